@@ -1,0 +1,62 @@
+"""A diagnosis as a whole: every finding, every unit's verdict, and how sure they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaky import theory
+from leaky.diagnosis.finding import Finding, Level, level_rank
+from leaky.diagnosis.thresholds import Thresholds
+from leaky.diagnosis.verdicts import UnitVerdicts
+from leaky.record import Record
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What a record says about its network.
+
+    Attributes:
+        record: what was seen.
+        findings: worst first, then in the order of the sites.
+        verdicts: of each site's units, by the site's name.
+        thresholds: that decided.
+    """
+
+    record: Record
+    findings: tuple[Finding, ...]
+    verdicts: dict[str, UnitVerdicts]
+    thresholds: Thresholds
+
+    @property
+    def units_examined(self) -> int:
+        """U, the number of units that the confidence holds for at once; at least 1."""
+        return max(1, round(self.thresholds.units_examined) or self.record.units)
+
+    @property
+    def samples_needed(self) -> int:
+        """How many samples a site must have seen for its silent units to be called dead."""
+        return theory.samples_needed(self.units_examined, self.thresholds.rate, self.thresholds.delta)
+
+    @property
+    def worst(self) -> Level | None:
+        """The worst level among the findings, None without any."""
+        return self.findings[0].level if self.findings else None
+
+    @property
+    def confidence(self) -> str:
+        """How sure the verdicts are, and for which data, in a sentence or two."""
+        t, record = self.thresholds, self.record
+        made_up = " The data were made up: on real data the answer may differ." if record.on_noise else ""
+        return (
+            f"With {1 - t.delta:.0%} confidence, all verdicts of dead and locked on the {self.units_examined:,} units "
+            f"together hold for all but {t.rate:.2g} of samples like these; that takes {self.samples_needed:,} "
+            f"independent samples at a site, and {record.samples:,} went in.{made_up}"
+        )
+
+    def at_least(self, level: Level) -> tuple[Finding, ...]:
+        """The findings of this level or worse."""
+        return tuple(finding for finding in self.findings if level_rank(finding.level) >= level_rank(level))
+
+    def __str__(self) -> str:
+        found = "\n".join(f"{finding}\n    {finding.advice}" for finding in self.findings)
+        return f"{found or 'nothing to report'}\n{self.confidence}"

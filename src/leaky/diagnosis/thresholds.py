@@ -1,0 +1,154 @@
+"""Every number that a rule decides by, in one table.
+
+The table must be the only home of these numbers: rules read them from here, keywords and the command line override
+them here, and the documentation shows the same rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from leaky.errors import InputError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a threshold's name, default, valid range [low, high], meaning and source."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+    meaning: str
+    source: str
+
+
+def _share(default: float, meaning: str, source: str) -> Any:
+    return field(default=default, metadata={"low": 0.0, "high": 1.0, "meaning": meaning, "source": source})
+
+
+def _number(default: float, meaning: str, source: str, low: float = 0.0, high: float = math.inf) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "meaning": meaning, "source": source})
+
+
+_OPEN = {"low": 1e-12, "high": 1.0 - 1e-12}
+_OURS = "chosen so that healthy networks stay below it"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The thresholds of one diagnosis. Shares are of a site's units unless said otherwise; `of` checks the values."""
+
+    # evidence
+    delta: float = _number(
+        0.05, "δ: all verdicts together are wrong with at most this probability", "convention", **_OPEN
+    )
+    rate: float = _number(
+        0.01, "p₀: a silent unit is called dead if it fires on less than this share", "convention", **_OPEN
+    )
+    units_examined: float = _number(
+        0, "U: units that the verdicts hold for at once; 0 for all in the record", "union bound"
+    )
+    least_samples: float = _number(30, "samples without which averages are not judged", "convention")
+
+    # units
+    dead_derivative: float = _number(
+        1e-3, "τ: an effective derivative of at most this size is practically 0", "1/10 of .01"
+    )
+    dead_warning: float = _share(0.05, "share of dead units from which on it is a warning", _OURS)
+    dead_error: float = _share(0.5, "share of dead units from which on it is an error", "SageMaker DeadRelu")
+    silent_warning: float = _share(
+        0.5, "share of units silent so far from which on it is a warning", "SageMaker DeadRelu"
+    )
+    locked_warning: float = _share(0.25, "share of locked units from which on it is a warning", _OURS)
+    nearly_dead_rate: float = _share(
+        0.01, "a unit that fires on less than this share of samples is nearly dead", "SageMaker DeadRelu"
+    )
+    nearly_dead_warning: float = _share(0.25, "share of nearly dead units from which on it is a warning", _OURS)
+    dormant_score: float = _number(
+        0.025, "dormant: E|h| of the unit ÷ the site's mean E|h| is at most this", "ReDo, Sokar et al. 2023"
+    )
+    dormant_warning: float = _share(
+        0.25, "share of dormant units, dead ones apart, from which on it is a warning", _OURS
+    )
+    constant_range: float = _number(1e-6, "constant: max − min of z is at most this times max|z|", "float32 rounding")
+    constant_warning: float = _share(0.05, "share of constant units from which on it is a warning", _OURS)
+    starved_score: float = _number(
+        0.01, "starved: effective gradient of the unit ÷ the site's mean is at most this", _OURS
+    )
+    starved_warning: float = _share(0.25, "share of starved units from which on it is a warning", _OURS)
+    linear_distance: float = _number(
+        0.1, "practically linear: |1 − α| is at most this", "correlation map, Zhang et al. 2022"
+    )
+    linear_warning: float = _share(0.5, "share of practically linear units from which on it is a warning", _OURS)
+
+    # sites
+    imbalance_info: float = _share(0.95, "share of Σh² held by the units' means from which on it is noted", _OURS)
+    imbalance_warning: float = _share(
+        0.99, "the same, from which on it is a warning", "a plain ReLU network of 75 layers"
+    )
+    sparse_info: float = _share(0.05, "share of elements above the threshold below which it is noted", _OURS)
+    sparse_warning: float = _share(0.01, "the same, below which it is a warning", "SageMaker DeadRelu")
+    lost_info: float = _share(
+        0.9, "share of Σz² that slope 0 discards from which on it is noted", "half is lost at N(0, 1)"
+    )
+    lost_warning: float = _share(0.999, "the same, from which on it is a warning", "z ~ N(−2, 1) loses .9988")
+
+    # depth
+    least_sites: float = _number(3, "sites without which no trend by depth is judged", "convention", low=2)
+    growth_warning: float = _number(
+        1e4, "factor of growth or decay of E h² from first to last site: warning", _OURS, low=1
+    )
+    growth_error: float = _number(1e8, "the same: error", "half precision ends at 65504", low=1)
+    gradient_warning: float = _number(
+        1e6, "factor of growth or decay of E‖∂L/∂z‖² towards the input: warning", _OURS, low=1
+    )
+    gradient_error: float = _number(1e12, "the same: error", "squares of half precision's 6e-8", low=1)
+
+    # against an initial record
+    gain_tolerance: float = _number(
+        0.1, "relative distance from the right gain that is let pass", "a slope of .46 instead of 0"
+    )
+
+    @classmethod
+    def of(cls, overrides: Mapping[str, float] | None = None) -> Thresholds:
+        """The defaults with `overrides` in their place.
+
+        Raises:
+            InputError: for a name that is not in the table, or a value outside its range.
+        """
+        rows = {row.name: row for row in table()}
+        for name, value in (overrides or {}).items():
+            if name not in rows:
+                raise InputError(f"a threshold must be one of {', '.join(rows)}; {name!r} is none of them")
+            _check(rows[name], value)
+        return cls(**{name: float(value) for name, value in (overrides or {}).items()})
+
+    def as_dict(self) -> dict[str, float]:
+        """Every threshold by name; `Thresholds.of` takes it back."""
+        return asdict(self)
+
+
+def table() -> tuple[Row, ...]:
+    """The rows, in the order of the documentation."""
+    return tuple(Row(name=f.name, default=_default(f.default), **f.metadata) for f in fields(Thresholds))
+
+
+def markdown() -> str:
+    """The table as docs/rules/README.md shows it."""
+    rows = [f"| `{row.name}` | {row.default:g} | {row.meaning} | {row.source} |" for row in table()]
+    return "\n".join(["| name | default | meaning | source |", "|---|---|---|---|", *rows])
+
+
+def _default(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _check(row: Row, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not row.low <= float(value) <= row.high:  # type: ignore[arg-type]  # NaN fails as well
+        raise InputError(f"the threshold {row.name} must be a number in [{row.low:g}, {row.high:g}], not {value!r}")
