@@ -1,0 +1,90 @@
+"""A file that leaky did not write gets one clear error that names the place."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.records import normal, record_from, site_from
+
+from leaky.errors import InputError
+from leaky.serialization import dumps, loads, read, record_from_dict, record_to_dict
+
+GOOD = record_to_dict(record_from(site_from(normal(5, 2, seed=1), 0.1, cap=1.0)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must be JSON"),
+        ("{", "must be JSON"),
+        ('{"schema_version": NaN}', "NaN is not a JSON number"),
+        ("[" * 100_000, "nested too deeply"),
+        (b"\xff\xfe\x00", "must be JSON"),
+        ("[]", "object with a schema_version"),
+        ("{}", "object with a schema_version"),
+        ('{"schema_version": true}', "object with a schema_version"),
+        ('{"schema_version": 0}', "1 or more, not 0"),
+        ('{"schema_version": 2}', "has schema_version 2, and this leaky reads up to 1: install a newer leaky"),
+    ],
+)
+def test_what_is_no_file_of_ours_is_refused(text: str | bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        loads(text, "'old.json'")
+    assert str(caught.value).startswith("'old.json' ")
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    data = copy.deepcopy(GOOD)
+    change(data)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("model"), "model must be a string, not missing"),
+        (lambda d: d.update(mode="test"), "mode must be one of 'eval', 'train', not \"test\""),
+        (lambda d: d.update(samples=True), "samples must be a whole number, not true"),
+        (lambda d: d.update(notes=[1]), r"notes must be a list, each item a string, not \[1\]"),
+        (lambda d: d.update(sites={}), "sites must be a list, not {}"),
+        (lambda d: d.update(sites=[3]), r"sites\[0\] must be an object, not 3"),
+        (lambda d: d["sites"][0].update(units=-1), r"sites\[0\].units must be 0 or more, not -1"),
+        (lambda d: d["sites"][0].update(units=3), r"fired must have one number for each of 3 units, not 2"),
+        (lambda d: d["sites"][0].update(negative_slope="x"), r"negative_slope must be a number or null, not \"x\""),
+        (lambda d: d["sites"][0].update(gain=10**400), "gain must be numbers of at most 64 bits"),
+        (lambda d: d["sites"][0]["statistics"].update(fired=[1, 2.5]), r"statistics.fired must hold whole numbers"),
+        (lambda d: d["sites"][0]["statistics"].update(fired=[1, 2**64]), "fired must be numbers of at most 64 bits"),
+        (lambda d: d["sites"][0]["statistics"].pop("sum_linear"), r"statistics.sum_linear must be a list, not missing"),
+        (lambda d: d["sites"][0]["statistics"].update(sum_below=[1.0, "a"]), "sum_below must hold numbers or nulls"),
+        (lambda d: d["sites"][0]["statistics"].update(sum_below=[1.0, float("inf")]), "sum_below must be finite"),
+    ],
+)
+def test_a_malformed_field_is_named(change: Callable[[dict[str, Any]], object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        record_from_dict(changed(change), "old.json")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_unknown_fields_are_ignored() -> None:
+    record_from_dict(changed(lambda d: d.update(later_addition=1)))
+
+
+def test_dumps_refuses_what_is_no_json() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dumps({"schema_version": float("nan")})
+
+
+def test_read_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing.json' must be a readable file: No such file"):
+        read(tmp_path / "missing.json")
+    with pytest.raises(InputError, match="must be a readable file: Is a directory"):
+        read(tmp_path)
+    half = tmp_path / "half.json"
+    half.write_text(dumps(GOOD)[:300])
+    with pytest.raises(InputError, match=r"half.json' must be JSON that leaky wrote"):
+        read(half)
