@@ -1,0 +1,188 @@
+"""The user's data, whatever its form, as batches of inputs and the samples in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from leaky.errors import InputError
+
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        args, kwargs: for the model, on its device.
+        original: as the data gave it, for the user's loss.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    original: Any
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor among the inputs, in order."""
+        return tensors_in((self.args, self.kwargs))
+
+    def samples(self, batch_dim: int | None) -> int:
+        """Samples along `batch_dim` of the first input; 1 where that is None or the input has no such axis."""
+        first = self.tensors[0]
+        if batch_dim is None or not -first.ndim <= batch_dim < first.ndim:
+            return 1
+        return first.shape[batch_dim]
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Every tensor in nested tuples, lists and mappings, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [tensor for item in value.values() for tensor in tensors_in(item)]
+    if isinstance(value, (list, tuple)):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    if hasattr(value, "data") and isinstance(getattr(value, "data", None), Tensor):  # a PackedSequence
+        return [value.data]
+    if hasattr(value, "to_tuple"):  # a model's output of the transformers kind
+        return tensors_in(value.to_tuple())
+    return []
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nesting with every tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(item, change) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(item, change) for item in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map_tensors(item, change) for item in value)
+    return value
+
+
+def batches_of(
+    data: Any, model: nn.Module, *, batch_dim: int | None, batch_size: int | None, max_samples: int | None
+) -> Iterator[Batch]:
+    """The batches of `data` for `model`.
+
+    Args:
+        data: a tensor or array, cut into batches along `batch_dim`; or an iterable of batches, each a tensor, an array,
+            a tuple whose first item is the input, or a mapping of keyword inputs.
+        model: whose device the inputs are moved to, and whose precision floating arrays get.
+        batch_dim: axis of the samples; None where each batch is one sample.
+        batch_size: of a tensor that is cut up; 256 by default.
+        max_samples: where to stop; the last batch is cut.
+
+    Raises:
+        InputError: where the data are not of such a form, or empty.
+    """
+    reference = next((p for p in model.parameters() if p.is_floating_point()), None)
+    device = None if reference is None else reference.device
+    seen = 0
+    for item in _items(data, batch_dim, batch_size or BATCH_SIZE):
+        batch = _batch(item, reference, device)
+        count = batch.samples(batch_dim)
+        if max_samples is not None and batch_dim is not None and seen + count > max_samples:
+            batch = _cut(batch, batch_dim, count, max_samples - seen)
+            count = max_samples - seen
+        seen += count
+        yield batch
+        if max_samples is not None and seen >= max_samples:
+            return
+    if not seen:
+        raise InputError("the data must have at least one sample, and there is none")
+
+
+def _items(data: Any, batch_dim: int | None, batch_size: int) -> Iterable[Any]:
+    if isinstance(data, (Tensor, np.ndarray)):
+        return _pieces(data, batch_dim, batch_size)
+    if isinstance(data, Mapping):
+        return [data]
+    if isinstance(data, (str, bytes)) or not hasattr(data, "__iter__"):
+        raise InputError(
+            f"data must be a tensor, an array or an iterable of batches, not {type(data).__name__}; "
+            "a DataLoader or a list of tensors will do"
+        )
+    return data  # type: ignore[no-any-return]
+
+
+def _pieces(data: Tensor | np.ndarray[Any, Any], batch_dim: int | None, size: int) -> Iterator[Any]:
+    if data.ndim == 0:
+        raise InputError("data must have a sample axis, and it is a single number; give an array of at least 1-D")
+    if batch_dim is None:
+        yield data
+        return
+    dim = batch_dim % data.ndim
+    for start in range(0, data.shape[dim], size):
+        index = (slice(None),) * dim + (slice(start, start + size),)
+        yield data[index]
+
+
+def _batch(item: Any, reference: Tensor | None, device: torch.device | None) -> Batch:
+    inputs = item[0] if isinstance(item, (tuple, list)) and not hasattr(item, "_fields") and item else item
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    if isinstance(inputs, Mapping):
+        args, kwargs = (), {str(key): value for key, value in inputs.items()}
+    elif isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields"):
+        args, kwargs = tuple(inputs), {}
+    else:
+        args, kwargs = (inputs,), {}
+    ready = (_ready(args, reference, device), _ready(kwargs, reference, device))
+    if not tensors_in(ready):
+        raise InputError(
+            f"a batch must be a tensor, an array, a tuple whose first item is the input, or a mapping of keyword "
+            f"inputs, not {_kind(item)}"
+        )
+    return Batch(*ready, original=_ready(item, reference, device))
+
+
+def _kind(item: Any) -> str:
+    if isinstance(item, (tuple, list)):
+        return f"{type(item).__name__} of {', '.join(type(part).__name__ for part in item[:4]) or 'nothing'}"
+    return type(item).__name__
+
+
+def _ready(value: Any, reference: Tensor | None, device: torch.device | None) -> Any:
+    """Arrays as tensors, floating ones in the model's precision; tensors on its device."""
+    if isinstance(value, np.ndarray):
+        return _tensor(value, reference, device)
+    if isinstance(value, Tensor):
+        return value if device is None else value.to(device)
+    if isinstance(value, Mapping):
+        return {key: _ready(item, reference, device) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return value.to(device) if hasattr(value, "to") and device is not None else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_ready(item, reference, device) for item in value)
+    return value
+
+
+def _tensor(array: np.ndarray[Any, Any], reference: Tensor | None, device: torch.device | None) -> Tensor:
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"an input array must hold numbers or booleans, not {array.dtype}")
+    tensor = torch.from_numpy(np.array(array, order="C"))  # a copy: a memory-mapped array may be read-only
+    if reference is not None and tensor.is_floating_point():
+        tensor = tensor.to(reference.dtype)
+    return tensor if device is None else tensor.to(device)
+
+
+def _cut(batch: Batch, batch_dim: int, count: int, keep: int) -> Batch:
+    def shorten(value: Tensor) -> Tensor:
+        for dim in (batch_dim, 0):
+            if -value.ndim <= dim < value.ndim and value.shape[dim] == count:
+                return value.narrow(dim, 0, keep)
+        return value
+
+    return Batch(
+        map_tensors(batch.args, shorten), map_tensors(batch.kwargs, shorten), map_tensors(batch.original, shorten)
+    )

@@ -1,0 +1,136 @@
+"""Listens to a tracer and gathers what each site shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leaky.observation.accumulator import GradientCatcher, SiteAccumulator
+from leaky.record import NotExamined, Producer, Site
+from leaky.structure.graph import Production
+from leaky.structure.modules import without_wrappers
+from leaky.structure.trace import SiteCall
+
+
+class Collector:
+    """The sites of one observation, in the order in which they first ran.
+
+    Args:
+        model: whose weights are described.
+        gradients: whether the gradient at each site's output will be asked for.
+    """
+
+    def __init__(self, model: nn.Module, gradients: bool) -> None:
+        owned = [*model.named_parameters(), *model.named_buffers()]
+        self._weights = {without_wrappers(name): tensor for name, tensor in owned}
+        self._gradients = gradients
+        self._sites: dict[str, SiteAccumulator] = {}
+        self._not_examined: dict[NotExamined, None] = {}
+        self._catcher: GradientCatcher | None = None
+        self._waiting: list[tuple[Tensor, GradientCatcher]] = []
+        self._handles: list[Any] = []
+
+    def before(self, call: SiteCall, pre_activation: Tensor) -> None:
+        """Take the sums of a pre-activation that is about to be rectified."""
+        accumulator = self._accumulator(call)
+        if accumulator is None:
+            return
+        accumulator.add(pre_activation, call.layout, call.activation)
+        if self._gradients:
+            self._catcher = accumulator.expect_gradient(pre_activation, call.layout, call.activation)
+
+    def after(self, call: SiteCall, output: Tensor) -> None:
+        """Take the sums of a smooth activation's output, and keep the output until its gradient can be asked for."""
+        accumulator = self._sites.get(call.name)
+        if accumulator is not None and call.activation.smooth and output.numel():
+            accumulator.add_output(output, call.layout)
+        if self._catcher is not None:
+            self._waiting.append((output, self._catcher))
+            self._catcher = None
+
+    def between(self) -> None:
+        """Hook the outputs that by now have their place in autograd's graph, before anything writes over them."""
+        for output, catcher in self._waiting:
+            if output.requires_grad:
+                self._handles.append(output.register_hook(catcher))  # type: ignore[no-untyped-call]
+        self._waiting.clear()
+
+    def not_examined(self, name: str, reason: str) -> None:
+        """Note what ran and could not be examined, once."""
+        self._not_examined.setdefault(NotExamined(name, reason))
+
+    def mark_output(self, name: str) -> None:
+        """Note that the site's output is the model's."""
+        if name in self._sites:
+            self._sites[name].is_output = True
+
+    def end_batch(self, index: int, gradient_scale: float, samples: int) -> None:
+        """Count a batch whose forward, and backward where asked for, is done."""
+        self.release()
+        for accumulator in self._sites.values():
+            accumulator.end_batch(index, gradient_scale, samples)
+
+    def release(self) -> None:
+        """Take every hook off the tensors of the pass."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._waiting.clear()
+        self._catcher = None
+
+    def sites(self) -> tuple[Site, ...]:
+        """Every site so far."""
+        return tuple(accumulator.site() for accumulator in self._sites.values())
+
+    def left_out(self) -> tuple[NotExamined, ...]:
+        """What ran and could not be examined."""
+        return tuple(self._not_examined)
+
+    def _accumulator(self, call: SiteCall) -> SiteAccumulator | None:
+        known = self._sites.get(call.name)
+        if known is None:
+            known = SiteAccumulator(call.name, call.activation, call.layout, call.node.shape, call.source)
+            self._sites[call.name] = known
+        if known.units == call.layout.units:
+            self._describe_producers(known, call)
+            return known
+        reason = f"it had {known.units} units on its first call and {call.layout.units} on a later one"
+        self.not_examined(call.name, f"some of its calls were left out: {reason}")
+        return None
+
+    def _describe_producers(self, known: SiteAccumulator, call: SiteCall) -> None:
+        for production in call.node.productions:
+            if production.weight not in known.producers:
+                described = describe(production, self._weights.get(production.weight), call.layout.units)
+                if described is not None:
+                    known.producers[production.weight] = described
+
+
+def describe(production: Production, weight: Tensor | None, units: int) -> Producer | None:
+    """What the record says of a weight; None for one that the model does not name.
+
+    fan_in and fan_out count connections: of a convolution all positions of the kernel, within one group.
+
+    Args:
+        production: how the weight was used.
+        weight: it.
+        units: of the site behind it, which tell the two axes of a matrix apart.
+    """
+    if weight is None or weight.ndim < 2 or not weight.is_floating_point():
+        return None
+    fan_in, fan_out = _fans(production, tuple(weight.shape), units)
+    rms = float(weight.detach().double().square().mean().sqrt()) if weight.numel() else 0.0
+    return Producer(production.weight, production.kind, fan_in, fan_out, rms, production.groups)
+
+
+def _fans(production: Production, shape: tuple[int, ...], units: int) -> tuple[int, int]:
+    kernel = int(torch.Size(shape[2:]).numel())
+    if production.kind == "convolution":
+        return shape[1] * kernel, shape[0] * kernel // production.groups
+    if production.kind == "transposed_convolution":
+        return shape[0] * kernel // production.groups, shape[1] * kernel
+    if production.kind == "embedding":
+        return 1, shape[-1]
+    return (shape[1], shape[0]) if shape[0] == units or shape[1] != units else (shape[0], shape[1])

@@ -1,0 +1,169 @@
+"""A torch model and its data in, a Record out."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import leaky
+from leaky.observation.batches import Batch, batches_of, tensors_in
+from leaky.observation.collector import Collector
+from leaky.observation.loss import Loss, backward
+from leaky.observation.preserve import Preserved
+from leaky.record import Record
+from leaky.structure.graph import SampleEvidence
+from leaky.structure.trace import Tracer
+
+_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to observe; see `leaky.observe`."""
+
+    mode: str
+    loss: Loss | None
+    device: str | None
+    max_samples: int | None
+    seed: int | None
+    unit_dim: int | None
+    batch_dim: int | None
+    batch_dim_given: bool
+    batch_size: int | None
+    model_name: str | None
+    data_name: str | None
+    on_noise: bool
+    progress: Callable[[int], None] | None
+
+
+def observe_torch(model: nn.Module, data: Any, options: Options) -> Record:
+    """Run the model over the data as it is and gather what its sites show."""
+    with Preserved(model, options.mode, options.seed, options.device) as preserved, _uncompiled():
+        observation = _Observation(model, options, preserved)
+        observation.run(data)
+        return observation.record()
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Compiled parts run as they were written, so that what happens inside them is seen."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # the hooks that fire once more for a compiled module's wrapper do no harm: they share its name
+        warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
+        yield
+
+
+class _Observation:
+    def __init__(self, model: nn.Module, options: Options, preserved: Preserved) -> None:
+        self._model = model
+        self._options = options
+        self._preserved = preserved
+        self._batch_dim = options.batch_dim
+        self._notes: dict[str, None] = {}
+        self._samples = self._batches = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._collector = Collector(self._model, self._options.loss is not None)
+        self._tracer = Tracer(self._model, self._collector, self._options.unit_dim)
+
+    def run(self, data: Any) -> None:
+        """Every batch of the data; from the start again where the first says that samples lie along another axis."""
+        for _ in range(_RETRIES):
+            if self._complete(data):
+                return
+            self._preserved.rewind()
+            self._start()
+        self._options = replace(self._options, batch_dim_given=True)
+        self._complete(data)
+
+    def _complete(self, data: Any) -> bool:
+        """Run over the data; False where the axis of the samples turned out to be another one."""
+        o = self._options
+        again = isinstance(data, (torch.Tensor, np.ndarray))
+        for batch in batches_of(
+            data, self._model, batch_dim=self._batch_dim, batch_size=o.batch_size, max_samples=o.max_samples
+        ):
+            self._pass(batch)
+            if self._batches == 0 and self._corrected():
+                if again:
+                    return False
+                self._preserved.rewind()
+                self._start()
+                self._pass(batch)
+            self._samples += batch.samples(self._batch_dim)
+            self._batches += 1
+            if o.progress is not None:
+                o.progress(self._samples)
+        return True
+
+    def _corrected(self) -> bool:
+        """Whether the first batch said that its samples lie along another axis than was assumed."""
+        evidence = self._tracer.evidence
+        if evidence is None or self._options.batch_dim_given or evidence.batch_dim == self._batch_dim:
+            return False
+        self._notes.setdefault(_explain(evidence))
+        self._batch_dim = evidence.batch_dim
+        return True
+
+    def _pass(self, batch: Batch) -> None:
+        loss = self._options.loss
+        samples = batch.samples(self._batch_dim)
+        scale = 1.0
+        try:
+            with torch.set_grad_enabled(loss is not None):
+                with self._tracer.following(batch.tensors, self._batch_dim):
+                    output = self._model(*batch.args, **batch.kwargs)
+                    self._mark_outputs(output)
+                if loss is not None:
+                    scale, note = backward(loss, self._model, output, batch.original, samples)
+                    if note:
+                        self._notes.setdefault(note)
+        finally:
+            self._collector.release()
+        self._collector.end_batch(self._batches, scale, samples)
+
+    def _mark_outputs(self, output: Any) -> None:
+        for tensor in tensors_in(output):
+            node = self._tracer.node_of(tensor)
+            if node is not None and node.site is not None:
+                self._collector.mark_output(node.site)
+
+    def record(self) -> Record:
+        """What was seen."""
+        o = self._options
+        changed = self._preserved.changed_parameters
+        if changed:
+            self._notes.setdefault(f"the forward pass itself writes to its parameters {', '.join(changed[:4])}")
+        if any(type(module).__name__ == "OptimizedModule" for module in self._model.modules()):
+            self._notes.setdefault("compiled parts ran uncompiled while they were observed")
+        return Record(
+            model=o.model_name or type(self._model).__name__,
+            data=o.data_name or f"{self._samples:,} sample{'' if self._samples == 1 else 's'}",
+            mode=o.mode,
+            samples=self._samples,
+            batches=self._batches,
+            sites=self._collector.sites(),
+            not_examined=self._collector.left_out(),
+            on_noise=o.on_noise,
+            seed=o.seed,
+            notes=tuple(self._notes),
+            versions={"leaky": leaky.__version__, "torch": torch.__version__, "numpy": np.__version__},
+        )
+
+
+def _explain(evidence: SampleEvidence) -> str:
+    if evidence.batch_dim is None:
+        return f"each input was taken for one sample without a batch axis, because {evidence.reason}"
+    return f"samples were taken from axis {evidence.batch_dim} of the input, because {evidence.reason}"

@@ -1,0 +1,281 @@
+"""Which operations rectify: one table from an operator to the activation that it computes.
+
+An operator is recognised by what it does to its values, not by its name alone: a clamp is a rectifier where its lower
+bound is 0, a maximum where its other side is 0 or a multiple of the value, and ReLU6(x + 3) is the gate of a
+hard-swish, not a ReLU6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaky.structure.graph import Call, Node
+
+PRACTICALLY_ZERO = 1e-3
+"""The derivative up to which the lower tail of a smooth activation counts as below its threshold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """What a site computes; the fields of `leaky.record.Site` that do not depend on data.
+
+    Attributes:
+        operand: which argument of the operator is the pre-activation.
+    """
+
+    name: str
+    negative_slope: float | NDArray[np.float64] = 0.0
+    threshold: float = 0.0
+    value: float = 0.0
+    gain: float = 1.0
+    floor: float | NDArray[np.float64] | None = None
+    cap: float | None = None
+    smooth: bool = False
+    operand: int = 0
+
+
+def bounded(activation: Activation, gain: float, clamp: float | None) -> Activation:
+    """The activation followed by a gain and a bound on |y|, as leaky's own function has them."""
+    if clamp is None:
+        return replace(activation, gain=gain)
+    slope = np.abs(np.asarray(activation.negative_slope, np.float64))
+    with np.errstate(divide="ignore"):
+        floor = -(clamp / gain) / slope
+    return replace(activation, gain=gain, cap=clamp / gain, floor=floor if np.isfinite(floor).any() else None)
+
+
+def recognise(call: Call, values: Sequence[Any]) -> Activation | None:
+    """The activation that an operation computes, or None.
+
+    Args:
+        call: the operation, its tensors replaced by nodes.
+        values: the same positional arguments with their tensors, for slopes and bounds that are tensors.
+    """
+    make = _TABLE.get(call.name)
+    node = call.args[0] if call.args else None
+    if make is None or not isinstance(node, Node):
+        return None
+    return make(call, values)
+
+
+def _relu(call: Call, values: Sequence[Any]) -> Activation | None:
+    return Activation("ReLU")
+
+
+def _relu6(call: Call, values: Sequence[Any]) -> Activation | None:
+    return _bounded(call.args[0], 6.0)
+
+
+def _bounded(node: Node, cap: float | None) -> Activation | None:
+    """A clip at 0 and `cap`, unless its input is shifted to the middle: then it is the gate of a hard-swish."""
+    if cap is None or not math.isfinite(cap):
+        return Activation("ReLU")
+    if cap <= 0 or is_gate(node, cap):
+        return None
+    return Activation("ReLU6" if cap == 6 else "Hardtanh", cap=cap)
+
+
+def is_gate(node: Node, cap: float) -> bool:
+    """Whether clipping this value at 0 and `cap` makes a hard-sigmoid of another value."""
+    return node.affine is not None and cap > 0 and math.isclose(node.affine.shift, cap / 2, rel_tol=1e-3)
+
+
+def _hardtanh(call: Call, values: Sequence[Any]) -> Activation | None:
+    low, high = call.argument(1, "min_val", -1.0), call.argument(2, "max_val", 1.0)
+    return _bounded(call.args[0], float(high)) if low == 0 else None
+
+
+def _clamp(call: Call, values: Sequence[Any]) -> Activation | None:
+    low, high = call.argument(1, "min"), call.argument(2, "max")
+    low = _number(low, values[1] if len(values) > 1 else None)
+    high = _number(high, values[2] if len(values) > 2 else None)
+    return _bounded(call.args[0], high) if low == 0 else None
+
+
+def _number(bound: Any, value: Any) -> float | None:
+    """A bound as a number, where it is one; a tensor of zeros is 0."""
+    if bound is None or isinstance(bound, (int, float)):
+        return bound
+    if isinstance(bound, Node) and not bound.from_data and value is not None and value.numel():
+        first = float(value.reshape(-1)[0])
+        return first if bool((value == first).all()) else math.nan
+    return math.nan
+
+
+def _leaky(call: Call, values: Sequence[Any]) -> Activation | None:
+    return Activation("LeakyReLU", float(call.argument(1, "negative_slope", 0.01)))
+
+
+def _prelu(call: Call, values: Sequence[Any]) -> Activation | None:
+    return Activation("PReLU", values[1].detach().double().cpu().reshape(-1).numpy())
+
+
+def _rrelu(call: Call, values: Sequence[Any]) -> Activation | None:
+    offset = 1 if call.name == "rrelu_with_noise" else 0
+    low, high = call.argument(1 + offset, "lower", 1 / 8), call.argument(2 + offset, "upper", 1 / 3)
+    return Activation("RReLU", (float(low) + float(high)) / 2)
+
+
+def _threshold(call: Call, values: Sequence[Any]) -> Activation | None:
+    return Activation("Threshold", threshold=float(call.args[1]), value=float(call.args[2]))
+
+
+def _maximum(call: Call, values: Sequence[Any]) -> Activation | None:
+    """max(x, 0), and max(x, α·x) with α < 1, in either order."""
+    left, right = call.args[0], call.argument(1, "other")
+    if not isinstance(right, Node):
+        return None
+    for operand, (value, other) in enumerate(((left, right), (right, left))):
+        if value.from_data and not other.from_data and _number(other, values[1 - operand]) == 0:
+            return Activation("ReLU", operand=operand)
+        slope = _multiple(other, value)
+        if slope is not None and slope < 1:
+            return Activation("LeakyReLU", slope, operand=operand)
+    return None
+
+
+def _multiple(node: Node, of: Node) -> float | None:
+    """The α for which node = α · of."""
+    affine = node.affine
+    return affine.scale if affine and affine.root == of.index and affine.shift == 0 else None
+
+
+def _where(call: Call, values: Sequence[Any]) -> Activation | None:
+    """where(x > 0, x, α·x) and where(x > 0, x, 0)."""
+    if len(call.args) < 3 or not all(isinstance(argument, Node) for argument in call.args[1:3]):
+        return None
+    condition, value, other = call.args[:3]
+    if condition.gate != (value.index, "positive"):
+        return None
+    if not other.from_data and _number(other, values[2]) == 0:
+        return Activation("ReLU", operand=1)
+    slope = _multiple(other, value)
+    return None if slope is None else Activation("LeakyReLU", slope, operand=1)
+
+
+_GATED = {"hardsigmoid": "Hardswish", "sigmoid": "SiLU"}
+
+
+def _mul(call: Call, values: Sequence[Any]) -> Activation | None:
+    """A swish that was spelled out, x · gate(x), or a ReLU, x · (x > 0)."""
+    left, right = call.args[0], call.argument(1, "other")
+    if not isinstance(right, Node):
+        return None
+    for operand, (value, other) in enumerate(((left, right), (right, left))):
+        if other.gate == (value.index, "positive"):
+            return Activation("ReLU", operand=operand)
+        if other.gate is not None and other.gate[0] == value.index:
+            return _smooth(_GATED[other.gate[1]], operand)
+    return None
+
+
+def _smooth(name: str, operand: int = 0, *parameters: float) -> Activation:
+    return Activation(name, threshold=saturation_threshold(name, *parameters), smooth=True, operand=operand)
+
+
+def _fixed(name: str) -> Callable[[Call, Sequence[Any]], Activation | None]:
+    return lambda call, values: _smooth(name)
+
+
+def _elu(call: Call, values: Sequence[Any]) -> Activation | None:
+    alpha, scale, inner = (
+        float(call.argument(i, key, 1.0)) for i, key in ((1, "alpha"), (2, "scale"), (3, "input_scale"))
+    )
+    return _smooth("ELU" if scale == 1 else "SELU", 0, alpha * scale * inner, inner)
+
+
+def _celu(call: Call, values: Sequence[Any]) -> Activation | None:
+    return _smooth("CELU", 0, 1.0, 1 / float(call.argument(1, "alpha", 1.0)))
+
+
+def _softplus(call: Call, values: Sequence[Any]) -> Activation | None:
+    return _smooth("Softplus", 0, float(call.argument(1, "beta", 1.0)))
+
+
+_TABLE: dict[str, Callable[[Call, Sequence[Any]], Activation | None]] = {
+    "relu": _relu,
+    "relu6": _relu6,
+    "hardtanh": _hardtanh,
+    "clamp": _clamp,
+    "clip": _clamp,
+    "clamp_min": _clamp,
+    "leaky_relu": _leaky,
+    "prelu": _prelu,
+    "_prelu_kernel": _prelu,
+    "rrelu": _rrelu,
+    "rrelu_with_noise": _rrelu,
+    "threshold": _threshold,
+    "maximum": _maximum,
+    "fmax": _maximum,
+    "where": _where,
+    "mul": _mul,
+    "gelu": _fixed("GELU"),
+    "silu": _fixed("SiLU"),
+    "mish": _fixed("Mish"),
+    "hardswish": _fixed("Hardswish"),
+    "elu": _elu,
+    "selu": lambda call, values: _smooth("SELU", 0, 1.0507009873554805 * 1.6732632423543772, 1.0),
+    "celu": _celu,
+    "softplus": _softplus,
+}
+
+
+def _gelu_derivative(z: float) -> float:
+    return 0.5 * math.erfc(-z / math.sqrt(2)) + z * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
+def _sigmoid(z: float) -> float:
+    small = math.exp(-abs(z))
+    return (1.0 if z >= 0 else small) / (1 + small)
+
+
+def _silu_derivative(z: float) -> float:
+    s = _sigmoid(z)
+    return s * (1 + z * (1 - s))
+
+
+def _mish_derivative(z: float) -> float:
+    t = math.tanh(math.log1p(math.exp(z)))
+    return t + z * (1 - t * t) * _sigmoid(z)
+
+
+_DERIVATIVES: dict[str, Callable[..., float]] = {
+    "GELU": _gelu_derivative,
+    "SiLU": _silu_derivative,
+    "Mish": _mish_derivative,
+    "Hardswish": lambda z: 0.0 if z <= -3 else z / 3 + 0.5,
+    "ELU": lambda z, factor=1.0, inner=1.0: factor * math.exp(inner * z) if z < 0 else 1.0,
+    "SELU": lambda z, factor=1.0, inner=1.0: factor * math.exp(inner * z) if z < 0 else 1.0,
+    "CELU": lambda z, factor=1.0, inner=1.0: factor * math.exp(inner * z) if z < 0 else 1.0,
+    "Softplus": lambda z, beta=1.0: _sigmoid(beta * z),
+}
+
+
+@lru_cache
+def saturation_threshold(name: str, *parameters: float) -> float:
+    """The z up to which the derivative of a smooth activation stays within ±1e-3, by scan and bisection.
+
+    Args:
+        name: of the activation.
+        parameters: of it: for the ELU family the derivative's factor at 0⁻ and the input's scale; β of Softplus.
+    """
+    derivative = _DERIVATIVES[name]
+    low = -100.0 / min(1.0, *(abs(p) for p in parameters if p)) if parameters else -100.0
+    step = -low / 10_000
+    while low < 0 and abs(derivative(low + step, *parameters)) <= PRACTICALLY_ZERO:
+        low += step
+    high = low + step
+    for _ in range(60):
+        middle = (low + high) / 2
+        if abs(derivative(middle, *parameters)) <= PRACTICALLY_ZERO:
+            low = middle
+        else:
+            high = middle
+    return low

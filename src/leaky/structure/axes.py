@@ -1,0 +1,201 @@
+"""What each axis of a tensor stands for, followed through every reshape, permutation and contraction.
+
+An axis is an ordered product of factors; a factor is a sample axis, a unit axis or something else (a pixel, a time
+step). Reshapes split and join factors, permutations reorder them, a weight brings a fresh unit factor. At a site the
+factors say how to see the pre-activation as (samples, units, positions), whatever its shape. Plain data, no torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Role = Literal["sample", "unit", "other"]
+
+_fresh = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A part of an axis.
+
+    Attributes:
+        size: entries.
+        role: what an entry is.
+        key: identity; the parts of a split factor share it.
+        whole: entries of the factor before it was split, so that a part that went missing is noticed.
+    """
+
+    size: int
+    role: Role
+    key: int
+    whole: int
+
+
+Axis = tuple[Factor, ...]
+Axes = tuple[Axis, ...]
+
+
+def factor(size: int, role: Role = "other") -> Factor:
+    """A factor that is like no other."""
+    return Factor(size, role, next(_fresh), size)
+
+
+def plain(shape: Sequence[int]) -> Axes:
+    """Axes of which nothing is known."""
+    return tuple((factor(size),) if size != 1 else () for size in shape)
+
+
+def of_input(shape: Sequence[int], sample_dim: int | None) -> Axes:
+    """Axes of a network's input; `sample_dim` None for an input that is one sample without a batch axis."""
+    axes = plain(shape)
+    if sample_dim is None or not -len(shape) <= sample_dim < len(shape):
+        return axes
+    return replaced(axes, sample_dim, (factor(shape[sample_dim], "sample"),))
+
+
+def replaced(axes: Axes, dim: int, axis: Axis) -> Axes:
+    """`axes` with the axis at `dim` (negative: from the end) exchanged."""
+    dim %= len(axes)
+    return (*axes[:dim], axis, *axes[dim + 1 :])
+
+
+def has(axis: Iterable[Factor], role: Role) -> bool:
+    """Whether a factor of this role is among these."""
+    return any(f.role == role for f in axis)
+
+
+def find(axes: Axes, role: Role) -> int | None:
+    """The first dimension with a factor of this role; None where there is none."""
+    return next((dim for dim, axis in enumerate(axes) if has(axis, role)), None)
+
+
+def reshape(axes: Axes, shape: Sequence[int]) -> Axes:
+    """The axes after a row-major reshape to `shape`; what straddles the new borders loses its role."""
+    if 0 in shape:
+        return plain(shape)
+    rest = [f for axis in axes for f in axis][::-1]
+    result: list[Axis] = []
+    for size in shape:
+        axis = _take(rest, size)
+        if axis is None:
+            return (*result, *plain(shape[len(result) :]))
+        result.append(axis)
+    if rest and result:  # factors of size 1 that no axis asked for
+        result[-1] += tuple(reversed(rest))
+    return tuple(result)
+
+
+def _take(rest: list[Factor], size: int) -> Axis | None:
+    """Take factors off the end of `rest` until they make `size`; None where they cannot."""
+    taken: list[Factor] = []
+    while rest and (size > 1 or (not taken and rest[-1].size == 1)):
+        f = rest.pop()
+        if size % f.size == 0:
+            taken.append(f)
+            size //= f.size
+        elif f.size % size == 0:
+            taken.append(replace(f, size=size))
+            rest.append(replace(f, size=f.size // size))
+            size = 1
+        else:
+            return None
+    return tuple(taken) if size == 1 else None
+
+
+def permute(axes: Axes, order: Sequence[int]) -> Axes:
+    """The axes in another order."""
+    return tuple(axes[dim] for dim in order)
+
+
+def broadcast(operands: Sequence[tuple[Axes, Sequence[int]]], shape: Sequence[int]) -> Axes:
+    """The axes of an elementwise result: for each axis, that of the operand which knows most about it.
+
+    Args:
+        operands: axes and shape of each operand, aligned from the right as broadcasting does.
+        shape: of the result.
+    """
+    result: list[Axis] = []
+    for position in range(-len(shape), 0):
+        size = shape[position]
+        known = [
+            axes[position]
+            for axes, operand in operands
+            if len(operand) >= -position and operand[position] == size and len(axes) == len(operand)
+        ]
+        best = max(known, key=_knowledge, default=())
+        result.append(best if best or size == 1 else (factor(size),))
+    return tuple(result)
+
+
+def _knowledge(axis: Axis) -> tuple[int, int]:
+    return sum(f.role != "other" for f in axis), len(axis)
+
+
+def keep_equal(axes: Axes, before: Sequence[int], after: Sequence[int]) -> Axes:
+    """The axes of a result whose axes correspond one to one; an axis whose length changed is no longer known."""
+    return tuple(
+        axis if old == new else ((factor(new),) if new != 1 else ())
+        for axis, old, new in zip(axes, before, after, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to see a tensor as (samples, units, positions).
+
+    Attributes:
+        shape: the tensor's shape with every axis split into its factors.
+        order: a permutation of those: samples first, then units, then positions.
+        samples, units, positions: the lengths of the three.
+        sample_dim, unit_dim: of the tensor as it is; sample_dim None where the whole tensor is one sample.
+    """
+
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    samples: int
+    units: int
+    positions: int
+    sample_dim: int | None
+    unit_dim: int
+
+
+def layout(axes: Axes, shape: Sequence[int]) -> Layout | None:
+    """The layout of a pre-activation; None where its unit axis cannot be told.
+
+    Where no weight is behind it and one axis is left beside the samples, that axis holds the units. Where the sample
+    axis cannot be told, the tensor counts as one sample: that makes verdicts slower, never wrong.
+    """
+    unit_dim = find(axes, "unit")
+    if unit_dim is None:
+        others = [dim for dim, axis in enumerate(axes) if not has(axis, "sample")]
+        if len(others) != 1:
+            return None
+        unit_dim = others[0]
+        axes = replaced(axes, unit_dim, (factor(shape[unit_dim], "unit"),))
+    if not _complete(axes, "unit"):
+        return None
+    sample_dim = find(axes, "sample") if _complete(axes, "sample") else None
+    factors = [f for axis in axes for f in axis]
+    units = [i for i, f in enumerate(factors) if f.role == "unit"]
+    samples = [i for i, f in enumerate(factors) if f.role == "sample"] if sample_dim is not None else []
+    positions = [i for i in range(len(factors)) if i not in units and i not in samples]
+    sizes = [f.size for f in factors]
+    return Layout(
+        shape=tuple(sizes),
+        order=(*samples, *units, *positions),
+        samples=math.prod(sizes[i] for i in samples),
+        units=math.prod(sizes[i] for i in units),
+        positions=math.prod(sizes[i] for i in positions),
+        sample_dim=sample_dim,
+        unit_dim=unit_dim,
+    )
+
+
+def _complete(axes: Axes, role: Role) -> bool:
+    """Whether exactly one factor of this role is there, with all of its parts."""
+    parts = [f for axis in axes for f in axis if f.role == role]
+    return len({f.key for f in parts}) == 1 and math.prod(f.size for f in parts) == parts[0].whole

@@ -1,0 +1,123 @@
+"""What an operation hands on from its arguments' nodes to its result's: origin, weights, scalar arithmetic, gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from leaky.structure.activations import is_gate
+from leaky.structure.axes import Axes
+from leaky.structure.graph import Affine, Call, Node, Production
+
+_SHAPE_ONLY = {"view", "_unsafe_view", "reshape", "flatten", "permute", "transpose", "t", "squeeze", "unsqueeze"}
+_SAME_VALUE = {*_SHAPE_ONLY, "clone", "contiguous", "detach", "alias", "_to_copy", "lift_fresh", "dropout"}
+
+
+def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], module: str, site: str | None) -> Node:
+    """The node of a result with these axes."""
+    nodes = call.nodes
+    data = [node for node in nodes if node.from_data]
+    constants = [node for node in nodes if not node.from_data]
+    weights = _union(node.weights for node in constants)
+    produced = set(call.produced)
+    return Node(
+        index=index,
+        operation=call.name,
+        module=module,
+        shape=shape,
+        axes=axes,
+        inputs=tuple(node.index for node in nodes),
+        from_data=bool(data),
+        weights=() if data else weights,
+        learned=not data and any(node.learned for node in constants),
+        productions=_productions(call, data),
+        modifiers=_modifiers(call, data, constants, produced) if data else frozenset(),
+        affine=_affine(index, call) if len(data) == 1 else None,
+        gate=_gate(call),
+        site=site or _site_passed_on(call, data),
+    )
+
+
+def _site_passed_on(call: Call, data: list[Node]) -> str | None:
+    if call.name == "copy" and isinstance(call.args[1], Node):
+        return call.args[1].site
+    return data[0].site if data and call.name in _SAME_VALUE else None
+
+
+def unchanged_root(node: Node) -> int:
+    """The index of the value that this one is a plain copy of; its own where it is none."""
+    same = node.affine is not None and (node.affine.scale, node.affine.shift) == (1.0, 0.0)
+    return node.affine.root if same and node.affine is not None else node.index
+
+
+def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for group in groups for name in group))
+
+
+def _productions(call: Call, data: list[Node]) -> tuple[Production, ...]:
+    """The linear maps behind the result: fresh ones replace those behind what they mapped."""
+    kept = data if not call.produced else _added(call, data)
+    earlier = (p for node in kept for p in node.productions)
+    return tuple(dict.fromkeys((*call.produced, *earlier)))
+
+
+def _added(call: Call, data: list[Node]) -> list[Node]:
+    """What a linear map's operator adds to the product: the first argument of addmm and its kin."""
+    first = call.args[0]
+    return [first] if call.name in ("addmm", "baddbmm", "addmv") and first in data else []
+
+
+def _modifiers(call: Call, data: list[Node], constants: list[Node], produced: set[Production]) -> frozenset[str]:
+    maps = {p.weight for p in produced}
+    own = {name for node in constants if node.learned for name in node.weights} - maps
+    kept = data if not produced else _added(call, data)
+    return frozenset(own).union(*(node.modifiers for node in kept))
+
+
+def _affine(index: int, call: Call) -> Affine | None:
+    """Scalar arithmetic on one value; everything else is a root of its own."""
+    node = call.args[0] if call.args else None
+    other = call.argument(1, "other", 0)
+    if not isinstance(node, Node):
+        return None
+    before = node.affine or Affine(node.index)
+    if call.name in _SAME_VALUE:
+        return before
+    if call.name == "neg":
+        return Affine(before.root, -before.scale, -before.shift)
+    if not isinstance(other, (int, float)) or isinstance(other, bool):
+        return None
+    if call.name in ("add", "sub"):
+        by = float(other) * (1.0 if call.name == "add" else -1.0) * float(call.kwargs.get("alpha", 1))
+        return Affine(before.root, before.scale, before.shift + by)
+    if call.name in ("mul", "div") and not (call.name == "div" and other == 0):
+        by = float(other) if call.name == "mul" else 1 / float(other)
+        return Affine(before.root, before.scale * by, before.shift * by)
+    return None
+
+
+def _gate(call: Call) -> tuple[int, str] | None:
+    """Of sigmoid(x), clip(x + 3, 0, 6) and x > 0: the root x, kept through a scalar factor."""
+    node = call.args[0] if call.args else None
+    if not isinstance(node, Node):
+        return None
+    if call.name in (*_SAME_VALUE, "mul", "div") and node.gate and not isinstance(call.argument(1, "other"), Node):
+        return node.gate
+    if call.name == "sigmoid":
+        return (node.index, "sigmoid")
+    if call.name == "hardsigmoid":
+        return (node.index, "hardsigmoid")
+    if call.name in ("gt", "ge") and call.argument(1, "other") == 0:
+        return (node.index, "positive")
+    cap = _upper_bound(call)
+    if cap is not None and is_gate(node, cap) and node.affine is not None:
+        return (node.affine.root, "hardsigmoid")
+    return None
+
+
+def _upper_bound(call: Call) -> float | None:
+    if call.name == "relu6":
+        return 6.0
+    low, high = call.argument(1, "min", call.kwargs.get("min_val")), call.argument(2, "max", call.kwargs.get("max_val"))
+    if call.name in ("hardtanh", "clamp", "clip") and low == 0 and isinstance(high, (int, float)):
+        return float(high)
+    return None

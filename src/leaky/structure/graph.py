@@ -1,0 +1,130 @@
+"""The values of one forward pass as plain data: what each operation made of what, and what its axes stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from leaky.structure.axes import Axes, Axis, factor, has
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A value that is scale · root + shift, elementwise, by numbers: how a hard-swish is recognised."""
+
+    root: int
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Production:
+    """That a weight's linear map made a value.
+
+    Attributes:
+        weight: its name.
+        kind: "linear", "convolution", "transposed_convolution" or "embedding".
+        groups: of a convolution.
+    """
+
+    weight: str
+    kind: str
+    groups: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One value.
+
+    Attributes:
+        index: in the order in which the pass made the values.
+        operation: its maker's name, "aten::addmm"; "input" or "weight" for what was there before.
+        module: qualified path of the module that ran it.
+        shape: of the value.
+        axes: what its axes stand for.
+        inputs: indices of the values it was made of.
+        from_data: whether the network's input had a part in it.
+        weights: names of the weights that it consists of, where no data had a part.
+        learned: whether a parameter is among those.
+        productions: the linear maps behind it, up to the last ones.
+        modifiers: names of the weights that scaled or shifted it since (a BatchNorm's, a bias).
+        affine: where it is a scalar affine function of another value.
+        gate: root and activation, where it is the gate of a spelled-out swish.
+        zero: whether it is the constant 0.
+        site: the site whose output it is, up to its shape.
+    """
+
+    index: int
+    operation: str
+    module: str
+    shape: tuple[int, ...]
+    axes: Axes
+    inputs: tuple[int, ...] = ()
+    from_data: bool = True
+    weights: tuple[str, ...] = ()
+    learned: bool = False
+    productions: tuple[Production, ...] = ()
+    modifiers: frozenset[str] = frozenset()
+    affine: Affine | None = None
+    gate: tuple[int, str] | None = None
+    zero: bool = False
+    site: str | None = None
+
+
+@dataclass(frozen=True)
+class SampleEvidence:
+    """An operation that says which axis of the input holds the samples, against what was assumed.
+
+    Attributes:
+        batch_dim: the axis of the network's first input; None where that input is one sample without a batch axis.
+        reason: what said so, for the reader.
+    """
+
+    batch_dim: int | None
+    reason: str
+
+
+@dataclass
+class Call:
+    """One operation while it is traced: its arguments with every tensor replaced by its node, its results' shapes.
+
+    Attributes:
+        name: of the operator without namespace and without the underscore of an in-place variant.
+        args, kwargs: with nodes.
+        shapes: of the tensors that came out.
+        produced: linear maps that the rules found.
+        evidence: nodes and axes that told something of the sample axis, and the operation's words for it.
+    """
+
+    name: str
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    shapes: list[tuple[int, ...]]
+    produced: tuple[Production, ...] = ()
+    evidence: list[tuple[Axes, str]] = field(default_factory=list)
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """The argument given by position or by name."""
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes among the arguments, lists of tensors included."""
+        found: list[Node] = []
+        for value in (*self.args, *self.kwargs.values()):
+            if isinstance(value, Node):
+                found.append(value)
+            elif isinstance(value, (list, tuple)):
+                found.extend(item for item in value if isinstance(item, Node))
+        return found
+
+    def produce(self, weight: Node, kind: str, units: int, groups: int = 1) -> Axis:
+        """A fresh unit axis, made by the linear map of `weight`."""
+        self.produced += tuple(Production(name, kind, groups) for name in weight.weights)
+        return (factor(units, "unit"),)
+
+    def contracts(self, axes: Axes, axis: Axis, left: Axes) -> None:
+        """Note that `axis` of a value was summed over by a weight; `left` are the axes that stay."""
+        if has(axis, "sample"):
+            self.evidence.append((left, f"{self.name} sums over the axis that was taken for the samples"))

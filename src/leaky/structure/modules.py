@@ -1,0 +1,110 @@
+"""Where in the model the forward pass is: the stack of modules that are running, by qualified name.
+
+Global hooks, not the model's own: scripted modules refuse hooks, and a hook on a module would be seen by the user's
+code. They stand only while the context is open and react only to the thread that opened it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+_LIBRARIES = ("torch", "leaky", "contextlib", "functools")
+
+
+class ModuleStack:
+    """The modules of one model that are running.
+
+    Args:
+        model: whose modules are named.
+        entered: called with each module of the model that starts, and its inputs.
+    """
+
+    def __init__(self, model: nn.Module, entered: Callable[[nn.Module, tuple[Any, ...]], None]) -> None:
+        self._names: dict[int, str] = {}
+        for name, module in model.named_modules():
+            self._names.setdefault(id(module), without_wrappers(name))
+        self._entered = entered
+        self._running: list[tuple[nn.Module, str]] = []
+        self._handles: list[Any] = []
+        self._thread = 0
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The innermost running module of the model."""
+        return self._running[-1][0] if self._running else None
+
+    @property
+    def path(self) -> str:
+        """Its qualified name; "" for the model itself."""
+        return self._running[-1][1] if self._running else ""
+
+    def __enter__(self) -> ModuleStack:
+        self._thread = threading.get_ident()
+        try:
+            self._handles.append(register_module_forward_pre_hook(self._before))
+            self._handles.append(register_module_forward_hook(self._after, always_call=True))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._running.clear()
+
+    def _before(self, module: nn.Module, args: Any) -> None:
+        name = self._names.get(id(module))
+        if name is None or threading.get_ident() != self._thread:
+            return
+        self._running.append((module, name))
+        self._entered(module, args if isinstance(args, tuple) else (args,))
+
+    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+        if id(module) not in self._names or threading.get_ident() != self._thread:
+            return
+        while self._running:
+            if self._running.pop()[0] is module:
+                return
+
+
+def without_wrappers(name: str) -> str:
+    """A qualified name without the step that `torch.compile` puts in, so that names stay the same with and without."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def user_line() -> tuple[str | None, int]:
+    """The innermost line of code outside torch and leaky that is running, "model.py:31", and its instruction."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _LIBRARIES:
+            file = frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+            return f"{file}:{frame.f_lineno}", frame.f_lasti
+        frame = frame.f_back
+    return None, 0
+
+
+def batch_first_of(module: nn.Module) -> bool | None:
+    """Whether a module of torch that takes sequences wants the batch in front; None where it does not care."""
+    if not type(module).__module__.startswith("torch."):
+        return None
+    owner = module if hasattr(module, "batch_first") else getattr(module, "self_attn", None)
+    flag = getattr(owner, "batch_first", None)
+    return flag if isinstance(flag, bool) else None
+
+
+def is_scripted(module: nn.Module | None) -> bool:
+    """Whether the module is TorchScript, whose operations have no line of Python."""
+    return isinstance(module, torch.jit.ScriptModule)

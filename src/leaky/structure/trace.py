@@ -1,0 +1,270 @@
+"""One forward pass, seen operation by operation: who produces, who consumes, which axis is a unit, which a sample.
+
+The tracer sits below autograd in torch's dispatcher, so it sees functional calls, method calls, scripted modules and
+torch's own recurrent layers alike. Every operation runs as the user wrote it; the tracer only looks at its arguments.
+It holds no tensor: values are known by weak references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from leaky.activation.running import running_bounds
+from leaky.structure.activations import Activation, bounded, recognise
+from leaky.structure.axes import Axes, Layout, layout, of_input, plain, replaced
+from leaky.structure.flow import result_node, unchanged_root
+from leaky.structure.graph import Call, Node, SampleEvidence
+from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line, without_wrappers
+from leaky.structure.naming import Place, SiteNames
+from leaky.structure.rules import axes_of
+
+
+@dataclass(frozen=True, eq=False)
+class SiteCall:
+    """One call of a site: its name, what it computes and how to see its pre-activation."""
+
+    name: str
+    activation: Activation
+    node: Node
+    layout: Layout
+    source: str | None
+
+
+class Listener(Protocol):
+    """What a tracer tells."""
+
+    def before(self, call: SiteCall, pre_activation: Tensor) -> None:
+        """A site is about to run; an in-place one overwrites its pre-activation after this."""
+
+    def after(self, call: SiteCall, output: Tensor) -> None:
+        """The site has run."""
+
+    def between(self) -> None:
+        """Another operation starts; the outputs handed over before now have their gradient history."""
+
+    def not_examined(self, name: str, reason: str) -> None:
+        """Something ran that cannot be examined."""
+
+
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows the forward passes of one model.
+
+    Args:
+        model: the model.
+        listener: told of each site.
+        unit_dim: axis of every pre-activation that holds the units, where the user knows better.
+    """
+
+    def __init__(self, model: nn.Module, listener: Listener, unit_dim: int | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.evidence: SampleEvidence | None = None
+        self.modules = ModuleStack(model, self._entered)
+        self._listener = listener
+        self._unit_dim = unit_dim
+        self._names = SiteNames()
+        self._learned = {id(p) for p in model.parameters()}
+        named = [*model.named_parameters(), *model.named_buffers()]
+        self._owned = {id(tensor): (without_wrappers(name), tensor) for name, tensor in named}
+        self._values: Any = WeakTensorKeyDictionary()
+        self._input_dims: dict[int, int] = {}
+        self._made = self._anonymous = 0
+        self._module_input = ("", 0)
+        self._scripted_calls = 0
+
+    @contextmanager
+    def following(self, inputs: Sequence[Tensor], batch_dim: int | None) -> Iterator[Tracer]:
+        """Follow one forward pass over these inputs, of which `batch_dim` holds the samples."""
+        self._values.clear()
+        self._input_dims.clear()
+        self._made = self._anonymous = 0
+        self._names.start_pass()
+        for tensor in inputs:
+            self._register_input(tensor, batch_dim)
+        try:
+            with self.modules, self:
+                yield self
+        finally:
+            self._listener.between()
+            self._values.clear()
+
+    def node_of(self, value: Tensor) -> Node | None:
+        """What is known of a tensor of the pass that is being followed."""
+        node = self._values.get(value)
+        return node if isinstance(node, Node) else None
+
+    def _register_input(self, tensor: Tensor, batch_dim: int | None) -> None:
+        axes = of_input(tensor.shape, batch_dim)
+        if not self._input_dims:
+            self._input_dims = {f.key: dim for dim, axis in enumerate(axes) for f in axis}
+        self._values[tensor] = Node(self._number(), "input", "", tuple(tensor.shape), axes)
+
+    def _number(self) -> int:
+        self._made += 1
+        return self._made
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self._listener.between()
+        namespace, _, name = func._schema.name.partition("::")
+        call = Call(
+            _base_name(name), [self._known(a) for a in args], {k: self._known(v) for k, v in kwargs.items()}, []
+        )
+        if namespace not in ("aten", "prims", "prim") or call.name in FUSED:
+            self._listener.not_examined(*_opaque(func._schema.name, self.modules.path))
+        site = self._site(call, args)
+        if site is not None:
+            self._listener.before(site, args[site.activation.operand])
+        output = func(*args, **kwargs)
+        self._remember(call, output, site)
+        if site is not None:
+            self._listener.after(site, output)
+        return output
+
+    def _known(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._node(value)
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
+            return [self._known(item) for item in value]
+        return value
+
+    def _node(self, tensor: Tensor) -> Node:
+        node = self._values.get(tensor)
+        if node is None:
+            node = self._constant(tensor)
+            self._values[tensor] = node
+        return node  # type: ignore[no-any-return]
+
+    def _constant(self, tensor: Tensor) -> Node:
+        """A tensor that came from outside the pass: a weight, a buffer, a constant."""
+        shape = tuple(tensor.shape)
+        learned = id(tensor) in self._learned or isinstance(tensor, nn.Parameter)
+        if id(tensor) in self._owned:
+            name = self._owned[id(tensor)][0]
+        else:
+            self._anonymous += 1
+            name = f"(unnamed {self._anonymous})"
+        return Node(
+            self._number(), "weight", "", shape, plain(shape), from_data=False, weights=(name,), learned=learned
+        )
+
+    def _remember(self, call: Call, output: Any, site: SiteCall | None) -> None:
+        tensors = [t for t in (output if isinstance(output, (list, tuple)) else [output]) if isinstance(t, Tensor)]
+        call.shapes = [tuple(t.shape) for t in tensors]
+        if not tensors:
+            return
+        name = site.name if site else self._inside_own_function(call)
+        for tensor, axes in zip(tensors, axes_of(call), strict=True):
+            self._values[tensor] = result_node(self._number(), call, axes, tuple(tensor.shape), self.modules.path, name)
+        for left, reason in call.evidence:
+            self._contradicted(left, reason)
+
+    def _inside_own_function(self, call: Call) -> str | None:
+        """The site that leaky's own function is busy with: its gain and clamp belong to it."""
+        if running_bounds() is None:
+            return None
+        return next((node.site for node in call.nodes if node.site is not None), None)
+
+    def _site(self, call: Call, args: Sequence[Any]) -> SiteCall | None:
+        activation = recognise(call, args)
+        if activation is None:
+            return None
+        node, value = call.args[activation.operand], args[activation.operand]
+        if not node.from_data or not value.is_floating_point():
+            return None
+        place = self._place(call, activation, node)
+        view = layout(self._axes(node, activation), node.shape)
+        name = self._names.name(place, activation.name, node)
+        if view is None:
+            self._listener.not_examined(
+                name, f"its unit axis could not be told from shape {list(node.shape)}; pass unit_dim to name it"
+            )
+            return None
+        slopes = activation.negative_slope
+        if not isinstance(slopes, float) and slopes.size not in (1, view.units):
+            self._listener.not_examined(name, f"it has {slopes.size} slopes for {view.units} units")
+            return None
+        bounds = running_bounds()
+        return SiteCall(name, activation if bounds is None else bounded(activation, *bounds), node, view, place.source)
+
+    def _axes(self, node: Node, activation: Activation) -> Axes:
+        if self._unit_dim is None or not -len(node.shape) <= self._unit_dim < len(node.shape):
+            return node.axes
+        others = tuple(tuple(replace(f, role="other") if f.role == "unit" else f for f in a) for a in node.axes)
+        unit = of_input(node.shape, self._unit_dim)[self._unit_dim]
+        return replaced(others, self._unit_dim, tuple(replace(f, role="unit") for f in unit))
+
+    def _place(self, call: Call, activation: Activation, node: Node) -> Place:
+        module = self.modules.module
+        if module is not None and self._is_the_module(module, node):
+            return Place(self.modules.path, None)
+        name = "relu6" if activation.name == "ReLU6" else _SPOKEN.get(call.name, call.name)
+        if is_scripted(module):
+            self._scripted_calls += 1
+            return Place(self.modules.path, name, None, self._scripted_calls)
+        return Place(self.modules.path, name, *user_line())
+
+    def _is_the_module(self, module: nn.Module, node: Node) -> bool:
+        """Whether the running module is the activation itself, so that its path names the site.
+
+        A class of torch's is; one of the user's is where it has no parts and takes the pre-activation as its input.
+        """
+        kind = type(module)
+        if kind.__module__ == "torch.nn.modules.activation":
+            return kind.__name__ != "MultiheadAttention"
+        leaf = not is_scripted(module) and not any(True for _ in module.children())
+        return leaf and self.modules.path != "" and self._module_input == (self.modules.path, unchanged_root(node))
+
+    def _entered(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        batch_first = batch_first_of(module)
+        node = self.node_of(args[0]) if args and isinstance(args[0], Tensor) else None
+        self._module_input = (self.modules.path, unchanged_root(node)) if node else ("", 0)
+        self._scripted_calls = 0
+        if batch_first is None or node is None or len(node.axes) not in (2, 3):
+            return
+        kind = type(module).__name__
+        if len(node.axes) == 2:
+            self._expect((), node, f"nn.{kind} was given one unbatched sequence")
+        else:
+            dim = 0 if batch_first else 1
+            self._expect(node.axes[dim : dim + 1], node, f"nn.{kind} has batch_first={batch_first}")
+
+    def _expect(self, batch: Axes, node: Node, reason: str) -> None:
+        everywhere = [f for axis in node.axes for f in axis if f.role == "sample"]
+        expected = [f for axis in batch for f in axis]
+        elsewhere = bool(everywhere) and not any(f.role == "sample" for f in expected)
+        missing = not everywhere and any(f.key in self._input_dims for f in expected)
+        if elsewhere or missing:
+            self._contradicted(batch, reason)
+
+    def _contradicted(self, left: Axes, reason: str) -> None:
+        if self.evidence is not None:
+            return
+        candidates = [self._input_dims[f.key] for axis in left for f in axis if f.key in self._input_dims]
+        self.evidence = SampleEvidence(candidates[0] if candidates else None, reason)
+
+
+FUSED = {
+    "_transformer_encoder_layer_fwd": "torch's fused path ran; torch.backends.mha.set_fastpath_enabled(False) opens it",
+    "_addmm_activation": "a fused operator hides its activation",
+}
+
+
+_SPOKEN = {"_prelu_kernel": "prelu", "rrelu_with_noise": "rrelu"}
+
+
+def _opaque(operator: str, path: str) -> tuple[str, str]:
+    reason = FUSED.get(operator.partition("::")[2], f"the custom operator {operator} hides what happens inside it")
+    return path or "(model)", reason
+
+
+def _base_name(name: str) -> str:
+    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
