@@ -50,7 +50,9 @@ def site_from(
         batch_size: how the samples came, for `last_fired`; None for one batch.
         others: the remaining fields of `Site`.
     """
-    z = _by_unit(np.asarray(z, np.float64))
+    z = np.asarray(z, np.float64)
+    axes: dict[str, Any] = {"unit_dim": 1, "sample_dim": 0, "shape": z.shape}
+    z = _by_unit(z)
     samples, units, _ = z.shape
     slope = np.broadcast_to(np.asarray(0.0 if smooth else negative_slope, np.float64), (units,)).copy()
     low, high = (
@@ -86,7 +88,7 @@ def site_from(
         floor=low,
         cap=high,
         smooth=smooth is not None,
-        **others,
+        **(axes | others),
     )
 
 

@@ -35,7 +35,8 @@ def _number(default: float, meaning: str, source: str, low: float = 0.0, high: f
 
 
 _OPEN = {"low": 1e-12, "high": 1.0 - 1e-12}
-_OURS = "chosen so that healthy networks stay below it"
+_HEALTHY = "above what healthy networks show"
+"""Source of the limits that were set by measuring networks that train well; the figures are in docs/rules/README.md."""
 
 
 @dataclass(frozen=True)
@@ -56,61 +57,58 @@ class Thresholds:
 
     # units
     dead_derivative: float = _number(
-        1e-3, "τ: an effective derivative of at most this size is practically 0", "1/10 of .01"
+        1e-3, "τ: an effective derivative of at most this size is practically 0", "a tenth of the usual smallest slope"
     )
-    dead_warning: float = _share(0.05, "share of dead units from which on it is a warning", _OURS)
-    dead_error: float = _share(0.5, "share of dead units from which on it is an error", "SageMaker DeadRelu")
-    silent_warning: float = _share(
-        0.5, "share of units silent so far from which on it is a warning", "SageMaker DeadRelu"
-    )
-    locked_warning: float = _share(0.25, "share of locked units from which on it is a warning", _OURS)
+    few: float = _share(0.05, "share of inactive units up to which the advice is to leave them", "convention")
+    dead_warning: float = _share(0.4, "share of dead units from which on it is a warning", _HEALTHY)
+    dead_error: float = _share(0.6, "share of dead units from which on it is an error", "networks that fail to train")
+    silent_warning: float = _share(0.6, "share of units silent so far from which on it is a warning", _HEALTHY)
+    locked_warning: float = _share(0.4, "share of locked units from which on it is a warning", _HEALTHY)
     nearly_dead_rate: float = _share(
         0.01, "a unit that fires on less than this share of samples is nearly dead", "SageMaker DeadRelu"
     )
-    nearly_dead_warning: float = _share(0.25, "share of nearly dead units from which on it is a warning", _OURS)
-    dormant_score: float = _number(
-        0.025, "dormant: E|h| of the unit ÷ the site's mean E|h| is at most this", "ReDo, Sokar et al. 2023"
-    )
+    nearly_dead_warning: float = _share(0.25, "share of nearly dead units from which on it is a warning", _HEALTHY)
+    dormant_score: float = _number(0.025, "dormant: E|h| of the unit ÷ the site's mean is at most this", "ReDo")
     dormant_warning: float = _share(
-        0.25, "share of dormant units, dead ones apart, from which on it is a warning", _OURS
+        0.4, "share of dormant units, inactive ones apart, from which on it is a warning", _HEALTHY
     )
     constant_range: float = _number(1e-6, "constant: max − min of z is at most this times max|z|", "float32 rounding")
-    constant_warning: float = _share(0.05, "share of constant units from which on it is a warning", _OURS)
+    constant_warning: float = _share(0.05, "share of constant units from which on it is a warning", _HEALTHY)
     starved_score: float = _number(
-        0.01, "starved: effective gradient of the unit ÷ the site's mean is at most this", _OURS
+        0.01, "starved: effective gradient of the unit ÷ the site's mean is at most this", "convention"
     )
-    starved_warning: float = _share(0.25, "share of starved units from which on it is a warning", _OURS)
-    linear_distance: float = _number(
-        0.1, "practically linear: |1 − α| is at most this", "correlation map, Zhang et al. 2022"
-    )
-    linear_warning: float = _share(0.5, "share of practically linear units from which on it is a warning", _OURS)
+    starved_warning: float = _share(0.25, "share of starved units from which on it is a warning", _HEALTHY)
+    linear_distance: float = _number(0.1, "practically linear: |1 − α| is at most this", "bends .6% as much as ReLU")
+    linear_warning: float = _share(0.5, "share of practically linear units from which on it is a warning", "convention")
 
     # sites
-    imbalance_info: float = _share(0.95, "share of Σh² held by the units' means from which on it is noted", _OURS)
-    imbalance_warning: float = _share(
-        0.99, "the same, from which on it is a warning", "a plain ReLU network of 75 layers"
+    imbalance_info: float = _share(
+        0.95, "share of Σh² held by the units' means from which on it is noted", "21 plain ReLU layers"
     )
-    sparse_info: float = _share(0.05, "share of elements above the threshold below which it is noted", _OURS)
+    imbalance_warning: float = _share(0.995, "the same, from which on it is a warning", "84 plain ReLU layers")
+    sparse_info: float = _share(0.05, "share of elements above the threshold below which it is noted", _HEALTHY)
     sparse_warning: float = _share(0.01, "the same, below which it is a warning", "SageMaker DeadRelu")
     lost_info: float = _share(
-        0.9, "share of Σz² that slope 0 discards from which on it is noted", "half is lost at N(0, 1)"
+        0.9, "share of Σz² that slope 0 discards from which on it is noted", "N(0, 1) loses .5, N(−1, 1) .96"
     )
     lost_warning: float = _share(0.999, "the same, from which on it is a warning", "z ~ N(−2, 1) loses .9988")
 
     # depth
     least_sites: float = _number(3, "sites without which no trend by depth is judged", "convention", low=2)
-    growth_warning: float = _number(
-        1e4, "factor of growth or decay of E h² from first to last site: warning", _OURS, low=1
+    growth_info: float = _number(
+        1e3, "factor of growth or decay of E h² from first to last site: noted", _HEALTHY, low=1
     )
+    growth_warning: float = _number(1e4, "the same: warning", _HEALTHY, low=1)
     growth_error: float = _number(1e8, "the same: error", "half precision ends at 65504", low=1)
-    gradient_warning: float = _number(
-        1e6, "factor of growth or decay of E‖∂L/∂z‖² towards the input: warning", _OURS, low=1
+    gradient_info: float = _number(
+        1e4, "factor of growth or decay of E‖∂L/∂z‖² towards the input: noted", _HEALTHY, low=1
     )
+    gradient_warning: float = _number(1e6, "the same: warning", _HEALTHY, low=1)
     gradient_error: float = _number(1e12, "the same: error", "squares of half precision's 6e-8", low=1)
 
     # against an initial record
     gain_tolerance: float = _number(
-        0.1, "relative distance from the right gain that is let pass", "a slope of .46 instead of 0"
+        0.1, "relative distance from the right gain that is let pass", "the gain of slope .46 instead of 0"
     )
 
     @classmethod

@@ -1,0 +1,221 @@
+"""Two diagnoses of a network side by side: what appeared, what went, what grew, and whether it got worse."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from leaky.diagnosis.changes import (
+    COMPARED,
+    Diagnosed,
+    FindingChange,
+    Pair,
+    UnitChange,
+    finding_changes,
+    matched,
+    thresholds_of,
+    unit_changes,
+)
+from leaky.diagnosis.rules.advice import second_moment
+from leaky.diagnosis.wording import plural
+from leaky.record import FloatArray, Site
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Some figures of one site in both records, None where nothing was seen.
+
+    Attributes:
+        site: its name in the new record.
+        firing_rate: mean over the units, old and new.
+        second_moment: E h², mean over the units, old and new.
+        dead_share: of the units, old and new.
+    """
+
+    site: str
+    firing_rate: tuple[float | None, float | None]
+    second_moment: tuple[float | None, float | None]
+    dead_share: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Resized:
+    """A site that has another number of units now: its units are not compared."""
+
+    site: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed from one diagnosis to another.
+
+    Attributes:
+        units: the changes of verdicts, by site and verdict.
+        findings: those that came, went or changed their level, worst first.
+        figures: of each site in both records.
+        added, removed: sites in one record only.
+        resized: sites with another number of units.
+        totals: units of each verdict, and samples and units examined, old and new.
+        notes: what makes the two hard to compare.
+    """
+
+    units: tuple[UnitChange, ...]
+    findings: tuple[FindingChange, ...]
+    figures: tuple[Figures, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    resized: tuple[Resized, ...]
+    totals: dict[str, tuple[int, int]] = field(hash=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it got worse: units lost, and warnings and errors that are new; empty if it did not."""
+        lost = [f"{change.site}: {_lost(change)}" for change in self.units if change.lost]
+        raised = [f"{change.site or 'network'}: {_raised(change)}" for change in self.findings if change.worse]
+        return tuple(lost + raised)
+
+    @property
+    def worse(self) -> bool:
+        """Whether something got worse that the data can show: for a gate in CI."""
+        return bool(self.reasons)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as strict JSON holds it."""
+        return {**asdict(self), "worse": self.worse, "reasons": list(self.reasons)}
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def compare(old: Diagnosed, new: Diagnosed) -> Comparison:
+    """What changed from `old` to `new`, two diagnoses (or checkups) of the same network.
+
+    A unit that only lacks samples to be called dead again is "undecided", not recovered; a site in one record only, or
+    with another number of units, is named and not compared unit by unit.
+    """
+    pairs = matched(old.record, new.record)
+    known = {pair.old.name for pair in pairs}, {pair.new.name for pair in pairs}
+    units = [change for pair in pairs if pair.old.units == pair.new.units for change in unit_changes(old, new, pair)]
+    return Comparison(
+        units=tuple(units),
+        findings=tuple(finding_changes(old, new, pairs, units)),
+        figures=tuple(_figures(old, new, pair) for pair in pairs),
+        added=tuple(site.name for site in new.record.sites if site.name not in known[1]),
+        removed=tuple(site.name for site in old.record.sites if site.name not in known[0]),
+        resized=tuple(
+            Resized(pair.new.name, pair.old.units, pair.new.units) for pair in pairs if pair.old.units != pair.new.units
+        ),
+        totals=_totals(old, new),
+        notes=_notes(old, new, pairs),
+    )
+
+
+def _figures(old: Diagnosed, new: Diagnosed, pair: Pair) -> Figures:
+    sides = [(pair.old, old.verdicts[pair.old.name]), (pair.new, new.verdicts[pair.new.name])]
+    firing, moment, dead = (
+        tuple(figure(site, verdicts) for site, verdicts in sides)
+        for figure in (
+            lambda site, _: _mean(site.firing_rate),
+            lambda site, _: second_moment(site) if site.samples else None,
+            lambda site, verdicts: len(verdicts.dead) / site.units if site.units else None,
+        )
+    )
+    return Figures(pair.new.name, (firing[0], firing[1]), (moment[0], moment[1]), (dead[0], dead[1]))
+
+
+def _mean(values: FloatArray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
+
+
+def _totals(old: Diagnosed, new: Diagnosed) -> dict[str, tuple[int, int]]:
+    totals = {
+        "samples": (old.record.samples, new.record.samples),
+        "units": (old.record.units, new.record.units),
+    }
+    for verdict in ("silent", *COMPARED, "unproven"):
+        before, after = (sum(len(getattr(v, verdict)) for v in side.verdicts.values()) for side in (old, new))
+        totals[verdict] = before, after
+    return totals
+
+
+def _notes(old: Diagnosed, new: Diagnosed, pairs: list[Pair]) -> tuple[str, ...]:
+    notes = []
+    before, after = old.record, new.record
+    for what, was, now in [("data", before.data, after.data), ("mode", before.mode, after.mode)]:
+        if was != now:
+            notes.append(f"another {what}: {was!r}, now {now!r}")
+    if before.on_noise != after.on_noise:
+        notes.append("one record was made on noise, the other on data: verdicts hold for what each has seen")
+    swapped = [pair.new.name for pair in pairs if _slope(pair.old) != _slope(pair.new)]
+    if swapped:
+        notes.append(f"another activation or slope at {plural(len(swapped), 'site')}: {', '.join(swapped[:4])}")
+    was_limits, now_limits = thresholds_of(old).as_dict(), thresholds_of(new).as_dict()
+    notes += [
+        f"another threshold {name}: {value:g}, now {now_limits[name]:g}"
+        for name, value in was_limits.items()
+        if value != now_limits[name]
+    ]
+    return tuple(notes)
+
+
+def _slope(site: Site) -> tuple[str, float]:
+    """What tells a swapped rectifier; learned slopes are meant to move and are not compared."""
+    shared = site.activation != "PReLU" and site.units > 0
+    return site.activation, float(site.negative_slope[0]) if shared else 0.0
+
+
+def _lines(found: Comparison) -> list[str]:
+    lines = [f"note: {note}" for note in found.notes]
+    lines += [f"site added: {name}" for name in found.added] + [f"site removed: {name}" for name in found.removed]
+    lines += [
+        f"{each.site}: {each.before} units, now {each.after}; not compared unit by unit" for each in found.resized
+    ]
+    lines += [line for change in found.units for line in _unit_lines(change)]
+    lines += [f"{change.site or 'network'}: {_raised(change)}" for change in found.findings]
+    lines += [line for figures in found.figures if (line := _growth(figures))]
+    dead, units = found.totals["dead"], found.totals["units"]
+    lines.append(
+        f"dead: {dead[0]:,} of {units[0]:,} units, now {dead[1]:,} of {units[1]:,}; "
+        f"samples: {found.totals['samples'][0]:,}, now {found.totals['samples'][1]:,}"
+    )
+    verdict = "got worse" if found.worse else "did not get worse"
+    return [*lines, f"{verdict}: " + "; ".join(found.reasons) if found.worse else verdict]
+
+
+def _unit_lines(change: UnitChange) -> list[str]:
+    parts = {
+        "appeared": change.appeared,
+        "gone": change.gone,
+        "confirmed with more samples, suspected before": change.confirmed,
+        "undecided, too few samples now to say that they recovered": change.undecided,
+    }
+    verdict = change.verdict.replace("_", " ")
+    return [f"{change.site}: {verdict}: {words}: {_named(units)}" for words, units in parts.items() if units]
+
+
+def _named(units: tuple[int, ...]) -> str:
+    shown = ", ".join(str(unit) for unit in units[:8]) + (" …" if len(units) > 8 else "")
+    return f"{plural(len(units), 'unit')} ({shown})"
+
+
+def _lost(change: UnitChange) -> str:
+    return f"{_named(change.lost)} newly {change.verdict.replace('_', ' ')}"
+
+
+def _raised(change: FindingChange) -> str:
+    if change.after is None:
+        return f"{change.rule} ({change.before}) went" + (", for lack of samples" if change.undecided else "")
+    return f"{change.rule} is {change.after}" + (f", was {change.before}" if change.before else ", was not there")
+
+
+def _growth(figures: Figures) -> str | None:
+    before, after = figures.second_moment
+    if not before or not after or 0.5 < after / before < 2:
+        return None
+    return f"{figures.site}: E h² {before:.3g}, now {after:.3g} (× {after / before:.3g})"

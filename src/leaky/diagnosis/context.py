@@ -1,0 +1,55 @@
+"""What every rule is given: the record, its verdicts, the thresholds, and the initial record where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from leaky import theory
+from leaky.diagnosis.bounds import rate_upper_bound
+from leaky.diagnosis.thresholds import Thresholds
+from leaky.diagnosis.verdicts import UnitVerdicts, judge
+from leaky.record import Record, Site
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """One record, judged.
+
+    Attributes:
+        record: what was seen.
+        thresholds: that decide.
+        units_examined: U of the evidence bound.
+        samples_needed: n of the evidence bound.
+        verdicts: of each site's units, by the site's name.
+        initial: the same of the network before training, where its record was given.
+    """
+
+    record: Record
+    thresholds: Thresholds
+    units_examined: int
+    samples_needed: int
+    verdicts: dict[str, UnitVerdicts]
+    initial: Context | None = None
+
+    @classmethod
+    def of(cls, record: Record, thresholds: Thresholds, initial: Record | None = None) -> Context:
+        """The record judged by these thresholds."""
+        units = max(1, round(thresholds.units_examined) or record.units)
+        needed = theory.samples_needed(units, thresholds.rate, thresholds.delta)
+        verdicts = {site.name: judge(site, thresholds, needed) for site in record.sites}
+        before = None if initial is None else cls.of(initial, thresholds)
+        return cls(record, thresholds, units, needed, verdicts, before)
+
+    def judged_sites(self) -> Iterator[tuple[Site, UnitVerdicts]]:
+        """Every site with its verdicts, in the order in which the sites first ran."""
+        for site in self.record.sites:
+            yield site, self.verdicts[site.name]
+
+    def averaged_sites(self) -> tuple[Site, ...]:
+        """The sites that saw enough samples for averages to be judged."""
+        return tuple(site for site in self.record.sites if site.samples >= self.thresholds.least_samples)
+
+    def rate_bound(self, events: int, samples: int) -> float:
+        """The rate that an event seen `events` times on `samples` samples stays below, for all units at once."""
+        return rate_upper_bound(events, samples, self.thresholds.delta, self.units_examined)

@@ -1,0 +1,158 @@
+"""How the range of the outputs grows or decays from site to site, and what a trend by depth is.
+
+Depth is the order in which the sites first ran. A trend is the least-squares line through the logarithms, so that one
+odd site makes none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from leaky.diagnosis.context import Context
+from leaky.diagnosis.finding import Evidence, Finding, Level
+from leaky.diagnosis.rules.advice import second_moment
+from leaky.diagnosis.rules.registry import rule
+from leaky.diagnosis.wording import evidence, seen_on
+from leaky.record import Site
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The line through the logarithms of a figure by depth.
+
+    Attributes:
+        sites: that it goes through.
+        values: the figure at each.
+        log_gain: change of the logarithm a site.
+    """
+
+    sites: tuple[Site, ...]
+    values: tuple[float, ...]
+    log_gain: float
+
+    @property
+    def log_factor(self) -> float:
+        """Logarithm of last ÷ first, on the line."""
+        return self.log_gain * (len(self.sites) - 1)
+
+
+def trend(sites: Sequence[Site], values: Sequence[float], least_sites: float) -> Trend | None:
+    """The trend of a positive figure; sites where it is 0 or not finite are left out. None with too few sites."""
+    kept = [(site, value) for site, value in zip(sites, values, strict=True) if 0 < value < math.inf]
+    if len(kept) < least_sites:
+        return None
+    depth = np.arange(len(kept)) - (len(kept) - 1) / 2
+    logarithms = np.log([value for _, value in kept])
+    log_gain = float(depth @ logarithms / (depth @ depth))
+    return Trend(tuple(site for site, _ in kept), tuple(value for _, value in kept), log_gain)
+
+
+def range_trend(context: Context) -> Trend | None:
+    """E h² by depth, mean over each site's units; the model's own output apart."""
+    sites = [site for site in context.averaged_sites() if not site.is_output]
+    return trend(sites, [second_moment(site) for site in sites], context.thresholds.least_sites)
+
+
+@rule(
+    "growth",
+    concern="range-by-depth",
+    summary="outputs that grow from site to site",
+    thresholds=("growth_info", "growth_warning", "growth_error", "least_sites", "least_samples"),
+)
+def growth(context: Context) -> list[Finding]:
+    """One finding for the network, if E h² grows."""
+    return _range_finding(context, "growth", 1, "grows", _GROWTH_ADVICE)
+
+
+@rule(
+    "decay",
+    concern="range-by-depth",
+    summary="outputs that shrink from site to site",
+    thresholds=("growth_info", "growth_warning", "growth_error", "least_sites", "least_samples"),
+)
+def decay(context: Context) -> list[Finding]:
+    """One finding for the network, if E h² shrinks."""
+    return _range_finding(context, "decay", -1, "shrinks", _DECAY_ADVICE)
+
+
+_SCALE = "He's scale for a slope α, a weight's standard deviation of √(2/(1+α²))/√fan_in, keeps E h²; so does a \
+normalisation layer."
+_GROWTH_ADVICE = (
+    f"{_SCALE} A slope cannot stop growth (it adds to E h²); a `gain` below 1 or a `clamp` of leaky_relu can."
+)
+_DECAY_ADVICE = f"{_SCALE} Torch's default initialisation (gain .577) falls short of it at every layer. A larger slope \
+helps a little: E h² × (1+α²), 1.04 for .2."
+
+
+def _range_finding(context: Context, slug: str, sign: int, verb: str, advice: str) -> list[Finding]:
+    found, t = range_trend(context), context.thresholds
+    if found is None:
+        return []
+    level = level_by_factor(sign * found.log_factor, t.growth_info, t.growth_warning, t.growth_error)
+    if level is None:
+        return []
+    predicted = mean_log_gain([weights_log_gain(site, [p.fan_in for p in site.producers]) for site in found.sites[1:]])
+    expected = (
+        "" if predicted is None else f" The weights' scale alone predicts × {factor(predicted)} a site (closed form)."
+    )
+    return [
+        Finding(
+            rule=slug,
+            level=level,
+            site=None,
+            units=(),
+            message=(
+                f"the outputs' second moment {verb} × {factor(found.log_gain)} a site, {found.values[0]:.3g} → "
+                f"{found.values[-1]:.3g} over {len(found.sites)} sites, {seen_on(context.record)}; a matched "
+                f"initialisation gives × 1.{expected}"
+            ),
+            evidence=trend_evidence(found, predicted),
+            advice=advice,
+        )
+    ]
+
+
+def level_by_factor(log_factor: float, info: float, warning: float, error: float) -> Level | None:
+    """The level of a change by this factor, None below `info`."""
+    limits: tuple[tuple[Level, float], ...] = (("error", error), ("warning", warning), ("info", info))
+    return next((level for level, limit in limits if log_factor >= math.log(limit)), None)
+
+
+def weights_log_gain(site: Site, fans: Sequence[int]) -> float | None:
+    """ln(gain²·(1+α²)/2·Σ fan·E w²): what the weights' scale alone does to the second moment (He et al. 2015).
+
+    Args:
+        site: with its producers; None comes back without any, and for a smooth activation.
+        fans: of the producers: fan_in for the outputs on their way forward, fan_out for the gradient's way back.
+    """
+    if site.smooth or not site.producers:
+        return None
+    scale = sum(fan * producer.weight_rms**2 for fan, producer in zip(fans, site.producers, strict=True))
+    value = site.gain**2 * (1 + float(np.mean(site.negative_slope**2))) / 2 * scale
+    return math.log(value) if 0 < value < math.inf else None
+
+
+def mean_log_gain(gains: Sequence[float | None]) -> float | None:
+    """Their mean, None unless all are known."""
+    known = [value for value in gains if value is not None]
+    return sum(known) / len(known) if gains and len(known) == len(gains) else None
+
+
+def trend_evidence(found: Trend, predicted: float | None) -> dict[str, Evidence]:
+    """The numbers behind a finding on a trend."""
+    return evidence(
+        log_gain_per_site=found.log_gain,
+        predicted_log_gain_per_site=predicted,
+        log_factor=found.log_factor,
+        sites=[site.name for site in found.sites],
+        values=list(found.values),
+    )
+
+
+def factor(log_gain: float) -> str:
+    """The factor e to the power of `log_gain`, for the reader."""
+    return f"{math.exp(min(log_gain, 700)):.3g}"

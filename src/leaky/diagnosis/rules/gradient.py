@@ -1,0 +1,119 @@
+"""How the gradient fares on its way to the input, where a loss was given."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from leaky.diagnosis.context import Context
+from leaky.diagnosis.finding import Finding
+from leaky.diagnosis.rules.depth import (
+    Trend,
+    factor,
+    level_by_factor,
+    mean_log_gain,
+    trend,
+    trend_evidence,
+    weights_log_gain,
+)
+from leaky.diagnosis.rules.registry import rule
+from leaky.diagnosis.wording import evidence, plural, seen_on
+from leaky.record import FloatArray, Site
+
+
+def gradient_trend(context: Context) -> Trend | None:
+    """E‖∂L/∂z‖² by depth, summed over each site's units, where a loss was given."""
+    sites = [site for site in context.averaged_sites() if site.statistics.gradient]
+    return trend(sites, [gradient_norm(site) for site in sites], context.thresholds.least_sites)
+
+
+def gradient_norm(site: Site) -> float:
+    """E‖∂L/∂z‖² = Σ (dh/dz)²·(∂L/∂h)² ÷ samples; He's backward scale keeps this sum, whatever the widths."""
+    gradient = site.statistics.gradient
+    if gradient is None or gradient.samples == 0:
+        return math.nan
+    squares: FloatArray = np.where(site.derivative == 0, 0.0, gradient.squares)  # never 0·inf
+    return float((site.derivative**2 * squares).sum() / gradient.samples)
+
+
+@rule(
+    "vanishing-gradient",
+    concern="gradient-by-depth",
+    summary="gradients that shrink, or end, on the way to the input",
+    thresholds=("gradient_info", "gradient_warning", "gradient_error", "least_sites", "least_samples"),
+)
+def vanishing_gradient(context: Context) -> list[Finding]:
+    """One finding for the network if the gradient shrinks towards the input, one for sites without any."""
+    advice = (
+        "Match the initialisation to the slope (weights' standard deviation √(2/(1+α²))/√fan), add normalisation or "
+        "residual connections. A larger slope helps where dead or rarely firing units block the way, hardly elsewhere."
+    )
+    return _blocked(context) + _gradient_finding(context, "vanishing-gradient", 1, "shrinks", advice)
+
+
+@rule(
+    "exploding-gradient",
+    concern="gradient-by-depth",
+    summary="gradients that grow on the way to the input",
+    thresholds=("gradient_info", "gradient_warning", "gradient_error", "least_sites", "least_samples"),
+)
+def exploding_gradient(context: Context) -> list[Finding]:
+    """One finding for the network if the gradient grows towards the input."""
+    advice = (
+        "Lower the weights' scale to √(2/(1+α²))/√fan, clip gradients, add normalisation. A larger slope makes it a "
+        "little worse."
+    )
+    return _gradient_finding(context, "exploding-gradient", -1, "grows", advice)
+
+
+def _gradient_finding(context: Context, slug: str, sign: int, verb: str, advice: str) -> list[Finding]:
+    found, t = gradient_trend(context), context.thresholds
+    if found is None:
+        return []
+    level = level_by_factor(sign * found.log_factor, t.gradient_info, t.gradient_warning, t.gradient_error)
+    if level is None:
+        return []
+    predicted = mean_log_gain(
+        [weights_log_gain(site, [p.fan_out for p in site.producers]) for site in found.sites[:-1]]
+    )
+    return [
+        Finding(
+            rule=slug,
+            level=level,
+            site=None,
+            units=(),
+            message=(
+                f"the gradient's squared norm {verb} × {factor(-found.log_gain)} a site towards the input, "
+                f"{found.values[-1]:.3g} → {found.values[0]:.3g} over {len(found.sites)} sites, "
+                f"{seen_on(context.record)}"
+            ),
+            evidence=trend_evidence(found, predicted),
+            advice=advice,
+        )
+    ]
+
+
+def _blocked(context: Context) -> list[Finding]:
+    """The sites that no gradient passes although it passes others: named together, at the last of them."""
+    sites = [site for site in context.averaged_sites() if site.statistics.gradient]
+    stuck = [site for site in sites if gradient_norm(site) == 0]
+    if not stuck or len(stuck) == len(sites):
+        return []
+    return [
+        Finding(
+            rule="vanishing-gradient",
+            level="warning",
+            site=stuck[-1].name,
+            units=(),
+            message=(
+                f"no gradient at all passes here {seen_on(context.record, stuck[-1])}, "
+                f"nor {plural(len(stuck) - 1, 'earlier site')}"
+            ),
+            evidence=evidence(sites=[site.name for site in stuck]),
+            advice=(
+                "Look for a site of dead units here or behind it, a `detach` or `no_grad`, or an output that the loss "
+                "does not use. A leaky slope helps only in the first case."
+            ),
+        )
+    ]

@@ -1,0 +1,78 @@
+"""Where numbers stop being finite.
+
+Only the first site matters: everything behind it inherits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from leaky.diagnosis.context import Context
+from leaky.diagnosis.finding import Finding
+from leaky.diagnosis.rules.registry import rule
+from leaky.diagnosis.wording import evidence, percent, plural, seen_on
+from leaky.record import Site
+
+
+@rule("non-finite", concern="non-finite", summary="the first site that gets NaN or infinite pre-activations")
+def non_finite(context: Context) -> list[Finding]:
+    """The first site with a non-finite pre-activation; without one, the last site with a non-finite gradient."""
+    ill = [site for site in context.record.sites if site.statistics.nonfinite.any()]
+    if not ill:
+        return _non_finite_gradient(context)
+    site = ill[0]
+    bad = site.statistics.nonfinite
+    units = tuple(int(unit) for unit in np.flatnonzero(bad))
+    share = bad.sum() / (bad.sum() + site.statistics.elements.sum())
+    is_first = site is context.record.sites[0]
+    return [
+        Finding(
+            rule="non-finite",
+            level="error",
+            site=site.name,
+            units=units,
+            message=(
+                f"{plural(int(bad.sum()), 'pre-activation')} ({percent(float(share))}) of {plural(len(units), 'unit')} "
+                f"are NaN or infinite {seen_on(context.record, site)}; no earlier site has any, later ones have: "
+                f"{len(ill) - 1:,}"
+            ),
+            evidence=evidence(nonfinite=int(bad.sum()), share=share, units=len(units), sites=[s.name for s in ill]),
+            advice=(
+                ("Look at the data first: NaN, infinite or unscaled input. Then at " if is_first else "Look at ")
+                + f"{_weights(site)}: non-finite or huge values, overflow of a half type, a division or logarithm on "
+                "the way. The slope has no part in it, and no verdict rests on these elements."
+            ),
+        )
+    ]
+
+
+def _non_finite_gradient(context: Context) -> list[Finding]:
+    """The gradient flows backwards: it arises behind the last site that has it."""
+    ill = [
+        site
+        for site in context.record.sites
+        if site.statistics.gradient and not np.isfinite(site.statistics.gradient.squares).all()
+    ]
+    if not ill:
+        return []
+    return [
+        Finding(
+            rule="non-finite",
+            level="error",
+            site=ill[-1].name,
+            units=(),
+            message=(
+                f"the gradient that arrives is NaN or infinite {seen_on(context.record, ill[-1])}, though every "
+                f"pre-activation is finite; {plural(len(ill) - 1, 'earlier site')} got it from here"
+            ),
+            evidence=evidence(sites=[site.name for site in ill]),
+            advice=(
+                "Look at what comes after this site: the loss (logarithm or division by 0, square root at 0), the loss "
+                "scale of mixed precision, the logits' range. The slope has no part in it."
+            ),
+        )
+    ]
+
+
+def _weights(site: Site) -> str:
+    return " and ".join(producer.name for producer in site.producers) or "what computes its input"
