@@ -136,11 +136,24 @@ def _knowledge(axis: Axis) -> tuple[int, int]:
 
 
 def keep_equal(axes: Axes, before: Sequence[int], after: Sequence[int]) -> Axes:
-    """The axes of a result whose axes correspond one to one; an axis whose length changed is no longer known."""
+    """The axes of a result whose axes correspond one to one; of an axis whose length changed only units stay units."""
     return tuple(
-        axis if old == new else ((factor(new),) if new != 1 else ())
+        axis if old == new else renewed(axis, new, ("unit",))
         for axis, old, new in zip(axes, before, after, strict=True)
     )
+
+
+def renewed(axis: Axis, length: int, roles: Sequence[Role]) -> Axis:
+    """An axis of another length in the same role, where it has one of these."""
+    kept: list[Role] = [role for role in roles if has(axis, role)]
+    if len(kept) == 1:
+        return (factor(length, kept[0]),)
+    return (factor(length),) if length != 1 else ()
+
+
+def demoted(axes: Axes) -> Axes:
+    """The axes with every unit axis made an ordinary one: another layer has made units of its own."""
+    return tuple(tuple(replace(f, role="other") if f.role == "unit" else f for f in axis) for axis in axes)
 
 
 @dataclass(frozen=True)

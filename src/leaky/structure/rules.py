@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from leaky.structure.axes import Axes, Axis, broadcast, factor, has, keep_equal, permute, plain, replaced, reshape
+from leaky.structure.axes import (
+    Axes,
+    broadcast,
+    demoted,
+    factor,
+    has,
+    keep_equal,
+    permute,
+    plain,
+    renewed,
+    replaced,
+    reshape,
+)
 from leaky.structure.graph import Call, Node
 
 Rule = Callable[[Call], list[Axes]]
@@ -115,16 +127,28 @@ def _slice(call: Call) -> list[Axes]:
     node = call.args[0]
     return [
         tuple(
-            _renewed(axis, length) if length != whole else axis
+            renewed(axis, length, ("sample", "unit")) if length != whole else axis
             for axis, length, whole in zip(node.axes, shape, node.shape, strict=True)
         )
         for shape in call.shapes
     ]
 
 
-def _renewed(axis: Axis, length: int) -> Axis:
-    roles = {f.role for f in axis} - {"other"}
-    return (factor(length, roles.pop() if len(roles) == 1 else "other"),) if length != 1 or roles else ()
+@_rule("index")
+def _index(call: Call) -> list[Axes]:
+    """A boolean mask over the samples picks some of them; any other index may pick one twice."""
+    node, indices = call.args[0], call.argument(1, "indices")
+    shape = call.shapes[0]
+    mask = indices[0] if len(indices) == 1 else None
+    if not isinstance(mask, Node) or len(mask.shape) != 1 or shape[0] == mask.shape[0] or len(shape) != len(node.shape):
+        return _default(call)
+    return [(renewed(node.axes[0], shape[0], ("sample", "unit")), *node.axes[1:])]
+
+
+@_rule("pixel_shuffle", "pixel_unshuffle")
+def _pixel_shuffle(call: Call) -> list[Axes]:
+    axes, shape = call.args[0].axes, call.shapes[0]
+    return [(*axes[:-3], renewed(axes[-3], shape[-3], ("unit",)), *plain(shape[-2:]))]
 
 
 @_rule("cat")
@@ -183,13 +207,13 @@ def _product(call: Call, left: Node, right: Node) -> Axes:
     if not right.from_data and len(right.shape) > 1:
         call.contracts(left.axes, left.axes[-1], left.axes[:-1])
         unit = call.produce(right, "linear", right.shape[-1])
-        return (*left.axes[:-1], unit)
+        return (*demoted(left.axes[:-1]), unit)
     row = -2 if len(right.shape) > 1 else -1
     if not left.from_data and left.learned:
         stays = (*right.axes[:row], *right.axes[row:][1:])
         call.contracts(right.axes, right.axes[row], stays)
         unit = call.produce(left, "linear", left.shape[-2])
-        return (*right.axes[:row], unit, *right.axes[row:][1:])
+        return (*demoted(right.axes[:row]), unit, *demoted(right.axes[row:][1:]))
     if not left.from_data:
         return keep_equal(right.axes, right.shape, call.shapes[0])
     batch = broadcast([(n.axes[:-2], n.shape[:-2]) for n in (left, right)], call.shapes[0][:-2])
@@ -200,28 +224,32 @@ def _product(call: Call, left: Node, right: Node) -> Axes:
 def _linear(call: Call) -> list[Axes]:
     value, weight = call.args[0], call.args[1]
     call.contracts(value.axes, value.axes[-1], value.axes[:-1])
-    return [(*value.axes[:-1], call.produce(weight, "linear", call.shapes[0][-1]))]
+    return [(*demoted(value.axes[:-1]), call.produce(weight, "linear", call.shapes[0][-1]))]
 
 
 @_rule("convolution", "_convolution", "mkldnn_convolution", "conv1d", "conv2d", "conv3d", "convolution_overrideable")
 def _convolution(call: Call) -> list[Axes]:
     value, weight, shape = call.args[0], call.args[1], call.shapes[0]
-    if any(has(axis, "sample") for axis in value.axes[1:]):
-        call.evidence.append((value.axes[:1], f"{call.name} takes its samples along another axis"))
     flags: tuple[Any, ...] = tuple(call.args[6:9]) if call.name in ("convolution", "_convolution") else ()
     transposed, groups = (bool(flags[0]), int(flags[2])) if len(flags) == 3 else (False, 1)
+    first = value.axes[1][:1]
+    if weight.from_data and has(first, "sample") and first[0].size == groups:
+        # one kernel a sample, as a modulated convolution has it: the groups are the samples
+        return [(value.axes[0], (*first, factor(shape[1] // groups, "unit")), *plain(shape[2:]))]
+    if any(has(axis, "sample") for axis in value.axes[1:]):
+        call.evidence.append((value.axes[:1], f"{call.name} takes its samples along another axis"))
     kind = "transposed_convolution" if transposed else "convolution"
     unit = call.produce(weight, kind, shape[1], groups)
-    return [(value.axes[0], unit, *plain(shape[2:]))]
+    return [(*demoted(value.axes[:1]), unit, *plain(shape[2:]))]
 
 
 @_rule("embedding")
 def _embedding(call: Call) -> list[Axes]:
     weight, indices = call.args[0], call.args[1]
-    return [(*indices.axes, call.produce(weight, "embedding", weight.shape[-1]))]
+    return [(*demoted(indices.axes), call.produce(weight, "embedding", weight.shape[-1]))]
 
 
 @_rule("mkldnn_rnn_layer")
 def _rnn_layer(call: Call) -> list[Axes]:
     value, weight = call.args[0], call.args[1]
-    return [(*value.axes[:-1], call.produce(weight, "linear", call.shapes[0][-1]))]
+    return [(*demoted(value.axes[:-1]), call.produce(weight, "linear", call.shapes[0][-1]))]

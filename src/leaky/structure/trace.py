@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from leaky.activation.running import running_bounds
 from leaky.structure.activations import Activation, bounded, recognise
-from leaky.structure.axes import Axes, Layout, layout, of_input, plain, replaced
+from leaky.structure.axes import Axes, Layout, demoted, layout, of_input, plain, replaced
 from leaky.structure.flow import result_node, unchanged_root
 from leaky.structure.graph import Call, Node, SampleEvidence
 from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line, without_wrappers
@@ -118,7 +118,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         call = Call(
             _base_name(name), [self._known(a) for a in args], {k: self._known(v) for k, v in kwargs.items()}, []
         )
-        if namespace not in ("aten", "prims", "prim") or call.name in FUSED:
+        if namespace not in _TRANSPARENT or call.name in FUSED:
             self._listener.not_examined(*_opaque(func._schema.name, self.modules.path))
         site = self._site(call, args)
         if site is not None:
@@ -198,7 +198,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _axes(self, node: Node, activation: Activation) -> Axes:
         if self._unit_dim is None or not -len(node.shape) <= self._unit_dim < len(node.shape):
             return node.axes
-        others = tuple(tuple(replace(f, role="other") if f.role == "unit" else f for f in a) for a in node.axes)
+        others = demoted(node.axes)
         unit = of_input(node.shape, self._unit_dim)[self._unit_dim]
         return replaced(others, self._unit_dim, tuple(replace(f, role="unit") for f in unit))
 
@@ -251,6 +251,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         candidates = [self._input_dims[f.key] for axis in left for f in axis if f.key in self._input_dims]
         self.evidence = SampleEvidence(candidates[0] if candidates else None, reason)
 
+
+_TRANSPARENT = {"aten", "prims", "prim", "profiler", "c10d", "torchvision"}
+"""Namespaces whose operators hide no activation, but for the fused ones."""
 
 FUSED = {
     "_transformer_encoder_layer_fwd": "torch's fused path ran; torch.backends.mha.set_fastpath_enabled(False) opens it",
