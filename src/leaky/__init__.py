@@ -6,9 +6,35 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leaky import theory
+    from leaky.activation import leaky_relu
+    from leaky.activation.diagram import plot
+    from leaky.activation.torch import LeakyReLU
+    from leaky.checkup import Checkup, check, load
+    from leaky.diagnosis import compare, diagnose
+    from leaky.errors import LeakyError
+    from leaky.observation import observe
+    from leaky.record import Record
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Checkup",
+    "LeakyError",
+    "LeakyReLU",
+    "Record",
+    "check",
+    "compare",
+    "diagnose",
+    "leaky_relu",
+    "load",
+    "observe",
+    "plot",
+    "theory",
+]
 
 _HOME = {
     "leaky_relu": "leaky.activation",
@@ -23,8 +49,7 @@ _HOME = {
     "Record": "leaky.record",
     "LeakyError": "leaky.errors",
 }
-
-__all__ = [*_HOME, "theory"]
+"""The module of each public name; the same as the imports above, for the interpreter."""
 
 
 def __getattr__(name: str) -> Any:

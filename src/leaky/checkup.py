@@ -1,0 +1,251 @@
+"""A checkup: observe a model, diagnose the record, and hold both for reading, saving and printing.
+
+Loading and printing a saved checkup must work without torch; `check` changes nothing of the model that it is given.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from leaky import serialization
+from leaky.diagnosis import LEVELS, VERDICTS, Diagnosis, Finding, Level, Thresholds, UnitVerdicts, diagnose
+from leaky.errors import InputError
+from leaky.files import write_whole
+from leaky.record import Record
+from leaky.serialization import Json, Reader
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+FORMATS = (".json",)
+"""The suffixes that `Checkup.save` knows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkup:
+    """What a model's units did on some data, and what that means.
+
+    `print(checkup)` is the report as plain text; rich and notebooks draw it.
+
+    Attributes:
+        diagnosis: the record with its findings and verdicts.
+        initial: the record of the same model with its initial weights, where they were given.
+    """
+
+    diagnosis: Diagnosis
+    initial: Record | None = None
+
+    @property
+    def record(self) -> Record:
+        """What was seen."""
+        return self.diagnosis.record
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, worst first."""
+        return self.diagnosis.findings
+
+    @property
+    def verdicts(self) -> dict[str, UnitVerdicts]:
+        """The verdicts on each site's units, by the site's name."""
+        return self.diagnosis.verdicts
+
+    def __str__(self) -> str:
+        from leaky.report.terminal import TerminalReport, as_text
+
+        return as_text(TerminalReport(self.diagnosis))
+
+    def __repr__(self) -> str:
+        from leaky.report.rows import headline
+
+        return f"<Checkup of {self.record.model!r}: {headline(self.diagnosis)}>"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from leaky.report.terminal import TerminalReport
+
+        yield TerminalReport(self.diagnosis)
+
+    def _repr_html_(self) -> str:
+        from leaky.report.html import as_html
+
+        return as_html(self.diagnosis)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+    def to_dict(self) -> Json:
+        """The checkup as JSON-safe data, as docs/json.md describes it."""
+        verdicts = {name: asdict(units) for name, units in self.verdicts.items()}
+        return {
+            **serialization.record_to_dict(self.record, verdicts),
+            "findings": [{**asdict(finding), "units": list(finding.units)} for finding in self.findings],
+            "thresholds": self.diagnosis.thresholds.as_dict(),
+            "initial": None if self.initial is None else serialization.record_to_dict(self.initial),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the checkup to `path`, whole or not at all, in the format of its suffix: .json.
+
+        Raises:
+            InputError: if the suffix is another one, or the file cannot be written.
+        """
+        suffix = Path(path).suffix.lower()
+        if suffix not in FORMATS:
+            raise InputError(f"the file's suffix must be one of {', '.join(FORMATS)}, not {suffix or 'none'!r}")
+        write_whole(path, serialization.dumps(self.to_dict()).encode())
+
+
+def check(
+    model: Any,
+    batches: Any,
+    *,
+    initial: Any = None,
+    mode: str = "eval",
+    loss: Callable[[Any, Any], Any] | None = None,
+    device: str | None = None,
+    max_samples: int | None = None,
+    seed: int | None = None,
+    unit_dim: int | None = None,
+    batch_dim: int | str | None = "auto",
+    batch_size: int | None = None,
+    model_name: str | None = None,
+    data_name: str | None = None,
+    on_noise: bool = False,
+    progress: Callable[[int], None] | None = None,
+    ignore: Collection[str] = (),
+    **thresholds: float,
+) -> Checkup:
+    """Find the units of a model that have stopped learning: `leaky.observe`, then `leaky.diagnose`.
+
+    Args:
+        model: a torch module, or an ONNX model as path or bytes. It is left as it was.
+        batches: a tensor or array of shape (samples, …), or an iterable of batches, each a tensor, an array, a tuple
+            whose first item is the input, or a mapping of keyword inputs.
+        initial: the weights that training began with, as a state dict, a .pt or .safetensors file, or a second model;
+            it is observed on the same data, and tells born dead from died in training.
+        mode: as for `leaky.observe`, like every option but the thresholds.
+        loss: as for `leaky.observe`.
+        device: as for `leaky.observe`.
+        max_samples: as for `leaky.observe`.
+        seed: as for `leaky.observe`.
+        unit_dim: as for `leaky.observe`.
+        batch_dim: as for `leaky.observe`.
+        batch_size: as for `leaky.observe`.
+        model_name: as for `leaky.observe`.
+        data_name: as for `leaky.observe`.
+        on_noise: as for `leaky.observe`.
+        progress: as for `leaky.observe`; starts anew for the initial weights, which come first.
+        ignore: slugs of rules whose findings are left out.
+        thresholds: what decides, by name; docs/rules/README.md has the table.
+
+    Returns:
+        The Checkup: print it, save it, read its findings.
+
+    Raises:
+        InputError: if the model, the data or an option is not what it must be. What the model's own code raises
+            passes through unchanged.
+    """
+    from leaky.observation import observe
+
+    Thresholds.of(thresholds)  # a misspelt name is told before the work, not after it
+    options: dict[str, Any] = {
+        "mode": mode,
+        "loss": loss,
+        "device": device,
+        "max_samples": max_samples,
+        "seed": seed,
+        "unit_dim": unit_dim,
+        "batch_dim": batch_dim,
+        "batch_size": batch_size,
+        "model_name": model_name,
+        "data_name": data_name,
+        "on_noise": on_noise,
+        "progress": progress,
+    }
+    first = None
+    if initial is not None:
+        if isinstance(batches, Iterator):
+            raise InputError(
+                "with initial weights the batches must be something that can be run through twice, such as a list or "
+                f"a DataLoader, not a {type(batches).__name__}"
+            )
+        first = observe(_with_weights(model, initial), batches, **options)
+    record = observe(model, batches, **options)
+    return Checkup(diagnose(record, initial=first, ignore=ignore, **thresholds), first)
+
+
+def _with_weights(model: Any, initial: Any) -> Any:
+    """A second model with the initial weights; `model` itself is never written to."""
+    from torch import nn
+
+    if isinstance(initial, nn.Module) or not isinstance(model, nn.Module):
+        return initial
+    from leaky.loading.weights import load_weights, read_weights
+
+    is_file = isinstance(initial, str | os.PathLike)
+    if not is_file and not isinstance(initial, Mapping):
+        raise InputError(f"initial must be a state dict, a file of one or a model, not {type(initial).__name__}")
+    state = read_weights(initial) if is_file else initial
+    try:
+        second = copy.deepcopy(model)
+    except Exception as error:  # deepcopy runs the user's own code
+        raise InputError(
+            f"the model must be copyable to load its initial weights beside the present ones ({error}); "
+            "pass initial= a second model that has them"
+        ) from error
+    load_weights(second, state, f"the initial weights in {initial!r}" if is_file else "the initial weights")
+    return second
+
+
+def load(path: str | os.PathLike[str]) -> Checkup:
+    """The checkup that `Checkup.save` wrote. A record that was saved without findings is diagnosed anew.
+
+    Raises:
+        InputError: if it is no such file, is damaged, or was written by a newer leaky.
+    """
+    data, source = serialization.read(path), repr(os.fspath(path))
+    record = serialization.record_from_dict(data, source)
+    at = Reader(data, source)
+    first = at.get("initial", dict, None)
+    initial = None if first is None else serialization.record_from_dict(first, f"{source}: initial")
+    if "findings" not in data:
+        return Checkup(diagnose(record, initial=initial), initial)
+    diagnosis = Diagnosis(
+        record=record,
+        findings=tuple(_finding(finding) for finding in at.items("findings")),
+        verdicts={
+            site.name: _verdicts(here, site.units) for here, site in zip(at.items("sites"), record.sites, strict=True)
+        },
+        thresholds=_thresholds(at),
+    )
+    return Checkup(diagnosis, initial)
+
+
+def _finding(at: Reader) -> Finding:
+    return Finding(
+        rule=at.get("rule", str),
+        level=cast(Level, at.one_of("level", LEVELS)),
+        site=at.get("site", str, None),
+        units=tuple(at.list_of("units", int)),
+        message=at.get("message", str),
+        evidence=at.get("evidence", dict),
+        advice=at.get("advice", str),
+    )
+
+
+def _verdicts(at: Reader, units: int) -> UnitVerdicts:
+    found = {verdict: tuple(at.list_of(verdict, int)) for verdict in VERDICTS}
+    for verdict, indices in found.items():
+        if any(not 0 <= index < units for index in indices):
+            raise at.wrong(verdict, f"a list of units below {units}")
+    return UnitVerdicts(**found)
+
+
+def _thresholds(at: Reader) -> Thresholds:
+    known = Thresholds().as_dict().keys()
+    return Thresholds.of({name: value for name, value in at.get("thresholds", dict).items() if name in known})

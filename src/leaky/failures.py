@@ -1,0 +1,63 @@
+"""An exception as one line for a person: what happened, and where in *their* code.
+
+A line, not a traceback: what leaky raises on purpose already says what to do, and of what the user's code raises, the
+innermost line of that code is what helps.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from leaky.errors import LeakyError
+from leaky.report.words import printable
+
+MOST = 400
+"""Characters of an exception's own words that are shown."""
+
+
+def one_line(error: BaseException, context: str = "") -> str:
+    """The message of `error`, and for anything but a `LeakyError` its type and its place in the user's code.
+
+    Args:
+        error: what was raised.
+        context: what the error happened on, for errors of the user's code.
+    """
+    words = " ".join(printable(" ".join(str(error).split())).split())
+    if isinstance(error, LeakyError):
+        return words
+    words = words if len(words) <= MOST else f"{words[: MOST - 2]} …"
+    place = _place(error)
+    parts = [f"{type(error).__name__}{': ' * bool(words)}{words}", f"at {place}" if place else "", context]
+    return "; ".join(part for part in parts if part)
+
+
+def _place(error: BaseException) -> str:
+    """The innermost frame of the user's code; "" where the user's code had not begun."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    theirs = [frame for frame in frames if not _is_installed(frame.filename)] or frames
+    if not theirs:
+        return ""
+    frame = theirs[-1]
+    file = Path(frame.filename)
+    near = file.is_relative_to(Path.cwd()) and not _is_installed(frame.filename)
+    shown = os.path.relpath(file) if near else file.name
+    line = f" `{frame.line}`" if frame.line else ""
+    return printable(f"{shown}:{frame.lineno}, in {frame.name}:{line}")
+
+
+def _is_ours(filename: str) -> bool:
+    """Of leaky, or of the command line's own library."""
+    ours = (Path(__file__).parent, Path(click.__file__).parent)
+    return filename.startswith("<") or any(Path(filename).is_relative_to(folder) for folder in ours)
+
+
+def _is_installed(filename: str) -> bool:
+    """Of torch, of another package or of Python itself."""
+    library = Path(os.__file__).parent
+    path = Path(filename)
+    return path.is_relative_to(library) or path.is_relative_to(sys.prefix) or "site-packages" in path.parts

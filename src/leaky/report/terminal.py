@@ -1,0 +1,128 @@
+"""A diagnosis on a terminal: the verdict in a line, a table by layer, the findings with what to do.
+
+It must be readable at 80 columns, use the width where there is more, carry its meaning without colour, and fall back
+to ASCII where the terminal knows nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import click
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.text import Text
+
+from leaky.diagnosis import Diagnosis, Finding
+from leaky.report import rows as report_rows
+from leaky.report.pen import Pen
+from leaky.report.rows import Shares
+from leaky.report.sites import WIDE, legend, site_table
+from leaky.report.words import counted, ranges
+
+LEVEL_STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold blue"}
+STATES = (
+    ("dead", "dead", "█", "red"),
+    ("locked", "locked", "▓", "yellow"),
+    ("unproven", "silent so far", "▒", "magenta"),
+    ("dormant", "dormant", "░", "cyan"),
+    ("others", "others", "·", "dim"),
+)
+"""(attribute of Shares, its words, its sign in the bar, its colour)."""
+
+FULL_FINDINGS = 12
+"""Findings shown in full; the rest get a line each."""
+
+LISTED = 6
+"""Units that a finding's own message lists; with more, they get a line in which runs are drawn together."""
+
+
+class TerminalReport:
+    """A diagnosis that rich can print."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        self.diagnosis = diagnosis
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from _report(self.diagnosis, Pen.of(options))
+
+
+def as_text(report: RenderableType, width: int = 80, encoding: str = "utf-8") -> str:
+    """What rich would print, as plain text without any escape sequence, lines of at most `width` columns."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    console = Console(file=stream, width=width, color_system=None, force_terminal=False, _environ={})
+    console.print(report)
+    stream.seek(0)
+    return "\n".join(line.rstrip() for line in stream.read().splitlines())
+
+
+def show(report: RenderableType) -> None:
+    """Print to stdout: in colour to a terminal that wants it, as plain text to a file or another program."""
+    console = Console()
+    if console.is_terminal:
+        console.print(report)
+    else:
+        click.echo(as_text(report, console.width, console.encoding))
+
+
+def _report(diagnosis: Diagnosis, pen: Pen) -> Iterable[RenderableType]:
+    rows = report_rows.rows(diagnosis)
+    yield pen.text(report_rows.headline(diagnosis), "bold")
+    if rows:
+        yield _bar(report_rows.shares(rows), pen)
+    yield pen.text(report_rows.subtitle(diagnosis), "dim")
+    yield Text()
+    if rows:
+        yield site_table(rows, pen)
+        yield legend(rows, pen)
+        yield Text()
+    yield from _findings(diagnosis.findings, pen)
+    if diagnosis.record.not_examined:
+        yield pen.text("Not examined", "bold")
+        yield from (pen.bullet(f"{item.name}: {item.reason}") for item in diagnosis.record.not_examined)
+        yield Text()
+    for note in diagnosis.record.notes:
+        yield pen.text(f"Note: {note}", "dim")
+    if rows:
+        yield pen.text(diagnosis.confidence, "dim")
+
+
+def _bar(total: Shares, pen: Pen) -> Text:
+    """All units side by side, at least a cell for each state that has any; below it what the signs mean."""
+    bar, meaning = Text(), Text()
+    for (state, words, sign, style), cells in zip(STATES, _cells(total, min(pen.width, WIDE)), strict=True):
+        bar.append(pen.words(sign) * cells, style)
+        if cells:
+            meaning.append(f"{pen.words(sign)} ", style).append(f"{getattr(total, state):,} {words}   ")
+    return bar.append("\n").append(meaning)
+
+
+def _cells(total: Shares, width: int) -> list[int]:
+    """`width` cells shared out among the states; one with any unit gets at least one, the fullest gives them up."""
+    counts = [getattr(total, state) for state, *_ in STATES]
+    if not total.units:
+        return [0] * len(counts)
+    cells = [max(round(count / total.units * width), 1) if count else 0 for count in counts]
+    cells[counts.index(max(counts))] += width - sum(cells)
+    return cells
+
+
+def _findings(findings: tuple[Finding, ...], pen: Pen) -> Iterable[RenderableType]:
+    if not findings:
+        yield Text("No findings.\n")
+    for finding in findings[:FULL_FINDINGS]:
+        more = len(finding.units) > LISTED
+        units = [pen.text(f"units {ranges(finding.units)}", "dim")] if more else []
+        body = Group(pen.text(finding.message), *units, pen.text(f"→ {finding.advice}", "italic"))
+        yield pen.parts(
+            (finding.level.upper(), LEVEL_STYLES[finding.level]),
+            (f" {finding.site or 'network'} ", "bold"),
+            (f"[{finding.rule}]", "dim"),
+        )
+        yield Padding(body, (0, 0, 1, 2))
+    rest = findings[FULL_FINDINGS:]
+    if rest:
+        yield pen.text(f"and {counted(len(rest), 'milder finding')}, in full in the JSON file:", "bold")
+        yield from (pen.bullet(str(finding)) for finding in rest)
+        yield Text()

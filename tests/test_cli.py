@@ -1,0 +1,315 @@
+"""The command line: what it takes, what it prints where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+
+import leaky
+from leaky.arguments import _spread
+from leaky.cli import Status, run
+from leaky.serialization import schema
+
+NET = """
+import torch
+from torch import nn
+
+def build(shift=0.0):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+    with torch.no_grad():
+        net[0].bias[:12] -= shift
+    return net
+
+def sick():
+    print("users print things")
+    return build(100.0)
+
+def needs(width):
+    pass
+
+class Plain(nn.Linear):
+    def __init__(self):
+        super().__init__(4, 2)
+
+class Broken(nn.Module):
+    def forward(self, x):
+        print("forward")
+        return torch.relu(x) @ torch.zeros(3, 3)
+
+class Stops(nn.Module):
+    def forward(self, x):
+        raise KeyboardInterrupt
+
+def batches():
+    for _ in range(4):
+        yield torch.randn(300, 4), torch.zeros(300)
+"""
+
+Runner = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.delenv("LEAKY_DEBUG", raising=False)
+    (tmp_path / "cli_net.py").write_text(NET)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((1500, 4)))
+    yield tmp_path
+    sys.modules.pop("cli_net", None)
+
+
+@pytest.fixture
+def leaky_run(capfd: pytest.CaptureFixture[str]) -> Runner:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = run(arguments)
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("model", "fail_on", "status"),
+    [
+        ("cli_net.py:build", "error", Status.OK),
+        ("cli_net.py:sick", "error", Status.FOUND),
+        ("cli_net:sick", "info", Status.FOUND),
+        ("cli_net.py:sick", "never", Status.OK),
+        ("cli_net.py:Plain", "info", Status.NOTHING_EXAMINED),
+        ("cli_net.py:absent", "info", Status.WRONG_INPUT),
+    ],
+)
+def test_exit_status(leaky_run: Runner, model: str, fail_on: str, status: Status) -> None:
+    assert leaky_run("check", model, "--data", "x.npy", "--fail-on", fail_on)[0] == status
+
+
+def test_the_report_goes_to_stdout_and_nothing_else_anywhere(leaky_run: Runner) -> None:
+    _, out, err = leaky_run("check", "cli_net.py:build", "--data", "x.npy")
+    assert "cli_net.py:build · 1,500 samples of x.npy · eval mode" in out
+    assert "\x1b" not in out
+    assert err == ""
+
+
+def test_json_to_stdout_is_alone_there(leaky_run: Runner) -> None:
+    status, out, err = leaky_run("check", "cli_net.py:sick", "--data", "x.npy", "--json", "-")
+    written = json.loads(out)
+    jsonschema.Draft202012Validator(schema()).validate(written)
+    assert written["sites"][0]["dead"] == list(range(12))
+    assert (written["model"], written["data"]) == ("cli_net.py:sick", "x.npy")
+    assert "users print things" in err
+    assert status == Status.FOUND
+
+
+def test_json_to_a_file_comes_beside_the_report(leaky_run: Runner, folder: Path) -> None:
+    _, out, err = leaky_run("check", "cli_net.py:sick", "--data", "x.npy", "--json", "a.json")
+    assert "12 dead" in out
+    assert err == "Wrote a.json\n"
+    assert leaky.load(folder / "a.json").verdicts["1"].dead == tuple(range(12))
+
+
+def test_options_arrive(leaky_run: Runner) -> None:
+    _, out, _ = leaky_run(
+        *("check", "cli_net.py:build", "--data", "cli_net.py:batches", "--json", "-", "--mode", "train"),
+        *("--max-samples", "700", "--seed", "5", "--set", "dormant_score=0.3", "--set", "delta=.1"),
+    )
+    written = json.loads(out)
+    assert (written["samples"], written["mode"], written["seed"]) == (700, "train", 5)
+    assert (written["thresholds"]["dormant_score"], written["thresholds"]["delta"]) == (0.3, 0.1)
+
+
+def test_batches_are_cut_as_told(leaky_run: Runner) -> None:
+    _, out, _ = leaky_run("check", "cli_net.py:build", "--data", "x.npy", "--batch-size", "100", "--json", "-")
+    assert json.loads(out)["batches"] == 15
+    _, out, _ = leaky_run("check", "cli_net.py:build", "--data", "x.npy", "--batch-dim", "none", "--json", "-")
+    assert (json.loads(out)["batches"], json.loads(out)["samples"]) == (1, 1)
+
+
+def test_rules_can_be_ignored(leaky_run: Runner) -> None:
+    assert leaky_run("check", "cli_net.py:sick", "--data", "x.npy", "--ignore", "dead")[0] == Status.OK
+
+
+def test_noise_is_told_in_every_verdict(leaky_run: Runner) -> None:
+    _, out, _ = leaky_run("check", "cli_net.py:sick", "--data", "noise:1500x4", "--json", "-")
+    written = json.loads(out)
+    assert written["on_noise"] is True
+    assert written["findings"]
+    assert all("noise" in finding["message"] for finding in written["findings"] if finding["site"])
+    again = leaky_run("check", "cli_net.py:sick", "--data", "noise:1500x4", "--json", "-")[1]
+    assert json.loads(again) == written
+
+
+def test_weights_and_initial_weights(leaky_run: Runner, folder: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    torch.save(net.state_dict(), folder / "first.pt")
+    with torch.no_grad():
+        net[0].bias -= 100
+    torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, folder / "last.pt")
+    _, out, _ = leaky_run(
+        *("check", "cli_net.py:build", "--data", "x.npy", "--json", "-"),
+        *("--weights", "last.pt", "--initial", "first.pt"),
+    )
+    written = json.loads(out)
+    assert written["sites"][0]["dead"] == list(range(16))
+    assert written["initial"]["sites"][0]["silent"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check", "cli_net.py:build"), "Missing option '--data'"),
+        (("check", "cli_net.py:needs", "--data", "x.npy"), "must be callable without arguments, not with (width)"),
+        (("check", "cli_net.py:build", "--data", "absent.npy"), "DATA 'absent.npy' must be a file; there is none"),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--weights", "no.pt"), "there is none at 'no.pt'"),
+        (("check", "cli_net.py:build", "--data", "noise:3"), "Error: RuntimeError: "),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--set", "delta"), "'delta' is not NAME=NUMBER"),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--set", "nope=1"), "'nope' is none of them"),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--ignore", "nope"), "nope"),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--batch-dim", "one"), "neither a whole number nor none"),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--json", "absent/a.json"), "--json must be - or a file"),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--json", "."), "--json must be - or a file"),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--device", "abacus"), "abacus"),
+        (("compare", "absent.json", "x.npy"), "'absent.json' must be a readable file: No such file"),
+        (("compare", "x.npy", "x.npy"), "'x.npy' must be JSON that leaky wrote"),
+        (("plot", "--slopes", "--out", "a.svg"), "--slopes"),
+        (("frob",), "No such command 'frob'"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line_and_status_2(
+    leaky_run: Runner, arguments: tuple[str, ...], message: str
+) -> None:
+    status, out, err = leaky_run(*arguments)
+    assert status == Status.WRONG_INPUT
+    assert message in err
+    assert out == ""
+    assert "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.startswith("Error: ")]) == 1
+
+
+def test_an_error_in_the_model_names_its_line_and_the_data(leaky_run: Runner) -> None:
+    status, out, err = leaky_run("check", "cli_net.py:Broken", "--data", "x.npy", "--json", "-")
+    assert status == Status.WRONG_INPUT
+    assert out == ""
+    assert err.splitlines()[-1].endswith(
+        "in forward: `return torch.relu(x) @ torch.zeros(3, 3)`; the data are float64 of shape (1500, 4)"
+    )
+
+
+def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAKY_DEBUG", "1")
+    with pytest.raises(leaky.LeakyError, match="cannot be multiplied") as caught:
+        run(["check", "cli_net.py:Broken", "--data", "x.npy"])
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_an_interruption_is_no_finding(leaky_run: Runner) -> None:
+    status, _, err = leaky_run("check", "cli_net.py:Stops", "--data", "x.npy")
+    assert (status, err.strip()) == (Status.INTERRUPTED, "Interrupted.")
+
+
+def test_compare_is_a_gate(leaky_run: Runner) -> None:
+    for name, model in (("good", "build"), ("bad", "sick")):
+        leaky_run("check", f"cli_net.py:{model}", "--data", "x.npy", "--json", f"{name}.json")
+    status, out, _ = leaky_run("compare", "good.json", "bad.json")
+    assert status == Status.FOUND
+    assert out.startswith("It got worse")
+    status, out, _ = leaky_run("compare", "bad.json", "good.json")
+    assert status == Status.OK
+    assert out.startswith("It did not get worse")
+    status, out, _ = leaky_run("compare", "good.json", "bad.json", "--json", "-")
+    assert json.loads(out)["worse"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spread"),
+    [
+        (["--slopes", "0", ".01", "--out", "a"], ["--slopes", "0", "--slopes", ".01", "--out", "a"]),
+        (["--slopes", "-.1", "1e-3"], ["--slopes", "-.1", "--slopes", "1e-3"]),
+        (["--slopes", "1", "--slopes", "2"], ["--slopes", "1", "--slopes", "2"]),
+        (["--slopes", "--out", "a"], ["--slopes", "--out", "a"]),
+        (["--gain", "2", "3"], ["--gain", "2", "3"]),
+    ],
+)
+def test_slopes_take_several_values(arguments: list[str], spread: list[str]) -> None:
+    assert _spread(arguments, "--slopes") == spread
+
+
+def test_plot_passes_its_options_on(leaky_run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from leaky.activation import diagram
+
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(diagram, "plot", lambda slopes, **options: seen.update(slopes=tuple(slopes), **options))
+    status, _, err = leaky_run("plot", "--slopes", "0", "-.1", ".3", "--gain", "2", "--clamp", "6", "--out", "a.svg")
+    assert (status, err) == (Status.OK, "Wrote a.svg\n")
+    assert seen == {"slopes": (0.0, -0.1, 0.3), "gain": 2.0, "clamp": 6.0, "out": "a.svg"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "leaky", *arguments]
+
+
+def test_python_m_leaky_and_the_version() -> None:
+    done = subprocess.run(command("--version"), capture_output=True, text=True, check=True)
+    assert done.stdout == f"leaky, version {leaky.__version__}\n"
+
+
+def test_help_tells_the_exit_statuses() -> None:
+    done = subprocess.run(command("check", "--help"), capture_output=True, text=True, check=True)
+    for status in ("0  no finding at or above --fail-on", "2  wrong usage or input", "3  nothing could be examined"):
+        assert status in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_a_terminal_without_unicode_gets_ascii() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command("check", "cli_net.py:sick", "--data", "x.npy"), capture_output=True, env=environment)
+    assert done.returncode == Status.FOUND
+    assert done.stdout.isascii()
+    assert b"12 dead" in done.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    first = subprocess.Popen(
+        command("check", "cli_net.py:sick", "--data", "x.npy"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert first.stdout is not None
+    first.stdout.close()
+    _, err = first.communicate(timeout=120)
+    assert err == b""
+    assert first.returncode == Status.FOUND, "the status of the check, whoever reads"
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_terminal_sees_progress_and_colour(colour: bool) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"} | ({} if colour else {"NO_COLOR": "1"})
+    done = subprocess.Popen(
+        command("check", "cli_net.py:sick", "--data", "noise:20000x4"), stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert done.wait(timeout=120) == Status.FOUND
+    assert b"Observing" in shown
+    assert (b"\x1b[31m" in shown) == colour

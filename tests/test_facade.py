@@ -1,0 +1,123 @@
+"""The public face: exactly these names, documented, and light to import."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import leaky
+
+PUBLIC = {
+    "Checkup",
+    "LeakyError",
+    "LeakyReLU",
+    "Record",
+    "check",
+    "compare",
+    "diagnose",
+    "leaky_relu",
+    "load",
+    "observe",
+    "plot",
+    "theory",
+}
+
+HEAVY = ("torch", "matplotlib", "onnx", "onnxruntime", "safetensors", "scipy", "sklearn", "jax", "keras")
+
+
+def test_all_is_exactly_the_public_set() -> None:
+    assert set(leaky.__all__) == PUBLIC
+    assert len(leaky.__all__) == len(PUBLIC) <= 20
+    assert set(leaky.__all__) <= set(dir(leaky))
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_each_public_name_exists_and_has_a_docstring(name: str) -> None:
+    value = getattr(leaky, name)
+    assert inspect.getdoc(value)
+
+
+def test_type_checkers_see_the_same_homes_as_the_interpreter() -> None:
+    tree = ast.parse(Path(leaky.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imported = {
+        alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert imported == {**leaky._HOME, "theory": "leaky"}
+
+
+def test_a_wrong_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'leaky' has no attribute 'chek'"):
+        _ = leaky.chek  # type: ignore[attr-defined]
+
+
+def undocumented(module: ModuleType) -> list[str]:
+    """Public functions, classes and methods of a module without a docstring of their own or of a base."""
+    here = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
+    functions = [value for value in here if inspect.isfunction(value) or inspect.isclass(value)]
+    methods = [m for c in functions if inspect.isclass(c) for m in vars(c).values() if inspect.isfunction(m)]
+    return [
+        value.__qualname__
+        for value in functions + methods
+        if not value.__name__.startswith("_") and not inspect.getdoc(_bound(value))
+    ]
+
+
+def _bound(value: Any) -> Any:
+    """The method as its class has it, so that `getdoc` finds the docstring of the base that it overrides."""
+    owner, _, name = value.__qualname__.rpartition(".")
+    return getattr(getattr(sys.modules[value.__module__], owner), name) if owner else value
+
+
+@pytest.mark.parametrize("home", sorted({*leaky._HOME.values(), "leaky.theory"}))
+def test_every_function_beside_a_public_one_is_documented(home: str) -> None:
+    assert undocumented(importlib.import_module(home)) == []
+
+
+def test_undocumented_finds_what_has_no_docstring() -> None:
+    module = ModuleType("bare")
+
+    def function() -> None: ...
+
+    function.__module__, function.__qualname__ = "bare", "function"
+    module.function = function  # type: ignore[attr-defined]
+    assert undocumented(module) == ["function"]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "import leaky",
+        "import leaky.record, leaky.errors, leaky.serialization, leaky.diagnosis, leaky.theory, leaky.checkup",
+        "import leaky.report.terminal, leaky.report.html, leaky.report.comparison",
+        "import leaky.cli; assert leaky.cli.run(['--help']) == 0",
+        "import leaky.cli; assert leaky.cli.run(['check', '--help']) == 0",
+    ],
+)
+def test_what_must_be_light_imports_nothing_heavy(run: str) -> None:
+    program = f"import sys; {run}; print('loaded:', sorted(sys.modules.keys() & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "loaded: []" in done.stdout
+
+
+@pytest.mark.parametrize("run", ["import leaky", "import leaky.cli; leaky.cli.run(['--help'])"])
+def test_the_first_word_comes_without_numpy_and_rich(run: str) -> None:
+    program = f"import sys; {run}; print('loaded:', sorted(sys.modules.keys() & {{'numpy', 'rich'}}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "loaded: []" in done.stdout
+
+
+def test_the_version_is_the_distributions() -> None:
+    project = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    declared = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
+    assert declared is not None
+    assert leaky.__version__ == declared[1]
