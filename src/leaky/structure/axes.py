@@ -156,6 +156,13 @@ def demoted(axes: Axes) -> Axes:
     return tuple(tuple(replace(f, role="other") if f.role == "unit" else f for f in axis) for axis in axes)
 
 
+def marked(axes: Axes, shape: Sequence[int], unit_dim: int | None) -> Axes:
+    """The axes with the units at `unit_dim` and nowhere else, because the user says so; None or no such axis: as is."""
+    if unit_dim is None or not -len(shape) <= unit_dim < len(shape):
+        return axes
+    return replaced(demoted(axes), unit_dim, (factor(shape[unit_dim], "unit"),))
+
+
 @dataclass(frozen=True)
 class Layout:
     """How to see a tensor as (samples, units, positions).

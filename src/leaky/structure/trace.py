@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from leaky.activation.running import running_bounds
 from leaky.structure.activations import Activation, bounded, recognise
-from leaky.structure.axes import Axes, Layout, demoted, layout, of_input, plain, replaced
+from leaky.structure.axes import Axes, Layout, layout, marked, of_input, plain
 from leaky.structure.flow import result_node, unchanged_root
 from leaky.structure.graph import Call, Node, SampleEvidence
 from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line, without_wrappers
@@ -28,20 +28,24 @@ from leaky.structure.rules import axes_of
 
 @dataclass(frozen=True, eq=False)
 class SiteCall:
-    """One call of a site: its name, what it computes and how to see its pre-activation."""
+    """One call of a site: its name, what it computes, how to see its pre-activation, and torch's operator for it."""
 
     name: str
     activation: Activation
     node: Node
     layout: Layout
     source: str | None
+    operator: Any
 
 
 class Listener(Protocol):
     """What a tracer tells."""
 
-    def before(self, call: SiteCall, pre_activation: Tensor) -> None:
-        """A site is about to run; an in-place one overwrites its pre-activation after this."""
+    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
+        """A site is about to run; its output, bit for bit, where the listener has computed it, else None.
+
+        An in-place site overwrites its pre-activation after this.
+        """
 
     def after(self, call: SiteCall, output: Tensor) -> None:
         """The site has run."""
@@ -120,10 +124,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         if namespace not in _TRANSPARENT or call.name in FUSED:
             self._listener.not_examined(*_opaque(func._schema.name, self.modules.path))
-        site = self._site(call, args)
-        if site is not None:
-            self._listener.before(site, args[site.activation.operand])
-        output = func(*args, **kwargs)
+        site = self._site(func, call, args)
+        output = None if site is None else self._listener.before(site, args[site.activation.operand])
+        if output is None:
+            output = func(*args, **kwargs)
         self._remember(call, output, site)
         if site is not None:
             self._listener.after(site, output)
@@ -173,7 +177,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return None
         return next((node.site for node in call.nodes if node.site is not None), None)
 
-    def _site(self, call: Call, args: Sequence[Any]) -> SiteCall | None:
+    def _site(self, func: Any, call: Call, args: Sequence[Any]) -> SiteCall | None:
         activation = recognise(call, args)
         if activation is None:
             return None
@@ -181,7 +185,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not node.from_data or not value.is_floating_point():
             return None
         place = self._place(call, activation, node)
-        view = layout(self._axes(node, activation), node.shape)
+        view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
         name = self._names.name(place, activation.name, node)
         if view is None:
             self._listener.not_examined(
@@ -193,14 +197,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._listener.not_examined(name, f"it has {slopes.size} slopes for {view.units} units")
             return None
         bounds = running_bounds()
-        return SiteCall(name, activation if bounds is None else bounded(activation, *bounds), node, view, place.source)
-
-    def _axes(self, node: Node, activation: Activation) -> Axes:
-        if self._unit_dim is None or not -len(node.shape) <= self._unit_dim < len(node.shape):
-            return node.axes
-        others = demoted(node.axes)
-        unit = of_input(node.shape, self._unit_dim)[self._unit_dim]
-        return replaced(others, self._unit_dim, tuple(replace(f, role="unit") for f in unit))
+        return SiteCall(
+            name, activation if bounds is None else bounded(activation, *bounds), node, view, place.source, func
+        )
 
     def _place(self, call: Call, activation: Activation, node: Node) -> Place:
         module = self.modules.module
