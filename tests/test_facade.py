@@ -21,6 +21,7 @@ PUBLIC = {
     "LeakyError",
     "LeakyReLU",
     "Record",
+    "build_info",
     "check",
     "compare",
     "diagnose",

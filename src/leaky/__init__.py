@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from leaky import theory
     from leaky.activation import leaky_relu
     from leaky.activation.diagram import plot
+    from leaky.activation.kernels import build_info
     from leaky.activation.torch import LeakyReLU
     from leaky.checkup import Checkup, check, load
     from leaky.diagnosis import compare, diagnose
@@ -26,6 +27,7 @@ __all__ = [
     "LeakyError",
     "LeakyReLU",
     "Record",
+    "build_info",
     "check",
     "compare",
     "diagnose",
@@ -40,6 +42,7 @@ _HOME = {
     "leaky_relu": "leaky.activation",
     "LeakyReLU": "leaky.activation.torch",
     "plot": "leaky.activation.diagram",
+    "build_info": "leaky.activation.kernels",
     "observe": "leaky.observation",
     "diagnose": "leaky.diagnosis",
     "check": "leaky.checkup",

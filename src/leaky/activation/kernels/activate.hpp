@@ -1,0 +1,56 @@
+// The function itself on one vector: bit for bit what torch's leaky_relu (relu for slope 0) gives.
+#pragma once
+
+#include "kernels.hpp"
+#include "lanes.hpp"
+
+namespace LEAKY_NAMESPACE {
+
+// How much of the definition a loop needs; GENERAL holds all of it, the others are its common cases.
+enum Kind { LEAKY, RELU, GENERAL };
+
+LEAKY_INLINE Kind kind_of(const leaky::Activation& activation) {
+    if (activation.slopes || activation.gain != 1.0 || activation.bound < __builtin_inf()) return GENERAL;
+    return activation.slope == 0.0 ? RELU : LEAKY;
+}
+
+template <class V, class T>
+LEAKY_INLINE V every(T value) {
+    return value - V{};
+}
+
+// The constants of a loop, one vector each.
+template <class V>
+struct Constants {
+    V slope, gain, bound;
+    decltype(V{} == V{}) zero_slope;  // all ones where the slope is 0 as it was given, before any rounding
+};
+
+template <class V, class T>
+LEAKY_INLINE Constants<V> constants_of(const leaky::Activation& activation) {
+    const V given = every<V>((T)(activation.slope != 0));
+    return {every<V>((T)activation.slope), every<V>((T)activation.gain), every<V>((T)activation.bound), given == V{}};
+}
+
+// The same with other slopes, one a lane.
+template <class V>
+LEAKY_INLINE Constants<V> with_slopes(Constants<V> constants, V slopes) {
+    constants.slope = slopes;
+    constants.zero_slope = slopes == V{};
+    return constants;
+}
+
+template <Kind KIND, class V>
+LEAKY_INLINE V activate(V x, const Constants<V>& c) {
+    const V zero = {};
+    if constexpr (KIND == RELU) return x < zero ? zero : x;
+    if constexpr (KIND == LEAKY) return x > zero ? x : c.slope * x;
+    // A slope of 0 must not meet −inf: 0 · −inf is NaN, relu's answer is 0.
+    V scaled = c.slope * x;
+    V negative = (c.zero_slope & (x < zero)) ? zero : scaled;
+    V y = (x > zero ? x : negative) * c.gain;
+    y = y > c.bound ? c.bound : y;
+    return y < -c.bound ? -c.bound : y;
+}
+
+}  // namespace LEAKY_NAMESPACE

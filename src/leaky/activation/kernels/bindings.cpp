@@ -1,0 +1,47 @@
+// The Python module: raw addresses in, nothing kept. Each function releases the GIL while it works.
+//
+// The caller holds references to all buffers for as long as a call runs, and has checked type, size and contiguity.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "dispatch.hpp"
+#include "work.hpp"
+
+namespace nb = nanobind;
+using namespace leaky;
+
+namespace {
+
+using Address = uintptr_t;
+
+template <class T>
+T* at(Address address) {
+    return reinterpret_cast<T*>(address);
+}
+
+void statistics(int type, Address source, Address target, int64_t outer, int64_t samples, int64_t middle,
+                int64_t units, int64_t inner, double slope, Address slopes, double gain, double bound,
+                double threshold, Address floor, Address cap, Address sums, Address fired, int64_t batch,
+                int threads) {
+    const Statistics call = {(Type)type, at<void>(source), at<void>(target), NOTHING,
+                             {outer, samples, middle, units, inner},
+                             {slope, at<void>(slopes), gain, bound},
+                             threshold, at<double>(floor), at<double>(cap), at<uint8_t>(fired)};
+    nb::gil_scoped_release released;
+    gather(kernels(), call, at<double>(sums), batch, threads);
+}
+
+}  // namespace
+
+NB_MODULE(_core, module) {
+    module.def("instruction_sets", &instruction_sets, "Names that `use` accepts here, the best last.");
+    module.def("instruction_set", [] { return kernels().name; }, "The one in use.");
+    module.def("use", &use, "Uses an instruction set by name; an empty name is the best.");
+    module.def("set_streaming_bytes", [](int64_t bytes) { streaming_bytes = bytes; });
+    module.def("statistics", &statistics);
+    module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
+        nb::gil_scoped_release released;
+        count_fired(at<uint8_t>(fired), samples, units, at<double>(sums), batch);
+    });
+}

@@ -1,0 +1,46 @@
+// All kernels of one instruction set: CMakeLists.txt compiles this file once for each, with its own LEAKY_NAMESPACE.
+#include "kernels.hpp"
+#include "quick_columns.hpp"
+#include "quick_rows.hpp"
+
+namespace LEAKY_NAMESPACE {
+
+template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
+void statistics_as(const Statistics& call, Range slabs, Range units, const Part& part) {
+    auto run = call.layout.inner > 1 ? statistics_of_rows<T, BOUNDED, WRITING, KIND>
+                                     : statistics_of_columns<T, BOUNDED, WRITING, KIND>;
+    run(call, slabs, units, part);
+}
+
+template <class T, bool BOUNDED, leaky::Writing WRITING>
+void statistics_writing(const Statistics& call, Range slabs, Range units, const Part& part) {
+    switch (kind_of(call.activation)) {
+        case LEAKY: return statistics_as<T, BOUNDED, WRITING, LEAKY>(call, slabs, units, part);
+        case RELU: return statistics_as<T, BOUNDED, WRITING, RELU>(call, slabs, units, part);
+        case GENERAL: return statistics_as<T, BOUNDED, WRITING, GENERAL>(call, slabs, units, part);
+    }
+}
+
+template <class T, bool BOUNDED>
+void statistics_bounded(const Statistics& call, Range slabs, Range units, const Part& part) {
+    switch (call.writing) {
+        case leaky::NOTHING: return statistics_as<T, BOUNDED, leaky::NOTHING, LEAKY>(call, slabs, units, part);
+        case leaky::CACHED: return statistics_writing<T, BOUNDED, leaky::CACHED>(call, slabs, units, part);
+        case leaky::STREAMED: return statistics_writing<T, BOUNDED, leaky::STREAMED>(call, slabs, units, part);
+    }
+}
+
+template <class T>
+void statistics_of(const Statistics& call, Range slabs, Range units, const Part& part) {
+    const bool bounded = call.floor || call.cap;
+    (bounded ? statistics_bounded<T, true> : statistics_bounded<T, false>)(call, slabs, units, part);
+}
+
+void statistics(const Statistics& call, Range slabs, Range units, const Part& part) {
+    (call.type == leaky::FLOAT64 ? statistics_of<double> : statistics_of<float>)(call, slabs, units, part);
+}
+
+extern const leaky::Kernels kernels;
+const leaky::Kernels kernels = {LEAKY_NAME, statistics};
+
+}  // namespace LEAKY_NAMESPACE

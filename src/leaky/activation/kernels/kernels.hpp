@@ -1,0 +1,71 @@
+// What the bindings ask of the kernels: plain structures and one table of functions for each instruction set.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace leaky {
+
+enum Type : int { FLOAT32 = 0, FLOAT64 = 1, FLOAT16 = 2, BFLOAT16 = 3 };
+
+// y = clamp(gain · (x > 0 ? x : slope · x), −bound, bound); a slope of exactly 0 gives relu's values, −inf → 0.
+// `slopes` points to one slope a channel, in the data's own type (float for the half types), or is null.
+struct Activation {
+    double slope;
+    const void* slopes;
+    double gain;
+    double bound;  // +inf where there is no clamp
+};
+
+// Dense memory, the last index running fastest: [outer][samples][middle][units][inner].
+struct Layout {
+    int64_t outer, samples, middle, units, inner;
+};
+
+// The rows of a statistics array, each with one double a unit; the order of leaky.record.REGIONS.
+enum Row : int {
+    COUNTS = 0,  // 4 regions: beyond_low, below, linear, beyond_high
+    SUMS = 4,
+    SQUARES = 8,
+    MINIMUM = 12,
+    MAXIMUM = 13,
+    NONFINITE = 14,
+    SUM_ROWS = 15,  // what follows from the elements alone, and so is kept for each part of the work
+    FIRED = 15,     // known only when all parts are done
+    LAST_FIRED = 16,
+    ROWS = 17,
+};
+enum Region : int { BEYOND_LOW = 0, BELOW = 1, LINEAR = 2, BEYOND_HIGH = 3 };
+
+enum Writing : int { NOTHING = 0, CACHED = 1, STREAMED = 2 };
+
+struct Statistics {
+    Type type;
+    const void* source;
+    void* target;  // null: only look
+    Writing writing;
+    Layout layout;
+    Activation activation;
+    double threshold;
+    const double* floor;  // one a unit, or null for none
+    const double* cap;    // one a unit, or null for none
+    uint8_t* fired;       // [samples][units], 1 where the unit fired; null where each row is a sample of its own
+};
+
+struct Range {
+    int64_t begin, end;
+};
+
+// Where a part of the work keeps its sums.
+struct Part {
+    double* sums;   // [SUM_ROWS][units], added to
+    float* shifts;  // [units]: what the fast loops take off each unit's elements, see quick.hpp
+};
+
+// One instruction set's kernels. Every function works on a part, so that threads are somebody else's concern.
+struct Kernels {
+    const char* name;
+    void (*statistics)(const Statistics&, Range slabs, Range units, const Part& part);
+};
+
+}  // namespace leaky

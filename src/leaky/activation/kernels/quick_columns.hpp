@@ -1,0 +1,164 @@
+// Quick sums (quick.hpp) where the units lie side by side in memory.
+#pragma once
+
+#include "quick.hpp"
+#include "statistics_columns.hpp"
+
+namespace LEAKY_NAMESPACE {
+
+constexpr int64_t SHORT = 16;          // rows of a block in doubles
+constexpr int64_t TALL = MOST_ROWS;    // rows of a block in float32, merged every CHAIN rows
+constexpr int64_t AHEAD = 2 * FLOATS;  // how far each row is fetched ahead: to where the next block begins
+
+// One vector of units over a block of rows.
+template <leaky::Writing WRITING, Kind KIND, bool SHIFTED>
+struct QuickColumns {
+    const Statistics& call;
+    floats threshold, shift;
+    Constants<floats> constants;
+
+    LEAKY_INLINE QuickColumns(const Statistics& call, int64_t unit, floats shift)
+        : call(call), threshold(every<floats>((float)call.threshold)), shift(shift) {
+        constants = constants_of<floats, float>(call.activation);
+        if (KIND == GENERAL && call.activation.slopes) {
+            constants = with_slopes(constants, load<floats>((const float*)call.activation.slopes + unit));
+        }
+    }
+
+    LEAKY_INLINE uint32_t step(int64_t offset, QuickSums& chain) const {
+        const float* source = (const float*)call.source + offset;
+        float* target = (float*)call.target + offset;
+        const floats z = load<floats>(source);
+        __builtin_prefetch(source + AHEAD);
+        if constexpr (WRITING == leaky::CACHED) store(target, activate<KIND>(z, constants));
+        if constexpr (WRITING == leaky::STREAMED) stream(target, activate<KIND>(z, constants));
+        const chosen_floats linear = above(z, threshold);
+        chain.add(SHIFTED ? z - shift : z, without(first_floats(FLOATS), linear), linear);
+        chain.least = min_of(chain.least, z);
+        chain.most = max_of(chain.most, z);
+        chain.counts = add_where(linear, chain.counts, every<floats>(1.0f));
+        return bits_of(linear);
+    }
+};
+
+// Half a vector of units' sums, in doubles.
+LEAKY_INLINE BlockSums<doubles> in_doubles(const QuickSums& sums, double rows, floats shift, bool high) {
+    auto half = [&](floats value) LEAKY_ALWAYS { return widen(high ? high_half(value) : low_half(value)); };
+    return {half(sums.below),  half(sums.linear),     half(sums.below_squares), half(sums.linear_squares),
+            every<doubles>(rows), half(sums.counts), half(shift)};
+}
+
+LEAKY_INLINE void add_to(double* place, doubles value) { store(place, load<doubles>(place) + value); }
+
+LEAKY_INLINE void fold_units(const BlockSums<doubles>& block, doubles least, doubles most, int64_t units,
+                             double* place) {
+    add_to(place + (leaky::SUMS + leaky::BELOW) * units, block.below);
+    add_to(place + (leaky::SUMS + leaky::LINEAR) * units, block.linear);
+    add_to(place + (leaky::SQUARES + leaky::BELOW) * units, block.below_squares);
+    add_to(place + (leaky::SQUARES + leaky::LINEAR) * units, block.linear_squares);
+    add_to(place + (leaky::COUNTS + leaky::BELOW) * units, block.count - block.linear_count);
+    add_to(place + (leaky::COUNTS + leaky::LINEAR) * units, block.linear_count);
+    double *minimum = place + leaky::MINIMUM * units, *maximum = place + leaky::MAXIMUM * units;
+    store(minimum, min_of(load<doubles>(minimum), least));
+    store(maximum, max_of(load<doubles>(maximum), most));
+}
+
+// Sums the vector's units over the block in doubles instead, and learns their shifts from that.
+inline void sum_in_doubles(const Statistics& call, const RowBlock& rows, int64_t unit, const Part& part) {
+    const int64_t units = call.layout.units;
+    auto gather = [&](int64_t u, int first_row) {
+        const double* place = part.sums + first_row * units + u;
+        return place[leaky::BELOW * units] + place[leaky::LINEAR * units];
+    };
+    double before[4][FLOATS];
+    for (int i = 0; i < FLOATS; ++i) {
+        before[0][i] = gather(unit + i, leaky::COUNTS);
+        before[1][i] = part.sums[(leaky::COUNTS + leaky::LINEAR) * units + unit + i];
+        before[2][i] = gather(unit + i, leaky::SUMS);
+        before[3][i] = gather(unit + i, leaky::SQUARES);
+    }
+    columns_of_block<float, false, leaky::NOTHING, LEAKY>(call, rows, {unit, unit + FLOATS}, part);
+    for (int i = 0; i < FLOATS; ++i) {
+        part.shifts[unit + i] =
+            shift_for(gather(unit + i, leaky::COUNTS) - before[0][i],
+                      part.sums[(leaky::COUNTS + leaky::LINEAR) * units + unit + i] - before[1][i],
+                      gather(unit + i, leaky::SUMS) - before[2][i], gather(unit + i, leaky::SQUARES) - before[3][i]);
+    }
+}
+
+// Ends a block for one vector of units.
+LEAKY_INLINE void finish_columns(const Statistics& call, const RowBlock& rows, int64_t unit, const QuickSums& sums,
+                                 floats shift, bool shifted, const uint32_t* passed, const Part& part) {
+    const int64_t units = call.layout.units;
+    const double size = (double)rows.size();
+    BlockSums<doubles> low = in_doubles(sums, size, shift, false);
+    BlockSums<doubles> high = in_doubles(sums, size, shift, true);
+    constexpr uint32_t ALL = (1u << DOUBLES) - 1u;
+    if (__builtin_expect((trustworthy_lanes(low) & trustworthy_lanes(high)) != ALL, 0)) {
+        sum_in_doubles(call, rows, unit, part);
+        return;
+    }
+    if (shifted) {
+        low.unshift();
+        high.unshift();
+    }
+    fold_units(low, widen(low_half(sums.least)), widen(low_half(sums.most)), units, part.sums + unit);
+    fold_units(high, widen(high_half(sums.least)), widen(high_half(sums.most)), units, part.sums + unit + DOUBLES);
+    if (call.fired) rows.mark_samples(passed, unit);
+}
+
+// Two vectors of units at once: two independent chains.
+template <leaky::Writing WRITING, Kind KIND, bool SHIFTED>
+LEAKY_INLINE void quick_pair(const Statistics& call, const RowBlock& rows, int64_t unit, floats shift_left,
+                             floats shift_right, const Part& part) {
+    const int64_t units = call.layout.units;
+    const QuickColumns<WRITING, KIND, SHIFTED> left(call, unit, shift_left), right(call, unit + FLOATS, shift_right);
+    QuickSums sums_left, sums_right;
+    uint32_t passed_left[MOST_ROWS], passed_right[MOST_ROWS];
+    for (int64_t i = 0; i < rows.size();) {
+        QuickSums chain_left, chain_right;
+        const int64_t end = i + CHAIN < rows.size() ? i + CHAIN : rows.size();
+        for (; i < end; ++i) {
+            const int64_t offset = (rows.rows.begin + i) * units + unit;
+            passed_left[i] = left.step(offset, chain_left);
+            passed_right[i] = right.step(offset + FLOATS, chain_right);
+        }
+        sums_left.merge(chain_left);
+        sums_right.merge(chain_right);
+    }
+    finish_columns(call, rows, unit, sums_left, shift_left, SHIFTED, passed_left, part);
+    finish_columns(call, rows, unit + FLOATS, sums_right, shift_right, SHIFTED, passed_right, part);
+}
+
+// Units by pairs of vectors in float32; returns the first that is left over.
+template <leaky::Writing WRITING, Kind KIND>
+LEAKY_INLINE int64_t quick_columns(const Statistics& call, const RowBlock& rows, Range units, const Part& part) {
+    int64_t unit = units.begin;
+    for (; unit + 2 * FLOATS <= units.end; unit += 2 * FLOATS) {
+        const floats left = load<floats>(part.shifts + unit), right = load<floats>(part.shifts + unit + FLOATS);
+        const bool shifted = bits_of((integers)((left != floats{}) | (right != floats{}))) != 0;
+        if (__builtin_expect(shifted, 0)) {
+            quick_pair<WRITING, KIND, true>(call, rows, unit, left, right, part);
+        } else {
+            quick_pair<WRITING, KIND, false>(call, rows, unit, left, right, part);
+        }
+    }
+    return unit;
+}
+
+template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
+void statistics_of_columns(const Statistics& call, Range rows, Range units, const Part& part) {
+    constexpr bool QUICK = sizeof(T) == 4 && !BOUNDED;
+    const int64_t height = QUICK ? TALL : SHORT;
+    for (int64_t row = rows.begin; row < rows.end; row += height) {
+        const RowBlock block(call, {row, row + height < rows.end ? row + height : rows.end});
+        Range left = units;
+        if constexpr (QUICK) {
+            if (block.size() >= SHORT) left.begin = quick_columns<WRITING, KIND>(call, block, units, part);
+        }
+        columns_of_block<T, BOUNDED, WRITING, KIND>(call, block, left, part);
+    }
+    if (WRITING == leaky::STREAMED) finish_streams();
+}
+
+}  // namespace LEAKY_NAMESPACE

@@ -1,0 +1,89 @@
+#include "threads.hpp"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace leaky {
+namespace {
+
+struct Job {
+    const std::function<void(int64_t)>& task;
+    const int64_t count;
+    std::atomic<int64_t> next{0};
+
+    void work() {
+        for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) task(i);
+    }
+};
+
+// Never destroyed: its threads wait for work until the process ends.
+class Pool {
+   public:
+    bool try_run(Job& job, int helpers) {
+        std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
+        if (!turn.owns_lock()) return false;
+        {
+            std::lock_guard<std::mutex> guard(mutex_);
+            for (; started_ < helpers; ++started_) std::thread(&Pool::help, this).detach();
+            job_ = &job;
+            wanted_ = helpers;
+        }
+        for (int i = 0; i < helpers; ++i) wake_.notify_one();
+        job.work();
+        std::unique_lock<std::mutex> lock(mutex_);
+        job_ = nullptr;
+        wanted_ = 0;
+        idle_.wait(lock, [this] { return working_ == 0; });
+        return true;
+    }
+
+   private:
+    void help() {
+        std::unique_lock<std::mutex> lock(mutex_);
+        while (true) {
+            wake_.wait(lock, [this] { return wanted_ > 0; });
+            --wanted_;
+            ++working_;
+            Job* job = job_;
+            lock.unlock();
+            job->work();
+            lock.lock();
+            if (--working_ == 0) idle_.notify_one();
+        }
+    }
+
+    std::mutex turn_, mutex_;
+    std::condition_variable wake_, idle_;
+    Job* job_ = nullptr;
+    int wanted_ = 0, working_ = 0, started_ = 0;
+};
+
+std::atomic<Pool*> the_pool{nullptr};
+
+// The parent's threads do not exist in the child, and its locks may be held by them: the child begins anew.
+void forget_the_pool() { the_pool.store(nullptr); }
+
+Pool& pool() {
+    static const int registered = pthread_atfork(nullptr, nullptr, forget_the_pool);
+    (void)registered;
+    Pool* existing = the_pool.load();
+    if (existing) return *existing;
+    Pool* made = new Pool;
+    if (the_pool.compare_exchange_strong(existing, made)) return *made;
+    delete made;
+    return *existing;
+}
+
+}  // namespace
+
+void run_tasks(int64_t count, int threads, const std::function<void(int64_t)>& task) {
+    Job job{task, count};
+    const int helpers = (int)(count < threads ? count : threads) - 1;
+    if (helpers <= 0 || !pool().try_run(job, helpers)) job.work();
+}
+
+}  // namespace leaky

@@ -1,0 +1,162 @@
+#include "work.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "threads.hpp"
+
+namespace leaky {
+
+int64_t streaming_bytes = int64_t{16} << 20;
+
+namespace {
+
+constexpr int64_t ALONE = 1 << 20;       // elements below which a second thread costs more than it brings
+constexpr int64_t PER_PART = 1 << 19;    // elements that are worth a part of their own
+constexpr int64_t MOST_PARTS = 16;       // enough for threads that are delayed to matter little
+constexpr int64_t SLAB_STEP = 16;        // what the kernels take at once
+constexpr int64_t UNIT_STEP = 64;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// How the slabs and units are divided. It depends on the sizes alone, so that the sums are the same, to the last bit,
+// for any number of threads.
+struct Parts {
+    int64_t slabs, units, slab_step, unit_step;
+
+    explicit Parts(const Layout& layout) {
+        const int64_t all = layout.outer * layout.samples * layout.middle;
+        const int64_t elements = all * layout.units * layout.inner;
+        const int64_t wanted = elements < ALONE ? 1 : std::clamp<int64_t>(elements / PER_PART, 2, MOST_PARTS);
+        // Each part of the slabs has sums of its own: no more of them than cost little to add up.
+        const int64_t affordable = std::max<int64_t>(2, all * layout.inner / (64 * SUM_ROWS));
+        slab_step = divide_up(all, std::min(wanted, affordable));
+        if (slab_step > SLAB_STEP) slab_step = divide_up(slab_step, SLAB_STEP) * SLAB_STEP;
+        slabs = divide_up(all, slab_step);
+        const int64_t step = layout.inner > 1 ? 1 : UNIT_STEP;
+        unit_step = divide_up(divide_up(layout.units, divide_up(wanted, slabs)), step) * step;
+        units = divide_up(layout.units, unit_step);
+    }
+};
+
+void clear(double* sums, Range columns, int64_t units) {
+    for (int row = 0; row < SUM_ROWS; ++row) {
+        const double start = row == MINIMUM   ? std::numeric_limits<double>::infinity()
+                             : row == MAXIMUM ? -std::numeric_limits<double>::infinity()
+                                              : 0.0;
+        std::fill(sums + row * units + columns.begin, sums + row * units + columns.end, start);
+    }
+}
+
+void add(const double* part, double* sums, int64_t units, bool bounded) {
+    for (int row = 0; row < SUM_ROWS; ++row) {
+        const int region = row % 4;
+        if (!bounded && row < MINIMUM && (region == BEYOND_LOW || region == BEYOND_HIGH)) {
+            const double* nothing = part + row * units;
+            if (std::all_of(nothing, nothing + units, [](double value) { return value == 0; })) continue;
+        }
+        const double* from = part + row * units;
+        double* to = sums + row * units;
+        for (int64_t u = 0; u < units; ++u) {
+            if (row == MINIMUM) {
+                to[u] = std::min(to[u], from[u]);
+            } else if (row == MAXIMUM) {
+                to[u] = std::max(to[u], from[u]);
+            } else {
+                to[u] += from[u];
+            }
+        }
+    }
+}
+
+// Memory that a thread keeps from call to call: fresh pages would cost more than the sums.
+struct Scratch {
+    std::vector<double> sums, before;
+    std::vector<float> shifts;
+    std::vector<uint8_t> flags;
+};
+
+// Where each element is a sample of its own, a unit fired as often as it was counted above its threshold.
+void copy_above(const double* sums, int64_t units, std::vector<double>& above) {
+    above.resize(units);
+    for (int64_t u = 0; u < units; ++u) {
+        above[u] = sums[(COUNTS + LINEAR) * units + u] + sums[(COUNTS + BEYOND_HIGH) * units + u];
+    }
+}
+
+void count_elements(const std::vector<double>& before, double* sums, int64_t units, int64_t batch) {
+    for (int64_t u = 0; u < units; ++u) {
+        const double fired =
+            sums[(COUNTS + LINEAR) * units + u] + sums[(COUNTS + BEYOND_HIGH) * units + u] - before[u];
+        sums[FIRED * units + u] += fired;
+        if (fired > 0) sums[LAST_FIRED * units + u] = std::max(sums[LAST_FIRED * units + u], (double)batch);
+    }
+}
+
+// Streaming needs every row to begin where a vector may be stored whole.
+Writing writing_of(const Statistics& call) {
+    if (!call.target) return NOTHING;
+    const Layout& layout = call.layout;
+    const int64_t size = call.type == FLOAT64 ? 8 : 4, row = layout.inner > 1 ? layout.inner : layout.units;
+    const int64_t bytes = layout.outer * layout.samples * layout.middle * layout.units * layout.inner * size;
+    const bool aligned = ((uintptr_t)call.target | (uintptr_t)(row * size)) % 64 == 0;
+    return aligned && bytes >= streaming_bytes ? STREAMED : CACHED;
+}
+
+// Runs all parts; the first adds to `sums` itself, the others to scratch that is then added in order.
+void gather_parts(const Kernels& kernels, const Statistics& call, double* sums, int threads, Scratch& scratch) {
+    const int64_t all = call.layout.outer * call.layout.samples * call.layout.middle, units = call.layout.units;
+    const Parts parts(call.layout);
+    scratch.sums.resize((parts.slabs - 1) * SUM_ROWS * units);
+    scratch.shifts.assign(parts.slabs * units, 0.0f);
+    double* others = scratch.sums.data();
+    float* shifts = scratch.shifts.data();
+    run_tasks(parts.slabs * parts.units, threads, [&](int64_t task) {
+        const int64_t i = task / parts.units, j = task % parts.units;
+        const Range slabs = {i * parts.slab_step, std::min((i + 1) * parts.slab_step, all)};
+        const Range columns = {j * parts.unit_step, std::min((j + 1) * parts.unit_step, units)};
+        const Part part = {i ? others + (i - 1) * SUM_ROWS * units : sums, shifts + i * units};
+        if (i) clear(part.sums, columns, units);
+        kernels.statistics(call, slabs, columns, part);
+    });
+    const bool bounded = call.floor || call.cap;
+    for (int64_t i = 1; i < parts.slabs; ++i) add(others + (i - 1) * SUM_ROWS * units, sums, units, bounded);
+}
+
+}  // namespace
+
+void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, int threads) {
+    const Layout& layout = call.layout;
+    const int64_t units = layout.units;
+    if (layout.outer * layout.samples * layout.middle * units * layout.inner == 0) return;
+    call.writing = writing_of(call);
+    static thread_local Scratch scratch;
+    const bool element_is_sample = layout.outer * layout.middle * layout.inner == 1;
+    const bool own_flags = !call.fired && !element_is_sample;
+    if (own_flags) {
+        scratch.flags.assign(layout.samples * units, 0);
+        call.fired = scratch.flags.data();
+    }
+    if (!call.fired) copy_above(sums, units, scratch.before);
+    gather_parts(kernels, call, sums, threads, scratch);
+    if (!call.fired) count_elements(scratch.before, sums, units, batch);
+    if (own_flags) count_fired(call.fired, layout.samples, units, sums, batch);
+}
+
+void count_fired(uint8_t* fired, int64_t samples, int64_t units, double* sums, int64_t batch) {
+    double *totals = sums + FIRED * units, *last = sums + LAST_FIRED * units;
+    static thread_local std::vector<int64_t> counts;
+    counts.assign(units, 0);
+    for (int64_t sample = 0; sample < samples; ++sample) {
+        uint8_t* flags = fired + sample * units;
+        for (int64_t u = 0; u < units; ++u) counts[u] += flags[u];
+        std::fill(flags, flags + units, 0);
+    }
+    for (int64_t u = 0; u < units; ++u) {
+        totals[u] += (double)counts[u];
+        if (counts[u]) last[u] = std::max(last[u], (double)batch);
+    }
+}
+
+}  // namespace leaky

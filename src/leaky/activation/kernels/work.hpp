@@ -1,0 +1,17 @@
+// Divides a call's work among threads: parts, their order, and the sums of the parts.
+#pragma once
+
+#include "kernels.hpp"
+
+namespace leaky {
+
+// Adds one call's statistics to `sums`, [ROWS][units].
+void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, int threads);
+
+// Adds a batch's flags, [samples][units], to the rows FIRED and LAST_FIRED of `sums` and clears them.
+void count_fired(uint8_t* fired, int64_t samples, int64_t units, double* sums, int64_t batch);
+
+// Bytes of output from which streaming stores pay; see benchmarks/activation.py.
+extern int64_t streaming_bytes;
+
+}  // namespace leaky
