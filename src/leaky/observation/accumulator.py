@@ -12,13 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leaky.observation.reduction import (
-    gradient_sums,
-    output_sums,
-    pre_activation_statistics,
-    region_codes,
-)
-from leaky.record import FloatArray, GradientStatistics, Producer, Site, UnitStatistics
+from leaky.observation.reduction import gradient_sums, region_codes
+from leaky.observation.running import Flags, RunningSums
+from leaky.record import FloatArray, GradientStatistics, Producer, Site
 from leaky.structure.activations import Activation
 from leaky.structure.axes import Layout
 
@@ -50,31 +46,36 @@ class SiteAccumulator:
         self._shape = shape
         self._source = source
         self.producers: dict[str, Producer] = {}
-        self._statistics = UnitStatistics.empty(view.units)
+        self._sums = RunningSums(view.units, activation)
+        self._gradients: GradientStatistics | None = None
         self._calls = 1
         self._start()
 
     def _start(self) -> None:
-        self._running = UnitStatistics.empty(self.units)
-        self._fired: dict[int, Tensor] = {}
+        self._fired: dict[int, Flags] = {}
         self._gradient: tuple[FloatArray, FloatArray] | None = None
         self._calls_now = 0
 
-    def add(self, pre_activation: Tensor, view: Layout, activation: Activation) -> None:
-        """Take in the pre-activation of one call, before the site runs."""
-        statistics, fired = pre_activation_statistics(pre_activation, view, activation)
-        self._running = self._running.merge(statistics)
-        before = self._fired.get(view.samples)
-        self._fired[view.samples] = fired if before is None else before | fired
+    def _flags(self, view: Layout) -> Flags:
+        """Which unit fired on which sample of this batch; calls with as many samples see the same ones."""
         self._calls_now += 1
+        return self._fired.setdefault(view.samples, np.zeros((view.samples, self.units), np.uint8))
+
+    def add(self, pre_activation: Tensor, view: Layout, batch: int) -> None:
+        """Take in the pre-activation of one call, before the site runs."""
+        self._sums.add(pre_activation, view, self._flags(view), batch)
+
+    def add_and_rectify(self, pre_activation: Tensor, view: Layout, batch: int, output: Tensor) -> Tensor | None:
+        """Take it in and rectify it into `output` in the same pass; None, and nothing done, where that cannot be."""
+        flags = self._flags(view)
+        result = self._sums.add_and_rectify(pre_activation, view, flags, batch, output)
+        if result is None:
+            self._calls_now -= 1
+        return result
 
     def add_output(self, output: Tensor, view: Layout) -> None:
         """Take in the output of a call of a smooth activation."""
-        sums, absolute, squares = output_sums(output, view)
-        empty = UnitStatistics.empty(self.units)
-        self._running = self._running.merge(
-            replace(empty, output_sums=sums, output_absolute_sums=absolute, output_squares=squares)
-        )
+        self._sums.add_output(output, view)
 
     def expect_gradient(self, pre_activation: Tensor, view: Layout, activation: Activation) -> GradientCatcher:
         """What to call with the gradient at the output of this call, once it is there."""
@@ -95,20 +96,12 @@ class SiteAccumulator:
         """
         if not self._calls_now:
             return
-        finished = self._running
-        for count, mask in self._fired.items():
-            fired = mask.sum(dim=0).numpy()
-            last = np.where(fired > 0, index, -1)
-            finished = finished.merge(
-                replace(UnitStatistics.empty(self.units), samples=count, fired=fired, last_fired=last)
-            )
+        for flags in self._fired.values():
+            self._sums.count(flags, index)
         if self._gradient is not None:
             absolute, squares = self._gradient
-            finished = replace(
-                finished,
-                gradient=GradientStatistics(samples, absolute * gradient_scale, squares * gradient_scale**2),
-            )
-        self._statistics = self._statistics.merge(finished)
+            finished = GradientStatistics(samples, absolute * gradient_scale, squares * gradient_scale**2)
+            self._gradients = finished if self._gradients is None else self._gradients.merge(finished)
         self._calls = max(self._calls, self._calls_now)
         self._start()
 
@@ -119,7 +112,7 @@ class SiteAccumulator:
             name=self.name,
             activation=a.name,
             negative_slope=np.broadcast_to(np.asarray(a.negative_slope, np.float64), (self.units,)).copy(),
-            statistics=self._statistics,
+            statistics=replace(self._sums.statistics(), gradient=self._gradients),
             threshold=a.threshold,
             value=a.value,
             gain=a.gain,

@@ -13,6 +13,10 @@ from leaky.structure.graph import Production
 from leaky.structure.modules import without_wrappers
 from leaky.structure.trace import SiteCall
 
+_IN_PLACE = {torch.ops.aten.relu_.default, torch.ops.aten.leaky_relu_.default}
+_FUSED = {torch.ops.aten.relu.default, torch.ops.aten.leaky_relu.default, *_IN_PLACE}
+"""Operators whose values the compiled core gives bit for bit; below autograd, so that the derivative is torch's."""
+
 
 class Collector:
     """The sites of one observation, in the order in which they first ran.
@@ -31,15 +35,22 @@ class Collector:
         self._catcher: GradientCatcher | None = None
         self._waiting: list[tuple[Tensor, GradientCatcher]] = []
         self._handles: list[Any] = []
+        self._batch = 0
 
-    def before(self, call: SiteCall, pre_activation: Tensor) -> None:
-        """Take the sums of a pre-activation that is about to be rectified."""
+    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
+        """Take the sums of a pre-activation; rectify it in the same pass where that is the same bit for bit."""
         accumulator = self._accumulator(call)
         if accumulator is None:
-            return
-        accumulator.add(pre_activation, call.layout, call.activation)
+            return None
         if self._gradients:
             self._catcher = accumulator.expect_gradient(pre_activation, call.layout, call.activation)
+        if call.operator in _FUSED:
+            output = pre_activation if call.operator in _IN_PLACE else torch.empty_like(pre_activation)
+            done = accumulator.add_and_rectify(pre_activation, call.layout, self._batch, output)
+            if done is not None:
+                return done
+        accumulator.add(pre_activation, call.layout, self._batch)
+        return None
 
     def after(self, call: SiteCall, output: Tensor) -> None:
         """Take the sums of a smooth activation's output, and keep the output until its gradient can be asked for."""
@@ -69,6 +80,7 @@ class Collector:
     def end_batch(self, index: int, gradient_scale: float, samples: int) -> None:
         """Count a batch whose forward, and backward where asked for, is done."""
         self.release()
+        self._batch = index + 1
         for accumulator in self._sites.values():
             accumulator.end_batch(index, gradient_scale, samples)
 

@@ -1,0 +1,136 @@
+"""The running sums of one site, through the compiled core where it can and in plain torch operations elsewhere.
+
+Both ways hold what `leaky.record.UnitStatistics` holds; nobody downstream can tell which one ran.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leaky.activation.kernels import core
+from leaky.activation.kernels.statistics import FLOAT32, FLOAT64, DenseLayout, Regions, UnitSums, dense_layout
+from leaky.observation.reduction import output_sums, pre_activation_statistics
+from leaky.record import UnitStatistics
+from leaky.structure.activations import Activation
+from leaky.structure.axes import Layout
+
+Flags = NDArray[np.uint8]
+
+_KINDS = {torch.float32: FLOAT32, torch.float64: FLOAT64}
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A tensor whose memory the core can read as it lies."""
+
+    kind: int
+    layout: DenseLayout
+
+
+def dense(value: Tensor, view: Layout) -> Dense | None:
+    """How the core reads this tensor; None where it cannot."""
+    if value.dtype not in _KINDS or value.device.type != "cpu" or type(value) not in (Tensor, torch.nn.Parameter):
+        return None
+    if core() is None or value.is_neg() or value.numel() == 0:
+        return None
+    split = value.detach().reshape(view.shape)
+    if split.data_ptr() != value.data_ptr():
+        return None
+    layout = dense_layout(split.shape, split.stride(), view.order, view.samples, view.units)
+    return None if layout is None else Dense(_KINDS[value.dtype], layout)
+
+
+class RunningSums:
+    """Statistics of one site, added to call by call.
+
+    Args:
+        units: of the site.
+        activation: whose threshold and bounds part the regions.
+    """
+
+    def __init__(self, units: int, activation: Activation) -> None:
+        self._activation = activation
+        self._plain = UnitStatistics.empty(units)
+        compiled = core()
+        self._sums = None if compiled is None else UnitSums(compiled, units)
+        floor, cap = activation.floor, activation.cap
+        self._regions = Regions(
+            activation.threshold,
+            None if floor is None else np.ascontiguousarray(np.broadcast_to(floor, (units,)), np.float64),
+            None if cap is None else np.full(units, cap),
+        )
+
+    def add(self, pre_activation: Tensor, view: Layout, fired: Flags, batch: int) -> None:
+        """Take in the pre-activations of one call and set the flags of the units that fired, (samples, units)."""
+        readable = dense(pre_activation, view)
+        if readable is not None and self._sums is not None:
+            self._compiled(readable, pre_activation, fired, batch)
+            return
+        statistics, mask = pre_activation_statistics(pre_activation, view, self._activation)
+        self._plain = self._plain.merge(statistics)
+        np.bitwise_or(fired, mask.numpy().view(np.uint8), out=fired)
+
+    def add_and_rectify(
+        self, pre_activation: Tensor, view: Layout, fired: Flags, batch: int, output: Tensor
+    ) -> Tensor | None:
+        """The same, and the plain activation's values into `output` in one pass; None where that cannot be done.
+
+        Args:
+            pre_activation: z.
+            view: how to see it as (samples, units, positions).
+            fired: flags, (samples, units).
+            batch: index of the batch.
+            output: of the layout of z, or z itself.
+        """
+        readable = dense(pre_activation, view)
+        if readable is None or self._sums is None or output.stride() != pre_activation.stride():
+            return None
+        slope = self._activation.negative_slope
+        if not isinstance(slope, float):
+            return None
+        self._compiled(readable, pre_activation, fired, batch, output.data_ptr(), slope)
+        return output
+
+    def _compiled(
+        self, readable: Dense, source: Tensor, fired: Flags, batch: int, target: int = 0, slope: float = 0.0
+    ) -> None:
+        assert self._sums is not None
+        self._sums.add(
+            readable.kind,
+            source.data_ptr(),
+            readable.layout,
+            self._regions,
+            batch,
+            torch.get_num_threads(),
+            fired,
+            target=target,
+            slope=slope,
+        )
+
+    def add_output(self, output: Tensor, view: Layout) -> None:
+        """Take in the output of a call of a smooth activation."""
+        sums, absolute, squares = output_sums(output, view)
+        outputs = replace(
+            UnitStatistics.empty(view.units), output_sums=sums, output_absolute_sums=absolute, output_squares=squares
+        )
+        self._plain = self._plain.merge(outputs)
+
+    def count(self, fired: Flags, batch: int) -> None:
+        """Count the samples of a batch and those that each unit fired on."""
+        fires = fired.sum(axis=0, dtype=np.int64)
+        counted = replace(
+            UnitStatistics.empty(fired.shape[1]),
+            samples=len(fired),
+            fired=fires,
+            last_fired=np.where(fires > 0, batch, -1),
+        )
+        self._plain = self._plain.merge(counted)
+
+    def statistics(self) -> UnitStatistics:
+        """Everything so far."""
+        return self._plain if self._sums is None else self._plain.merge(self._sums.statistics(0))
