@@ -50,7 +50,7 @@ INCONCLUSIVE = ("silent-so-far", "born-dead", "died-in-training", "initialisatio
 
 
 class Diagnosed(Protocol):
-    """Anything with a record, the verdicts by site and the findings; `thresholds` are used where it has them."""
+    """Anything with a record, the verdicts by site and the findings: a Diagnosis, a Checkup."""
 
     @property
     def record(self) -> Record: ...
@@ -131,8 +131,8 @@ def _without_lines(sites: Sequence[Site]) -> dict[str, Site]:
 
 
 def thresholds_of(diagnosed: Diagnosed) -> Thresholds:
-    """Those that it was made with, the defaults where it does not say."""
-    found = getattr(diagnosed, "thresholds", None)
+    """Those that it, or the diagnosis inside a checkup, was made with; the defaults where it does not say."""
+    found = getattr(getattr(diagnosed, "diagnosis", diagnosed), "thresholds", None)
     return found if isinstance(found, Thresholds) else Thresholds()
 
 

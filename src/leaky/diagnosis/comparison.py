@@ -84,12 +84,17 @@ class Comparison:
         """Whether something got worse that the data can show: for a gate in CI."""
         return bool(self.reasons)
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Everything that changed, a line each, apart from the totals."""
+        return tuple(_lines(self))
+
     def as_dict(self) -> dict[str, Any]:
         """All of it as strict JSON holds it."""
         return {**asdict(self), "worse": self.worse, "reasons": list(self.reasons)}
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join([*self.changes, _counted(self), _verdict(self)])
 
 
 def compare(old: Diagnosed, new: Diagnosed) -> Comparison:
@@ -116,16 +121,21 @@ def compare(old: Diagnosed, new: Diagnosed) -> Comparison:
 
 
 def _figures(old: Diagnosed, new: Diagnosed, pair: Pair) -> Figures:
-    sides = [(pair.old, old.verdicts[pair.old.name]), (pair.new, new.verdicts[pair.new.name])]
-    firing, moment, dead = (
-        tuple(figure(site, verdicts) for site, verdicts in sides)
-        for figure in (
-            lambda site, _: _mean(site.firing_rate),
-            lambda site, _: second_moment(site) if site.samples else None,
-            lambda site, verdicts: len(verdicts.dead) / site.units if site.units else None,
-        )
+    was, now = old.verdicts[pair.old.name], new.verdicts[pair.new.name]
+    return Figures(
+        site=pair.new.name,
+        firing_rate=(_mean(pair.old.firing_rate), _mean(pair.new.firing_rate)),
+        second_moment=(_moment(pair.old), _moment(pair.new)),
+        dead_share=(_share(was.dead, pair.old), _share(now.dead, pair.new)),
     )
-    return Figures(pair.new.name, (firing[0], firing[1]), (moment[0], moment[1]), (dead[0], dead[1]))
+
+
+def _moment(site: Site) -> float | None:
+    return second_moment(site) if site.samples else None
+
+
+def _share(units: tuple[int, ...], site: Site) -> float | None:
+    return len(units) / site.units if site.units else None
 
 
 def _mean(values: FloatArray) -> float | None:
@@ -147,17 +157,17 @@ def _totals(old: Diagnosed, new: Diagnosed) -> dict[str, tuple[int, int]]:
 def _notes(old: Diagnosed, new: Diagnosed, pairs: list[Pair]) -> tuple[str, ...]:
     notes = []
     before, after = old.record, new.record
-    for what, was, now in [("data", before.data, after.data), ("mode", before.mode, after.mode)]:
+    for what, was, now in [("data set", before.data, after.data), ("mode", before.mode, after.mode)]:
         if was != now:
-            notes.append(f"another {what}: {was!r}, now {now!r}")
+            notes.append(f"the {what} differs: {was!r}, now {now!r}")
     if before.on_noise != after.on_noise:
         notes.append("one record was made on noise, the other on data: verdicts hold for what each has seen")
     swapped = [pair.new.name for pair in pairs if _slope(pair.old) != _slope(pair.new)]
     if swapped:
-        notes.append(f"another activation or slope at {plural(len(swapped), 'site')}: {', '.join(swapped[:4])}")
+        notes.append(f"the activation or slope differs at {plural(len(swapped), 'site')}: {', '.join(swapped[:4])}")
     was_limits, now_limits = thresholds_of(old).as_dict(), thresholds_of(new).as_dict()
     notes += [
-        f"another threshold {name}: {value:g}, now {now_limits[name]:g}"
+        f"the threshold {name} differs: {value:g}, now {now_limits[name]:g}"
         for name, value in was_limits.items()
         if value != now_limits[name]
     ]
@@ -179,13 +189,18 @@ def _lines(found: Comparison) -> list[str]:
     lines += [line for change in found.units for line in _unit_lines(change)]
     lines += [f"{change.site or 'network'}: {_raised(change)}" for change in found.findings]
     lines += [line for figures in found.figures if (line := _growth(figures))]
-    dead, units = found.totals["dead"], found.totals["units"]
-    lines.append(
-        f"dead: {dead[0]:,} of {units[0]:,} units, now {dead[1]:,} of {units[1]:,}; "
-        f"samples: {found.totals['samples'][0]:,}, now {found.totals['samples'][1]:,}"
+    return lines
+
+
+def _counted(found: Comparison) -> str:
+    (dead_before, dead), (before, after), (seen_before, seen) = (found.totals[n] for n in ("dead", "units", "samples"))
+    return (
+        f"dead: {dead_before:,} of {before:,} units, now {dead:,} of {after:,}; samples: {seen_before:,}, now {seen:,}"
     )
-    verdict = "got worse" if found.worse else "did not get worse"
-    return [*lines, f"{verdict}: " + "; ".join(found.reasons) if found.worse else verdict]
+
+
+def _verdict(found: Comparison) -> str:
+    return f"got worse: {'; '.join(found.reasons)}" if found.worse else "did not get worse"
 
 
 def _unit_lines(change: UnitChange) -> list[str]:

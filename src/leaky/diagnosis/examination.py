@@ -8,6 +8,7 @@ from leaky import theory
 from leaky.diagnosis.finding import Finding, Level, level_rank
 from leaky.diagnosis.thresholds import Thresholds
 from leaky.diagnosis.verdicts import UnitVerdicts
+from leaky.diagnosis.wording import percent
 from leaky.record import Record
 
 
@@ -49,7 +50,7 @@ class Diagnosis:
         made_up = " The data were made up: on real data the answer may differ." if record.on_noise else ""
         return (
             f"With {1 - t.delta:.0%} confidence, all verdicts of dead and locked on the {self.units_examined:,} units "
-            f"together hold for all but {t.rate:.2g} of samples like these; that takes {self.samples_needed:,} "
+            f"together hold on all but {percent(t.rate)} of samples like these; that takes {self.samples_needed:,} "
             f"independent samples at a site, and {record.samples:,} went in.{made_up}"
         )
 

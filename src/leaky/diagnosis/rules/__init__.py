@@ -1,8 +1,52 @@
-"""The rules, by family; importing this package registers all of them, in the order in which they are documented."""
+"""The rules, in the order in which they are documented and run."""
 
 from __future__ import annotations
 
-from leaky.diagnosis.rules import depth, gradient, inactive, non_finite, origin, throughput, weak  # noqa: F401  # in this order
-from leaky.diagnosis.rules.registry import RULES, Rule, run
+from collections.abc import Collection
+
+from leaky.diagnosis.context import Context
+from leaky.diagnosis.finding import Finding
+from leaky.diagnosis.rules import depth, gradient, inactive, non_finite, origin, throughput, weak
+from leaky.diagnosis.rules.rule import Rule
+from leaky.errors import InputError
 
 __all__ = ["RULES", "Rule", "run"]
+
+RULES: dict[str, Rule] = {
+    rule.slug: rule
+    for rule in (
+        inactive.dead,
+        inactive.silent_so_far,
+        inactive.nearly_dead,
+        inactive.locked_negative,
+        inactive.locked_positive,
+        weak.dormant,
+        weak.constant,
+        weak.gradient_starved,
+        weak.practically_linear,
+        throughput.output_imbalance,
+        throughput.over_sparse,
+        throughput.negative_information_lost,
+        non_finite.non_finite,
+        depth.growth,
+        depth.decay,
+        gradient.vanishing_gradient,
+        gradient.exploding_gradient,
+        origin.born_dead,
+        origin.died_in_training,
+        origin.initialisation_gain,
+    )
+}
+"""Every rule by its slug."""
+
+
+def run(context: Context, ignore: Collection[str] = ()) -> list[Finding]:
+    """The findings of all rules but those in `ignore`.
+
+    Raises:
+        InputError: if `ignore` names a rule that does not exist.
+    """
+    for slug in ignore:
+        if slug not in RULES:
+            raise InputError(f"only rules can be ignored: {', '.join(RULES)}; {slug!r} is none of them")
+    return [finding for slug, rule in RULES.items() if slug not in ignore for finding in rule.check(context)]

@@ -15,7 +15,7 @@ import numpy as np
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Evidence, Finding, Level
 from leaky.diagnosis.rules.advice import second_moment
-from leaky.diagnosis.rules.registry import rule
+from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence, seen_on
 from leaky.record import Site
 

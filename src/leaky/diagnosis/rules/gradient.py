@@ -17,7 +17,7 @@ from leaky.diagnosis.rules.depth import (
     trend_evidence,
     weights_log_gain,
 )
-from leaky.diagnosis.rules.registry import rule
+from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence, plural, seen_on
 from leaky.record import FloatArray, Site
 

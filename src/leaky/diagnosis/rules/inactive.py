@@ -8,7 +8,7 @@ from __future__ import annotations
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Evidence, Finding, Level
 from leaky.diagnosis.rules.advice import for_inactive, suggest_slope
-from leaky.diagnosis.rules.registry import at_each_site, rule
+from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.verdicts import Units, active_samples, evidence_samples
 from leaky.diagnosis.wording import evidence, level_by_share, percent, plural, seen_on, span, subject, verb
 from leaky.record import Site

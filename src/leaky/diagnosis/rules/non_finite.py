@@ -9,7 +9,7 @@ import numpy as np
 
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
-from leaky.diagnosis.rules.registry import rule
+from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence, percent, plural, seen_on
 from leaky.record import Site
 

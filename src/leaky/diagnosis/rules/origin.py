@@ -15,7 +15,7 @@ from leaky import theory
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.rules.depth import level_by_factor, range_trend
-from leaky.diagnosis.rules.registry import at_each_site, rule
+from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.verdicts import Units, one_sided
 from leaky.diagnosis.wording import evidence, plural, seen_on, subject, verb
 from leaky.record import Producer, Site
@@ -140,10 +140,10 @@ KNOWN_INITIALISATIONS = (
     ("torch's default (kaiming_uniform_ with a=√5, whatever the slope)", "fan_in", theory.gain(math.sqrt(5))),
     ("He's for slope 0", "fan_in", theory.gain(0)),
     ("He's for slope 0, by fan_out", "fan_out", theory.gain(0)),
+    ("LeCun's (gain 1)", "fan_in", 1.0),
     ("Glorot's (Xavier's)", "mean", 1.0),
-    ("LeCun's", "fan_in", 1.0),
 )
-"""Initialisations recognised by √E w²·√fan: name, which fan, the product."""
+"""Initialisations recognised by √E w²·√fan: name, which fan, the product; of equals the first is named."""
 
 
 @dataclass(frozen=True)
@@ -196,9 +196,9 @@ def gain_gaps(site: Site, tolerance: float) -> list[GainGap]:
 
 
 def _pattern(producer: Producer, limit: float) -> str:
-    distances = [(abs(_scale(producer, fan) / product - 1), name) for name, fan, product in KNOWN_INITIALISATIONS]
-    distance, name = min(distances)
-    return name if distance <= min(limit, 0.1) else "none that is known"
+    distances = {name: abs(_scale(producer, fan) / product - 1) for name, fan, product in KNOWN_INITIALISATIONS}
+    name = min(distances, key=lambda known: distances[known])
+    return name if distances[name] <= min(limit, 0.1) else "none that is known"
 
 
 def _scale(producer: Producer, fan: str) -> float:

@@ -13,7 +13,7 @@ from leaky import theory
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules.advice import second_moment, suggest_slope
-from leaky.diagnosis.rules.registry import at_each_site, rule
+from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.wording import evidence, percent, seen_on
 from leaky.record import BELOW, BEYOND_LOW, FloatArray, Site
 

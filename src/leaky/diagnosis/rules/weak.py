@@ -7,7 +7,7 @@ import numpy as np
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Evidence, Finding
 from leaky.diagnosis.rules.advice import suggest_slope
-from leaky.diagnosis.rules.registry import at_each_site, rule
+from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.verdicts import Units, dormant_scores, starved_scores
 from leaky.diagnosis.wording import evidence, level_by_share, plural, seen_on, span, subject, verb
 from leaky.record import BELOW, BEYOND_HIGH, BEYOND_LOW, Site

@@ -1,4 +1,4 @@
-"""Where rules register: a slug, what they are about, the thresholds they read, and the function that looks.
+"""What a rule is: a slug, what it is about, the thresholds it reads, and the function that looks.
 
 A rule must be a pure function of a `Context`, and its slug must never change: it names the documentation page, the
 findings in saved files, and what users silence.
@@ -6,12 +6,11 @@ findings in saved files, and what users silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
-from leaky.errors import InputError
 from leaky.record import Site
 
 Check = Callable[[Context], list[Finding]]
@@ -36,18 +35,13 @@ class Rule:
     check: Check
 
 
-RULES: dict[str, Rule] = {}
-"""Every rule by its slug."""
+def rule(slug: str, *, concern: str, summary: str, thresholds: tuple[str, ...] = ()) -> Callable[[Check], Rule]:
+    """Make the decorated function the rule `slug`."""
 
+    def make(check: Check) -> Rule:
+        return Rule(slug, concern, summary, thresholds, check)
 
-def rule(slug: str, *, concern: str, summary: str, thresholds: tuple[str, ...] = ()) -> Callable[[Check], Check]:
-    """Register the decorated function as the rule `slug`."""
-
-    def register(check: Check) -> Check:
-        RULES[slug] = Rule(slug, concern, summary, thresholds, check)
-        return check
-
-    return register
+    return make
 
 
 def at_each_site(look: Callable[[Context, Site], Finding | None]) -> Check:
@@ -59,15 +53,3 @@ def at_each_site(look: Callable[[Context, Site], Finding | None]) -> Check:
 
     check.__doc__ = look.__doc__
     return check
-
-
-def run(context: Context, ignore: Collection[str] = ()) -> list[Finding]:
-    """The findings of all rules but those in `ignore`.
-
-    Raises:
-        InputError: if `ignore` names a rule that does not exist.
-    """
-    for slug in ignore:
-        if slug not in RULES:
-            raise InputError(f"only rules can be ignored: {', '.join(RULES)}; {slug!r} is none of them")
-    return [finding for slug, each in RULES.items() if slug not in ignore for finding in each.check(context)]

@@ -1,0 +1,123 @@
+"""A diagnosis as a whole: order, confidence, silenced rules, purity, and that it needs no torch."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pkgutil import iter_modules
+
+import numpy as np
+import pytest
+from tests.records import normal, planted, record_from, site_from
+
+from leaky.diagnosis import RULES, Diagnosis, Finding, Rule, diagnose, level_rank, rules
+from leaky.errors import InputError
+from leaky.theory import samples_needed
+
+N = 1500
+
+
+@pytest.fixture(scope="module")
+def diagnosis() -> Diagnosis:
+    dead = planted(normal(N, 10), range(8), -1 - np.abs(normal(N, 8)))
+    sites = [
+        site_from(planted(normal(N, 50), [3], -1.0), 0.0, name="first"),
+        site_from(dead, 0.0, name="second"),
+        site_from(np.abs(normal(N, 10)) + 0.1, 0.0, name="third"),
+        site_from(planted(normal(N, 50), [1], -1 - np.abs(normal(N, 1))), 0.0, name="fourth"),
+    ]
+    return diagnose(record_from(*sites))
+
+
+def test_findings_are_worst_first_then_in_the_order_of_the_sites(diagnosis: Diagnosis) -> None:
+    order = ["first", "second", "third", "fourth"]
+    keys = [(-level_rank(f.level), order.index(f.site or "first")) for f in diagnosis.findings]
+    assert keys == sorted(keys)
+    assert (diagnosis.findings[0].rule, diagnosis.findings[0].site) == ("dead", "second")
+    assert diagnosis.worst == "error"
+
+
+def test_findings_at_a_level_or_worse(diagnosis: Diagnosis) -> None:
+    assert diagnosis.at_least("info") == diagnosis.findings
+    assert {f.level for f in diagnosis.at_least("warning")} == {"warning", "error"}
+    assert {f.level for f in diagnosis.at_least("error")} == {"error"}
+
+
+def test_the_confidence_names_units_rate_and_samples(diagnosis: Diagnosis) -> None:
+    assert (diagnosis.units_examined, diagnosis.samples_needed) == (120, samples_needed(120))
+    assert diagnosis.confidence == (
+        "With 95% confidence, all verdicts of dead and locked on the 120 units together hold on all but 1.0% of "
+        f"samples like these; that takes {samples_needed(120)} independent samples at a site, and 1,500 went in."
+    )
+
+
+def test_it_prints_every_finding_with_its_advice(diagnosis: Diagnosis) -> None:
+    text = str(diagnosis)
+    for finding in diagnosis.findings:
+        assert str(finding) in text
+        assert finding.advice in text
+    assert "error: second: 8 of 10 units" in text
+
+
+def test_a_rule_can_be_silenced_without_touching_the_verdicts(diagnosis: Diagnosis) -> None:
+    quiet = diagnose(diagnosis.record, ignore=["dead"])
+    assert {f.rule for f in diagnosis.findings} - {f.rule for f in quiet.findings} == {"dead"}
+    assert quiet.verdicts == diagnosis.verdicts
+
+
+def test_only_rules_can_be_silenced() -> None:
+    with pytest.raises(InputError, match=r"only rules can be ignored: dead, .*; 'deaf' is none of them"):
+        diagnose(record_from(), ignore=["deaf"])
+
+
+def test_diagnosing_changes_nothing_and_is_repeatable(diagnosis: Diagnosis) -> None:
+    before = [site.statistics.counts.copy() for site in diagnosis.record.sites]
+    again = diagnose(diagnosis.record)
+    assert again.findings == diagnosis.findings
+    for site, counts in zip(diagnosis.record.sites, before, strict=True):
+        np.testing.assert_array_equal(site.statistics.counts, counts)
+
+
+def test_merged_records_are_diagnosed_as_one() -> None:
+    z = planted(normal(N, 20), [2, 5], -1 - np.abs(normal(N, 2)))
+    parts = [record_from(site_from(part, 0.0)) for part in np.array_split(z, 4)]
+    merged = parts[0].merge(parts[1]).merge(parts[2]).merge(parts[3])
+    whole = diagnose(record_from(site_from(z, 0.0)))
+    assert diagnose(merged).verdicts == whole.verdicts
+    assert [f.rule for f in diagnose(merged).findings] == [f.rule for f in whole.findings]
+    assert diagnose(parts[0]).verdicts["site"].unproven == (2, 5)
+
+
+def test_a_record_without_sites_has_nothing_to_report() -> None:
+    found = diagnose(record_from())
+    assert (found.findings, found.verdicts, found.worst) == ((), {}, None)
+    assert str(found).startswith("nothing to report\n")
+
+
+def test_every_finding_carries_the_slug_of_a_rule(diagnosis: Diagnosis) -> None:
+    assert {f.rule for f in diagnosis.findings} <= set(RULES)
+    for slug, rule in RULES.items():
+        assert rule.slug == slug == slug.lower().replace("_", "-")
+
+
+def test_every_rule_that_is_written_is_run() -> None:
+    modules = [importlib.import_module(f"leaky.diagnosis.rules.{found.name}") for found in iter_modules(rules.__path__)]
+    written = {value.slug for module in modules for value in vars(module).values() if isinstance(value, Rule)}
+    assert written == set(RULES)
+
+
+def test_levels_have_an_order() -> None:
+    assert [level_rank(level) for level in (None, "info", "warning", "error")] == [-1, 0, 1, 2]
+    with pytest.raises(InputError, match="must be one of info, warning, error, not 'fatal'"):
+        level_rank("fatal")
+
+
+def test_a_finding_reads_on_its_own() -> None:
+    finding = Finding("growth", "warning", None, (), "it grows", {}, "Stop it.")
+    assert str(finding) == "warning: network: it grows [growth]"
+
+
+def test_diagnosis_needs_no_torch() -> None:
+    code = "import sys, leaky.diagnosis; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
