@@ -257,3 +257,20 @@ class ConcatenatedReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.c(x)
         return self.d(torch.cat([F.relu(x), F.relu(-x)], 1))
+
+
+class Ensemble(nn.Module):
+    """Three networks as one, their weights stacked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.member = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+        self.weights = nn.ParameterList(torch.randn(3, *p.shape) for p in self.member.parameters())
+
+    def forward(self, x: Tensor) -> Tensor:
+        names = [name for name, _ in self.member.named_parameters()]
+
+        def run(weights: list[Tensor], x: Tensor) -> Tensor:
+            return torch.func.functional_call(self.member, dict(zip(names, weights, strict=True)), (x,))
+
+        return torch.vmap(run, (0, None))(list(self.weights), x)

@@ -131,6 +131,29 @@ def test_an_expert_has_seen_the_samples_that_were_sent_to_it() -> None:
     assert observed(model, data) == [(8, count) for count in sent]
 
 
+def test_each_member_of_an_ensemble_has_units_of_its_own() -> None:
+    assert observed(zoo.Ensemble(), torch.randn(N, 6)) == [(3 * 8, N)]
+
+
+def test_a_packed_sequence_counts_a_batch_as_one_sample() -> None:
+    """Its rows are steps of several sequences, and nothing says which: too little evidence rather than too much."""
+    packed = nn.utils.rnn.pack_padded_sequence(torch.randn(5, 4, 6), torch.tensor([4, 4, 3, 2, 1]), batch_first=True)
+    record = leaky.observe(nn.RNN(6, 8, nonlinearity="relu", batch_first=True), [packed, packed])
+    assert record.samples == 10
+    assert [(site.units, site.samples) for site in record.sites] == [(8, 2)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_frozen_and_exported_models_run_in_the_mode_they_have() -> None:
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).eval(), torch.randn(N, 6)
+    exported = torch.export.export(model, (data,)).module()
+    for fixed in (torch.jit.freeze(torch.jit.script(model)), exported):
+        record = leaky.observe(fixed, data)
+        assert [(site.units, site.samples) for site in record.sites] == [(8, N)]
+        assert any("no mode to choose" in note for note in record.notes)
+
+
 def test_what_has_no_unit_axis_is_listed() -> None:
     record = leaky.observe(zoo.ReluAttention(), torch.randn(N, 4, 6))
     assert (record.sites, len(record.not_examined)) == ((), 1)

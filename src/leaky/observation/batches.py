@@ -35,6 +35,9 @@ class Batch:
 
     def samples(self, batch_dim: int | None) -> int:
         """Samples along `batch_dim` of the first input; 1 where that is None or the input has no such axis."""
+        packed = next((value for value in (*self.args, *self.kwargs.values()) if hasattr(value, "batch_sizes")), None)
+        if packed is not None:
+            return int(packed.batch_sizes[0])
         first = self.tensors[0]
         if batch_dim is None or not -first.ndim <= batch_dim < first.ndim:
             return 1

@@ -19,6 +19,9 @@ class Preserved:
     Kept: each module's mode, parameters and buffers bit for bit (BatchNorm statistics, spectral norm's vectors), which
     tensor objects they are, and the state of Python's, NumPy's and torch's random number generators.
 
+    Attributes:
+        mode_is_fixed: whether the model runs in the mode that it was frozen or exported in.
+
     Args:
         model: the model.
         mode: "eval" or "train".
@@ -34,13 +37,16 @@ class Preserved:
             raise InputError(f"mode must be 'eval' or 'train', not {mode!r}")
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
             raise InputError("the model has lazy layers without a shape yet; run one batch through it first")
+        if any(p.device.type == "meta" for p in model.parameters()):
+            raise InputError("the model is on the meta device and has no weights; load them first")
+        self.mode_is_fixed = False
         self._model = model
         self._mode = mode
         self._seed = seed
         self._device = None if device is None else _usable_device(device)
 
     def __enter__(self) -> Preserved:
-        self._modes = [(module, module.training) for module in self._model.modules()]
+        self._modes = [(module, getattr(module, "training", None)) for module in self._model.modules()]
         self._buffers = [
             (module, name, buffer, None if buffer is None else buffer.detach().clone())
             for module in self._model.modules()
@@ -49,7 +55,7 @@ class Preserved:
         self._parameters = [(name, p, p.data, p._version) for name, p in self._model.named_parameters()]
         self._random = _random_state()
         try:
-            _set_modes(self._model, self._mode == "train")
+            self.mode_is_fixed = not _set_modes(self._model, self._mode == "train")
             if self._device is not None:
                 self._model.to(self._device)
             self._reseed()
@@ -88,7 +94,8 @@ class Preserved:
                 parameter.data = data
         self._restore_buffers()
         for module, training in self._modes:
-            module.training = training
+            if training is not None:
+                module.training = training
         _set_random_state(self._random)
 
     def _restore_buffers(self) -> None:
@@ -114,11 +121,15 @@ def _bits(value: Tensor) -> Tensor:
     return flat.view(torch.uint8) if flat.numel() and not flat.is_quantized else flat
 
 
-def _set_modes(model: nn.Module, training: bool) -> None:
+def _set_modes(model: nn.Module, training: bool) -> bool:
+    """Put the model into a mode; False where it has none to choose (frozen, exported)."""
+    if not hasattr(model, "training"):
+        return False
     try:
         model.train(training)
-    except RuntimeError as error:  # a frozen scripted module has no mode
-        raise InputError(f"the model cannot be put into {'train' if training else 'eval'} mode: {error}") from error
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return False
+    return True
 
 
 def _usable_device(device: str) -> torch.device:

@@ -19,7 +19,6 @@ from leaky.observation.collector import Collector
 from leaky.observation.loss import Loss, backward
 from leaky.observation.preserve import Preserved
 from leaky.record import Record
-from leaky.structure.graph import SampleEvidence
 from leaky.structure.trace import Tracer
 
 _RETRIES = 2
@@ -46,14 +45,14 @@ class Options:
 
 def observe_torch(model: nn.Module, data: Any, options: Options) -> Record:
     """Run the model over the data as it is and gather what its sites show."""
-    with Preserved(model, options.mode, options.seed, options.device) as preserved, _uncompiled():
+    with Preserved(model, options.mode, options.seed, options.device) as preserved, uncompiled():
         observation = _Observation(model, options, preserved)
         observation.run(data)
         return observation.record()
 
 
 @contextmanager
-def _uncompiled() -> Iterator[None]:
+def uncompiled() -> Iterator[None]:
     """Compiled parts run as they were written, so that what happens inside them is seen."""
     if "torch._dynamo" not in sys.modules:
         yield
@@ -113,7 +112,7 @@ class _Observation:
         evidence = self._tracer.evidence
         if evidence is None or self._options.batch_dim_given or evidence.batch_dim == self._batch_dim:
             return False
-        self._notes.setdefault(_explain(evidence))
+        self._notes.setdefault(evidence.note)
         self._batch_dim = evidence.batch_dim
         return True
 
@@ -123,7 +122,7 @@ class _Observation:
         scale = 1.0
         try:
             with torch.set_grad_enabled(loss is not None):
-                with self._tracer.following(batch.tensors, self._batch_dim):
+                with self._tracer.following(batch.tensors, self._batch_dim, samples):
                     output = self._model(*batch.args, **batch.kwargs)
                     self._mark_outputs(output)
                 if loss is not None:
@@ -146,6 +145,8 @@ class _Observation:
         changed = self._preserved.changed_parameters
         if changed:
             self._notes.setdefault(f"the forward pass itself writes to its parameters {', '.join(changed[:4])}")
+        if self._preserved.mode_is_fixed:
+            self._notes.setdefault("the model has no mode to choose and ran in the one that it was frozen in")
         if any(type(module).__name__ == "OptimizedModule" for module in self._model.modules()):
             self._notes.setdefault("compiled parts ran uncompiled while they were observed")
         return Record(
@@ -161,9 +162,3 @@ class _Observation:
             notes=tuple(self._notes),
             versions={"leaky": leaky.__version__, "torch": torch.__version__, "numpy": np.__version__},
         )
-
-
-def _explain(evidence: SampleEvidence) -> str:
-    if evidence.batch_dim is None:
-        return f"each input was taken for one sample without a batch axis, because {evidence.reason}"
-    return f"samples were taken from axis {evidence.batch_dim} of the input, because {evidence.reason}"

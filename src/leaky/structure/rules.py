@@ -7,10 +7,13 @@ An operator without a rule keeps the axes that correspond one to one and forgets
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from leaky.structure.axes import (
     Axes,
+    Axis,
+    Factor,
     broadcast,
     demoted,
     factor,
@@ -207,7 +210,7 @@ def _product(call: Call, left: Node, right: Node) -> Axes:
     if not right.from_data and len(right.shape) > 1:
         call.contracts(left.axes, left.axes[-1], left.axes[:-1])
         unit = call.produce(right, "linear", right.shape[-1])
-        return (*demoted(left.axes[:-1]), unit)
+        return _stacked(demoted(left.axes[:-1]), right, unit)
     row = -2 if len(right.shape) > 1 else -1
     if not left.from_data and left.learned:
         stays = (*right.axes[:row], *right.axes[row:][1:])
@@ -218,6 +221,15 @@ def _product(call: Call, left: Node, right: Node) -> Axes:
         return keep_equal(right.axes, right.shape, call.shapes[0])
     batch = broadcast([(n.axes[:-2], n.shape[:-2]) for n in (left, right)], call.shapes[0][:-2])
     return (*batch, left.axes[-2], right.axes[-1]) if len(right.shape) > 1 else left.axes[:-1]
+
+
+def _stacked(kept: Axes, weight: Node, unit: Axis) -> Axes:
+    """The kept axes and the units; a stack of weights (an ensemble, grouped experts) has units of its own a member."""
+    if len(kept) != 2 or len(weight.shape) != 3 or weight.shape[0] == 1 or has(kept[0], "sample"):
+        return (*kept, unit)
+    whole = weight.shape[0] * unit[0].size
+    member = Factor(weight.shape[0], "unit", unit[0].key, whole)
+    return ((member,), kept[1], (replace(unit[0], whole=whole),))
 
 
 @_rule("linear", "mkldnn_linear", "_mkl_linear")

@@ -21,6 +21,7 @@ from leaky.structure.activations import Activation, bounded, recognise
 from leaky.structure.axes import Axes, Layout, layout, marked, of_input, plain
 from leaky.structure.flow import result_node, unchanged_root
 from leaky.structure.graph import Call, Node, SampleEvidence
+from leaky.structure.history import History, SiteUse
 from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line, without_wrappers
 from leaky.structure.naming import Place, SiteNames
 from leaky.structure.rules import axes_of
@@ -36,6 +37,11 @@ class SiteCall:
     layout: Layout
     source: str | None
     operator: Any
+
+    @property
+    def use(self) -> SiteUse:
+        """The call as plain data of a history."""
+        return SiteUse(self.name, self.activation, self.node.index, self.layout, self.source)
 
 
 class Listener(Protocol):
@@ -64,14 +70,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         model: the model.
         listener: told of each site.
         unit_dim: axis of every pre-activation that holds the units, where the user knows better.
+        history: where to keep the steps of the pass, if at all.
     """
 
-    def __init__(self, model: nn.Module, listener: Listener, unit_dim: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, listener: Listener, unit_dim: int | None = None, history: History | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.evidence: SampleEvidence | None = None
         self.modules = ModuleStack(model, self._entered)
         self._listener = listener
         self._unit_dim = unit_dim
+        self._history = history
         self._names = SiteNames()
         self._learned = {id(p) for p in model.parameters()}
         named = [*model.named_parameters(), *model.named_buffers()]
@@ -83,14 +93,24 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._scripted_calls = 0
 
     @contextmanager
-    def following(self, inputs: Sequence[Tensor], batch_dim: int | None) -> Iterator[Tracer]:
-        """Follow one forward pass over these inputs, of which `batch_dim` holds the samples."""
+    def following(
+        self, inputs: Sequence[Tensor], batch_dim: int | None, samples: int | None = None
+    ) -> Iterator[Tracer]:
+        """Follow one forward pass.
+
+        Args:
+            inputs: every tensor that goes in.
+            batch_dim: their axis that holds the samples; None where they are one sample without a batch axis.
+            samples: how many those are, so that an input of another length is not taken for a batch of them.
+        """
         self._values.clear()
         self._input_dims.clear()
+        if self._history is not None:
+            self._history.clear()
         self._made = self._anonymous = 0
         self._names.start_pass()
         for tensor in inputs:
-            self._register_input(tensor, batch_dim)
+            self._register_input(tensor, batch_dim, samples)
         try:
             with self.modules, self:
                 yield self
@@ -103,11 +123,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node = self._values.get(value)
         return node if isinstance(node, Node) else None
 
-    def _register_input(self, tensor: Tensor, batch_dim: int | None) -> None:
+    def _register_input(self, tensor: Tensor, batch_dim: int | None, samples: int | None) -> None:
         axes = of_input(tensor.shape, batch_dim)
+        if samples is not None and any(f.role == "sample" and f.size != samples for axis in axes for f in axis):
+            axes = plain(tensor.shape)
         if not self._input_dims:
             self._input_dims = {f.key: dim for dim, axis in enumerate(axes) for f in axis}
-        self._values[tensor] = Node(self._number(), "input", "", tuple(tensor.shape), axes)
+        node = Node(self._number(), "input", "", tuple(tensor.shape), axes)
+        self._values[tensor] = node
+        if self._history is not None:
+            self._history.inputs.append(node)
 
     def _number(self) -> int:
         self._made += 1
@@ -128,7 +153,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         output = None if site is None else self._listener.before(site, args[site.activation.operand])
         if output is None:
             output = func(*args, **kwargs)
-        self._remember(call, output, site)
+        results = self._remember(call, output, site)
+        if self._history is not None:
+            self._history.add(func, call, results, self.modules.path, site and site.use)
         if site is not None:
             self._listener.after(site, output)
         return output
@@ -160,16 +187,20 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._number(), "weight", "", shape, plain(shape), from_data=False, weights=(name,), learned=learned
         )
 
-    def _remember(self, call: Call, output: Any, site: SiteCall | None) -> None:
+    def _remember(self, call: Call, output: Any, site: SiteCall | None) -> tuple[Node, ...]:
         tensors = [t for t in (output if isinstance(output, (list, tuple)) else [output]) if isinstance(t, Tensor)]
         call.shapes = [tuple(t.shape) for t in tensors]
         if not tensors:
-            return
+            return ()
         name = site.name if site else self._inside_own_function(call)
+        nodes = []
         for tensor, axes in zip(tensors, axes_of(call), strict=True):
-            self._values[tensor] = result_node(self._number(), call, axes, tuple(tensor.shape), self.modules.path, name)
+            node = result_node(self._number(), call, axes, tuple(tensor.shape), self.modules.path, name)
+            self._values[tensor] = node
+            nodes.append(node)
         for left, reason in call.evidence:
             self._contradicted(left, reason)
+        return tuple(nodes)
 
     def _inside_own_function(self, call: Call) -> str | None:
         """The site that leaky's own function is busy with: its gain and clamp belong to it."""
