@@ -1,1 +1,84 @@
+"""The Leaky ReLU: one function for every framework's arrays, the same to the last rule in each.
 
+Must not import a framework: whose array came tells which sibling module is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from leaky.activation.arguments import described
+from leaky.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    Slope = float | torch.Tensor | np.ndarray[Any, Any]
+
+ArrayOrTensor = TypeVar("ArrayOrTensor", bound="np.ndarray[Any, Any] | torch.Tensor")
+
+
+def leaky_relu(
+    x: ArrayOrTensor,
+    negative_slope: Slope = 0.01,
+    *,
+    gain: float = 1.0,
+    clamp: float | None = None,
+    channel_dim: int = 1,
+    inplace: bool = False,
+    out: ArrayOrTensor | None = None,
+) -> ArrayOrTensor:
+    """The Leaky ReLU, y = gain·f(x), held at ±clamp, with f(x) = x for x > 0 and αx otherwise.
+
+    Value and derivative are torch's `leaky_relu` bit for bit: the derivative at 0 is α; at NaN the value is NaN and the
+    derivative α. At slope 0 they are `relu`'s: −inf gives 0. float16 and bfloat16 are computed in float32 and rounded
+    once. Any slope is right, negative ones and those above 1 too, also in place.
+
+    Args:
+        x: a NumPy array or a torch tensor of any shape, float16, bfloat16, float32 or float64.
+        negative_slope: α, a number or a one-dimensional array or tensor with one slope a channel. A tensor that
+            requires a gradient gets it.
+        gain: factor on the output, > 0; `leaky.theory.gain(α)` keeps the second moment of a Gaussian input.
+        clamp: bound on |y| after the gain, > 0; None for no bound. Beyond it the derivative is 0, at it the inner one.
+        channel_dim: the dimension of x along which several slopes run.
+        inplace: write the result over x.
+        out: write the result into this array or tensor, of x's shape and type. Allows no gradient.
+
+    Returns:
+        y, of x's shape, type and memory layout; x or out itself where the result was written there.
+
+    Raises:
+        InputError: for integers, complex numbers, a NaN slope, slopes that do not fit, a gain or clamp that is not
+            positive, or an `out` that does not fit or would need a gradient.
+
+    Note:
+        α is rounded to float32 in front of anything but float64, as torch does. A learnable slope that is exactly 0
+        follows `relu` too, and still gets its gradient.
+    """
+    if hasattr(type(x), "__torch_function__"):  # a tensor, or what stands for one while a model is traced
+        from leaky.activation.torch import leaky_relu as on_tensors
+
+        return on_tensors(  # type: ignore[return-value]
+            x,  # type: ignore[arg-type]
+            negative_slope,  # type: ignore[arg-type]
+            gain=gain,
+            clamp=clamp,
+            channel_dim=channel_dim,
+            inplace=inplace,
+            out=out,  # type: ignore[arg-type]
+        )
+    if isinstance(x, np.ndarray | np.generic):
+        from leaky.activation.numpy import leaky_relu as on_arrays
+
+        return on_arrays(  # type: ignore[return-value]
+            x,
+            negative_slope,  # type: ignore[arg-type]
+            gain=gain,
+            clamp=clamp,
+            channel_dim=channel_dim,
+            inplace=inplace,
+            out=out,  # type: ignore[arg-type]
+        )
+    raise InputError(f"the input must be a NumPy array or a torch tensor, not {described(x)}")

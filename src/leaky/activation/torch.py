@@ -1,0 +1,218 @@
+"""The Leaky ReLU of torch tensors: the function and the module.
+
+Must be the same function on every device, in every floating type and under every transform of torch's, and must look
+to tracers and observers like the operation that it is.
+"""
+
+# No `from __future__ import annotations` here: torch.fx cannot pickle a traced module whose annotations are strings.
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function
+
+from leaky.activation import arguments, running, torch_arguments, torch_operations
+from leaky.errors import InputError
+
+
+def leaky_relu(
+    x: Tensor,
+    negative_slope: float | Tensor = 0.01,
+    *,
+    gain: float = 1.0,
+    clamp: float | None = None,
+    channel_dim: int = 1,
+    inplace: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
+    """gain·f(x), held at ±clamp; see `leaky.leaky_relu`."""
+    if has_torch_function((x, negative_slope, out)):  # a symbolic trace, or a mode that watches calls
+        return handle_torch_function(
+            leaky_relu,
+            (x, negative_slope, out),
+            x,
+            negative_slope,
+            gain=gain,
+            clamp=clamp,
+            channel_dim=channel_dim,
+            inplace=inplace,
+            out=out,
+        )
+    torch_arguments.check_input(x)
+    slope, axis = torch_arguments.checked_slope(x, negative_slope, channel_dim)
+    gain, clamp = arguments.positive_gain(gain), arguments.positive_clamp(clamp)
+    torch_arguments.check_target(x, slope, inplace, out)
+    return _rectify(x, slope, gain, clamp, axis, inplace, out)
+
+
+def _rectify(
+    x: Tensor, slope: float | Tensor, gain: float, clamp: float | None, axis: int, inplace: bool, out: Tensor | None
+) -> Tensor:
+    """The one place where values are computed, after every check.
+
+    Args:
+        x: of a floating type.
+        slope: a float; or a tensor of no dimension, or of one, with a slope a channel.
+        gain: > 0.
+        clamp: > 0 or None.
+        axis: the non-negative dimension of x along which several slopes run.
+        inplace: whether the result goes over x.
+        out: the tensor that the result goes into, if any; never with `inplace`.
+    """
+    if isinstance(slope, float) and gain == 1.0 and clamp is None:
+        if inplace and slope >= 0:  # below 0, torch cannot tell the sign of x from αx in the backward pass
+            return torch.relu_(x) if slope == 0 else functional.leaky_relu_(x, slope)
+        if out is not None:
+            return torch.clamp_min(x, 0.0, out=out) if slope == 0 else torch._C._nn.leaky_relu(x, slope, out=out)
+    # what the backward pass keeps must not be what is written over
+    y = _composed(x.clone() if inplace and torch.is_grad_enabled() else x, slope, gain, clamp, axis)
+    if inplace:
+        return x.copy_(y)
+    return y if out is None else out.copy_(y)
+
+
+def _composed(x: Tensor, slope: float | Tensor, gain: float, clamp: float | None, axis: int) -> Tensor:
+    """A fresh result from plain torch operations; an observer is told that all of them are one rectifier."""
+    if isinstance(slope, float):
+        if gain == 1.0 and clamp is None:
+            return torch_operations.rectify(x, slope, gain, clamp)
+        with _announced(gain, clamp):
+            return torch_operations.rectify(x, slope, gain, clamp)
+    legible = torch_arguments.has_values(x) and torch_arguments.has_values(slope)
+    forward_mode = torch_arguments.has_tangent(x) or torch_arguments.has_tangent(slope)
+    none_is_zero = legible and 0.0 not in torch_arguments.numbers(slope)
+    learnable = (slope.requires_grad or forward_mode or not legible) and not torch.onnx.is_in_onnx_export()
+    as_prelu = (legible and not forward_mode) or torch.compiler.is_exporting()
+    with _announced(gain, clamp), _without_autocast(x):
+        return torch_operations.rectify_channels(
+            x, slope, gain, clamp, axis, as_prelu=as_prelu, none_is_zero=none_is_zero, learnable=learnable
+        )
+
+
+def _announced(gain: float, clamp: float | None) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if torch.compiler.is_compiling() else running.bounds(gain, clamp)
+
+
+def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager[None]:
+    """Autocast would run `prelu`, alone of all that is used here, in a half type."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+
+
+class LeakyReLU(nn.Module):
+    """gain·f(x), held at ±clamp, as a module; without gain and clamp what `nn.LeakyReLU` or `nn.PReLU` is.
+
+    Args:
+        negative_slope: α, a number, or a sequence or tensor with one slope a channel. A `nn.Parameter` is learnable.
+        inplace: write the result over the input.
+        gain: factor on the output, > 0.
+        clamp: bound on the output's magnitude, > 0; None for no bound.
+        channel_dim: the dimension of the input along which several slopes run.
+        learnable: make the slope a parameter.
+
+    Attributes:
+        negative_slope: a float that is no state; or a parameter, if learnable, or a buffer, of one slope a channel.
+
+    Raises:
+        InputError: for a slope, gain or clamp that `leaky.leaky_relu` refuses.
+    """
+
+    __constants__ = ("channel_dim", "clamp", "gain", "inplace", "learnable")
+
+    def __init__(
+        self,
+        negative_slope: float | Sequence[float] | NDArray[Any] | Tensor = 0.01,
+        inplace: bool = False,
+        *,
+        gain: float = 1.0,
+        clamp: float | None = None,
+        channel_dim: int = 1,
+        learnable: bool = False,
+    ) -> None:
+        super().__init__()
+        self.inplace = inplace
+        self.gain = arguments.positive_gain(gain)
+        self.clamp = arguments.positive_clamp(clamp)
+        self.channel_dim = channel_dim
+        slope = torch_arguments.module_slope(negative_slope, learnable)
+        self.learnable = isinstance(slope, nn.Parameter)
+        self.negative_slope: float | Tensor  # here, not at the class: TorchScript would read it there
+        if isinstance(slope, float | nn.Parameter):
+            self.negative_slope = slope
+        else:
+            self.register_buffer("negative_slope", slope)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return self._scripted(x)
+        return leaky_relu(
+            x,
+            self.negative_slope,
+            gain=self.gain,
+            clamp=self.clamp,
+            channel_dim=self.channel_dim,
+            inplace=self.inplace,
+        )
+
+    def _scripted(self, x: Tensor) -> Tensor:
+        source = x.clone() if self.inplace else x
+        slope = self.negative_slope
+        if isinstance(slope, float):
+            y = torch_operations.rectify(source, slope, self.gain, self.clamp)
+        else:
+            slope = slope.reshape([]) if slope.numel() == 1 else slope
+            axis = self.channel_dim if self.channel_dim >= 0 else self.channel_dim + x.dim()
+            y = torch_operations.rectify_channels(
+                source, slope, self.gain, self.clamp, axis, as_prelu=True, none_is_zero=False, learnable=self.learnable
+            )
+        return x.copy_(y) if self.inplace else y
+
+    def extra_repr(self) -> str:
+        parts = [_slope_repr(self.negative_slope)]
+        parts += [f"gain={self.gain:g}"] if self.gain != 1.0 else []
+        parts += [f"clamp={self.clamp:g}"] if self.clamp is not None else []
+        parts += [f"channel_dim={self.channel_dim}"] if self.channel_dim != 1 else []
+        parts += ["learnable=True"] if self.learnable else []
+        parts += ["inplace=True"] if self.inplace else []
+        return ", ".join(parts)
+
+    def to_torch(self) -> nn.Module:
+        """The module of torch's own that computes the same, for exporters and quantisers that know only those.
+
+        Returns:
+            `nn.LeakyReLU`; `nn.ReLU` at a fixed slope of 0, whose rules are ours there; `nn.PReLU` for slopes in a
+            tensor, frozen where they are not learnable. A PReLU is never in place, nor is a negative slope, of which
+            torch has no gradient in place.
+
+        Raises:
+            InputError: where no module of torch's does the same: with a gain or a clamp, or with several slopes along
+                another dimension than 1.
+        """
+        if self.gain != 1.0 or self.clamp is not None:
+            raise InputError(
+                f"gain must be 1 and clamp None for a module of torch's own, not {self.gain:g} and {self.clamp}; "
+                "fold the gain into the next layer's weights, or keep this module"
+            )
+        slope = self.negative_slope
+        plain: nn.Module
+        if isinstance(slope, float):
+            plain = nn.LeakyReLU(slope, self.inplace and slope > 0) if slope != 0.0 else nn.ReLU(self.inplace)
+        elif slope.numel() > 1 and self.channel_dim != 1:
+            raise InputError(f"channel_dim must be 1 for nn.PReLU, not {self.channel_dim}")
+        else:
+            plain = nn.PReLU(slope.numel(), device=slope.device, dtype=slope.dtype)
+            plain.weight = nn.Parameter(slope.detach().reshape(-1).clone(), requires_grad=self.learnable)
+        return plain.train(self.training)
+
+
+def _slope_repr(slope: float | Tensor) -> str:
+    if isinstance(slope, float):
+        return f"negative_slope={slope:g}"
+    if slope.numel() == 1:
+        return f"negative_slope={slope.item():g}"
+    return f"negative_slope={slope.numel()} slopes in [{slope.min().item():g}, {slope.max().item():g}]"
