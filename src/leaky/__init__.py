@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from leaky.errors import LeakyError
     from leaky.observation import observe
     from leaky.record import Record
+    from leaky.repairing.calibration import calibrate
+    from leaky.repairing.initialization import initialize
 
 __version__ = "0.1.0"
 
@@ -28,9 +30,11 @@ __all__ = [
     "LeakyReLU",
     "Record",
     "build_info",
+    "calibrate",
     "check",
     "compare",
     "diagnose",
+    "initialize",
     "leaky_relu",
     "load",
     "observe",
@@ -50,6 +54,8 @@ _HOME = {
     "load": "leaky.checkup",
     "Checkup": "leaky.checkup",
     "Record": "leaky.record",
+    "calibrate": "leaky.repairing.calibration",
+    "initialize": "leaky.repairing.initialization",
     "LeakyError": "leaky.errors",
 }
 """The module of each public name; the same as the imports above, for the interpreter."""

@@ -155,7 +155,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             output = func(*args, **kwargs)
         results = self._remember(call, output, site)
         if self._history is not None:
-            self._history.add(func, call, results, self.modules.path, site and site.use)
+            self._history.add(func, call, results, self.modules.path, None if site is None else site.use)
         if site is not None:
             self._listener.after(site, output)
         return output

@@ -1,0 +1,169 @@
+"""Layer by layer, in the order in which they run: every unit's pre-activation to zero mean and unit variance.
+
+The batch goes through once: each layer's output is measured behind the layers that are already put right, its weights
+and bias are changed, and the pass goes on with the new output.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leaky.errors import InputError
+from leaky.repairing.following import follow, replay
+from leaky.repairing.initialization import Layer, layers_of
+from leaky.structure.modules import without_wrappers
+
+_SMALLEST_DEVIATION = 1e-12
+
+
+@dataclass(frozen=True)
+class LayerRange:
+    """What one layer put out before, over the batch.
+
+    Attributes:
+        weight: its name.
+        mean: the largest |mean| of a unit.
+        standard_deviation: √ of the mean variance of its units.
+        constant_units: units without variance, whose weights were left as they are.
+        centred: whether there was a bias to take the mean away with.
+    """
+
+    weight: str
+    mean: float
+    standard_deviation: float
+    constant_units: int
+    centred: bool
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `leaky.calibrate` did.
+
+    Attributes:
+        layers: in the order in which they run, as they were before.
+        left_alone: names of weights that were not touched, and why.
+    """
+
+    layers: tuple[LayerRange, ...]
+    left_alone: tuple[tuple[str, str], ...]
+
+
+def calibrate(model: nn.Module, batch: Any) -> Calibration:
+    """Make every unit's pre-activation zero-mean and unit-variance over the batch, by its weights' gain and its bias.
+
+    A leaky network's outputs lie unevenly about zero, and the more so the deeper; centred pre-activations fire on
+    about half of the samples. The layers keep the directions of their weights.
+
+    Args:
+        model: changed in place; on an exception it is put back as it was. Runs in eval mode.
+        batch: one batch, as `leaky.observe` takes them; a tensor or array is run whole. Of several, the first counts.
+
+    Returns:
+        What each layer put out before.
+
+    Raises:
+        InputError: if the model has no layer to calibrate, or runs otherwise on the batch than on its first samples.
+
+    Source:
+        Mishkin & Matas, "All you need is a good init", 2016; Krähenbühl et al., "Data-dependent initializations", 2016.
+    """
+    whole = [batch] if isinstance(batch, Tensor) or not hasattr(batch, "__iter__") or _is_array(batch) else batch
+    first = [next(iter(whole))] if not isinstance(whole, dict) else whole
+    history = follow(model, first)
+    layers, left_alone = _once_used(layers_of(model, history))
+    if not layers:
+        raise InputError(f"the model must run a layer with weights of its own once; {type(model).__name__} runs none")
+    named = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
+    kept = {name: p.detach().clone() for name, p in named.items()}
+    ranges: list[LayerRange] = []
+    try:
+        replay(model, history, first, {layer.step.number: _Calibrated(layer, named, ranges) for layer in layers})
+    except BaseException:
+        with torch.no_grad():
+            for name, value in kept.items():
+                named[name].copy_(value)
+        raise
+    return Calibration(tuple(ranges), left_alone)
+
+
+def _is_array(batch: Any) -> bool:
+    return hasattr(batch, "__array__")
+
+
+def _once_used(layers: list[Layer]) -> tuple[list[Layer], tuple[tuple[str, str], ...]]:
+    uses = Counter(layer.production.weight for layer in layers)
+    shared = tuple((name, f"it is used {count} times in one pass") for name, count in uses.items() if count > 1)
+    return [layer for layer in layers if uses[layer.production.weight] == 1], shared
+
+
+class _Calibrated:
+    """Runs one layer, puts its weight and bias right, and runs it again."""
+
+    def __init__(self, layer: Layer, named: dict[str, nn.Parameter], ranges: list[LayerRange]) -> None:
+        self._layer = layer
+        self._ranges = ranges
+        self._weight = layer.weight
+        added = [name for node in layer.step.call.nodes if len(node.shape) == 1 for name in node.weights]
+        self._added = next((named[name] for name in added if name in named), None)
+        own, _, last = layer.production.weight.rpartition(".")
+        beside = named.get(f"{own}.bias" if own else "bias") if last == "weight" else None
+        self._bias = self._added if self._added is not None else beside
+
+    def __call__(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        output = function(*args, **kwargs)
+        dim = self._unit_dim(output)
+        others = [d for d in range(output.ndim) if d != dim]
+        values = output.double()
+        deviation, mean = torch.std_mean(values, dim=others, correction=0)
+        varies = deviation > _SMALLEST_DEVIATION * mean.abs().clamp(min=1e-30)
+        gain = torch.where(varies, 1 / deviation.clamp(min=1e-300), torch.ones_like(deviation))
+        self._ranges.append(
+            LayerRange(
+                self._layer.production.weight,
+                float(mean.abs().max()),
+                float(deviation.square().mean().sqrt()),
+                int((~varies).sum()),
+                self._bias is not None,
+            )
+        )
+        self._change(gain, mean)
+        return function(*args, **kwargs)
+
+    def _unit_dim(self, output: Tensor) -> int:
+        axes = self._layer.step.results[0].axes
+        return next((d for d, axis in enumerate(axes) if any(f.role == "unit" for f in axis)), output.ndim - 1)
+
+    def _change(self, gain: Tensor, mean: Tensor) -> None:
+        shape = _along_units(self._layer, gain)
+        self._weight.mul_(shape.to(self._weight.dtype))
+        if self._bias is not None:
+            inside = self._bias.double() if self._added is not None else torch.zeros_like(mean)
+            self._bias.copy_((inside - mean) * gain)
+
+
+def _along_units(layer: Layer, gain: Tensor) -> Tensor:
+    """A factor a unit, shaped to be multiplied with the layer's weight."""
+    weight, production = layer.weight, layer.production
+    if production.kind == "transposed_convolution":
+        per_group = gain.reshape(production.groups, 1, -1)
+        inputs = weight.shape[0] // production.groups
+        rows = per_group.expand(-1, inputs, -1).reshape(weight.shape[0], weight.shape[1])
+        return rows.reshape(*rows.shape, *(1,) * (weight.ndim - 2))
+    if production.kind == "linear" and _units_last(layer):
+        return gain
+    return gain.reshape(-1, *(1,) * (weight.ndim - 1))
+
+
+def _units_last(layer: Layer) -> bool:
+    """Whether the matrix was taken as (inputs, units), as x @ W takes it."""
+    name = layer.production.weight
+    taken = next(node for node in layer.step.call.nodes if name in node.weights)
+    flipped = taken.operation in ("t", "transpose", "permute")
+    left = any(taken is argument for argument in layer.step.call.args[:1])
+    return not flipped and not left and layer.step.call.name not in ("linear", "mkldnn_linear")

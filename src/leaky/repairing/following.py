@@ -1,0 +1,172 @@
+"""One pass of a model, followed step by step, with the model left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from leaky.errors import InputError
+from leaky.observation.batches import batches_of, tensors_in
+from leaky.observation.preserve import Preserved
+from leaky.observation.torch_route import uncompiled
+from leaky.structure.history import History
+from leaky.structure.trace import SiteCall, Tracer
+
+_IMAGE_SIZES = (32, 28, 8, 16, 24, 48, 64, 96, 128, 224, 299)
+_SAMPLES = 2
+
+
+class _Silent:
+    """Listens to a tracer for what it could not examine alone."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
+        """The site computes its output itself."""
+        return None
+
+    def after(self, call: SiteCall, output: Tensor) -> None:
+        """Nothing to do."""
+
+    def between(self) -> None:
+        """Nothing to do."""
+
+    def not_examined(self, name: str, reason: str) -> None:
+        """Keep it."""
+        self._history.not_examined.append((name, reason))
+
+
+def follow(model: nn.Module, example: Any = None) -> History:
+    """The steps of one pass over at most two samples, in eval mode.
+
+    Args:
+        model: the model; it is left as it was.
+        example: data as `leaky.observe` takes them; None to try inputs that the first layer would take.
+
+    Raises:
+        InputError: if no example was given and no input could be guessed.
+    """
+    if example is not None:
+        return _follow(model, example)
+    for guess in guessed_inputs(model):
+        try:
+            return _follow(model, guess)
+        except (RuntimeError, ValueError, TypeError, IndexError):  # an input of another shape is wanted
+            continue
+    raise InputError(
+        f"an example input must be given for a {type(model).__name__}: what it takes could not be told from its first "
+        "layer; pass a batch as `example`"
+    )
+
+
+def _follow(model: nn.Module, example: Any) -> History:
+    history = History()
+    tracer = Tracer(model, _Silent(history), history=history)
+    batch_dim: int | None = 0
+    with Preserved(model, "eval", 0, None) as preserved, _plainly():
+        for _ in range(2):
+            batch = next(batches_of(example, model, batch_dim=batch_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
+            with tracer.following(batch.tensors, batch_dim):
+                output = model(*batch.args, **batch.kwargs)
+                for tensor in tensors_in(output):
+                    node = tracer.node_of(tensor)
+                    if node is not None:
+                        history.outputs.add(node.index)
+            if tracer.evidence is None or tracer.evidence.batch_dim == batch_dim:
+                break
+            batch_dim = tracer.evidence.batch_dim
+            preserved.rewind()
+    return history
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Every operation by itself, without gradients: nothing compiled, nothing fused."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with uncompiled(), torch.no_grad():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+Handler: TypeAlias = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
+"""Runs an operation in its own way: (function, args, kwargs) → output."""
+
+
+class _Replay(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, history: History, handlers: Mapping[int, Handler]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._steps = history.steps
+        self._handlers = handlers
+        self._number = -1
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self._number += 1
+        if self._number >= len(self._steps) or self._steps[self._number].function is not func:
+            raise InputError(
+                "the model must run the same operations on every batch; on this one its operation number "
+                f"{self._number + 1} is {func.name()}, and it was another one on the first"
+            )
+        handler = self._handlers.get(self._number)
+        return func(*args, **(kwargs or {})) if handler is None else handler(func, args, kwargs or {})
+
+
+def replay(
+    model: nn.Module,
+    history: History,
+    batches: Any,
+    handlers: Mapping[int, Handler],
+    *,
+    batch_size: int | None = None,
+    on_output: Callable[[Any], None] | None = None,
+) -> None:
+    """Run batches in eval mode, without gradients, with some steps of a history run by handlers.
+
+    Args:
+        model: the model; only handlers may change it.
+        history: of a pass of this model.
+        batches: as `leaky.observe` takes them.
+        handlers: by the step's number.
+        batch_size: of arrays that are cut up.
+        on_output: told of what the model returns for each batch.
+
+    Raises:
+        InputError: if the model runs other operations on a batch than it did in the history.
+    """
+    with Preserved(model, "eval", 0, None), _plainly():
+        for batch in batches_of(batches, model, batch_dim=0, batch_size=batch_size, max_samples=None):
+            with _Replay(history, handlers):
+                output = model(*batch.args, **batch.kwargs)
+            if on_output is not None:
+                on_output(output)
+
+
+def guessed_inputs(model: nn.Module) -> list[Tensor]:
+    """Inputs that the first layer of a model would take; none where it has no layer of a known kind."""
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor) or nn.parameter.is_lazy(weight):
+            continue
+        dtype, device = weight.dtype, weight.device
+        if isinstance(module, nn.Linear):
+            features = module.in_features
+            squares = [s for s in _IMAGE_SIZES if s * s == features]
+            shapes = [(2, features), (2, 4, features), *((2, 1, s, s) for s in squares)]
+            return [torch.ones(shape, dtype=dtype, device=device) for shape in shapes]
+        if isinstance(module, nn.Embedding):
+            return [torch.zeros(shape, dtype=torch.long, device=weight.device) for shape in ((2, 8), (2,))]
+        if isinstance(module, nn.modules.conv._ConvNd):
+            rank = len(module.kernel_size)
+            sizes = _IMAGE_SIZES if rank < 3 else _IMAGE_SIZES[:3]
+            return [torch.ones((2, module.in_channels, *(size,) * rank), dtype=dtype, device=device) for size in sizes]
+    return []

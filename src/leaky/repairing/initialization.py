@@ -1,0 +1,325 @@
+"""He initialisation with the gain of the slope that really follows each layer.
+
+Every layer of the model that the pass runs through is found by what it does, not by its class, so that functional calls
+and rectifiers in another module count. What is left alone is listed with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from leaky import theory
+from leaky.errors import InputError
+from leaky.repairing.following import follow
+from leaky.structure.activations import Activation
+from leaky.structure.graph import Node, Production
+from leaky.structure.history import History, Step
+from leaky.structure.modules import without_wrappers
+from leaky.structure.residuals import residuals
+
+Mode = Literal["fan_in", "fan_out"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+KINDS = ("linear", "convolution", "transposed_convolution")
+_LEFT_ALONE = {
+    "RNNBase": "its gates have an initialisation of their own",
+    "RNNCellBase": "its gates have an initialisation of their own",
+    "MultiheadAttention": "its projections have an initialisation of their own",
+}
+_SHAPE_ONLY = frozenset(
+    {"weight", "t", "transpose", "permute", "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "detach"}
+    | {"alias", "_to_copy"}
+)
+_NORMALISATIONS = frozenset(
+    {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "native_layer_norm", "native_group_norm"}
+)
+
+
+@dataclass(frozen=True)
+class LayerStart:
+    """How one layer was initialised.
+
+    Attributes:
+        weight: its name.
+        kind: "linear", "convolution" or "transposed_convolution".
+        activation: what follows it: the name of the activation; None where none does.
+        negative_slope: of that; None where it is smooth or none follows.
+        gain: √(1/E[f(z)²]) for z ~ N(0, 1), times the residual scale.
+        fan: connections that the variance is divided by.
+        standard_deviation: of the weights, gain/√fan.
+    """
+
+    weight: str
+    kind: str
+    activation: str | None
+    negative_slope: float | None
+    gain: float
+    fan: float
+    standard_deviation: float
+
+
+@dataclass(frozen=True)
+class Initialization:
+    """What `leaky.initialize` did.
+
+    Attributes:
+        layers: in the order in which they run.
+        residual_scale: the factor on the last layer, or norm, of every residual branch; 1 without residual additions.
+        left_alone: names of weights with two dimensions or more that were not touched, and why.
+    """
+
+    layers: tuple[LayerStart, ...]
+    residual_scale: float
+    left_alone: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One use of a weight in a pass.
+
+    Attributes:
+        step: the operation.
+        production: the linear map.
+        weight: the parameter.
+        follows: the first rectifier behind it; None where none is.
+    """
+
+    step: Step
+    production: Production
+    weight: Tensor
+    follows: Activation | None
+
+    @property
+    def fan_in(self) -> float:
+        """Products that one output element sums, on average: a strided transposed convolution spreads its kernel."""
+        shape, production = self.weight.shape, self.production
+        kernel = math.prod(shape[2:])
+        if production.kind == "convolution":
+            return float(shape[1] * kernel)
+        if production.kind == "transposed_convolution":
+            return shape[0] * kernel / production.groups / self._stride
+        return self.weight.numel() / self._made
+
+    @property
+    def fan_out(self) -> float:
+        """Products that one input element enters, on average."""
+        shape, production = self.weight.shape, self.production
+        kernel = math.prod(shape[2:])
+        if production.kind == "convolution":
+            return shape[0] * kernel / production.groups / self._stride
+        if production.kind == "transposed_convolution":
+            return float(shape[1] * kernel)
+        return float(self._made)
+
+    @property
+    def _stride(self) -> int:
+        stride = self.step.call.argument(3, "stride", [1])
+        return stride ** (self.weight.ndim - 2) if isinstance(stride, int) else math.prod(stride)
+
+    @property
+    def _made(self) -> int:
+        """Units that a matrix makes: the new axis of its result."""
+        axes = self.step.results[0].axes
+        return next((f.size for axis in axes for f in axis if f.role == "unit"), 1)
+
+
+def layers_of(model: nn.Module, history: History) -> list[Layer]:
+    """Every use of a parameter as a linear map or convolution, in the order of the pass."""
+    parameters = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
+    nodes = {node.index: node for step in history.steps for node in (*step.call.nodes, *step.results)}
+    sites = [(nodes[step.site.pre_activation], step.site.activation) for step in history.steps if step.site]
+    found = []
+    for step in history.steps:
+        for production in step.call.produced:
+            weight = parameters.get(production.weight)
+            if weight is not None and production.kind in KINDS and _as_it_is(step, production.weight, weight):
+                follows = next((a for node, a in sites if _behind(production, step, node)), None)
+                found.append(Layer(step, production, weight, follows))
+    return found
+
+
+def _as_it_is(step: Step, name: str, weight: Tensor) -> bool:
+    """Whether the operation takes the parameter itself, up to its shape, and not something computed from it."""
+    made_of = [node for node in step.call.nodes if not node.from_data and name in node.weights]
+    return weight.ndim >= 2 and all(
+        node.weights == (name,) and node.operation in _SHAPE_ONLY and math.prod(node.shape) == weight.numel()
+        for node in made_of
+    )
+
+
+def _behind(production: Production, step: Step, pre_activation: Node) -> bool:
+    return production in pre_activation.productions and pre_activation.index >= step.results[0].index
+
+
+def gain_of(activation: Activation | None, negative_slope: float | None = None) -> float:
+    """√(1/E[f(z)²]) for z ~ N(0, 1): √(2/(1+α²)) for a leaky ReLU; 1 where nothing follows.
+
+    Args:
+        activation: what follows; its own gain and bounds are taken into account.
+        negative_slope: to put in the place of a rectifier's own.
+    """
+    if activation is None:
+        return 1.0
+    if activation.smooth:
+        return _smooth_gain(activation.name)
+    slopes = np.asarray(activation.negative_slope if negative_slope is None else negative_slope, np.float64)
+    return theory.gain(float(np.sqrt(np.mean(slopes**2)))) / activation.gain
+
+
+def _smooth_gain(name: str) -> float:
+    modules = {"GELU": nn.GELU, "SiLU": nn.SiLU, "Mish": nn.Mish, "Hardswish": nn.Hardswish, "ELU": nn.ELU}
+    modules |= {"SELU": nn.SELU, "CELU": nn.CELU, "Softplus": nn.Softplus}
+    z = torch.linspace(-10, 10, 20001, dtype=torch.float64)
+    density = torch.exp(-z * z / 2)
+    second = (density * modules[name]()(z) ** 2).sum() / density.sum()
+    return float(1 / second.sqrt())
+
+
+def initialize(
+    model: nn.Module,
+    example: Any = None,
+    *,
+    negative_slope: float | None = None,
+    mode: Mode = "fan_in",
+    seed: int | None = None,
+) -> Initialization:
+    """Draw every layer's weights from N(0, gain²/fan) with the gain of the activation that follows it; zero biases.
+
+    √(2/(1+α²)) behind which a leaky ReLU of slope α stands, 1 where no activation follows. The last layer of each of R
+    residual branches is scaled by 1/√R, so that the sum does not grow with depth; where a normalisation ends the
+    branch, its scale is. Normalisation layers start anew.
+
+    Args:
+        model: changed in place; the parameters stay the same objects.
+        example: a batch, as `leaky.observe` takes them, to see what follows what; without it, inputs that the first
+            layer would take are tried.
+        negative_slope: α of every rectifier, for a model whose slopes are not in it yet; by default each one's own.
+        mode: "fan_in" keeps the activations' second moment, "fan_out" the gradients'.
+        seed: of the weights; by default torch's generator goes on.
+
+    Returns:
+        What was done, layer by layer.
+
+    Raises:
+        InputError: if the mode is unknown, the model has no such layer, or no example can be guessed.
+
+    Source:
+        He et al., "Delving deep into rectifiers", 2015; residual scale: Zhang et al., "Fixup initialization", 2019.
+    """
+    if mode not in MODES:
+        raise InputError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    history = follow(model, example)
+    layers = layers_of(model, history)
+    if not layers:
+        raise InputError(
+            f"the model must run a linear or convolutional layer with weights of its own; {type(model).__name__} "
+            "runs none on this example"
+        )
+    chosen, left_alone = _chosen(model, layers)
+    scales, norms, scale = _residual_scales(history, layers)
+    starts = tuple(_start(layer, negative_slope, mode, scales.get(layer.production.weight, 1.0)) for layer in chosen)
+    generator = (
+        None if seed is None else torch.Generator(chosen[0].weight.device if chosen else "cpu").manual_seed(seed)
+    )
+    with torch.no_grad():
+        _reset_normalisations(model, norms, scale)
+        for layer, start in zip(chosen, starts, strict=True):
+            layer.weight.normal_(0.0, start.standard_deviation, generator=generator)
+        _zero_biases(model, chosen)
+    return Initialization(starts, scale, left_alone)
+
+
+def _start(layer: Layer, negative_slope: float | None, mode: Mode, scale: float) -> LayerStart:
+    follows = layer.follows
+    gain = gain_of(follows, negative_slope) * scale
+    fan = layer.fan_in if mode == "fan_in" else layer.fan_out
+    slope = None
+    if follows is not None and not follows.smooth:
+        slope = float(np.mean(follows.negative_slope)) if negative_slope is None else negative_slope
+    return LayerStart(
+        weight=layer.production.weight,
+        kind=layer.production.kind,
+        activation=None if follows is None else follows.name,
+        negative_slope=slope,
+        gain=gain,
+        fan=fan,
+        standard_deviation=gain / math.sqrt(fan),
+    )
+
+
+def _chosen(model: nn.Module, layers: list[Layer]) -> tuple[list[Layer], tuple[tuple[str, str], ...]]:
+    """The layers to initialise, each weight once, and the weights that are left alone."""
+    reasons = {
+        f"{prefix}.{name}" if prefix else name: reason
+        for prefix, module in model.named_modules()
+        for kind, reason in _LEFT_ALONE.items()
+        if any(base.__name__ == kind for base in type(module).__mro__)
+        for name, _ in module.named_parameters()
+    }
+    seen = {layer.production.weight for layer in layers}
+    for name, parameter in model.named_parameters():
+        if parameter.ndim >= 2 and without_wrappers(name) not in seen:
+            reasons.setdefault(name, "no linear map or convolution ran with it as it is")
+    first: dict[int, Layer] = {}
+    for layer in layers:
+        if layer.production.weight not in reasons:
+            first.setdefault(id(layer.weight), layer)
+    large = {name for name, p in model.named_parameters() if p.ndim >= 2}
+    return list(first.values()), tuple((name, reason) for name, reason in reasons.items() if name in large)
+
+
+def _residual_scales(history: History, layers: list[Layer]) -> tuple[dict[str, float], set[str], float]:
+    """The scale of the weights and the names of the norms that end residual branches, and that scale."""
+    uses = Counter(layer.production.weight for layer in layers)
+    producers = {step.results[0].index: step for step in history.steps if step.results}
+    weights: set[str] = set()
+    norms: set[str] = set()
+    found = residuals(history)
+    for residual in found:
+        last = _last_step(residual.branch, producers)
+        if last is None:
+            continue
+        if last.call.produced:
+            weights |= {p.weight for p in last.call.produced if uses[p.weight] == 1}
+        else:
+            norms |= {name for node in last.call.nodes if node.learned for name in node.weights}
+    scale = 1 / math.sqrt(len(found)) if found else 1.0
+    return dict.fromkeys(weights, scale), norms, scale
+
+
+def _last_step(node: Node, producers: dict[int, Step]) -> Step | None:
+    """The layer or normalisation that a value comes from, through whatever works on one value."""
+    step = producers.get(node.index)
+    while step is not None and not step.call.produced and step.call.name not in _NORMALISATIONS:
+        data = [argument for argument in step.call.nodes if argument.from_data]
+        step = producers.get(data[0].index) if len(data) == 1 else None
+    return step
+
+
+def _reset_normalisations(model: nn.Module, norms: set[str], scale: float) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)):
+            module.reset_parameters()
+            if module.weight is not None and without_wrappers(f"{path}.weight".lstrip(".")) in norms:
+                module.weight.mul_(scale)
+
+
+def _zero_biases(model: nn.Module, layers: list[Layer]) -> None:
+    """The bias that the layer's own operation adds, or that stands beside the weight in its module."""
+    named = dict(model.named_parameters())
+    for layer in layers:
+        own, _, last = layer.production.weight.rpartition(".")
+        beside = [f"{own}.bias" if own else "bias"] if last == "weight" else []
+        added = [
+            name for node in layer.step.call.nodes if node.learned and len(node.shape) == 1 for name in node.weights
+        ]
+        for name in {*beside, *added}:
+            if name in named and named[name].ndim == 1:
+                named[name].zero_()
