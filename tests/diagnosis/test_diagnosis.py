@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pkgutil import iter_modules
 
 import numpy as np
 import pytest
-from tests.records import normal, planted, record_from, site_from
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.records import normal, planted, producer, record_from, site_from
 
-from leaky.diagnosis import RULES, Diagnosis, Finding, Rule, diagnose, level_rank, rules
+from leaky.diagnosis import RULES, Diagnosis, Finding, Rule, compare, diagnose, level_rank, rules
 from leaky.errors import InputError
+from leaky.record import Site
 from leaky.theory import samples_needed
 
 N = 1500
@@ -93,6 +97,45 @@ def test_a_record_without_sites_has_nothing_to_report() -> None:
     found = diagnose(record_from())
     assert (found.findings, found.verdicts, found.worst) == ((), {}, None)
     assert str(found).startswith("nothing to report\n")
+
+
+SIGHTS = [-1e200, -7.0, -1.0, -0.0, 0.0, 1e-300, 0.5, 8.0, 1e200, np.nan, np.inf, -np.inf]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_whatever_was_seen_the_findings_are_sound(data: st.DataObject) -> None:
+    """Any mixture of sizes, slopes, bounds, special values and gradients: no exception, no warning, strict JSON."""
+
+    def site(name: str) -> Site:
+        shape = data.draw(st.tuples(st.sampled_from([0, 1, 40, 400]), st.integers(1, 5)))
+        rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+        z = rng.choice(data.draw(st.lists(st.sampled_from(SIGHTS), min_size=1, max_size=4)), shape)
+        g = rng.choice(data.draw(st.lists(st.sampled_from(SIGHTS), min_size=1, max_size=3)), shape)
+        smooth = data.draw(st.booleans())
+        with np.errstate(over="ignore", invalid="ignore"):
+            return site_from(
+                z,
+                data.draw(st.sampled_from([0.0, 0.01, -0.3, 0.95, 1.0])),
+                name=name,
+                smooth=np.tanh if smooth else None,
+                gain=data.draw(st.sampled_from([1.0, 1e-4, 2.0])),
+                cap=data.draw(st.sampled_from([None, 6.0])),
+                floor=data.draw(st.sampled_from([None, -3.0])),
+                gradient=data.draw(st.sampled_from([None, g])),
+                is_output=data.draw(st.booleans()),
+                producers=(producer(3, 4, data.draw(st.sampled_from([0.0, 0.5, np.inf]))),),
+            )
+
+    record = record_from(*[site(f"act{i}") for i in range(data.draw(st.integers(0, 4)))])
+    found = diagnose(record, initial=record)
+    for finding in found.findings:
+        json.dumps(finding.evidence, allow_nan=False)
+        assert "nan" not in finding.message.lower().replace("nan or infinite", "")
+        if finding.site is not None:
+            assert set(finding.units) <= set(range(record.site(finding.site).units))
+    assert not compare(found, found).worse
+    json.dumps(compare(found, found).as_dict(), allow_nan=False)
 
 
 def test_every_finding_carries_the_slug_of_a_rule(diagnosis: Diagnosis) -> None:

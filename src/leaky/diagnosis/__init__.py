@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
+
 from leaky.diagnosis.comparison import Comparison, compare
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.examination import Diagnosis
@@ -53,9 +55,10 @@ def diagnose(
     chosen = Thresholds.of(thresholds)
     if initial is not None:
         _check_same_network(record, initial)
-    context = Context.of(record, chosen, initial)
     order = {site.name: place for place, site in enumerate(record.sites)}
-    findings = sorted(run(context, ignore), key=lambda f: (-level_rank(f.level), order.get(f.site or "", -1)))
+    with np.errstate(over="ignore", invalid="ignore"):  # sums of a network that exploded may be infinite themselves
+        context = Context.of(record, chosen, initial)
+        findings = sorted(run(context, ignore), key=lambda f: (-level_rank(f.level), order.get(f.site or "", -1)))
     return Diagnosis(record, tuple(findings), context.verdicts, chosen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -103,7 +104,11 @@ def compare(old: Diagnosed, new: Diagnosed) -> Comparison:
     A unit that only lacks samples to be called dead again is "undecided", not recovered; a site in one record only, or
     with another number of units, is named and not compared unit by unit.
     """
-    pairs = matched(old.record, new.record)
+    with np.errstate(over="ignore", invalid="ignore"):  # sums of a network that exploded may be infinite themselves
+        return _compare(old, new, matched(old.record, new.record))
+
+
+def _compare(old: Diagnosed, new: Diagnosed, pairs: list[Pair]) -> Comparison:
     known = {pair.old.name for pair in pairs}, {pair.new.name for pair in pairs}
     units = [change for pair in pairs if pair.old.units == pair.new.units for change in unit_changes(old, new, pair)]
     return Comparison(
@@ -131,7 +136,8 @@ def _figures(old: Diagnosed, new: Diagnosed, pair: Pair) -> Figures:
 
 
 def _moment(site: Site) -> float | None:
-    return second_moment(site) if site.samples else None
+    value = second_moment(site) if site.samples else math.nan
+    return value if math.isfinite(value) else None
 
 
 def _share(units: tuple[int, ...], site: Site) -> float | None:

@@ -137,8 +137,13 @@ def table() -> tuple[Row, ...]:
 
 def markdown() -> str:
     """The table as docs/rules/README.md shows it."""
-    rows = [f"| `{row.name}` | {row.default:g} | {row.meaning} | {row.source} |" for row in table()]
+    rows = [f"| `{row.name}` | {row.default:g} | {_cell(row.meaning)} | {_cell(row.source)} |" for row in table()]
     return "\n".join(["| name | default | meaning | source |", "|---|---|---|---|", *rows])
+
+
+def _cell(words: str) -> str:
+    """As a table's cell holds it, where a bar would end it."""
+    return words.replace("|", "\\|")
 
 
 def _default(value: object) -> float:

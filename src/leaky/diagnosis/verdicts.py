@@ -27,7 +27,7 @@ class UnitVerdicts:
     """The units of one site that each verdict holds for; a unit may be in several.
 
     Attributes:
-        silent: never above the threshold, whatever the verdict: a fact about the data seen.
+        silent: something finite was seen, and never above the threshold, whatever the verdict: a fact about the data.
         dead: the effective derivative was practically 0 on every element seen, on enough samples.
         locked_negative: always at or below the threshold, on enough samples, with a derivative that is not small.
         locked_positive: always above it and within the cap, on enough samples, with a derivative that is not small.

@@ -104,7 +104,7 @@ def nearly_dead(context: Context, site: Site) -> Finding | None:
     most = int(active.max())
     return Finding(
         rule="nearly-dead",
-        level=level_by_share(share, t.nearly_dead_warning),
+        level="info" if site.is_output else level_by_share(share, t.nearly_dead_warning),
         site=site.name,
         units=units,
         message=(

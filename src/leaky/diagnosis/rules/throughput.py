@@ -69,7 +69,7 @@ def _share_of_input_means(site: Site) -> float:
 
 def _ratio_of_sums(part: FloatArray, whole: FloatArray) -> float | None:
     total = np.nansum(whole)
-    return float(np.nansum(part) / total) if total > 0 else None
+    return float(np.nansum(part) / total) if 0 < total < np.inf else None
 
 
 @rule(
@@ -172,7 +172,7 @@ def negative_information_lost(context: Context, site: Site) -> Finding | None:
     t, alive = context.thresholds, _rectifying(context, site)
     squares = site.statistics.squares[:, alive]
     total = squares.sum()
-    if not _is_judged(context, site) or not total > 0:
+    if not _is_judged(context, site) or not 0 < total < np.inf:
         return None
     lost = float((squares[BEYOND_LOW] + squares[BELOW]).sum() / total)
     if lost < t.lost_info:
