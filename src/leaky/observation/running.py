@@ -62,7 +62,7 @@ class RunningSums:
         self._regions = Regions(
             activation.threshold,
             None if floor is None else np.ascontiguousarray(np.broadcast_to(floor, (units,)), np.float64),
-            None if cap is None else np.full(units, cap),
+            None if cap is None else np.full(units, cap, np.float64),
         )
 
     def add(self, pre_activation: Tensor, view: Layout, fired: Flags, batch: int) -> None:

@@ -79,7 +79,7 @@ def _bounded(node: Node, cap: float | None) -> Activation | None:
         return Activation("ReLU")
     if cap <= 0 or is_gate(node, cap):
         return None
-    return Activation("ReLU6" if cap == 6 else "Hardtanh", cap=cap)
+    return Activation("ReLU6" if cap == 6 else "Hardtanh", cap=float(cap))
 
 
 def is_gate(node: Node, cap: float) -> bool:
@@ -99,11 +99,16 @@ def _clamp(call: Call, values: Sequence[Any]) -> Activation | None:
     return _bounded(call.args[0], high) if low == 0 else None
 
 
+def _is_constant(node: Node) -> bool:
+    """Whether nothing of the data is in a value but, perhaps, its shape."""
+    return not node.from_data or node.operation in ("zeros_like", "new_zeros")
+
+
 def _number(bound: Any, value: Any) -> float | None:
     """A bound as a number, where it is one; a tensor of zeros is 0."""
     if bound is None or isinstance(bound, (int, float)):
         return bound
-    if isinstance(bound, Node) and not bound.from_data and value is not None and value.numel():
+    if isinstance(bound, Node) and _is_constant(bound) and value is not None and value.numel():
         first = float(value.reshape(-1)[0])
         return first if bool((value == first).all()) else math.nan
     return math.nan
@@ -133,7 +138,7 @@ def _maximum(call: Call, values: Sequence[Any]) -> Activation | None:
     if not isinstance(right, Node):
         return None
     for operand, (value, other) in enumerate(((left, right), (right, left))):
-        if value.from_data and not other.from_data and _number(other, values[1 - operand]) == 0:
+        if value.from_data and _is_constant(other) and _number(other, values[1 - operand]) == 0:
             return Activation("ReLU", operand=operand)
         slope = _multiple(other, value)
         if slope is not None and slope < 1:
@@ -154,7 +159,7 @@ def _where(call: Call, values: Sequence[Any]) -> Activation | None:
     condition, value, other = call.args[:3]
     if condition.gate != (value.index, "positive"):
         return None
-    if not other.from_data and _number(other, values[2]) == 0:
+    if _is_constant(other) and _number(other, values[2]) == 0:
         return Activation("ReLU", operand=1)
     slope = _multiple(other, value)
     return None if slope is None else Activation("LeakyReLU", slope, operand=1)
