@@ -1,0 +1,42 @@
+"""What one observation of a network saw: plain data, without torch and without a live model.
+
+A Record must hold everything that diagnosis, reports and repair need, for any slope: counts and sums are kept apart by
+the region of the activation that each pre-activation fell into, so that "what if this site's slope were …" is answered
+from the same numbers. Two Records of the same network merge in any order.
+"""
+
+from leaky.record.observation import NotExamined, Record
+from leaky.record.site import OutputMoments, Producer, Site
+from leaky.record.statistics import (
+    BELOW,
+    BEYOND_HIGH,
+    BEYOND_LOW,
+    LINEAR,
+    NOTHING_SEEN,
+    REGIONS,
+    FloatArray,
+    GradientStatistics,
+    IntArray,
+    UnitStatistics,
+)
+
+SCHEMA_VERSION = 1
+
+__all__ = [
+    "BELOW",
+    "BEYOND_HIGH",
+    "BEYOND_LOW",
+    "LINEAR",
+    "NOTHING_SEEN",
+    "REGIONS",
+    "SCHEMA_VERSION",
+    "FloatArray",
+    "GradientStatistics",
+    "IntArray",
+    "NotExamined",
+    "OutputMoments",
+    "Producer",
+    "Record",
+    "Site",
+    "UnitStatistics",
+]
