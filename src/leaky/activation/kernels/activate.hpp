@@ -14,11 +14,6 @@ LEAKY_INLINE Kind kind_of(const leaky::Activation& activation) {
     return activation.slope == 0.0 ? RELU : LEAKY;
 }
 
-template <class V, class T>
-LEAKY_INLINE V every(T value) {
-    return value - V{};
-}
-
 // The constants of a loop, one vector each.
 template <class V>
 struct Constants {
@@ -40,17 +35,51 @@ LEAKY_INLINE Constants<V> with_slopes(Constants<V> constants, V slopes) {
     return constants;
 }
 
+// gain · f(x), before the bound.
 template <Kind KIND, class V>
-LEAKY_INLINE V activate(V x, const Constants<V>& c) {
+LEAKY_INLINE V unbounded(V x, const Constants<V>& c) {
     const V zero = {};
     if constexpr (KIND == RELU) return x < zero ? zero : x;
     if constexpr (KIND == LEAKY) return x > zero ? x : c.slope * x;
     // A slope of 0 must not meet −inf: 0 · −inf is NaN, relu's answer is 0.
     V scaled = c.slope * x;
     V negative = (c.zero_slope & (x < zero)) ? zero : scaled;
-    V y = (x > zero ? x : negative) * c.gain;
+    return (x > zero ? x : negative) * c.gain;
+}
+
+template <Kind KIND, class V>
+LEAKY_INLINE V activate(V x, const Constants<V>& c) {
+    V y = unbounded<KIND>(x, c);
+    if constexpr (KIND != GENERAL) return y;
     y = y > c.bound ? c.bound : y;
     return y < -c.bound ? -c.bound : y;
+}
+
+// Where the derivative is the gain: above 0; and at NaN too where the slope is 0, as relu has it.
+template <Kind KIND, class V>
+LEAKY_INLINE auto is_linear(V x, const Constants<V>& c) {
+    const V zero = {};
+    if constexpr (KIND == RELU) return ~(x <= zero);
+    if constexpr (KIND == LEAKY) return x > zero;
+    return (x > zero) | (c.zero_slope & (x != x));
+}
+
+// Where the derivative is 0 because the output is held at its bound.
+template <class V>
+LEAKY_INLINE auto is_beyond(V x, const Constants<V>& c) {
+    const V y = unbounded<GENERAL>(x, c);
+    return (y > c.bound) | (y < -c.bound);
+}
+
+// The gradient at the input from the one at the output. The order of the factors is that of torch's own derivatives.
+template <Kind KIND, class V, class M>
+LEAKY_INLINE V pull_back(V gradient, M linear, M beyond, const Constants<V>& c) {
+    const V zero = {};
+    if constexpr (KIND == RELU) return linear ? gradient : zero;
+    if constexpr (KIND == LEAKY) return linear ? gradient : gradient * c.slope;
+    const V inner = (beyond ? zero : gradient) * c.gain;
+    const V negative = c.zero_slope ? zero : inner * c.slope;
+    return linear ? inner : negative;
 }
 
 }  // namespace LEAKY_NAMESPACE

@@ -20,6 +20,26 @@ T* at(Address address) {
     return reinterpret_cast<T*>(address);
 }
 
+void forward(int type, Address source, Address target, int64_t rows, int64_t length, int how, int64_t channels,
+             double slope, Address slopes, double gain, double bound, Address linear, Address beyond, bool fresh,
+             int threads) {
+    const Forward call = {(Type)type, at<void>(source), at<void>(target), CACHED, rows, length,
+                          (Slopes)how, channels, {slope, at<void>(slopes), gain, bound},
+                          at<uint8_t>(linear), at<uint8_t>(beyond)};
+    nb::gil_scoped_release released;
+    run_forward(kernels(), call, fresh, threads);
+}
+
+void backward(int type, Address source, Address target, int64_t rows, int64_t length, int how, int64_t channels,
+              double slope, Address slopes, double gain, double bound, Address linear, Address beyond, bool fresh,
+              int threads) {
+    const Backward call = {(Type)type, at<void>(source), at<void>(target), CACHED, rows, length,
+                           (Slopes)how, channels, {slope, at<void>(slopes), gain, bound},
+                           at<uint8_t>(linear), at<uint8_t>(beyond)};
+    nb::gil_scoped_release released;
+    run_backward(kernels(), call, fresh, threads);
+}
+
 void statistics(int type, Address source, Address target, int64_t outer, int64_t samples, int64_t middle,
                 int64_t units, int64_t inner, double slope, Address slopes, double gain, double bound,
                 double threshold, Address floor, Address cap, Address sums, Address fired, int64_t batch,
@@ -39,6 +59,8 @@ NB_MODULE(_core, module) {
     module.def("instruction_set", [] { return kernels().name; }, "The one in use.");
     module.def("use", &use, "Uses an instruction set by name; an empty name is the best.");
     module.def("set_streaming_bytes", [](int64_t bytes) { streaming_bytes = bytes; });
+    module.def("forward", &forward);
+    module.def("backward", &backward);
     module.def("statistics", &statistics);
     module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
         nb::gil_scoped_release released;

@@ -1,4 +1,5 @@
 // All kernels of one instruction set: CMakeLists.txt compiles this file once for each, with its own LEAKY_NAMESPACE.
+#include "elementwise.hpp"
 #include "kernels.hpp"
 #include "quick_columns.hpp"
 #include "quick_rows.hpp"
@@ -40,7 +41,55 @@ void statistics(const Statistics& call, Range slabs, Range units, const Part& pa
     (call.type == leaky::FLOAT64 ? statistics_of<double> : statistics_of<float>)(call, slabs, units, part);
 }
 
+template <class T, leaky::Writing WRITING>
+void forward_writing(const Forward& call, Range rows, Range columns) {
+    switch (kind_of(call.activation)) {
+        case LEAKY: return forward_rows<T, LEAKY, WRITING>(call, rows, columns);
+        case RELU: return forward_rows<T, RELU, WRITING>(call, rows, columns);
+        case GENERAL: return forward_rows<T, GENERAL, WRITING>(call, rows, columns);
+    }
+}
+
+template <class T, leaky::Writing WRITING>
+void backward_writing(const Backward& call, Range rows, Range columns) {
+    switch (kind_of(call.activation)) {
+        case LEAKY: return backward_rows<T, LEAKY, WRITING>(call, rows, columns);
+        case RELU: return backward_rows<T, RELU, WRITING>(call, rows, columns);
+        case GENERAL: return backward_rows<T, GENERAL, WRITING>(call, rows, columns);
+    }
+}
+
+template <class T>
+void forward_as(const Forward& call, Range rows, Range columns) {
+    (call.writing == leaky::STREAMED ? forward_writing<T, leaky::STREAMED> : forward_writing<T, leaky::CACHED>)(
+        call, rows, columns);
+}
+
+template <class T>
+void backward_as(const Backward& call, Range rows, Range columns) {
+    (call.writing == leaky::STREAMED ? backward_writing<T, leaky::STREAMED> : backward_writing<T, leaky::CACHED>)(
+        call, rows, columns);
+}
+
+void forward(const Forward& call, Range rows, Range columns) {
+    switch (call.type) {
+        case leaky::FLOAT32: return forward_as<float>(call, rows, columns);
+        case leaky::FLOAT64: return forward_as<double>(call, rows, columns);
+        case leaky::FLOAT16: return forward_as<half>(call, rows, columns);
+        case leaky::BFLOAT16: return forward_as<brain>(call, rows, columns);
+    }
+}
+
+void backward(const Backward& call, Range rows, Range columns) {
+    switch (call.type) {
+        case leaky::FLOAT32: return backward_as<float>(call, rows, columns);
+        case leaky::FLOAT64: return backward_as<double>(call, rows, columns);
+        case leaky::FLOAT16: return backward_as<half>(call, rows, columns);
+        case leaky::BFLOAT16: return backward_as<brain>(call, rows, columns);
+    }
+}
+
 extern const leaky::Kernels kernels;
-const leaky::Kernels kernels = {LEAKY_NAME, statistics};
+const leaky::Kernels kernels = {LEAKY_NAME, forward, backward, statistics};
 
 }  // namespace LEAKY_NAMESPACE

@@ -62,9 +62,42 @@ struct Part {
     float* shifts;  // [units]: what the fast loops take off each unit's elements, see quick.hpp
 };
 
+// How slopes lie over [rows][length] memory.
+enum Slopes : int { ONE = 0, ONE_A_ROW = 1, ONE_A_COLUMN = 2 };
+
+// y from x. `linear` and `beyond` are bit planes, one bit an element, each row beginning with a byte of its own: where
+// the derivative is the gain, and where it is 0 because y is at its bound. Null where they are not wanted.
+struct Forward {
+    Type type;
+    const void* source;
+    void* target;
+    Writing writing;
+    int64_t rows, length;
+    Slopes slopes;
+    int64_t channels;  // rows before the slopes repeat, where there is one a row
+    Activation activation;
+    uint8_t *linear, *beyond;
+};
+
+// The gradient at x from the one at y and the bit planes of the forward pass.
+struct Backward {
+    Type type;
+    const void* source;
+    void* target;
+    Writing writing;
+    int64_t rows, length;
+    Slopes slopes;
+    int64_t channels;
+    Activation activation;
+    const uint8_t *linear, *beyond;
+};
+
 // One instruction set's kernels. Every function works on a part, so that threads are somebody else's concern.
 struct Kernels {
     const char* name;
+    // Some rows, and of those some columns; `columns.begin` is a multiple of 64.
+    void (*forward)(const Forward&, Range rows, Range columns);
+    void (*backward)(const Backward&, Range rows, Range columns);
     void (*statistics)(const Statistics&, Range slabs, Range units, const Part& part);
 };
 

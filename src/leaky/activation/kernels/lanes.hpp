@@ -35,6 +35,12 @@ typedef int32_t integers __attribute__((vector_size(REGISTER_BYTES)));
 typedef uint32_t unsigneds __attribute__((vector_size(REGISTER_BYTES)));
 typedef uint16_t half_words __attribute__((vector_size(REGISTER_BYTES / 2)));
 
+// The same number in every lane.
+template <class V, class T>
+LEAKY_INLINE V every(T value) {
+    return value - V{};
+}
+
 template <class Vector, class T>
 LEAKY_INLINE Vector load(const T* source) {
     Vector value;
@@ -102,6 +108,9 @@ LEAKY_INLINE half_floats high_half(floats value) {
     return half;
 }
 
+typedef int64_t longs __attribute__((vector_size(REGISTER_BYTES)));
+typedef uint64_t unsigned_longs __attribute__((vector_size(REGISTER_BYTES)));
+
 // One bit a lane of a comparison's result, the first lane lowest.
 LEAKY_INLINE uint32_t bits_of(integers mask) {
 #if defined(__AVX512F__)
@@ -117,8 +126,6 @@ LEAKY_INLINE uint32_t bits_of(integers mask) {
 #endif
 }
 
-typedef int64_t longs __attribute__((vector_size(REGISTER_BYTES)));
-
 LEAKY_INLINE uint32_t bits_of(longs mask) {
 #if defined(__AVX512F__)
     return _mm512_movepi64_mask((__m512i)mask);
@@ -131,6 +138,18 @@ LEAKY_INLINE uint32_t bits_of(longs mask) {
     for (int i = 0; i < DOUBLES; ++i) bits |= (uint32_t)(mask[i] & 1) << i;
     return bits;
 #endif
+}
+
+// The inverse: all ones in the lanes whose bit is set.
+LEAKY_INLINE integers lanes_of(uint32_t bits, floats) {
+    unsigneds place;
+    for (int i = 0; i < FLOATS; ++i) place[i] = 1u << i;
+    return (integers)(((unsigneds{} + bits) & place) != 0u);
+}
+LEAKY_INLINE longs lanes_of(uint32_t bits, doubles) {
+    unsigned_longs place;
+    for (int i = 0; i < DOUBLES; ++i) place[i] = 1u << i;
+    return (longs)(((unsigned_longs{} + bits) & place) != 0u);
 }
 
 // Lanes chosen for a sum: mask registers where the processor has them, else all-ones lanes.

@@ -7,12 +7,34 @@
 #include <mutex>
 #include <thread>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace leaky {
 namespace {
+
+// How the processor rounds and whether it flushes subnormals, which a user may have set for his thread alone.
+unsigned floating_mode() {
+#if defined(__SSE2__)
+    return _mm_getcsr();
+#else
+    return 0;
+#endif
+}
+
+void set_floating_mode(unsigned mode) {
+#if defined(__SSE2__)
+    _mm_setcsr(mode);
+#else
+    (void)mode;
+#endif
+}
 
 struct Job {
     const std::function<void(int64_t)>& task;
     const int64_t count;
+    const unsigned mode = floating_mode();
     std::atomic<int64_t> next{0};
 
     void work() {
@@ -50,6 +72,7 @@ class Pool {
             ++working_;
             Job* job = job_;
             lock.unlock();
+            set_floating_mode(job->mode);
             job->work();
             lock.lock();
             if (--working_ == 0) idle_.notify_one();

@@ -1,5 +1,7 @@
 #include "work.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -8,7 +10,20 @@
 
 namespace leaky {
 
-int64_t streaming_bytes = int64_t{16} << 20;
+namespace {
+
+// Outputs past three eighths of the last-level cache go past it; large caches are shared by more cores than two.
+int64_t measured_streaming_bytes() {
+    int64_t cache = 0;
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+    cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    return std::clamp<int64_t>(cache * 3 / 8, int64_t{8} << 20, int64_t{16} << 20);
+}
+
+}  // namespace
+
+int64_t streaming_bytes = measured_streaming_bytes();
 
 namespace {
 
@@ -39,6 +54,36 @@ struct Parts {
         units = divide_up(layout.units, unit_step);
     }
 };
+
+int64_t size_of(Type type) { return type == FLOAT64 ? 8 : type == FLOAT32 ? 4 : 2; }
+
+// Elements that a thread takes at once: they and their result stay in a core's cache while they are worked on.
+constexpr int64_t CHUNK = 1 << 16;
+
+// Whether stores should go past the cache. With bit planes a stretch cannot begin at any element that is aligned.
+template <class Call>
+Writing elementwise_writing(const Call& call, bool fresh, bool any_start) {
+    const int64_t size = size_of(call.type);
+    if (fresh || call.rows * call.length * size < streaming_bytes) return CACHED;
+    const bool aligned = ((uintptr_t)call.target | (uintptr_t)(call.rows > 1 ? call.length * size : 0)) % 64 == 0;
+    return aligned || (any_start && call.length >= 4096 && (uintptr_t)call.target % size == 0) ? STREAMED : CACHED;
+}
+
+// Divides rows among tasks, or single rows where they are long.
+template <class Call, class Kernel>
+void run_rows(const Call& call, int threads, Kernel kernel) {
+    if (call.rows * call.length == 0) return;
+    if (call.rows * call.length < ALONE || threads <= 1) {
+        kernel(call, Range{0, call.rows}, Range{0, call.length});
+        return;
+    }
+    const int64_t across = divide_up(call.length, CHUNK), together = std::max<int64_t>(1, CHUNK / call.length);
+    run_tasks(divide_up(call.rows, together) * across, threads, [&](int64_t task) {
+        const int64_t row = task / across * together, column = task % across * CHUNK;
+        kernel(call, Range{row, std::min(row + together, call.rows)},
+               Range{column, std::min(column + CHUNK, call.length)});
+    });
+}
 
 void clear(double* sums, Range columns, int64_t units) {
     for (int row = 0; row < SUM_ROWS; ++row) {
@@ -98,7 +143,7 @@ void count_elements(const std::vector<double>& before, double* sums, int64_t uni
 Writing writing_of(const Statistics& call) {
     if (!call.target) return NOTHING;
     const Layout& layout = call.layout;
-    const int64_t size = call.type == FLOAT64 ? 8 : 4, row = layout.inner > 1 ? layout.inner : layout.units;
+    const int64_t size = size_of(call.type), row = layout.inner > 1 ? layout.inner : layout.units;
     const int64_t bytes = layout.outer * layout.samples * layout.middle * layout.units * layout.inner * size;
     const bool aligned = ((uintptr_t)call.target | (uintptr_t)(row * size)) % 64 == 0;
     return aligned && bytes >= streaming_bytes ? STREAMED : CACHED;
@@ -125,6 +170,16 @@ void gather_parts(const Kernels& kernels, const Statistics& call, double* sums, 
 }
 
 }  // namespace
+
+void run_forward(const Kernels& kernels, Forward call, bool fresh, int threads) {
+    call.writing = elementwise_writing(call, fresh, !call.linear);
+    run_rows(call, threads, kernels.forward);
+}
+
+void run_backward(const Kernels& kernels, Backward call, bool fresh, int threads) {
+    call.writing = elementwise_writing(call, fresh, false);
+    run_rows(call, threads, kernels.backward);
+}
 
 void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, int threads) {
     const Layout& layout = call.layout;

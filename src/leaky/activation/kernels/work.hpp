@@ -5,6 +5,11 @@
 
 namespace leaky {
 
+// y from x, and dx from dy. `fresh` says that the target was never written to: its pages are then made as it is written,
+// and streaming would send them through memory twice.
+void run_forward(const Kernels& kernels, Forward call, bool fresh, int threads);
+void run_backward(const Kernels& kernels, Backward call, bool fresh, int threads);
+
 // Adds one call's statistics to `sums`, [ROWS][units].
 void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, int threads);
 
