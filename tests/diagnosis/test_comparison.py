@@ -55,10 +55,18 @@ def test_recovered_units_do_not() -> None:
     assert not found.worse
 
 
+def test_that_a_dead_unit_is_dormant_is_not_told_twice() -> None:
+    found = between(site([]), site([3]))
+    assert change(found, "dormant").appeared == (3,)
+    assert "act: dead appeared: 1 unit (3)" in found.changes
+    assert not any("dormant" in line for line in found.changes)
+
+
 def test_too_few_samples_are_no_recovery() -> None:
     found = between(site([1, 2]), site([2], n=100))
     assert change(found, "dead") == UnitChange("act", "dead", gone=(1,), undecided=(2,))
-    assert "undecided, too few samples now to say that they recovered: 1 unit (2)" in str(found)
+    line = "act: dead gone: 1 unit (1); undecided (the new record sees too little to tell; no recovery): 1 unit (2)"
+    assert line in found.changes
     assert not found.worse
 
 

@@ -206,6 +206,15 @@ def test_starved_units_fire_and_get_no_gradient() -> None:
     assert verdicts_of(site_from(z, 0.0)).starved == ()
 
 
+def test_starved_units_fire_and_are_not_dead() -> None:
+    z, g = planted(normal(N, 3), [1], below(1)), normal(N, 3, seed=1)
+    g[:, 1] *= 1e-6
+    assert verdicts_of(site_from(z, 0.1, gradient=g)).starved == ()  # never fired
+    z[:, 1] = 9.0 + np.abs(normal(N, 1))[:, 0]
+    assert verdicts_of(site_from(z, 0.1, cap=6.0, gradient=g)).starved == ()  # fires beyond its cap, dead
+    assert verdicts_of(site_from(z, 0.1, gradient=g)).starved == (1,)
+
+
 def test_starved_asks_what_gets_through_not_what_arrives() -> None:
     z, g = normal(N, 3), normal(N, 3, seed=1)
     g[z[:, 2] > 0, 2] = 0.0  # arrives only where slope 0 blocks it

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from leaky.theory import rate_bound
 
 
+@lru_cache(maxsize=1024)  # a finding asks twice, and sites with as many samples often ask the same
 def rate_upper_bound(events: int, samples: int, delta: float, units: int) -> float:
     """The rate that a unit with `events` on `samples` samples stays below with confidence 1 − δ, for U units at once.
 
@@ -36,6 +38,6 @@ def rate_upper_bound(events: int, samples: int, delta: float, units: int) -> flo
         if middle >= 1.0:
             return 1.0
         logs = log_choices + k * math.log(middle) + (samples - k) * math.log1p(-middle)
-        likely = float(np.logaddexp.reduce(logs)) > math.log(delta / units)
+        likely = logs.max() + math.log(np.exp(logs - logs.max()).sum()) > math.log(delta / units)
         low, high = (middle, high) if likely else (low, middle)
     return high

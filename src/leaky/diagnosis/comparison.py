@@ -192,7 +192,7 @@ def _lines(found: Comparison) -> list[str]:
     lines += [
         f"{each.site}: {each.before} units, now {each.after}; not compared unit by unit" for each in found.resized
     ]
-    lines += [line for change in found.units for line in _unit_lines(change)]
+    lines += [line for change in found.units if (line := _unit_line(change, _told(found, change)))]
     lines += [f"{change.site or 'network'}: {_raised(change)}" for change in found.findings]
     lines += [line for figures in found.figures if (line := _growth(figures))]
     return lines
@@ -209,15 +209,25 @@ def _verdict(found: Comparison) -> str:
     return f"got worse: {'; '.join(found.reasons)}" if found.worse else "did not get worse"
 
 
-def _unit_lines(change: UnitChange) -> list[str]:
+def _unit_line(change: UnitChange, told: set[int]) -> str | None:
+    """The change in a line, without the units in `told`; None if none are left."""
     parts = {
         "appeared": change.appeared,
         "gone": change.gone,
-        "confirmed with more samples, suspected before": change.confirmed,
-        "undecided, too few samples now to say that they recovered": change.undecided,
+        "confirmed (the old record saw too little to tell)": change.confirmed,
+        "undecided (the new record sees too little to tell; no recovery)": change.undecided,
     }
-    verdict = change.verdict.replace("_", " ")
-    return [f"{change.site}: {verdict}: {words}: {_named(units)}" for words, units in parts.items() if units]
+    left = {words: tuple(unit for unit in units if unit not in told) for words, units in parts.items()}
+    words = [f"{words}: {_named(units)}" for words, units in left.items() if units]
+    return f"{change.site}: {change.verdict.replace('_', ' ')} {'; '.join(words)}" if words else None
+
+
+def _told(found: Comparison, change: UnitChange) -> set[int]:
+    """Units that are dormant because they are dead: their death is told."""
+    if change.verdict != "dormant":
+        return set()
+    deaths = [other for other in found.units if (other.site, other.verdict) == (change.site, "dead")]
+    return {unit for death in deaths for units in (death.appeared, death.gone, death.confirmed) for unit in units}
 
 
 def _named(units: tuple[int, ...]) -> str:
