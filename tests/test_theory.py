@@ -253,7 +253,7 @@ def test_rate_bound_is_three_over_n_and_says_nothing_of_no_data() -> None:
         (lambda: theory.gain(math.nan), "finite number, not nan"),
         (lambda: theory.moments(math.inf), "finite number, not inf"),
         (lambda: theory.correlation_map(1.5, 0.1), r"\[−1, 1\], not 1.5"),
-        (lambda: theory.tailored_slope(0), "depth of at least 1 or a structure, not 0"),
+        (lambda: theory.tailored_slope(0), "depth of at least 1, a structure or a model, not 0"),
         (lambda: theory.tailored_slope(5.5), "not 5.5"),  # type: ignore[arg-type]
         (lambda: theory.tailored_slope(20, 1.0), r"\(0, 1\), not 1.0"),
         (lambda: theory.tailored_slope(theory.IDENTITY), "at least one rectifier"),

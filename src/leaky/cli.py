@@ -18,6 +18,7 @@ import click
 
 from leaky import __version__
 from leaky.arguments import TakesSlopes, axis, thresholds
+from leaky.cli_repair import COMMANDS as REPAIR_COMMANDS
 from leaky.errors import InputError, LeakyError, NothingExaminedError
 
 if TYPE_CHECKING:
@@ -252,3 +253,7 @@ def plot(slopes: tuple[float, ...], gain: float, clamp: float | None, out: str) 
 
     draw(slopes, gain=gain, clamp=clamp, out=out)
     click.echo(f"Wrote {out}", err=True)
+
+
+for _command in REPAIR_COMMANDS:
+    cli.add_command(_command)

@@ -1,6 +1,7 @@
 """What mathematics says of a negative slope, before any data is seen.
 
-Must run on plain numbers and plain structure data: nothing here knows a model or imports torch. α is the negative
+Must run on plain numbers and plain structure data: torch is imported only where a model is given, to derive its
+structure. α is the negative
 slope, f the Leaky ReLU with f(z) = z for z > 0 and αz elsewhere; every formula is exact, none is fitted.
 """
 
@@ -9,12 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leaky import signals
 from leaky.errors import InputError
+from leaky.signals import Graph, Prediction
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -114,6 +120,9 @@ class Mixture:
 Structure: TypeAlias = Rectifiers | Chain | Mixture
 """A network as the correlation map sees it. A plain network of depth L is `Rectifiers(L)`."""
 
+if TYPE_CHECKING:
+    Network: TypeAlias = int | Structure | Graph | nn.Module
+
 IDENTITY = Rectifiers(0)
 
 
@@ -125,24 +134,28 @@ def residual(branch: Structure, shortcut_share: float, shortcut: Structure = IDE
     return Mixture((shortcut, branch), (shortcut_share, 1.0 - shortcut_share))
 
 
-def global_correlation(network: int | Structure, negative_slope: float, c: float = 0.0) -> float:
+def global_correlation(network: Network, negative_slope: float, c: float = 0.0) -> float:
     """The correlation of two inputs behind the whole network, if it was `c` in front of it.
 
     Args:
-        network: the depth L of a plain network, or a structure.
+        network: the depth L of a plain network, a structure, or a model from which it is derived.
         negative_slope: α of all its rectifiers.
         c: correlation in front of the network, in [−1, 1].
     """
-    bend = _bend(negative_slope)
-    return _through(_structure(network), bend, float(_correlation(c)))
+    structure, bend, before = _structure(network), _bend(negative_slope), float(_correlation(c))
+    if isinstance(structure, Graph):
+        return signals.highest_correlation(structure, bend, before, branches=False)
+    return _through(structure, bend, before)
 
 
-def worst_correlation(network: int | Structure, negative_slope: float) -> float:
+def worst_correlation(network: Network, negative_slope: float) -> float:
     """The highest correlation that two orthogonal inputs reach, over the network and each branch in it alone.
 
     A long branch whose sum gives it a small share can bend more than the whole network does.
     """
     structure, bend = _structure(network), _bend(negative_slope)
+    if isinstance(structure, Graph):
+        return signals.highest_correlation(structure, bend)
     return max(_through(part, bend, 0.0) for part in _subnetworks(structure))
 
 
@@ -156,6 +169,7 @@ class TailoredSlope:
         correlation: what two orthogonal inputs reach at α.
         target: what they were to reach.
         reachable: whether they do; if not, α is 0, where the correlation is highest.
+        assumptions: what was taken for granted in deriving the network from a model.
     """
 
     negative_slope: float
@@ -163,36 +177,77 @@ class TailoredSlope:
     correlation: float
     target: float
     reachable: bool
+    assumptions: tuple[str, ...] = ()
 
 
-def tailored_slope(network: int | Structure, target: float = 0.9) -> TailoredSlope:
+def tailored_slope(network: Network, target: float = 0.9, *, example: Any = None) -> TailoredSlope:
     """The α ∈ [0, 1] at which the network takes orthogonal inputs to the correlation `target`, by bisection.
 
     Too high a correlation and a deep network's inputs look all the same to it; too low and it is nearly linear.
 
     Args:
-        network: the depth L of a plain network, or a structure; its worst subnetwork counts.
+        network: the depth L of a plain network, a structure, or a model, of which the structure is derived by running
+            it once (plain chains, residual additions with their scalar factors, concatenations; every layer He-scaled,
+            as `leaky.initialize` makes it); its worst subnetwork counts.
         target: η, in (0, 1); .9 for plain networks in the source.
+        example: a batch for a model whose input cannot be guessed from its first layer.
 
     Raises:
-        InputError: if the target is outside (0, 1), or the network has no rectifier or a depth below 1.
+        InputError: if the target is outside (0, 1), the network has no rectifier or a depth below 1, or the model has
+            something of which the correlation map is not known; the message names it.
 
     Source:
         Tailored activation transformation, Zhang et al., ICLR 2022.
     """
     if not 0.0 < target < 1.0:
         raise InputError(f"the target correlation must lie in (0, 1), not {target}")
-    structure = _structure(network)
+    structure = _structure(network, example)
+    assumptions = structure.assumptions if isinstance(structure, Graph) else ()
     highest = worst_correlation(structure, 0.0)
     if highest == 0.0:
         raise InputError("the network must have at least one rectifier; a linear one has no slope to choose")
     if highest < target:
-        return TailoredSlope(0.0, gain(0.0), highest, target, reachable=False)
+        return TailoredSlope(0.0, gain(0.0), highest, target, False, assumptions)
     low, high = 0.0, 1.0
     while high - low > 1e-15:
         middle = (low + high) / 2.0
         low, high = (middle, high) if worst_correlation(structure, middle) >= target else (low, middle)
-    return TailoredSlope(low, gain(low), worst_correlation(structure, low), target, reachable=True)
+    return TailoredSlope(low, gain(low), worst_correlation(structure, low), target, True, assumptions)
+
+
+@dataclass(frozen=True)
+class SignalPropagation:
+    """What theory expects at each rectifier of a model with the weights that it has.
+
+    Attributes:
+        sites: second moment, correlation and gradient, in the order in which they run.
+        assumptions: what was taken for granted.
+        not_derived: what the closed forms do not cover; figures behind it are no predictions.
+    """
+
+    sites: tuple[Prediction, ...]
+    assumptions: tuple[str, ...] = ()
+    not_derived: tuple[str, ...] = ()
+
+
+def signal_propagation(
+    model: nn.Module | Graph, example: Any = None, *, second_moment: float = 1.0, correlation: float = 0.0
+) -> SignalPropagation:
+    """Second moment, correlation and gradient by depth, to lay beside what `leaky.check` observed.
+
+    E[z²] is multiplied by fan_in·E[w²] in a layer and (1+α²)/2 in a rectifier, the gradient's second moment by
+    fan_out·E[w²] and (1+α²)/2 on its way back; branches of a sum add theirs. Holds on average over weights of mean
+    zero, in the limit of wide layers.
+
+    Args:
+        model: with the weights that count.
+        example: a batch for a model whose input cannot be guessed from its first layer.
+        second_moment: E[x²] of the inputs.
+        correlation: of two inputs, in [−1, 1].
+    """
+    graph = model if isinstance(model, Graph) else _derived(model, example)
+    sites = signals.predictions(graph, second_moment, float(_correlation(correlation)))
+    return SignalPropagation(sites, graph.assumptions, graph.not_derived)
 
 
 # --- units that are dead before training, and the evidence that one is ----------------------------------------------
@@ -315,12 +370,26 @@ def _subnetworks(structure: Structure) -> list[Structure]:
     return list(dict.fromkeys(found))
 
 
-def _structure(network: int | Structure) -> Structure:
+def _structure(network: Network, example: Any = None) -> Structure | Graph:
     if isinstance(network, Rectifiers | Chain | Mixture):
         return network
+    if hasattr(network, "named_parameters") or isinstance(network, Graph):
+        graph = network if isinstance(network, Graph) else _derived(network, example)
+        if graph.not_derived:
+            raise InputError(
+                f"the model's correlation map must be known and is not: {'; '.join(graph.not_derived[:3])}; "
+                "give the depth of the network instead"
+            )
+        return graph
     if not isinstance(network, int) or network < 1:
-        raise InputError(f"the network must be a depth of at least 1 or a structure, not {network!r}")
+        raise InputError(f"the network must be a depth of at least 1, a structure or a model, not {network!r}")
     return Rectifiers(network)
+
+
+def _derived(model: Any, example: Any) -> Graph:
+    from leaky.repairing.propagation import graph_of
+
+    return graph_of(model, example)
 
 
 def _slope(negative_slope: float) -> float:

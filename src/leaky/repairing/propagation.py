@@ -1,0 +1,180 @@
+"""The graph that `leaky.theory` reasons about, derived from a model by one traced pass.
+
+What the closed forms do not cover is said, never guessed: it ends in `Graph.not_derived`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from leaky.repairing.following import follow
+from leaky.repairing.initialization import Layer, layers_of
+from leaky.signals import Graph, Vertex
+from leaky.structure.graph import Node
+from leaky.structure.history import History, Step
+from leaky.structure.modules import without_wrappers
+
+_SAME = frozenset(
+    {
+        "view",
+        "_unsafe_view",
+        "reshape",
+        "_reshape_alias",
+        "flatten",
+        "permute",
+        "transpose",
+        "t",
+        "squeeze",
+        "unsqueeze",
+    }
+    | {"clone", "contiguous", "detach", "alias", "_to_copy", "dropout", "native_dropout", "expand", "slice", "select"}
+    | {"split", "chunk", "split_with_sizes", "narrow", "unbind", "constant_pad_nd", "flip", "roll", "index_select"}
+    | {"reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "pixel_shuffle"}
+)
+_POOLING = frozenset(
+    {"mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "max_pool2d"}
+    | {"max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "upsample_nearest2d"}
+    | {"upsample_bilinear2d", "upsample_nearest1d", "amax"}
+)
+_OVER_SAMPLES = frozenset({"native_batch_norm", "cudnn_batch_norm", "_native_batch_norm_legit_no_training"})
+_WITHIN_A_SAMPLE = frozenset({"native_layer_norm", "native_group_norm", "_fused_rms_norm"})
+
+
+def graph_of(model: nn.Module, example: Any = None) -> Graph:
+    """The network of a model as theory sees it.
+
+    Args:
+        model: left as it was.
+        example: a batch, as `leaky.observe` takes them; without it, inputs that the first layer would take are tried.
+    """
+    history = follow(model, example)
+    return _Derivation(model, history).graph()
+
+
+class _Derivation:
+    def __init__(self, model: nn.Module, history: History) -> None:
+        self._history = history
+        self._layers = {layer.step.number: layer for layer in layers_of(model, history)}
+        named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
+        self._named: dict[str, Tensor] = {without_wrappers(name): tensor for name, tensor in named}
+        self._vertices: list[Vertex] = []
+        self._of_node: dict[int, int] = {}
+        self._assumptions: dict[str, None] = {}
+        self._not_derived: dict[str, None] = {}
+
+    def graph(self) -> Graph:
+        for node in self._history.inputs:
+            self._add(Vertex("input"), node)
+        for step in self._history.steps:
+            if step.results and step.results[0].from_data:
+                self._step(step)
+        reached = [self._of_node[index] for index in self._history.outputs if index in self._of_node]
+        return Graph(
+            tuple(self._vertices),
+            tuple(sorted(set(reached))),
+            tuple(self._assumptions),
+            tuple(self._not_derived),
+        )
+
+    def _add(self, vertex: Vertex, *nodes: Node) -> None:
+        for node in nodes:
+            self._of_node[node.index] = len(self._vertices)
+        self._vertices.append(vertex)
+
+    def _step(self, step: Step) -> None:
+        data = [node for node in step.call.nodes if node.from_data and node.index in self._of_node]
+        inputs = tuple(self._of_node[node.index] for node in data)
+        if not inputs:
+            self._add(Vertex("input"), *step.results)
+            return
+        self._add(self._vertex(step, data, inputs), *step.results)
+
+    def _vertex(self, step: Step, data: list[Node], inputs: tuple[int, ...]) -> Vertex:
+        name = step.call.name
+        if step.site is None and step.results[0].site is not None and name not in _SAME:
+            return Vertex("same", inputs[:1], (1.0,))  # the gain and clamp that belong to a site
+        if step.number in self._layers:
+            return self._layer(self._layers[step.number], inputs[-1:])
+        if step.site is not None:
+            return self._rectifier(step, inputs)
+        if name == "cat":
+            sizes = [float(np.prod(node.shape)) for node in data]
+            return Vertex("concatenation", inputs, tuple(size / sum(sizes) for size in sizes))
+        if name in ("add", "sub") and len(inputs) == 2:
+            alpha = float(step.call.kwargs.get("alpha", 1))
+            return Vertex("sum", inputs, (1.0, alpha**2))
+        if name in _OVER_SAMPLES or name in _WITHIN_A_SAMPLE:
+            return self._normalisation(step, inputs[:1])
+        return self._elementwise(step, inputs)
+
+    def _elementwise(self, step: Step, inputs: tuple[int, ...]) -> Vertex:
+        """What works on one value: a shape, a scalar factor, pooling; all else is not covered."""
+        name = step.call.name
+        if len(inputs) > 1:
+            self._lost(step, "joins values other than by addition")
+        other = step.call.argument(1, "other")
+        if name in ("mul", "div") and isinstance(other, (int, float)) and other != 0:
+            factor = float(other) if name == "mul" else 1 / float(other)
+            return Vertex("same", inputs[:1], (factor**2,))
+        if name in ("add", "sub") and isinstance(other, Node) and other.learned:
+            added = sum(float(self._named[n].detach().double().square().mean()) for n in other.weights)
+            return Vertex("same", inputs[:1], (1.0,), added=added)
+        if name in _POOLING:
+            self._assumptions.setdefault("pooling is taken to keep the correlation and the second moment")
+        elif name not in _SAME:
+            self._lost(step, "is not covered by the closed forms")
+        return Vertex("same", inputs[:1], (1.0,))
+
+    def _lost(self, step: Step, reason: str) -> None:
+        self._not_derived.setdefault(f"{step} {reason}")
+
+    def _layer(self, layer: Layer, inputs: tuple[int, ...]) -> Vertex:
+        square = float(layer.weight.detach().double().square().mean())
+        biases = {n for node in layer.step.call.nodes if len(node.shape) == 1 for n in node.weights}
+        added = sum(float(self._named[n].detach().double().square().mean()) for n in biases if n in self._named)
+        return Vertex(
+            "layer",
+            inputs,
+            (layer.fan_in * square,),
+            (layer.fan_out * square,),
+            added=added,
+            name=layer.production.weight,
+        )
+
+    def _rectifier(self, step: Step, inputs: tuple[int, ...]) -> Vertex:
+        assert step.site is not None
+        activation = step.site.activation
+        if activation.smooth or activation.cap is not None or activation.threshold or activation.value:
+            self._not_derived.setdefault(
+                f"{step.site.name} is a {activation.name}, whose correlation map is not the leaky ReLU's"
+            )
+        slopes = np.asarray(activation.negative_slope, np.float64)
+        before = self._of_node[step.site.pre_activation]
+        return Vertex(
+            "rectifier",
+            (before,),
+            (activation.gain**2,),
+            negative_slope=float(np.sqrt(np.mean(slopes**2))),
+            name=step.site.name,
+        )
+
+    def _normalisation(self, step: Step, inputs: tuple[int, ...]) -> Vertex:
+        centres = step.call.name in _OVER_SAMPLES
+        if centres:
+            self._lost(step, "takes a mean over the samples away, which the correlation map does not follow")
+        elif step.call.name != "_fused_rms_norm":
+            self._assumptions.setdefault(
+                "the mean over a layer's units is taken to be zero in front of a normalisation"
+            )
+        scales = [node for node in step.call.nodes if node.learned]
+        squares = [float(self._named[n].detach().double().square().mean()) for node in scales for n in node.weights]
+        return Vertex(
+            "normalisation",
+            inputs,
+            (squares[0] if squares else 1.0,),
+            added=squares[1] if len(squares) > 1 else 0.0,
+            centres=centres,
+        )
