@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from tests.records import normal, planted, record_from, site_from
 from torch import Tensor, nn
 
@@ -181,10 +183,9 @@ def test_it_shows_itself_everywhere(checkup: Checkup) -> None:
     shown = checkup._repr_mimebundle_()
     assert shown["text/plain"] == str(checkup)
     assert shown["text/html"] == checkup._repr_html_()
-    from rich.console import Console
-
-    console = Console(width=80, record=True, quiet=True)
-    console.print(checkup)
+    stream = io.StringIO()
+    Console(width=80, file=stream, _environ={}).print(checkup)
+    assert "5 dead (16%)" in stream.getvalue()
 
 
 def test_a_checkup_of_a_record_needs_no_torch(tmp_path: Path) -> None:

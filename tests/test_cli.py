@@ -141,6 +141,14 @@ def test_rules_can_be_ignored(leaky_run: Runner) -> None:
     assert leaky_run("check", "cli_net.py:sick", "--data", "x.npy", "--ignore", "dead")[0] == Status.OK
 
 
+def test_verbose_shows_every_finding(leaky_run: Runner, folder: Path) -> None:
+    arguments = ("check", "cli_net.py:sick", "--data", "x.npy", "--json", "a.json", "--set", "lost_info=0.1")
+    brief, full = leaky_run(*arguments)[1], leaky_run(*arguments, "--verbose")[1]
+    findings = leaky.load(folder / "a.json").findings
+    assert full.count("→ ") == len(findings) + 1  # and one in the table's head
+    assert brief.count("→ ") < full.count("→ ")
+
+
 def test_noise_is_told_in_every_verdict(leaky_run: Runner) -> None:
     _, out, _ = leaky_run("check", "cli_net.py:sick", "--data", "noise:1500x4", "--json", "-")
     written = json.loads(out)

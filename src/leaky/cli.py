@@ -128,6 +128,7 @@ def cli() -> None:
     "--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples a batch of arrays and noise. [256]"
 )
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A threshold, see docs/rules; repeatable.")
+@click.option("--verbose", "-v", is_flag=True, help="Show every finding in full.")
 @click.option("--ignore", multiple=True, metavar="RULE", help="Leave a rule's findings out; repeatable.")
 def check(
     model: str,
@@ -139,12 +140,14 @@ def check(
     batch_dim: str | None,
     batch_size: int | None,
     settings: tuple[str, ...],
+    verbose: bool,
     **options: Any,
 ) -> Status:
     """Observe, diagnose, print; see CHECK_HELP."""
     if json_path not in (None, "-"):
         _must_be_writable(Path(json_path or ""))
     from leaky.loading import load_data, load_model
+    from leaky.report.terminal import TerminalReport
 
     dim = axis(batch_dim)
     with _own_stdout() if json_path == "-" else contextlib.nullcontext():
@@ -154,7 +157,7 @@ def check(
         )
         options |= {"seed": seed, "batch_dim": dim, "batch_size": batch_size, **thresholds(settings)}
         checkup = _checked(subject, given, options)
-    _write(checkup, checkup.to_dict(), json_path)
+    _write(TerminalReport(checkup.diagnosis, full=verbose), checkup.to_dict(), json_path)
     if not checkup.record.sites:
         return Status.NOTHING_EXAMINED
     return Status.FOUND if fail_on != "never" and checkup.diagnosis.at_least(cast("Level", fail_on)) else Status.OK

@@ -54,7 +54,7 @@ def test_no_word_is_markup(nasty: Diagnosis) -> None:
     assert "script" not in page.seen
     assert page.words.count("<script>alert(1)</script>") >= 7
     assert set(page.seen) == {
-        *("b", "br", "div", "i", "li", "p", "rect", "small"),
+        *("b", "br", "details", "div", "i", "li", "p", "rect", "small", "summary"),
         *("svg", "table", "tbody", "td", "th", "thead", "tr", "ul"),
     }
     as_html(nasty).encode()

@@ -24,7 +24,8 @@ def as_html(diagnosis: Diagnosis) -> str:
         f"<p><b>{_words(report_rows.headline(diagnosis))}</b><br><small>{_words(report_rows.subtitle(diagnosis))}"
         "</small></p>",
         _table(rows) if rows else "",
-        *map(_finding, diagnosis.findings),
+        *(_finding(finding) for finding in diagnosis.findings if finding.level != "info"),
+        _notes([finding for finding in diagnosis.findings if finding.level == "info"]),
         _list("Not examined", (f"{item.name}: {item.reason}" for item in record.not_examined)),
         _list("Notes", record.notes),
         f"<p><small>{_words(diagnosis.confidence)}</small></p>" if rows else "",
@@ -78,6 +79,12 @@ def _finding(finding: Finding) -> str:
         f"<b>{_words(finding.site or 'network')}</b> <small>[{_words(finding.rule)}]</small><br>"
         f"{_words(finding.message)}{units}<br><i>→ {_words(finding.advice)}</i></p>"
     )
+
+
+def _notes(findings: list[Finding]) -> str:
+    if not findings:
+        return ""
+    return f"<details><summary>{len(findings)} noted</summary>{''.join(map(_finding, findings))}</details>"
 
 
 def _list(title: str, items: Iterable[str]) -> str:

@@ -10,18 +10,16 @@ import io
 from collections.abc import Iterable
 
 import click
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from leaky.diagnosis import Diagnosis, Finding
+from leaky.diagnosis import Diagnosis
 from leaky.report import rows as report_rows
+from leaky.report.findings import all_findings, findings_by_rule
 from leaky.report.pen import Pen
 from leaky.report.rows import Shares
 from leaky.report.sites import WIDE, legend, site_table
-from leaky.report.words import counted, ranges
 
-LEVEL_STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold blue"}
 STATES = (
     ("dead", "dead", "█", "red"),
     ("locked", "locked", "▓", "yellow"),
@@ -31,21 +29,21 @@ STATES = (
 )
 """(attribute of Shares, its words, its sign in the bar, its colour)."""
 
-FULL_FINDINGS = 12
-"""Findings shown in full; the rest get a line each."""
-
-LISTED = 6
-"""Units that a finding's own message lists; with more, they get a line in which runs are drawn together."""
-
 
 class TerminalReport:
-    """A diagnosis that rich can print."""
+    """A diagnosis that rich can print.
 
-    def __init__(self, diagnosis: Diagnosis) -> None:
+    Attributes:
+        diagnosis: what it shows.
+        full: whether each finding is shown in full, not only the worst of each rule.
+    """
+
+    def __init__(self, diagnosis: Diagnosis, full: bool = False) -> None:
         self.diagnosis = diagnosis
+        self.full = full
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from _report(self.diagnosis, Pen.of(options))
+        yield from _report(self.diagnosis, Pen.of(options), self.full)
 
 
 def as_text(report: RenderableType, width: int = 80, encoding: str = "utf-8") -> str:
@@ -66,7 +64,7 @@ def show(report: RenderableType) -> None:
         click.echo(as_text(report, console.width, console.encoding))
 
 
-def _report(diagnosis: Diagnosis, pen: Pen) -> Iterable[RenderableType]:
+def _report(diagnosis: Diagnosis, pen: Pen, full: bool) -> Iterable[RenderableType]:
     rows = report_rows.rows(diagnosis)
     yield pen.text(report_rows.headline(diagnosis), "bold")
     if rows:
@@ -77,7 +75,7 @@ def _report(diagnosis: Diagnosis, pen: Pen) -> Iterable[RenderableType]:
         yield site_table(rows, pen)
         yield legend(rows, pen)
         yield Text()
-    yield from _findings(diagnosis.findings, pen)
+    yield from (all_findings if full else findings_by_rule)(diagnosis, pen)
     if diagnosis.record.not_examined:
         yield pen.text("Not examined", "bold")
         yield from (pen.bullet(f"{item.name}: {item.reason}") for item in diagnosis.record.not_examined)
@@ -106,23 +104,3 @@ def _cells(total: Shares, width: int) -> list[int]:
     cells = [max(round(count / total.units * width), 1) if count else 0 for count in counts]
     cells[counts.index(max(counts))] += width - sum(cells)
     return cells
-
-
-def _findings(findings: tuple[Finding, ...], pen: Pen) -> Iterable[RenderableType]:
-    if not findings:
-        yield Text("No findings.\n")
-    for finding in findings[:FULL_FINDINGS]:
-        more = len(finding.units) > LISTED
-        units = [pen.text(f"units {ranges(finding.units)}", "dim")] if more else []
-        body = Group(pen.text(finding.message), *units, pen.text(f"→ {finding.advice}", "italic"))
-        yield pen.parts(
-            (finding.level.upper(), LEVEL_STYLES[finding.level]),
-            (f" {finding.site or 'network'} ", "bold"),
-            (f"[{finding.rule}]", "dim"),
-        )
-        yield Padding(body, (0, 0, 1, 2))
-    rest = findings[FULL_FINDINGS:]
-    if rest:
-        yield pen.text(f"and {counted(len(rest), 'milder finding')}, in full in the JSON file:", "bold")
-        yield from (pen.bullet(str(finding)) for finding in rest)
-        yield Text()

