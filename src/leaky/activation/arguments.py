@@ -20,7 +20,7 @@ def slope_number(negative_slope: object) -> float:
             f"not {described(negative_slope)}"
         )
     slope = float(negative_slope)
-    if math.isnan(slope):
+    if slope != slope:  # not math.isnan, of which torch.compile makes a graph break where the slope changes
         raise InputError("negative_slope must be a number, not NaN")
     return slope
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function
 
-from leaky.activation import arguments, running, torch_arguments, torch_operations
+from leaky.activation import arguments, running, torch_arguments, torch_core, torch_operations
+from leaky.activation.torch_arguments import FLOATING_TYPES
 from leaky.errors import InputError
 
 
@@ -43,6 +44,11 @@ def leaky_relu(
             inplace=inplace,
             out=out,
         )
+    if type(x) is Tensor and type(negative_slope) is float and gain == 1.0 and clamp is None and out is None:
+        # the common call, without what all the other cases need
+        small = not x.requires_grad or torch.compiler.is_compiling() or x.numel() < torch_core.MASKED
+        if negative_slope * 0.0 == 0.0 and negative_slope and small and not inplace and x.dtype in FLOATING_TYPES:
+            return torch._C._nn.leaky_relu(x, negative_slope)
     torch_arguments.check_input(x)
     slope, axis = torch_arguments.checked_slope(x, negative_slope, channel_dim)
     gain, clamp = arguments.positive_gain(gain), arguments.positive_clamp(clamp)
@@ -64,6 +70,9 @@ def _rectify(
         inplace: whether the result goes over x.
         out: the tensor that the result goes into, if any; never with `inplace`.
     """
+    y = _through_core(x, slope, gain, clamp, axis, inplace, out)
+    if y is not None:
+        return y
     if isinstance(slope, float) and gain == 1.0 and clamp is None:
         if inplace and slope >= 0:  # below 0, torch cannot tell the sign of x from αx in the backward pass
             return torch.relu_(x) if slope == 0 else functional.leaky_relu_(x, slope)
@@ -74,6 +83,32 @@ def _rectify(
     if inplace:
         return x.copy_(y)
     return y if out is None else out.copy_(y)
+
+
+def _through_core(
+    x: Tensor, slope: float | Tensor, gain: float, clamp: float | None, axis: int, inplace: bool, out: Tensor | None
+) -> Tensor | None:
+    """The result through the compiled core; None where it cannot be used or is not faster."""
+    if not torch_core.usable(x) or x.numel() < torch_core.WORTHWHILE:
+        return None
+    differentiable = torch.is_grad_enabled()
+    if differentiable and isinstance(slope, Tensor) and slope.requires_grad:
+        return None
+    plain = isinstance(slope, float) and gain == 1.0 and clamp is None
+    target = x if inplace else out
+    needs_gradient = x.requires_grad and differentiable
+    if target is None and (x.numel() < torch_core.MASKED if needs_gradient else plain):
+        return None
+    plan = torch_core.plan(x, slope, gain, clamp, axis)
+    if plan is None:
+        return None
+    if target is not None:
+        return target if torch_core.write(x, target, plan) else None
+    if needs_gradient:
+        return torch_core.Masked.apply(x, plan)  # type: ignore[no-any-return, no-untyped-call]
+    y = torch.empty_like(x)
+    torch_core.forward(x, y, plan, fresh=True)
+    return y
 
 
 def _composed(x: Tensor, slope: float | Tensor, gain: float, clamp: float | None, axis: int) -> Tensor:
@@ -101,7 +136,9 @@ def _announced(gain: float, clamp: float | None) -> contextlib.AbstractContextMa
 def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager[None]:
     """Autocast would run `prelu`, alone of all that is used here, in a half type."""
     device = x.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return contextlib.nullcontext()
 
 
 class LeakyReLU(nn.Module):
