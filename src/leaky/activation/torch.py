@@ -224,7 +224,8 @@ class LeakyReLU(nn.Module):
         Returns:
             `nn.LeakyReLU`; `nn.ReLU` at a fixed slope of 0, whose rules are ours there; `nn.PReLU` for slopes in a
             tensor, frozen where they are not learnable. A PReLU is never in place, nor is a negative slope, of which
-            torch has no gradient in place.
+            torch has no gradient in place. Where a slope in a tensor is exactly 0, a PReLU gives −0 and not 0 for
+            x < 0, and NaN for −inf.
 
         Raises:
             InputError: where no module of torch's does the same: with a gain or a clamp, or with several slopes along
