@@ -81,6 +81,7 @@ def observe(
             seed=seed,
             unit_dim=unit_dim,
             batch_dim=axis,
+            batch_dim_given=not isinstance(batch_dim, str),
             batch_size=batch_size,
             model_name=model_name,
             data_name=data_name,

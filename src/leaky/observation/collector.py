@@ -133,7 +133,8 @@ def describe(production: Production, weight: Tensor | None, units: int) -> Produ
     if weight is None or weight.ndim < 2 or not weight.is_floating_point():
         return None
     fan_in, fan_out = _fans(production, tuple(weight.shape), units)
-    rms = float(weight.detach().double().square().mean().sqrt()) if weight.numel() else 0.0
+    parts = weight.detach().reshape(-1).split(1 << 19)  # a large weight is not held in float64 as a whole
+    rms = (sum(float(part.double().square().sum()) for part in parts) / max(1, weight.numel())) ** 0.5
     return Producer(production.weight, production.kind, fan_in, fan_out, rms, production.groups)
 
 

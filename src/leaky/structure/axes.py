@@ -182,6 +182,13 @@ class Layout:
     sample_dim: int | None
     unit_dim: int
 
+    def resampled(self, samples: int) -> Layout | None:
+        """The layout of a tensor that differs in its number of samples alone; None where that cannot be told."""
+        if self.sample_dim is None or self.samples < 2 or self.shape[self.order[0]] != self.samples:
+            return None
+        first = self.order[0]
+        return replace(self, shape=(*self.shape[:first], samples, *self.shape[first + 1 :]), samples=samples)
+
 
 def layout(axes: Axes, shape: Sequence[int]) -> Layout | None:
     """The layout of a pre-activation; None where its unit axis cannot be told.

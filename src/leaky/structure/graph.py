@@ -84,6 +84,13 @@ class SampleEvidence:
     batch_dim: int | None
     reason: str
 
+    @property
+    def note(self) -> str:
+        """What was made of it, for the reader."""
+        if self.batch_dim is None:
+            return f"each input was taken for one sample without a batch axis, because {self.reason}"
+        return f"samples were taken from axis {self.batch_dim} of the input, because {self.reason}"
+
 
 @dataclass
 class Call:

@@ -1,0 +1,180 @@
+"""An ONNX model and its data in, a Record out.
+
+Every pre-activation is fetched from the running model and counted at once. A batch is run in parts of few samples, and
+the model in as many stages, that what is fetched together stays small whatever the batch.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+import leaky
+from leaky.observation.accumulator import SiteAccumulator
+from leaky.observation.collector import describe
+from leaky.observation.onnx_inputs import Feed
+from leaky.observation.onnx_reader import Plan, Reader, tensor
+from leaky.observation.reduction import as_units
+from leaky.record import NotExamined, Record
+from leaky.structure.axes import Layout
+from leaky.structure.onnx.model import Array, OnnxModel, load
+from leaky.structure.onnx.trace import View
+
+
+def observe_onnx(
+    model: str | os.PathLike[str] | bytes,
+    batches: Any,
+    *,
+    max_samples: int | None = None,
+    seed: int | None = None,
+    unit_dim: int | None = None,
+    batch_dim: int | None = 0,
+    batch_dim_given: bool = True,
+    batch_size: int | None = None,
+    model_name: str | None = None,
+    data_name: str | None = None,
+    on_noise: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Record:
+    """Run an ONNX model over data and record what each unit of each site saw; see `leaky.observe`.
+
+    Args:
+        model: path of a file, or its contents.
+        batches: an array of shape (samples, …) or arrays by input, cut into batches; or an iterable of batches.
+        max_samples: samples after which to stop.
+        seed: of the model's own random operators.
+        unit_dim: axis of every pre-activation that holds the units.
+        batch_dim: axis of the inputs that holds the samples; None where every batch is one sample.
+        batch_dim_given: whether that axis holds even where the model says otherwise.
+        batch_size: samples a batch, where an array is cut up.
+        model_name: what to call the model in reports.
+        data_name: what to call the data in reports.
+        on_noise: whether the data are made up.
+        progress: called with the number of samples seen, after each batch.
+
+    Raises:
+        InputError: if the model or the data are not what they must be.
+    """
+    notes: dict[str, None] = {}
+    if seed is not None:
+        onnxruntime.set_seed(seed)
+    with tempfile.TemporaryDirectory(prefix="leaky-", ignore_cleanup_errors=True) as scratch:
+        loaded = load(model, Path(scratch))
+        reader = Reader(loaded, unit_dim, notes)
+        first, data = reader.inputs.opened(batches)
+        plan = reader.plan(first, batch_dim, batch_dim_given)
+        observation = _Observation(loaded, reader, plan)
+        for feed in reader.inputs.feeds(data, plan.batch_dim, batch_size, max_samples):
+            observation.take(feed)
+            if progress is not None:
+                progress(observation.samples)
+    record = observation.record(notes)
+    return replace(
+        record,
+        model=model_name or record.model,
+        data=data_name or record.data,
+        on_noise=on_noise,
+        seed=seed,
+    )
+
+
+class _Observation:
+    """Gathers what the sites of one model show, batch by batch."""
+
+    def __init__(self, model: OnnxModel, reader: Reader, plan: Plan) -> None:
+        self.samples = self.batches = 0
+        self._model = model
+        self._reader = reader
+        self._plan = plan
+        self._sites: dict[str, SiteAccumulator] = {}
+
+    def take(self, feed: Feed) -> None:
+        """Run the model on one batch and count it."""
+        rows = self._plan.rows(feed)
+        for start in range(0, feed.samples, rows):
+            self._take(feed.rows(start, start + rows))
+        for accumulator in self._sites.values():  # those without a sample axis: the whole batch is their one sample
+            accumulator.end_batch(self.batches, 1.0, 1)
+        self.samples += feed.samples
+        self.batches += 1
+
+    def _take(self, part: Feed) -> None:
+        """Run the model on some samples, filled up to as many as it insists on."""
+        fed = part if self._plan.fixed is None else part.padded(self._plan.fixed)
+        views = self._reader.views(fed)
+        for group, values in zip(self._plan.groups, self._plan.pipeline.run(fed.arrays), strict=True):
+            for name in group:
+                if name in views:
+                    self._add(name, views[name], values, part.samples)
+            values.clear()  # before the next stage runs
+
+    def _add(self, name: str, view: View, values: Mapping[str, Array], samples: int) -> None:
+        """Count the first samples of a run at one site."""
+        site, layout = self._reader.sites[name], view.layout
+        accumulator = self._accumulator(name, view, values[site.pre_activation].shape)
+        if accumulator is None:
+            return
+        pre_activation, kept = _first(tensor(values[site.pre_activation]), layout, samples)
+        accumulator.add(pre_activation, kept, self.batches)
+        if view.activation.smooth:
+            accumulator.add_output(_first(tensor(values[site.output]), layout, samples)[0], kept)
+        if layout.sample_dim is not None:
+            accumulator.end_batch(self.batches, 1.0, samples)
+
+    def _accumulator(self, name: str, view: View, shape: tuple[int, ...]) -> SiteAccumulator | None:
+        known = self._sites.get(name)
+        if known is None:
+            known = SiteAccumulator(name, view.activation, view.layout, shape, None)
+            known.is_output = self._reader.sites[name].is_output
+            for production in view.node.productions:
+                if production.weight in self._model.weights:
+                    weight = tensor(self._model.weight(production.weight))
+                    described = describe(production, weight, view.layout.units)
+                    if described is not None:
+                        known.producers[production.weight] = described
+            self._sites[name] = known
+        if known.units == view.layout.units:
+            return known
+        reason = f"it had {known.units} units on its first call and {view.layout.units} on a later one"
+        self._reader.not_examined.setdefault(NotExamined(name, f"some of its calls were left out: {reason}"))
+        return None
+
+    def record(self, notes: Mapping[str, None]) -> Record:
+        """What was seen."""
+        # A node runs once a pass; where a batch was run in parts, they are no calls of their own.
+        sites = tuple(replace(self._sites[name].site(), calls=1) for name in self._reader.sites if name in self._sites)
+        return Record(
+            model=self._model.name,
+            data=f"{self.samples:,} sample{'' if self.samples == 1 else 's'}",
+            mode="eval",
+            samples=self.samples,
+            batches=self.batches,
+            sites=sites,
+            not_examined=tuple(self._reader.not_examined),
+            notes=tuple(notes),
+            versions={
+                "leaky": leaky.__version__,
+                "onnx": onnx.__version__,
+                "onnxruntime": onnxruntime.__version__,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+        )
+
+
+def _first(value: torch.Tensor, layout: Layout, samples: int) -> tuple[torch.Tensor, Layout]:
+    """The first samples of a value, without those that only filled up a batch."""
+    if layout.sample_dim is None or layout.samples <= samples:
+        return value, layout
+    kept = as_units(value, layout)[:samples]
+    shape = (samples, layout.units, layout.positions)
+    return kept, replace(layout, shape=shape, order=(0, 1, 2), samples=samples)

@@ -1,0 +1,140 @@
+"""What the axes of every value of an ONNX graph stand for, at the shapes that one run of it had.
+
+The graph is known before it runs, so this looks at no data: shapes and constants are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from leaky.record import NotExamined
+from leaky.structure.activations import Activation
+from leaky.structure.axes import Axes, Layout, factor, layout, marked, plain, replaced
+from leaky.structure.flow import result_node
+from leaky.structure.graph import Node, SampleEvidence
+from leaky.structure.onnx.activations import OnnxSite
+from leaky.structure.onnx.model import Array, OnnxModel, Operation
+from leaky.structure.onnx.rules import axes_of_operation, call_of
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+_SHAPES_ALONE = {"Shape", "Size"}
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """How to look at a site: what it computes, with its slopes, and where its samples and units are."""
+
+    activation: Activation
+    layout: Layout
+    node: Node
+
+
+class OnnxTracer:
+    """Follows one run of a graph.
+
+    Args:
+        model: the model.
+        values: its constants that are known.
+        unit_dim: axis of every pre-activation that holds the units, where the user knows better.
+    """
+
+    def __init__(self, model: OnnxModel, values: Mapping[str, Array], unit_dim: int | None) -> None:
+        self._model = model
+        self._values = values
+        self._unit_dim = unit_dim
+
+    def trace(
+        self, shapes: Shapes, sample_dims: Mapping[str, int | None]
+    ) -> tuple[dict[str, Node], SampleEvidence | None]:
+        """The nodes of all values whose shape is known, and what contradicts the axis taken for the samples.
+
+        Args:
+            shapes: of the inputs and of the operations' results.
+            sample_dims: the axis of each input that holds the samples.
+        """
+        nodes = self._inputs(shapes, sample_dims)
+        dims = {f.key: dim for dim, axis in enumerate(next(iter(nodes.values())).axes) for f in axis}
+        evidence: SampleEvidence | None = None
+        for op in self._model.operations:
+            for left, reason in self._follow(op, nodes, shapes):
+                if evidence is None:
+                    found = [dims[f.key] for axis in left for f in axis if f.key in dims]
+                    evidence = SampleEvidence(found[0] if found else None, reason)
+        return nodes, evidence
+
+    def _inputs(self, shapes: Shapes, sample_dims: Mapping[str, int | None]) -> dict[str, Node]:
+        nodes: dict[str, Node] = {}
+        samples = None
+        for index, (name, dim) in enumerate(sample_dims.items()):
+            axes = plain(shapes[name])
+            if dim is not None:
+                samples = samples or factor(shapes[name][dim], "sample")
+                axes = replaced(axes, dim, (samples,))
+            nodes[name] = Node(index, "input", "", shapes[name], axes)
+        return nodes
+
+    def _follow(self, op: Operation, nodes: dict[str, Node], shapes: Shapes) -> list[tuple[Axes, str]]:
+        results = [name for name in op.outputs if name]
+        if not all(name in shapes for name in results):
+            return []
+        outputs = [shapes[name] for name in results]
+        arguments = [self._argument(name, nodes) for name in op.inputs]
+        call = call_of(op, arguments, self._values, outputs)
+        for name, axes in zip(results, axes_of_operation(op, call), strict=True):
+            node = result_node(len(nodes), call, axes, shapes[name], op.name, None)
+            if op.kind in _SHAPES_ALONE or (not node.from_data and name not in self._model.constants):
+                node = replace(node, from_data=bool(op.subgraphs), weights=(), productions=())
+            nodes[name] = node
+        return call.evidence
+
+    def _argument(self, name: str, nodes: dict[str, Node]) -> Node | None:
+        """What is known of an operation's input."""
+        if name not in nodes and name in self._model.weights:
+            nodes[name] = self._weight(name, len(nodes))
+        return nodes.get(name)
+
+    def _weight(self, name: str, index: int) -> Node:
+        """An initializer; a matrix of numbers is taken for one that was learned."""
+        tensor = self._model.weights[name]
+        shape = tuple(int(size) for size in tensor.dims)
+        learned = sum(size > 1 for size in shape) > 1 and self._model.types.get(name) not in _INTEGERS
+        return Node(index, "weight", "", shape, plain(shape), from_data=False, weights=(name,), learned=learned)
+
+    def view(self, site: OnnxSite, nodes: Mapping[str, Node]) -> View | NotExamined | None:
+        """How to look at a site; None where no data flow through it."""
+        node = nodes.get(site.pre_activation)
+        if node is None:
+            return NotExamined(site.name, "its pre-activation is no plain tensor")
+        if not node.from_data or self._model.types.get(site.pre_activation) in _INTEGERS:
+            return None
+        view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
+        if view is None:
+            reason = f"its unit axis could not be told from shape {list(node.shape)}; pass unit_dim to name it"
+            return NotExamined(site.name, reason)
+        if site.slopes is None:
+            return View(site.activation, view, node)
+        slopes = self._slopes(site.slopes, node, view)
+        if isinstance(slopes, str):
+            return NotExamined(site.name, slopes)
+        return View(replace(site.activation, negative_slope=slopes), view, node)
+
+    def _slopes(self, name: str, node: Node, view: Layout) -> np.ndarray | str:
+        """The slope of each unit, or why there is none."""
+        if name not in self._values:
+            return "its slopes are computed from the data"
+        value = self._values[name].astype(np.float64)
+        aligned = value.reshape((1,) * (len(node.shape) - value.ndim) + value.shape)
+        own = [dim for dim, size in enumerate(aligned.shape) if size > 1]
+        if own and own != [view.unit_dim]:
+            return f"it has a slope for every entry of shape {list(value.shape)}, not one a unit"
+        if aligned.size not in (1, view.units):
+            return f"it has {aligned.size} slopes for {view.units} units"
+        return aligned.reshape(-1)
+
+
+_INTEGERS = {2, 3, 4, 5, 6, 7, 9, 12, 13}
+"""ONNX's numbers for the integer and boolean element types."""
