@@ -18,6 +18,10 @@ _FUSED = {torch.ops.aten.relu.default, torch.ops.aten.leaky_relu.default, *_IN_P
 """Operators whose values the compiled core gives bit for bit; below autograd, so that the derivative is torch's."""
 
 
+_BLOCK = 1 << 19
+"""Entries of a weight that are held in float64 at a time."""
+
+
 class Collector:
     """The sites of one observation, in the order in which they first ran.
 
@@ -133,7 +137,8 @@ def describe(production: Production, weight: Tensor | None, units: int) -> Produ
     if weight is None or weight.ndim < 2 or not weight.is_floating_point():
         return None
     fan_in, fan_out = _fans(production, tuple(weight.shape), units)
-    parts = weight.detach().reshape(-1).split(1 << 19)  # a large weight is not held in float64 as a whole
+    flat = weight.detach().reshape(-1)
+    parts = (flat[start : start + _BLOCK] for start in range(0, weight.numel(), _BLOCK))
     rms = (sum(float(part.double().square().sum()) for part in parts) / max(1, weight.numel())) ** 0.5
     return Producer(production.weight, production.kind, fan_in, fan_out, rms, production.groups)
 
