@@ -5,6 +5,8 @@ Must not import a framework: whose array came tells which sibling module is impo
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,6 +18,19 @@ if TYPE_CHECKING:
     import torch
 
     Slope = float | torch.Tensor | np.ndarray[Any, Any]
+
+_siblings: dict[str, Callable[..., Any]] = {}
+"""The function of each framework that was needed so far: an import statement at every call would cost a microsecond."""
+
+
+class _Torch:
+    """What the common call of a tensor needs of torch, once torch is there; until then no tensor can come."""
+
+    Tensor: Any = None
+    types: tuple[Any, ...] = ()
+    is_watched: Any = None
+    leaky_relu: Any = None
+
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", bound="np.ndarray[Any, Any] | torch.Tensor")
 
@@ -57,28 +72,52 @@ def leaky_relu(
         α is rounded to float32 in front of anything but float64, as torch does. A learnable slope that is exactly 0
         follows `relu` too, and still gets its gradient.
     """
+    if (  # the common call of a small network, whose time is all in asking
+        type(x) is _Torch.Tensor
+        and type(negative_slope) is float
+        and gain == 1.0
+        and clamp is None
+        and out is None
+        and not inplace
+        and 0.0 < negative_slope < 1.0
+        and x.dtype in _Torch.types
+        and not x.requires_grad  # type: ignore[union-attr]
+        and not _Torch.is_watched(x)
+    ):
+        return _Torch.leaky_relu(x, negative_slope)  # type: ignore[no-any-return]
     if hasattr(type(x), "__torch_function__"):  # a tensor, or what stands for one while a model is traced
-        from leaky.activation.torch import leaky_relu as on_tensors
-
-        return on_tensors(  # type: ignore[return-value]
-            x,  # type: ignore[arg-type]
-            negative_slope,  # type: ignore[arg-type]
+        on_tensors = _siblings.get("torch") or _load("torch")
+        return on_tensors(  # type: ignore[no-any-return]
+            x,
+            negative_slope,
             gain=gain,
             clamp=clamp,
             channel_dim=channel_dim,
             inplace=inplace,
-            out=out,  # type: ignore[arg-type]
+            out=out,
         )
     if isinstance(x, np.ndarray | np.generic):
-        from leaky.activation.numpy import leaky_relu as on_arrays
-
-        return on_arrays(  # type: ignore[return-value]
+        on_arrays = _siblings.get("numpy") or _load("numpy")
+        return on_arrays(  # type: ignore[no-any-return]
             x,
-            negative_slope,  # type: ignore[arg-type]
+            negative_slope,
             gain=gain,
             clamp=clamp,
             channel_dim=channel_dim,
             inplace=inplace,
-            out=out,  # type: ignore[arg-type]
+            out=out,
         )
     raise InputError(f"the input must be a NumPy array or a torch tensor, not {described(x)}")
+
+
+def _load(framework: str) -> Callable[..., Any]:
+    sibling = importlib.import_module(f"leaky.activation.{framework}")
+    function: Callable[..., Any] = sibling.leaky_relu
+    _siblings[framework] = function
+    if framework == "torch":
+        torch = importlib.import_module("torch")
+        _Torch.types = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+        _Torch.is_watched = torch.overrides.has_torch_function_unary
+        _Torch.leaky_relu = torch._C._nn.leaky_relu
+        _Torch.Tensor = torch.Tensor
+    return function

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from leaky.activation import arguments
+from leaky.activation import arguments, numpy_core
 from leaky.errors import InputError
 
 Array: TypeAlias = NDArray[Any]
@@ -49,6 +49,8 @@ def _rectify(x: Array, slope: float | Array, gain: float, clamp: float | None, t
         clamp: > 0 or None.
         target: where the result goes: x itself, another array of x's shape and type, or None for a fresh one.
     """
+    if numpy_core.usable(x, slope, target):
+        return numpy_core.rectify(x, slope, gain, clamp, target)
     wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
     computing = wide.dtype.type
     y = np.empty_like(wide)

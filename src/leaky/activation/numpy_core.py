@@ -1,0 +1,66 @@
+"""The Leaky ReLU of NumPy arrays through the compiled core.
+
+Must give the bits of the plain operations beside it, for one slope and dense memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaky.activation import kernels
+
+Array: TypeAlias = NDArray[Any]
+
+KINDS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
+"""The core's numbers of the data types."""
+
+WORTHWHILE = 1024
+"""Elements from which the core beats plain operations."""
+
+
+def usable(x: Array, slope: float | Array, target: Array | None) -> bool:
+    """Whether the core computes this: one slope, memory without gaps, and a result that does not overlap its input."""
+    if x.size < WORTHWHILE or isinstance(slope, np.ndarray) or kernels.core() is None or not x.dtype.isnative:
+        return False
+    if not _is_dense(x):
+        return False
+    if target is None or target is x:
+        return True
+    return _is_dense(target) and target.strides == x.strides and not np.may_share_memory(x, target)
+
+
+def _is_dense(x: Array) -> bool:
+    aligned = x.flags.aligned
+    return aligned and (x.flags.c_contiguous or x.flags.f_contiguous)
+
+
+def rectify(x: Array, slope: float | Array, gain: float, clamp: float | None, target: Array | None) -> Array:
+    """gain·f(x), held at ±clamp, of a `usable` array."""
+    y = np.empty_like(x) if target is None else target
+    core: Any = kernels.core()
+    bound = math.inf if clamp is None else clamp
+    source, result = x.__array_interface__["data"][0], y.__array_interface__["data"][0]
+    kind, count, fresh = KINDS[x.dtype.name], x.size, target is None
+    core.forward(kind, source, result, 1, count, 0, 1, float(slope), 0, gain, bound, 0, 0, fresh, threads())
+    return y
+
+
+def threads() -> int:
+    """As many as torch uses, where a program uses torch; else what OMP_NUM_THREADS or the processor allows."""
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if hasattr(torch, "get_num_threads") else _allowed()  # type: ignore[union-attr]
+
+
+@functools.cache
+def _allowed() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
