@@ -58,14 +58,14 @@ def test_recovered_units_do_not() -> None:
 def test_that_a_dead_unit_is_dormant_is_not_told_twice() -> None:
     found = between(site([]), site([3]))
     assert change(found, "dormant").appeared == (3,)
-    assert "act: dead appeared: 1 unit (3)" in found.changes
+    assert "act: dead: appeared: 1 unit (3)" in found.changes
     assert not any("dormant" in line for line in found.changes)
 
 
 def test_too_few_samples_are_no_recovery() -> None:
     found = between(site([1, 2]), site([2], n=100))
     assert change(found, "dead") == UnitChange("act", "dead", gone=(1,), undecided=(2,))
-    line = "act: dead gone: 1 unit (1); undecided (the new record sees too little to tell; no recovery): 1 unit (2)"
+    line = "act: dead: gone: 1 unit (1); undecided (the new record sees too little to tell; no recovery): 1 unit (2)"
     assert line in found.changes
     assert not found.worse
 
@@ -150,6 +150,19 @@ def test_what_the_old_record_could_not_measure_is_no_loss() -> None:
     assert between(healthy, with_loss).worse
     few = site_from(normal(10, UNITS) + 60, 0.0, name="act")
     assert not between(few, site_from(normal(N, UNITS) + 60, 0.0, name="act")).worse
+
+
+def test_a_gradient_that_was_not_measured_before_is_no_loss() -> None:
+    def network(*scales: float) -> Diagnosis:
+        sites = [
+            site([], name=str(k), gradient=scale * normal(N, UNITS, seed=k) if scale else None)
+            for k, scale in enumerate(scales)
+        ]
+        return diagnose(record_from(*sites))
+
+    exploding, even, unmeasured = network(1e8, 1e4, 1.0), network(1.0, 1.0, 1.0), network(0, 0, 0)
+    assert between(even, exploding).reasons == ("network: exploding-gradient is error, was not there",)
+    assert not between(unmeasured, exploding).worse
 
 
 def test_numbers_that_stop_being_finite_are_a_reason() -> None:

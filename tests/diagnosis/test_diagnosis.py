@@ -56,6 +56,13 @@ def test_the_confidence_names_units_rate_and_samples(diagnosis: Diagnosis) -> No
     )
 
 
+def test_the_number_of_units_compared_can_be_given(diagnosis: Diagnosis) -> None:
+    found = diagnose(diagnosis.record, units_examined=10_000)
+    assert (found.units_examined, found.samples_needed) == (10_000, 1215)
+    assert found.verdicts["second"].unproven == ()
+    assert next(f for f in found.findings if f.rule == "dead").evidence["samples_needed"] == 1215
+
+
 def test_it_prints_every_finding_with_its_advice(diagnosis: Diagnosis) -> None:
     text = str(diagnosis)
     for finding in diagnosis.findings:

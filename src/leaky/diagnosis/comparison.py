@@ -219,7 +219,7 @@ def _unit_line(change: UnitChange, told: set[int]) -> str | None:
     }
     left = {words: tuple(unit for unit in units if unit not in told) for words, units in parts.items()}
     words = [f"{words}: {_named(units)}" for words, units in left.items() if units]
-    return f"{change.site}: {change.verdict.replace('_', ' ')} {'; '.join(words)}" if words else None
+    return f"{change.site}: {change.verdict.replace('_', ' ')}: {'; '.join(words)}" if words else None
 
 
 def _told(found: Comparison, change: UnitChange) -> set[int]:
