@@ -63,7 +63,8 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+        return value
     if name == "theory":
         return importlib.import_module("leaky.theory")
     raise AttributeError(f"module 'leaky' has no attribute {name!r}")
