@@ -66,6 +66,7 @@ def usable(x: Tensor) -> bool:
         and x.device.type == "cpu"
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+        and torch._C._has_storage(x)  # the tensors of a gradient's batch have none
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not (x.is_neg() or x.is_conj())
         and torch.autograd.forward_ad.unpack_dual(x).tangent is None  # type: ignore[no-untyped-call]
