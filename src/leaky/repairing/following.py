@@ -127,7 +127,7 @@ def replay(
     batches: Any,
     handlers: Mapping[int, Handler],
     *,
-    batch_size: int | None = None,
+    max_samples: int | None = None,
     on_output: Callable[[Any], None] | None = None,
 ) -> None:
     """Run batches in eval mode, without gradients, with some steps of a history run by handlers.
@@ -137,14 +137,14 @@ def replay(
         history: of a pass of this model.
         batches: as `leaky.observe` takes them.
         handlers: by the step's number.
-        batch_size: of arrays that are cut up.
+        max_samples: where to stop.
         on_output: told of what the model returns for each batch.
 
     Raises:
         InputError: if the model runs other operations on a batch than it did in the history.
     """
     with Preserved(model, "eval", 0, None), _plainly():
-        for batch in batches_of(batches, model, batch_dim=0, batch_size=batch_size, max_samples=None):
+        for batch in batches_of(batches, model, batch_dim=0, batch_size=None, max_samples=max_samples):
             with _Replay(history, handlers):
                 output = model(*batch.args, **batch.kwargs)
             if on_output is not None:

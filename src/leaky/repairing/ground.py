@@ -1,0 +1,168 @@
+"""A model with its structure and its evidence: what every operation of repair stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from leaky.errors import InputError
+from leaky.observation.batches import tensors_in
+from leaky.repairing.following import Handler, follow, replay
+from leaky.repairing.initialization import Layer, layers_of
+from leaky.structure.graph import Node
+from leaky.structure.history import Step
+from leaky.structure.label_rules import NONE, operands_of, over_weight, units_of_weight, weight_comes_first
+from leaky.structure.labels import Taken
+from leaky.structure.modules import without_wrappers
+from leaky.structure.units import SiteStructure, Structure, structure_of
+
+
+@dataclass(frozen=True, eq=False)
+class Entering:
+    """What came along the axis that a weight sums over: mean, lowest and highest of each entry, float64."""
+
+    mean: Tensor
+    low: Tensor
+    high: Tensor
+
+
+class Ground:
+    """The model, its structure and the batches that everything is measured on.
+
+    Args:
+        model: the model.
+        batches: as `leaky.observe` takes them; an iterator is kept as a list.
+    """
+
+    def __init__(self, model: nn.Module, batches: Any) -> None:
+        self.model = model
+        self.batches = list(batches) if isinstance(batches, Iterator) else batches
+        self.history = follow(model, self.batches)
+        self.structure: Structure = structure_of(model, self.history)
+        self.layers: dict[int, Layer] = {layer.step.number: layer for layer in layers_of(model, self.history)}
+        self.parameters = {without_wrappers(n): p for n, p in model.named_parameters(remove_duplicate=False)}
+        self._buffers = {without_wrappers(n): b for n, b in model.named_buffers(remove_duplicate=False)}
+
+    def site(self, name: str) -> SiteStructure:
+        """The structure of a site.
+
+        Raises:
+            InputError: if there is none of this name.
+        """
+        if name not in self.structure.sites:
+            known = ", ".join(map(repr, list(self.structure.sites)[:8])) or "none"
+            raise InputError(f"no site is named {name!r}; the sites are {known}")
+        return self.structure.sites[name]
+
+    def tensor(self, name: str) -> Tensor:
+        """A parameter or buffer."""
+        return self.parameters[name] if name in self.parameters else self._buffers[name]
+
+    def replay(
+        self,
+        handlers: Mapping[int, Handler],
+        on_output: Callable[[Any], None] | None = None,
+        max_samples: int | None = None,
+    ) -> None:
+        """Run the batches with some steps run by handlers; see `leaky.repairing.following.replay`."""
+        replay(self.model, self.history, self.batches, handlers, max_samples=max_samples, on_output=on_output)
+
+    def outputs(self) -> list[Tensor]:
+        """Every floating tensor that the model returns for each batch, in float64."""
+        kept: list[Tensor] = []
+        self.replay({}, lambda out: kept.extend(t.detach().double() for t in tensors_in(out) if t.is_floating_point()))
+        return kept
+
+    def entering(self, steps: Iterable[Step]) -> dict[int, Entering]:
+        """What enters these products on the batches, by the step's number."""
+        watchers = {step.number: _Watcher(step) for step in steps}
+        self.replay(watchers)
+        return {number: watcher.seen() for number, watcher in watchers.items()}
+
+    def shift(self, taken: Taken, entering: Tensor, mask: Tensor) -> Tensor:
+        """What constant entries add to each unit of a product, Σ w·entering over the masked elements, float64."""
+        _, weight, _ = operands_of(taken.step)
+        source = self.structure.atlas.elements(weight)
+        assert source is not None
+        elements = source[1].reshape(-1)
+        values = self.parameters[taken.weight].detach().double().cpu().reshape(-1)[elements]
+        terms = values * over_weight(taken.step, weight, entering).reshape(-1) * mask.reshape(-1)[elements]
+        units = units_of_weight(taken.step, weight).reshape(-1)
+        return torch.zeros(int(units.max()) + 1, dtype=torch.float64).index_add(0, units, terms)
+
+    def fold(self, taken: Taken, shift: Tensor) -> bool:
+        """Add `shift` to the result of a product by its bias or the running mean behind it; False where neither is."""
+        with torch.no_grad():
+            if taken.bias is not None and self.tensor(taken.bias).numel() == shift.numel():
+                bias = self.tensor(taken.bias)
+                bias.copy_((bias.double().reshape(-1) + shift.to(bias.device)).reshape(bias.shape))
+                return True
+            if taken.running_mean is not None and self.tensor(taken.running_mean).numel() == shift.numel():
+                mean = self.tensor(taken.running_mean)
+                mean.copy_(mean.double() - shift.to(mean.device))
+                return True
+        return not bool(shift.abs().max() > 0)
+
+
+class _Watcher:
+    """Takes the mean, lowest and highest of what enters a product, along the axis that it sums over."""
+
+    def __init__(self, step: Step) -> None:
+        value, weight, _ = operands_of(step)
+        self._position = next(i for i, argument in enumerate(step.call.args) if argument is value)
+        self._kept = _kept_axes(step, value, weight)
+        self._count = 0
+        self._sum: Tensor | None = None
+        self._low = self._high = torch.zeros(())
+
+    def __call__(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        value = args[self._position].detach()
+        others = [d for d in range(value.ndim) if d not in {k % value.ndim for k in self._kept}]
+        count = int(np.prod([value.shape[d] for d in others])) if others else 1
+        if count:
+            wide = value.double()
+            total = (wide.sum(others) if others else wide).cpu()
+            low = (wide.amin(others) if others else wide).cpu()
+            high = (wide.amax(others) if others else wide).cpu()
+            if self._sum is None:
+                self._sum, self._low, self._high = total, low, high
+            else:
+                self._sum, self._low = self._sum + total, torch.minimum(self._low, low)
+                self._high = torch.maximum(self._high, high)
+            self._count += count
+        return function(*args, **kwargs)
+
+    def seen(self) -> Entering:
+        if self._sum is None:
+            raise InputError("the data must reach every layer that takes a unit; they reached one not at all")
+        return Entering(self._sum / self._count, self._low, self._high)
+
+
+def _kept_axes(step: Step, value: Node, weight: Node) -> tuple[int, ...]:
+    if step.call.name == "convolution":
+        return (1,)
+    if step.call.name == "linear" or len(value.shape) < 2:
+        return (-1,)
+    own = -2 if weight_comes_first(step, weight) else -1
+    return (own, *(d for d in range(len(value.shape) - 2))) if len(weight.shape) > 2 else (own,)
+
+
+def owned(owner: Tensor, units: Iterable[int]) -> Tensor:
+    """Which elements belong to one of these units; a mask of the owner's shape."""
+    wanted = torch.tensor(sorted(set(units)), dtype=torch.long)
+    return torch.isin(owner, wanted) & (owner != NONE)
+
+
+def relative_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """‖after − before‖ / ‖before‖ over all outputs; inf where only one of them is finite."""
+    difference = sum(float((a - b).square().sum()) for a, b in zip(after, before, strict=True))
+    size = sum(float(b.square().sum()) for b in before)
+    if difference == 0:
+        return 0.0
+    change = float(np.sqrt(difference / size)) if size > 0 else float("inf")
+    return change if np.isfinite(change) else float("inf")

@@ -1,0 +1,56 @@
+"""The slices of an optimizer's state that belong to weights which begin anew.
+
+Works for any optimizer that keeps tensors of the parameter's shape: SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, …
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SECOND_MOMENTS = frozenset(
+    {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "exp_inf", "acc_delta", "max_exp_avg_sqs"}
+)
+"""State that divides the step. At 0 behind a step count that says "long trained", the next steps would be far too long
+(1/√(1−β₂) ≈ 32 times for Adam), so new elements get the mean over the others."""
+
+
+def reset_slices(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, mask: Tensor) -> int:
+    """Forget what an optimizer knows of some elements of a parameter.
+
+    First moments become 0; second moments the mean over the elements that stay. Where all elements begin anew, the
+    state is that of a new parameter, the step count included.
+
+    Args:
+        optimizer: whose state is changed in place; parameters that it does not hold are passed over.
+        parameter: the parameter.
+        mask: which elements, of its shape.
+
+    Returns:
+        How many tensors of the state were changed.
+    """
+    state: dict[str, Any] = optimizer.state.get(parameter, {})
+    whole = bool(mask.all())
+    changed = 0
+    with torch.no_grad():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim > 0:
+                place = mask.to(value.device)
+                rest = value[~place]
+                fresh = rest.mean() if key in SECOND_MOMENTS and not whole else value.new_zeros(())
+                value[place] = fresh
+                changed += 1
+        if whole and state:
+            _restart_counts(state)
+    return changed
+
+
+def _restart_counts(state: dict[str, Any]) -> None:
+    for key, start in (("step", 0.0), ("mu_product", 1.0)):
+        value = state.get(key)
+        if isinstance(value, Tensor):
+            value.fill_(start)
+        elif value is not None:
+            state[key] = type(value)(start)

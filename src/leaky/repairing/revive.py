@@ -1,0 +1,302 @@
+"""Reviving units: new incoming weights, no outgoing ones yet, and the function stays where it was.
+
+A unit is revived only where its output is constant on the evidence, so that what it gave can be put into the next bias
+exactly; everything that remembers the old unit (BatchNorm's channel, the optimizer's slices) begins anew with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from leaky.observation import observe
+from leaky.record import FloatArray
+from leaky.repairing.ground import Entering, Ground, owned
+from leaky.repairing.initialization import gain_of
+from leaky.repairing.optimizer_state import reset_slices
+from leaky.repairing.snapshot import Snapshot
+from leaky.structure.graph import Node
+from leaky.structure.label_rules import labels_in, operands_of, over_weight
+from leaky.structure.labels import Channelled, Taken
+from leaky.structure.units import Made, SiteStructure
+
+CONSTANT = 1e-7
+"""A unit's output counts as constant if its range is at most this part of its magnitude."""
+
+CENTRED_ON = 1024
+"""Samples that new units are centred on, at most."""
+
+_MASKS = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Revival:
+    """What `revive` did.
+
+    Attributes:
+        revived: the units, by site.
+        refused: why a unit was left alone, by site and unit.
+        optimizer_tensors: how many tensors of the optimizer's state were reset in part.
+    """
+
+    revived: dict[str, tuple[int, ...]]
+    refused: dict[str, dict[int, str]]
+    optimizer_tensors: int
+
+
+def revive(
+    model: nn.Module,
+    units: Mapping[str, Sequence[int]],
+    batches: Any,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    seed: int | None = None,
+    approximate: bool = False,
+) -> Revival:
+    """Give units that have stopped learning a new beginning without moving the function.
+
+    Incoming weights are drawn anew for the site's slope and centred on the batches; outgoing weights become 0, and what
+    the unit gave on average goes into the next bias. On an exception everything is put back.
+
+    Args:
+        model: changed in place; parameters stay the optimizer's.
+        units: which, by the site's name as `leaky.check` has it.
+        batches: the evidence, as `leaky.observe` takes them.
+        optimizer: whose state of the changed weights begins anew.
+        seed: of the new weights; by default torch's generator goes on.
+        approximate: revive units whose output varies too; the function then moves by what varied.
+
+    Returns:
+        Which units were revived, and why others were not.
+    """
+    ground = Ground(model, batches)
+    return revive_on(ground, units, optimizer=optimizer, seed=seed, approximate=approximate)
+
+
+def revive_on(
+    ground: Ground,
+    units: Mapping[str, Sequence[int]],
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    seed: int | None = None,
+    approximate: bool = False,
+) -> Revival:
+    """`revive` for a model whose structure is known."""
+    sites = {name: ground.site(name) for name in units}
+    entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
+    refused = refusals(ground, sites, units, approximate, entering)
+    chosen = {name: tuple(sorted({unit for unit in units[name] if unit not in refused[name]})) for name in units}
+    snapshot = Snapshot(ground.model, optimizer)
+    try:
+        changed = _change(ground, sites, chosen, entering, seed)
+        count = _forget(ground, changed, optimizer)
+    except BaseException:
+        snapshot.restore()
+        raise
+    return Revival({name: u for name, u in chosen.items() if u}, {n: r for n, r in refused.items() if r}, count)
+
+
+def refusals(
+    ground: Ground,
+    sites: Mapping[str, SiteStructure],
+    units: Mapping[str, Sequence[int]],
+    approximate: bool = False,
+    entering: Mapping[int, Entering] | None = None,
+) -> dict[str, dict[int, str]]:
+    """Why units cannot be taken out of the function, by site and unit; see `revive`."""
+    if entering is None:
+        entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
+    refused = {name: _refused(site, units[name]) for name, site in sites.items()}
+    for name, site in sites.items():
+        rest = [unit for unit in units[name] if unit not in refused[name]]
+        refused[name].update(_not_constant(ground, site, rest, entering, approximate))
+    return refused
+
+
+def _refused(site: SiteStructure, units: Sequence[int]) -> dict[int, str]:
+    refused = {}
+    for unit in units:
+        reason = "there is no such unit" if not 0 <= unit < site.units else site.refusal(unit)
+        if reason is not None:
+            refused[unit] = reason
+    return refused
+
+
+def _not_constant(
+    ground: Ground, site: SiteStructure, units: Sequence[int], entering: Mapping[int, Entering], approximate: bool
+) -> dict[int, str]:
+    """The units of which the outgoing weights cannot be taken away exactly, and why."""
+    refused: dict[int, str] = {}
+    for taken in site.taken:
+        seen = entering[taken.step.number]
+        span, size = seen.high - seen.low, torch.maximum(seen.high.abs(), seen.low.abs())
+        varies = _owners_where(ground, taken, span > CONSTANT * size)
+        shifts = _owners_where(ground, taken, size > 0)
+        for unit in units:
+            if unit in varies and not approximate:
+                refused.setdefault(unit, "its output varies on these data, and taking it away would move the function")
+            elif unit in shifts and taken.padded and not approximate:
+                refused.setdefault(unit, f"it is constant, not 0, and {taken.weight} sums over padding too")
+            elif unit in shifts and taken.bias is None and taken.running_mean is None:
+                refused.setdefault(unit, f"it is not 0, and {taken.weight} has no bias to take what it gives")
+    return refused
+
+
+def _owners_where(ground: Ground, taken: Taken, entries: Tensor) -> set[int]:
+    """The units that own a weight of an entry of the contracted axis for which `entries` is true."""
+    _, weight, _ = operands_of(taken.step)
+    source = ground.structure.atlas.elements(weight)
+    assert source is not None
+    mask = torch.zeros(taken.owner.numel(), dtype=torch.bool)
+    mask[source[1].reshape(-1)] = over_weight(taken.step, weight, entries).reshape(-1)
+    return set(labels_in(taken.owner.reshape(-1)[mask]))
+
+
+def _change(
+    ground: Ground,
+    sites: Mapping[str, SiteStructure],
+    chosen: Mapping[str, tuple[int, ...]],
+    entering: Mapping[int, Entering],
+    seed: int | None,
+) -> _MASKS:
+    """Do it; which elements of which parameter began anew."""
+    changed: _MASKS = {}
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, site in sites.items():
+            for taken in site.taken:
+                mask = owned(taken.owner, chosen[name])
+                if bool(mask.any()):
+                    ground.fold(taken, ground.shift(taken, entering[taken.step.number].mean, mask))
+                    _put(ground, taken.weight, mask, torch.zeros(()), changed)
+        for name, site in sites.items():
+            for made in site.made:
+                _draw(ground, site, made, chosen[name], generator, changed)
+    if any(chosen.values()):
+        _centre(ground, sites, chosen)
+    return changed
+
+
+def _put(ground: Ground, name: str, mask: Tensor, values: Tensor, changed: _MASKS) -> None:
+    tensor = ground.tensor(name)
+    place = mask.to(tensor.device)
+    tensor[place] = values.to(tensor.dtype).to(tensor.device)
+    changed[name] = changed[name] | mask if name in changed else mask
+
+
+def _draw(
+    ground: Ground,
+    site: SiteStructure,
+    made: Made,
+    units: tuple[int, ...],
+    generator: torch.Generator | None,
+    changed: _MASKS,
+) -> None:
+    """New incoming weights for the slope that follows; bias 0; the norm's channel as a new one's."""
+    mask = owned(made.owner, units)
+    if not bool(mask.any()):
+        return
+    deviation = gain_of(site.use.activation) / math.sqrt(ground.layers[made.step.number].fan_in)
+    _put(ground, made.weight, mask, deviation * torch.randn(int(mask.sum()), generator=generator), changed)
+    if made.bias is not None:
+        _put(ground, made.bias[0], owned(made.bias[1], units), torch.zeros(()), changed)
+    for norm in made.norms:
+        if norm.norm:
+            for name, start in norm_starts(norm).items():
+                _put(ground, name, owned(norm.owners[name], units), torch.full((), start), changed)
+
+
+def norm_starts(norm: Channelled) -> dict[str, float]:
+    """What a new BatchNorm channel has, by the name of the parameter or buffer."""
+    starts = {}
+    for argument, start in zip(norm.step.call.args[1:5], (1.0, 0.0, 0.0, 1.0), strict=True):
+        for name in getattr(argument, "weights", ()):
+            if name in norm.owners:
+                starts[name] = start
+    return starts
+
+
+class _ChannelStatistics:
+    """Runs a BatchNorm after giving the channels of new units the statistics of the batches."""
+
+    def __init__(self, ground: Ground, norm: Channelled, units: tuple[int, ...]) -> None:
+        names = [argument.weights[0] for argument in norm.step.call.args[3:5] if isinstance(argument, Node)]
+        self.targets = [(ground.tensor(n), owned(norm.owners[n], units)) for n in names if n in norm.owners]
+        self.values: list[Tensor] = []
+
+    def __call__(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if not self.values and len(self.targets) == 2:
+            value = args[0].detach().double()
+            others = [d for d in range(value.ndim) if d != 1]
+            variance, mean = torch.var_mean(value, dim=others, correction=0)
+            self.values = [mean, variance]
+            self.write()
+        return function(*args, **kwargs)
+
+    def write(self) -> None:
+        for (tensor, mask), value in zip(self.targets, self.values, strict=False):
+            place = mask.to(tensor.device)
+            tensor[place] = value.to(tensor.dtype)[place]
+
+
+def _centre(ground: Ground, sites: Mapping[str, SiteStructure], chosen: Mapping[str, tuple[int, ...]]) -> None:
+    """Let each new unit fire on about half of the samples, in the range of its healthy neighbours.
+
+    Site by site, because new units may feed new units.
+    """
+    for name, site in sorted(sites.items(), key=lambda item: item[1].step.number):
+        if not chosen[name]:
+            continue
+        norms = {
+            norm.step.number: _ChannelStatistics(ground, norm, chosen[name])
+            for made in site.made
+            for norm in made.norms
+            if norm.norm
+        }
+        if norms:
+            ground.replay(norms, max_samples=CENTRED_ON)
+            with torch.no_grad():
+                for statistics in norms.values():
+                    statistics.write()  # the replay has put the buffers back
+        seen = observe(ground.model, ground.batches, max_samples=CENTRED_ON, seed=0).site(name)
+        with torch.no_grad():
+            _scale(ground, site, chosen[name], seen.mean, np.sqrt(seen.variance))
+
+
+def _scale(
+    ground: Ground, site: SiteStructure, units: tuple[int, ...], mean: FloatArray, deviation: FloatArray
+) -> None:
+    healthy = [u for u in range(site.units) if u not in units and deviation[u] > 0]
+    target = float(np.median(deviation[healthy])) if healthy else 1.0
+    for made in site.made:
+        if any(norm.norm for norm in made.norms):
+            continue  # the norm centres and scales
+        for unit in units:
+            factor = target / float(deviation[unit]) if deviation[unit] > 0 and not made.joined else 1.0
+            if made.bias is None and mean[unit] < 0:
+                factor = -factor  # without a bias the sign alone can bring it above 0
+            weight = ground.tensor(made.weight)
+            weight[owned(made.owner, [unit]).to(weight.device)] *= factor
+            if made.bias is not None:
+                bias = ground.tensor(made.bias[0])
+                bias[owned(made.bias[1], [unit]).to(bias.device)] = -float(mean[unit]) * factor
+
+
+def _forget(ground: Ground, changed: _MASKS, optimizer: torch.optim.Optimizer | None) -> int:
+    """Gradients and the optimizer's state of the changed elements begin anew."""
+    count = 0
+    for name, mask in changed.items():
+        parameter = ground.parameters.get(name)
+        if parameter is None:
+            continue
+        if parameter.grad is not None:
+            parameter.grad[mask.to(parameter.device)] = 0
+        if optimizer is not None:
+            count += reset_slices(optimizer, parameter, mask)
+    return count

@@ -1,0 +1,158 @@
+"""Swapping a rectifier for a leaky one, for a whole site or some of its units; the drift is kept small and told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leaky.activation.torch import LeakyReLU
+from leaky.errors import InputError
+from leaky.repairing.ground import Ground, relative_change
+from leaky.repairing.snapshot import Snapshot
+from leaky.structure.label_rules import NONE
+from leaky.structure.units import SiteStructure
+
+_SWAPPABLE = (nn.ReLU, nn.LeakyReLU, LeakyReLU)
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What `swap` did; what a recipe keeps of it.
+
+    Attributes:
+        module: qualified name of the rectifier.
+        negative_slope: the slope of all units, or one a unit.
+        channel_dim: the dimension of its input along which several slopes run.
+        drift: ‖change of the outputs‖ / ‖outputs‖ on the batches.
+        folded: names of the biases and running means that took the mean shift.
+    """
+
+    module: str
+    negative_slope: float | tuple[float, ...]
+    channel_dim: int
+    drift: float
+    folded: tuple[str, ...]
+
+
+def refusal(ground: Ground, site: SiteStructure) -> str | None:
+    """Why the rectifier of a site cannot be swapped; None where it can. A functional call gets the edit to make."""
+    module = _module_of(ground, site)
+    if module is None:
+        call = site.step.call.name
+        where = f" at {site.use.source}" if site.use.source else ""
+        return (
+            f"it is a call of {call}{where}, which only its own source can change: write "
+            "torch.nn.functional.leaky_relu(x, negative_slope) there"
+        )
+    if not isinstance(module, _SWAPPABLE):
+        return f"it is a {type(module).__name__}, and only a ReLU or a LeakyReLU is swapped"
+    if isinstance(module, LeakyReLU) and (module.gain != 1.0 or module.clamp is not None or module.learnable):
+        return "it has a gain, a clamp or learnable slopes of its own"
+    others = [step for step in ground.history.steps if step.site and step.module == site.step.module]
+    if len(others) > 1:
+        names = ", ".join(dict.fromkeys(step.site.name for step in others if step.site))
+        return f"module {site.step.module} runs {len(others)} times in one pass ({names}); give each place its own"
+    return None
+
+
+def _module_of(ground: Ground, site: SiteStructure) -> nn.Module | None:
+    if site.use.source is not None or site.name.partition("#")[0] != (site.step.module or "(model)"):
+        return None
+    return ground.model.get_submodule(site.step.module) if site.step.module else None
+
+
+def swap(
+    model: nn.Module,
+    site: str,
+    batches: Any,
+    *,
+    negative_slope: float,
+    units: Iterable[int] | None = None,
+    fold: bool = True,
+) -> Swap:
+    """Put a leaky ReLU in the place of a site's rectifier.
+
+    The mean shift that it brings, α·E[z⁻] a unit, is measured where the units are taken and goes into the next biases.
+
+    Args:
+        model: changed in place; on an exception it is put back.
+        site: its name as `leaky.check` has it.
+        batches: the evidence, as `leaky.observe` takes them.
+        negative_slope: α.
+        units: which get it; the others keep their slope, so that the function on them does not move. All by default.
+        fold: whether the mean shift is taken away.
+
+    Raises:
+        InputError: if the site cannot be swapped; the message says why and what to do.
+    """
+    return swap_on(Ground(model, batches), site, negative_slope=negative_slope, units=units, fold=fold)
+
+
+def swap_on(
+    ground: Ground, name: str, *, negative_slope: float, units: Iterable[int] | None = None, fold: bool = True
+) -> Swap:
+    """`swap` for a model whose structure is known; that structure is out of date afterwards."""
+    site = ground.site(name)
+    reason = refusal(ground, site)
+    if reason is not None:
+        raise InputError(f"site {name!r} cannot be swapped: {reason}")
+    slope = _slopes(site, negative_slope, units)
+    before, entering = ground.outputs(), ground.entering(taken.step for taken in site.taken)
+    snapshot = Snapshot(ground.model)
+    try:
+        put_rectifier(ground.model, site.step.module, slope, site.use.layout.unit_dim)
+        after = Ground(ground.model, ground.batches)
+        entered = {taken.weight: entering[taken.step.number].mean for taken in site.taken}
+        folded = _fold_shift(after, site, entered) if fold else ()
+        drift = relative_change(before, after.outputs())
+    except BaseException:
+        snapshot.restore()
+        raise
+    return Swap(site.step.module, slope, site.use.layout.unit_dim, drift, folded)
+
+
+def _slopes(site: SiteStructure, negative_slope: float, units: Iterable[int] | None) -> float | tuple[float, ...]:
+    if units is None:
+        return negative_slope
+    chosen = set(units)
+    unknown = [unit for unit in chosen if not 0 <= unit < site.units]
+    if unknown:
+        raise InputError(f"the units of {site.name!r} must be below {site.units}, not {unknown[:5]}")
+    if len(chosen) == site.units:
+        return negative_slope
+    own = site.use.activation.negative_slope
+    kept: Sequence[float] = [own] * site.units if isinstance(own, float) else [float(a) for a in own.reshape(-1)]
+    kept = list(kept) * (site.units if len(kept) == 1 else 1)
+    return tuple(negative_slope if unit in chosen else kept[unit] for unit in range(site.units))
+
+
+def put_rectifier(model: nn.Module, path: str, slope: float | Sequence[float], channel_dim: int) -> None:
+    """Put a leaky ReLU at a module's place, in its mode and on the model's device."""
+    old = model.get_submodule(path)
+    inplace = bool(getattr(old, "inplace", False))
+    new: nn.Module
+    if isinstance(slope, float | int):
+        new = nn.LeakyReLU(float(slope), inplace=inplace)
+    else:
+        reference = next(model.parameters(), torch.zeros(()))
+        new = LeakyReLU(list(slope), inplace=inplace, channel_dim=channel_dim).to(reference.device)
+    model.set_submodule(path, new.train(old.training))
+
+
+def _fold_shift(after: Ground, site: SiteStructure, entered: dict[str, Tensor]) -> tuple[str, ...]:
+    """Take the mean shift at every weight that takes the site's units off its bias."""
+    new = after.site(site.name)
+    now = after.entering(taken.step for taken in new.taken)
+    folded = []
+    for taken in new.taken:
+        target = taken.bias or taken.running_mean
+        if target is None:
+            continue
+        shift = now[taken.step.number].mean - entered[taken.weight]
+        if after.fold(taken, -after.shift(taken, shift, taken.owner != NONE)):
+            folded.append(target)
+    return tuple(folded)

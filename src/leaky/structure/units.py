@@ -1,0 +1,270 @@
+"""For each site: what makes its units, what takes them, and which of them can be changed without touching another.
+
+Plain data: names of parameters, and for each element of a parameter the unit that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from leaky.structure.graph import Node
+from leaky.structure.history import History, SiteUse, Step
+from leaky.structure.label_rules import (
+    LINEAR,
+    NONE,
+    PRODUCTS,
+    labels_in,
+    operands_of,
+    unit_dim_of,
+    units_of_weight,
+)
+from leaky.structure.labels import Atlas, Channelled, Journey, Taken
+from leaky.structure.modules import without_wrappers
+
+KINDS = frozenset({"linear", "convolution", "transposed_convolution"})
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A weight that makes units of a site.
+
+    Attributes:
+        step: the operation.
+        weight: its name.
+        kind: "linear", "convolution" or "transposed_convolution".
+        owner: the unit of the site that each element of the weight makes a part of, NONE where it makes none.
+        bias: its name and the unit of each of its elements; None where there is none.
+        norms: what works on a unit by itself on the way to the site; owners are units of the site.
+        joined: whether other data are added on that way.
+    """
+
+    step: Step
+    weight: str
+    kind: str
+    owner: Tensor
+    bias: tuple[str, Tensor] | None
+    norms: tuple[Channelled, ...]
+    joined: bool
+
+
+@dataclass(eq=False)
+class SiteStructure:
+    """What stands before and behind the units of one site.
+
+    Attributes:
+        use: the call of the site.
+        step: its operation.
+        made: the weights that make its units and nothing else.
+        taken: the weights that take them; owners are units of the site.
+        channelled: what works on a unit by itself behind the site.
+        not_made: why no weight is a unit's own, by unit.
+        not_alone: why what follows a unit is not its own, by unit: a shortcut, a normalisation over units, …
+        passed: names of the operators between the site and what takes it, and between what makes it and the site.
+    """
+
+    use: SiteUse
+    step: Step
+    made: list[Made] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    channelled: list[Channelled] = field(default_factory=list)
+    not_made: dict[int, str] = field(default_factory=dict)
+    not_alone: dict[int, str] = field(default_factory=dict)
+    passed: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The site's name."""
+        return self.use.name
+
+    @property
+    def units(self) -> int:
+        """How many it has."""
+        return self.use.layout.units
+
+    def refusal(self, unit: int) -> str | None:
+        """Why a unit cannot be changed by itself; None where it can."""
+        return self.not_made.get(unit) or self.not_alone.get(unit)
+
+
+@dataclass(eq=False)
+class Structure:
+    """The sites of a model, in the order in which they run.
+
+    Attributes:
+        sites: by name.
+        atlas: the recorded pass that they were found in.
+    """
+
+    sites: dict[str, SiteStructure]
+    atlas: Atlas
+
+
+def structure_of(model: nn.Module, history: History) -> Structure:
+    """What stands before and behind each site of a recorded pass of `model`."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    atlas = Atlas(history, {without_wrappers(name): tuple(tensor.shape) for name, tensor in named})
+    uses = Counter(p.weight for step in history.steps for p in step.call.produced)
+    calls = Counter(step.site.name for step in history.steps if step.site)
+    sites: dict[str, SiteStructure] = {}
+    for step in history.steps:
+        if step.site is not None and step.site.name not in sites:
+            sites[step.site.name] = _behind(atlas, step, step.site, uses)
+    lanes = [lane for lane in (_lane(atlas, step, uses) for step in history.steps) if lane is not None]
+    for site in sites.values():
+        _before(site, lanes)
+        if calls[site.name] > 1:
+            site.not_made = dict.fromkeys(range(site.units), f"the site runs {calls[site.name]} times in one pass")
+    return Structure(sites, atlas)
+
+
+def _behind(atlas: Atlas, step: Step, use: SiteUse, uses: Counter[str]) -> SiteStructure:
+    """The site with everything that follows it."""
+    result = step.results[0]
+    journey = atlas.travel({result.index: _site_labels(use, result.shape)}, through_sites=True)
+    site = SiteStructure(use, step, taken=journey.taken, channelled=journey.channelled, passed=journey.passed)
+    for ended in (*journey.ended, *journey.joined):
+        for unit in ended.labels:
+            site.not_alone.setdefault(unit, ended.reason)
+    for taken in journey.taken:
+        if uses[taken.weight] > 1:
+            for unit in labels_in(taken.owner):
+                site.not_alone.setdefault(unit, f"{taken.weight} takes it and is used {uses[taken.weight]} times")
+    taken_units = {unit for taken in journey.taken for unit in labels_in(taken.owner)}
+    for unit in range(site.units):
+        if unit not in taken_units:
+            site.not_alone.setdefault(unit, "no weight takes it")
+    return site
+
+
+def _site_labels(use: SiteUse, shape: tuple[int, ...]) -> Tensor:
+    """The number of its unit for each element of a site's output."""
+    view = use.layout
+    labels = torch.arange(view.units).reshape(1, -1, 1).expand(view.samples, -1, view.positions)
+    split = labels.reshape([view.shape[i] for i in view.order])
+    inverse = sorted(range(len(view.order)), key=view.order.__getitem__)
+    return split.permute(inverse).reshape(shape).contiguous()
+
+
+@dataclass(frozen=True, eq=False)
+class _Lane:
+    """One weight and the way of what it makes, up to the next sites.
+
+    Attributes:
+        owner: the unit of the weight's own result that each element makes a part of.
+        refusals: why a unit of the result is not one site's alone.
+    """
+
+    step: Step
+    weight: str
+    kind: str
+    owner: Tensor
+    bias: tuple[str, Tensor] | None
+    journey: Journey
+    refusals: dict[int, str]
+
+
+def _lane(atlas: Atlas, step: Step, uses: Counter[str]) -> _Lane | None:
+    if not step.call.produced or step.call.produced[0].kind not in KINDS:
+        return None
+    if step.call.name not in PRODUCTS:
+        return None
+    _, weight, bias = operands_of(step)
+    source = atlas.elements(weight)
+    if source is None or weight.from_data:
+        return None
+    name, elements = source
+    owner = torch.full((atlas.elements_of(name),), NONE)
+    owner[elements.reshape(-1)] = units_of_weight(step, weight).reshape(-1)
+    result = step.results[0]
+    dim = unit_dim_of(step, weight)
+    along = torch.arange(result.shape[dim])
+    shape = [-1 if d == dim else 1 for d in range(len(result.shape))]
+    journey = atlas.travel({result.index: along.reshape(shape).expand(result.shape)}, through_sites=False)
+    refusals = _lane_refusals(journey, name, uses)
+    return _Lane(
+        step,
+        name,
+        step.call.produced[0].kind,
+        owner.reshape(atlas.shape(name)),
+        _bias(atlas, bias, journey, len(along)),
+        journey,
+        refusals,
+    )
+
+
+def _lane_refusals(journey: Journey, weight: str, uses: Counter[str]) -> dict[int, str]:
+    refusals: dict[int, str] = {}
+    for ended in journey.ended:
+        refusals.update(dict.fromkeys(ended.labels, f"in front of the site, {ended.reason}"))
+    for taken in journey.taken:
+        refusals.update(dict.fromkeys(labels_in(taken.owner), f"{taken.weight} takes its pre-activation too"))
+    arrived: Counter[int] = Counter(unit for reached in journey.reached for unit in labels_in(reached.labels))
+    refusals.update({unit: f"{weight} makes it for {count} sites" for unit, count in arrived.items() if count > 1})
+    bent = sorted(journey.passed - LINEAR)
+    if bent:
+        refusals.update({unit: f"what {weight} makes goes through {', '.join(bent)} first" for unit in arrived})
+    if uses[weight] > 1:
+        refusals.update(dict.fromkeys(arrived, f"{weight} is shared: it is used {uses[weight]} times in one pass"))
+    return refusals
+
+
+def _bias(atlas: Atlas, bias: Node | None, journey: Journey, units: int) -> tuple[str, Tensor] | None:
+    """The bias that the operation adds itself, or that is added to its result by the next one."""
+    source = None if bias is None else atlas.elements(bias)
+    if source is not None and source[1].numel() == units:
+        return source[0], torch.arange(units).reshape(atlas.shape(source[0]))
+    for channelled in journey.channelled:
+        if channelled.step.call.name == "add" and len(channelled.owners) == 1:
+            return next(iter(channelled.owners.items()))
+    return None
+
+
+def _before(site: SiteStructure, lanes: list[_Lane]) -> None:
+    """Fill in what makes the units of a site."""
+    refused: dict[int, str] = {}
+    made: set[int] = set()
+    for lane in lanes:
+        for reached in lane.journey.reached:
+            if reached.step is not site.step:
+                continue
+            unit_of = {int(row): unit for unit, row in enumerate(reached.labels.tolist()) if row != NONE}
+            for row, unit in unit_of.items():
+                if row in lane.refusals:
+                    refused.setdefault(unit, lane.refusals[row])
+            own = {row: unit for row, unit in unit_of.items() if row not in lane.refusals}
+            if own:
+                made |= set(own.values())
+                site.made.append(_made(lane, own))
+    site.not_made = {
+        unit: refused.get(unit, "no weight that makes it could be found")
+        for unit in range(site.units)
+        if unit not in made
+    }
+
+
+def _made(lane: _Lane, unit_of: dict[int, int]) -> Made:
+    table = torch.full((max(int(lane.owner.max()), *unit_of) + 2,), NONE)
+    for row, unit in unit_of.items():
+        table[row] = unit
+
+    def translated(owner: Tensor) -> Tensor:
+        return table[owner]  # NONE is the last entry, which stays NONE
+
+    norms = [
+        Channelled(c.step, {name: translated(owner) for name, owner in c.owners.items()}, c.norm)
+        for c in lane.journey.channelled
+        if c.norm or lane.bias is None or set(c.owners) != {lane.bias[0]}
+    ]
+    return Made(
+        step=lane.step,
+        weight=lane.weight,
+        kind=lane.kind,
+        owner=translated(lane.owner),
+        bias=None if lane.bias is None else (lane.bias[0], translated(lane.bias[1])),
+        norms=tuple(norms),
+        joined=bool(lane.journey.joined),
+    )
