@@ -18,7 +18,7 @@ _FUSED = {torch.ops.aten.relu.default, torch.ops.aten.leaky_relu.default, *_IN_P
 """Operators whose values the compiled core gives bit for bit; below autograd, so that the derivative is torch's."""
 
 
-_BLOCK = 1 << 19
+_BLOCK = 1 << 16
 """Entries of a weight that are held in float64 at a time."""
 
 

@@ -24,7 +24,7 @@ from leaky.structure.onnx.trace import OnnxTracer, View
 Views: TypeAlias = dict[str, View]
 Key: TypeAlias = tuple[tuple[int, ...], ...]
 
-_BUDGET = 16 << 20
+_BUDGET = 2 << 20
 """Bytes of pre-activations that are fetched together, as far as a single one allows."""
 _RETRIES = 2
 
@@ -78,13 +78,23 @@ class Reader:
         numbers = numbers_of(values)
         self.inputs = Inputs(model.inputs, notes)
         self.sites = {site.name: site for site in sites_of(model, numbers)}
-        self.not_examined = dict.fromkeys(hidden(model, numbers))
+        self._hidden = hidden(model, numbers)
+        self._unseen: dict[str, NotExamined] = {}
         self._model = model
         self._notes = notes
         self._tracer = OnnxTracer(model, values, unit_dim)
         self._shapes = Shapes(model)
         self._views: dict[Key, Views] = {}
         self._alike: dict[Key, Views] = {}
+
+    @property
+    def not_examined(self) -> tuple[NotExamined, ...]:
+        """What cannot be looked at, and why."""
+        return (*self._hidden, *self._unseen.values())
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note that a site, or some of it, cannot be looked at."""
+        self._unseen[name] = NotExamined(name, reason)
 
     def views(self, feed: Feed) -> Views:
         """How to look at each site for inputs of these shapes."""
@@ -98,7 +108,7 @@ class Reader:
     def _traced(self, feed: Feed) -> Views:
         nodes, _ = self._tracer.trace(self._shapes.of(feed.arrays), feed.dims)
         found = {name: self._tracer.view(site, nodes) for name, site in self.sites.items()}
-        self.not_examined |= dict.fromkeys(view for view in found.values() if isinstance(view, NotExamined))
+        self._unseen |= {name: view for name, view in found.items() if isinstance(view, NotExamined)}
         return {name: view for name, view in found.items() if isinstance(view, View)}
 
     def _resampled(self, one: Key, samples: int) -> Views | None:
@@ -164,11 +174,7 @@ class Reader:
         half = (few.samples + 1) // 2
         before = self._sums(few, groups, pipeline)
         after = self._sums(few.replaced_after(half), groups, pipeline)
-        pairs = [(before[name][:half], after[name][:half]) for name in before]
-        return not all(
-            torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()), equal_nan=True)
-            for one, other in pairs
-        )
+        return not all(_alike(before[name][:half], after[name][:half]) for name in before)
 
     def _sums(self, feed: Feed, groups: Sequence[Sequence[str]], pipeline: Pipeline) -> dict[str, Tensor]:
         """Σz of each sample and unit, at the sites whose samples can be told apart."""
@@ -181,6 +187,12 @@ class Reader:
                     found[name] = as_units(z, layout).sum(dim=2, dtype=torch.float64)
             values.clear()
         return found
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two sums are the same up to rounding."""
+    size = float(one.nan_to_num(0.0, 0.0, 0.0).abs().amax()) if one.numel() else 0.0
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4 * size, equal_nan=True)
 
 
 def _key(feed: Feed) -> Key:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 
 import leaky
@@ -23,8 +21,9 @@ from leaky.observation.accumulator import SiteAccumulator
 from leaky.observation.collector import describe
 from leaky.observation.onnx_inputs import Feed
 from leaky.observation.onnx_reader import Plan, Reader, tensor
+from leaky.observation.onnx_sessions import VERSIONS, seed_operators
 from leaky.observation.reduction import as_units
-from leaky.record import NotExamined, Record
+from leaky.record import Producer, Record
 from leaky.structure.axes import Layout
 from leaky.structure.onnx.model import Array, OnnxModel, load
 from leaky.structure.onnx.trace import View
@@ -66,7 +65,7 @@ def observe_onnx(
     """
     notes: dict[str, None] = {}
     if seed is not None:
-        onnxruntime.set_seed(seed)
+        seed_operators(seed)
     with tempfile.TemporaryDirectory(prefix="leaky-", ignore_cleanup_errors=True) as scratch:
         loaded = load(model, Path(scratch))
         reader = Reader(loaded, unit_dim, notes)
@@ -135,18 +134,23 @@ class _Observation:
         if known is None:
             known = SiteAccumulator(name, view.activation, view.layout, shape, None)
             known.is_output = self._reader.sites[name].is_output
-            for production in view.node.productions:
-                if production.weight in self._model.weights:
-                    weight = tensor(self._model.weight(production.weight))
-                    described = describe(production, weight, view.layout.units)
-                    if described is not None:
-                        known.producers[production.weight] = described
+            known.producers.update(self._producers(view))
             self._sites[name] = known
         if known.units == view.layout.units:
             return known
         reason = f"it had {known.units} units on its first call and {view.layout.units} on a later one"
-        self._reader.not_examined.setdefault(NotExamined(name, f"some of its calls were left out: {reason}"))
+        self._reader.leave_out(name, f"some of its calls were left out: {reason}")
         return None
+
+    def _producers(self, view: View) -> Iterator[tuple[str, Producer]]:
+        for production in view.productions:
+            name = production.weight
+            if name in self._model.weights:
+                described = describe(production, tensor(self._model.weight(name)), view.layout.units)
+                if described is not None and production.kind == "linear" and name in view.fans:
+                    described = replace(described, fan_in=view.fans[name][0], fan_out=view.fans[name][1])
+                if described is not None:
+                    yield name, described
 
     def record(self, notes: Mapping[str, None]) -> Record:
         """What was seen."""
@@ -159,12 +163,11 @@ class _Observation:
             samples=self.samples,
             batches=self.batches,
             sites=sites,
-            not_examined=tuple(self._reader.not_examined),
+            not_examined=self._reader.not_examined,
             notes=tuple(notes),
             versions={
                 "leaky": leaky.__version__,
-                "onnx": onnx.__version__,
-                "onnxruntime": onnxruntime.__version__,
+                **VERSIONS,
                 "torch": torch.__version__,
                 "numpy": np.__version__,
             },

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from onnx import helper
 
 from leaky.errors import InputError, MissingExtraError
-from leaky.structure.onnx.model import Array, OnnxModel
+from leaky.structure.onnx.model import ONNX_VERSION, Array, OnnxModel, shape_node
 
 try:
     import onnxruntime
@@ -23,7 +22,14 @@ except ImportError as error:
         "running an ONNX model needs the packages of an extra: pip install 'leaky[onnx]'"
     ) from error
 
+VERSIONS = {"onnx": ONNX_VERSION, "onnxruntime": onnxruntime.__version__}
+"""Of the packages of the extra."""
 _FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+def seed_operators(seed: int) -> None:
+    """Seed the random numbers that onnxruntime's operators draw."""
+    onnxruntime.set_seed(seed)
 
 
 class Session:
@@ -115,7 +121,7 @@ class Shapes:
 
     def _opened(self) -> Session:
         operations = [op.proto for op in self._model.operations]
-        operations += [helper.make_node("Shape", [name], [name + _SHAPE]) for name in self._names]
+        operations += [shape_node(name, name + _SHAPE) for name in self._names]
         part = self._model.part(operations, list(self._model.inputs), [name + _SHAPE for name in self._names])
         return Session(self._model, part, early_shapes=True)
 

@@ -27,6 +27,7 @@ except ImportError as error:
     ) from error
 
 Array: TypeAlias = NDArray[Any]
+ONNX_VERSION: str = onnx.__version__
 
 _IN_MEMORY = 1 << 20
 """Bytes of weights up to which they stay in memory."""
@@ -115,17 +116,12 @@ class OnnxModel:
             InputError: if its file is missing or too short.
         """
         tensor = self.weights[name]
-        if external_data_helper.uses_external_data(tensor):
-            copy = onnx.TensorProto()
-            copy.CopyFrom(tensor)
-            try:
-                external_data_helper.load_external_data_for_tensor(copy, os.fspath(self.folder or "."))
-                return np.asarray(numpy_helper.to_array(copy))
-            except Exception as error:
-                raise InputError(
-                    f"the weight {name!r} lies in a file of its own that must be whole: {error}"
-                ) from error
-        return np.asarray(numpy_helper.to_array(tensor))
+        if not external_data_helper.uses_external_data(tensor):
+            return np.asarray(numpy_helper.to_array(tensor))
+        try:
+            return _mapped(tensor, self.folder or Path())
+        except (OSError, ValueError) as error:
+            raise InputError(f"the weight {name!r} lies in a file of its own, which must be whole: {error}") from error
 
     @cached_property
     def producers(self) -> dict[str, int]:
@@ -176,6 +172,23 @@ class OnnxModel:
         part.graph.input.extend(helper.make_tensor_value_info(name, self.types[name], None) for name in inputs)
         part.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs)
         return bytes(part.SerializeToString())
+
+
+def _mapped(tensor: Any, folder: Path) -> Array:
+    """A weight in a file of its own, read where it is looked at and no earlier."""
+    info = external_data_helper.ExternalDataInfo(tensor)
+    path = (folder / info.location).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"{info.location} is outside the model's folder")
+    dtype, shape = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)), tuple(tensor.dims)
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    return np.memmap(path, dtype, "c", int(info.offset or 0), shape)
+
+
+def shape_node(value: str, name: str) -> Any:
+    """An operation that makes the shape of a value, under this name."""
+    return helper.make_node("Shape", [value], [name])
 
 
 def load(model: str | os.PathLike[str] | bytes, scratch: Path) -> OnnxModel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from leaky.structure.axes import Axes, Axis, broadcast, demoted, has, plain, renewed
@@ -16,12 +16,37 @@ from leaky.structure.graph import Call, Node
 from leaky.structure.onnx.model import Array, Operation
 from leaky.structure.rules import axes_of
 
+
+@dataclass
+class OnnxCall(Call):
+    """A call that also notes how many connections a matrix makes into and out of a unit.
+
+    Attributes:
+        fans: fan_in and fan_out, by the weight's name.
+    """
+
+    fans: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def produce(self, weight: Node, kind: str, units: int, groups: int = 1) -> Axis:
+        """A fresh unit axis, made by the linear map of `weight`."""
+        if kind == "linear":
+            self.fans |= dict.fromkeys(weight.weights, self._connections(weight.shape, units))
+        return super().produce(weight, kind, units, groups)
+
+    def _connections(self, shape: tuple[int, ...], units: int) -> tuple[int, int]:
+        if self.name in ("matmul", "addmm"):
+            return math.prod(shape[-2:]) // units, units
+        if self.name == "Einsum":
+            return math.prod(shape) // units, units
+        return shape[-1], shape[-2]  # of a recurrent layer, one matrix for all of its gates
+
+
 Translation: TypeAlias = Callable[[Operation, Sequence[Any], Mapping[str, Array]], tuple[str, list[Any]]]
 
 
 def call_of(
     op: Operation, arguments: Sequence[Node | None], values: Mapping[str, Array], shapes: list[tuple[int, ...]]
-) -> Call:
+) -> OnnxCall:
     """The operation as torch's dispatcher would name it.
 
     Args:
@@ -32,7 +57,7 @@ def call_of(
     """
     translate = _TRANSLATIONS.get(op.kind)
     name, translated = translate(op, arguments, values) if translate else (_NAMES.get(op.kind, op.kind), arguments)
-    return Call(name, translated, {}, shapes)
+    return OnnxCall(name, translated, {}, shapes)
 
 
 def axes_of_operation(op: Operation, call: Call) -> list[Axes]:

@@ -15,7 +15,7 @@ from leaky.record import NotExamined
 from leaky.structure.activations import Activation
 from leaky.structure.axes import Axes, Layout, factor, layout, marked, plain, replaced
 from leaky.structure.flow import result_node
-from leaky.structure.graph import Node, SampleEvidence
+from leaky.structure.graph import Node, Production, SampleEvidence
 from leaky.structure.onnx.activations import OnnxSite
 from leaky.structure.onnx.model import Array, OnnxModel, Operation
 from leaky.structure.onnx.rules import axes_of_operation, call_of
@@ -26,11 +26,19 @@ _SHAPES_ALONE = {"Shape", "Size"}
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """How to look at a site: what it computes, with its slopes, and where its samples and units are."""
+    """How to look at a site.
+
+    Attributes:
+        activation: what it computes, with its slopes.
+        layout: where its samples and units are.
+        productions: the weights behind it.
+        fans: connections into and out of a unit, by the name of a matrix behind it.
+    """
 
     activation: Activation
     layout: Layout
-    node: Node
+    productions: tuple[Production, ...]
+    fans: dict[str, tuple[int, int]]
 
 
 class OnnxTracer:
@@ -46,6 +54,7 @@ class OnnxTracer:
         self._model = model
         self._values = values
         self._unit_dim = unit_dim
+        self._fans: dict[str, tuple[int, int]] = {}
 
     def trace(
         self, shapes: Shapes, sample_dims: Mapping[str, int | None]
@@ -84,7 +93,9 @@ class OnnxTracer:
         outputs = [shapes[name] for name in results]
         arguments = [self._argument(name, nodes) for name in op.inputs]
         call = call_of(op, arguments, self._values, outputs)
-        for name, axes in zip(results, axes_of_operation(op, call), strict=True):
+        axes_of_results = axes_of_operation(op, call)
+        self._fans |= call.fans
+        for name, axes in zip(results, axes_of_results, strict=True):
             node = result_node(len(nodes), call, axes, shapes[name], op.name, None)
             if op.kind in _SHAPES_ALONE or (not node.from_data and name not in self._model.constants):
                 node = replace(node, from_data=bool(op.subgraphs), weights=(), productions=())
@@ -116,11 +127,15 @@ class OnnxTracer:
             reason = f"its unit axis could not be told from shape {list(node.shape)}; pass unit_dim to name it"
             return NotExamined(site.name, reason)
         if site.slopes is None:
-            return View(site.activation, view, node)
+            return self._view(site.activation, view, node)
         slopes = self._slopes(site.slopes, node, view)
         if isinstance(slopes, str):
             return NotExamined(site.name, slopes)
-        return View(replace(site.activation, negative_slope=slopes), view, node)
+        return self._view(replace(site.activation, negative_slope=slopes), view, node)
+
+    def _view(self, activation: Activation, view: Layout, node: Node) -> View:
+        fans = {p.weight: self._fans[p.weight] for p in node.productions if p.weight in self._fans}
+        return View(activation, view, node.productions, fans)
 
     def _slopes(self, name: str, node: Node, view: Layout) -> np.ndarray | str:
         """The slope of each unit, or why there is none."""
