@@ -48,6 +48,10 @@ class Broken(nn.Module):
         print("forward")
         return torch.relu(x) @ torch.zeros(3, 3)
 
+class Exits(nn.Module):
+    def forward(self, x):
+        raise SystemExit(0)
+
 class Stops(nn.Module):
     def forward(self, x):
         raise KeyboardInterrupt
@@ -192,6 +196,7 @@ def test_weights_and_initial_weights(leaky_run: Runner, folder: Path) -> None:
         (("compare", "absent.json", "x.npy"), "'absent.json' must be a readable file: No such file"),
         (("compare", "x.npy", "x.npy"), "'x.npy' must be JSON that leaky wrote"),
         (("plot", "--slopes", "--out", "a.svg"), "--slopes"),
+        (("check", "cli_net.py:Exits", "--data", "x.npy"), "ended the program while they ran (status 0)"),
         (("frob",), "No such command 'frob'"),
     ],
 )

@@ -95,7 +95,10 @@ def _debugging() -> bool:
     return os.environ.get("LEAKY_DEBUG", "0") not in ("", "0")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="LEAKY_DEBUG=1 in the environment shows a traceback with an error.",
+)
 @click.version_option(__version__, prog_name="leaky")
 def cli() -> None:
     """Find the units of a neural network that have stopped learning."""
@@ -183,6 +186,8 @@ def _checked(model: Model, data: Data, options: dict[str, Any]) -> Checkup:
             )
     except LeakyError:
         raise
+    except SystemExit as stop:
+        raise InputError(f"the model or its data ended the program while they ran (status {stop.code})") from stop
     except Exception as error:
         # The model's own code raised; what it was fed is the first thing that its author wants to know.
         raise InputError(one_line(error, f"the data are {data.form}" if data.form else "")) from error

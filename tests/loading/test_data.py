@@ -52,10 +52,23 @@ def test_types_that_frameworks_know_stay_as_they_are(folder: Path, kind: str) ->
 def test_types_that_no_framework_knows_are_made_plain(folder: Path) -> None:
     np.save(folder / "big.npy", np.arange(4, dtype=">f4").reshape(2, 2))
     assert load_data("big.npy", LINEAR).batches.dtype == np.dtype("float32")
+
+
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize <= 8, reason="long double is double here")
+def test_long_doubles_become_doubles(folder: Path) -> None:
     np.save(folder / "long.npy", np.ones((2, 2), np.longdouble))
     data = load_data("long.npy", LINEAR)
     assert data.batches.dtype == np.float64
-    assert data.notes == ("long.npy was read as float64 instead of float128",)
+    assert data.notes == ("long.npy was cast from float128 to float32",)
+
+
+def test_a_cast_to_the_models_precision_is_told(folder: Path) -> None:
+    np.save(folder / "x.npy", np.ones((3, 2)))
+    assert load_data("x.npy", LINEAR).notes == ("x.npy was cast from float64 to float32",)
+    assert load_data("x.npy", Model(nn.Linear(2, 2).double(), "m")).notes == ()
+    assert load_data("x.npy", MASKED).notes == (), "a model without parameters takes what comes"
+    np.save(folder / "i.npy", np.ones((3, 2), int))
+    assert load_data("i.npy", LINEAR).notes == (), "indices stay indices"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +116,10 @@ def test_labels_beside_the_input_are_left_alone_and_named(folder: Path) -> None:
     np.savez(folder / "x.npz", X=np.ones((3, 2)), y=np.zeros(3))
     data = load_data("x.npz", LINEAR)
     assert isinstance(data.batches, np.ndarray)
-    assert data.notes == ("y in x.npz is no input of the model and was left alone",)
+    assert data.notes == (
+        "x.npz:X was cast from float64 to float32",
+        "y in x.npz is no input of the model and was left alone",
+    )
 
 
 @pytest.mark.parametrize("first", ["tokens", "x", "X", "input"])

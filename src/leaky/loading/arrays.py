@@ -60,11 +60,12 @@ class Repeatable:
         return self.start()
 
 
-def from_file(name: str, dim: int) -> Data:
+def from_file(name: str, model: Model, dim: int) -> Data:
     """The array of an .npy file, mapped and not read.
 
     Args:
         name: path of the file.
+        model: that it is for.
         dim: axis of the samples.
 
     Raises:
@@ -74,7 +75,7 @@ def from_file(name: str, dim: int) -> Data:
     array = _read(name, lambda: np.load(name, mmap_mode="r", allow_pickle=False))
     if not isinstance(array, np.ndarray):
         raise InputError(f"DATA {name!r} must hold one array; files of several are named .npz")
-    return _from_array(array, Path(name).name, dim)
+    return _from_array(array, Path(name).name, model, dim)
 
 
 def _read(name: str, load: Callable[[], Any]) -> Any:
@@ -99,20 +100,23 @@ def _read_named(name: str) -> dict[str, Array]:
         return {"x": content} if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
 
 
-def _from_array(array: Array, name: str, dim: int) -> Data:
-    array, notes = _usable(array, name, dim)
+def _from_array(array: Array, name: str, model: Model, dim: int) -> Data:
+    array, notes = _usable(array, name, model, dim)
     return Data(array, name, samples=array.shape[dim], notes=notes, form=form(array))
 
 
-def _usable(array: Array, name: str, dim: int) -> tuple[Array, tuple[str, ...]]:
+def _usable(array: Array, name: str, model: Model, dim: int) -> tuple[Array, tuple[str, ...]]:
     """The array in a type that frameworks know, and what was done for that."""
     if array.dtype.kind not in "fiub":
         raise InputError(f"DATA {name!r} must hold numbers, not {array.dtype}")
     if not -array.ndim <= dim < array.ndim or array.shape[dim] == 0:
         raise InputError(f"DATA {name!r} must have at least one sample along axis {dim}; its shape is {array.shape}")
-    if array.dtype.itemsize > 8:
-        return array.astype(np.float64), (f"{name} was read as float64 instead of {array.dtype}",)
-    return (array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))), ()
+    wide = array.dtype.itemsize > 8
+    plain = np.dtype(np.float64) if wide else array.dtype.newbyteorder("=")
+    used = (model.precision if array.dtype.kind == "f" else None) or plain.name
+    notes = () if used == array.dtype.name else (f"{name} was cast from {array.dtype.name} to {used}",)
+    # What torch cannot read is converted here and whole; the rest is cast batch by batch while observing.
+    return (array if array.dtype == plain and array.dtype.isnative else array.astype(plain)), notes
 
 
 def form(array: Array) -> str:
@@ -139,7 +143,7 @@ def from_named(name: str, model: Model, dim: int, size: int) -> Data:
     chosen, first = _choose(arrays, wanted, takes_any, name)
     notes: tuple[str, ...] = ()
     for key, array in chosen.items():
-        chosen[key], changed = _usable(array, f"{Path(name).name}:{key}", dim)
+        chosen[key], changed = _usable(array, f"{Path(name).name}:{key}", model, dim)
         notes += changed
     lengths = {key: array.shape[dim] for key, array in chosen.items()}
     if len(set(lengths.values())) > 1:
@@ -148,7 +152,7 @@ def from_named(name: str, model: Model, dim: int, size: int) -> Data:
     if ignored:
         notes += (f"{', '.join(ignored)} in {Path(name).name} is no input of the model and was left alone",)
     if first is not None:
-        data = _from_array(chosen[first], Path(name).name, dim)
+        data = _from_array(chosen[first], Path(name).name, model, dim)
         return Data(data.batches, data.name, data.samples, notes=notes, form=data.form)
     words = ", ".join(f"{key}: {form(array)}" for key, array in chosen.items())
     samples = next(iter(lengths.values()))

@@ -38,7 +38,7 @@ def load_data(
     if name.startswith("noise:"):
         return noise(name.removeprefix("noise:"), 0 if seed is None else seed, dim, size)
     if name.lower().endswith(".npy"):
-        return from_file(name, dim)
+        return from_file(name, model, dim)
     if name.lower().endswith(".npz"):
         return from_named(name, model, dim, size)
     return _from_code(name, size)

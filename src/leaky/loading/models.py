@@ -20,6 +20,14 @@ class Model:
     model: nn.Module | Path
     name: str
 
+    @property
+    def precision(self) -> str | None:
+        """The floating type that floating arrays are cast to, "float32"; None where they stay as they are."""
+        if isinstance(self.model, Path):
+            return None
+        kinds = (parameter.dtype for parameter in self.model.parameters() if parameter.is_floating_point())
+        return next((str(kind).removeprefix("torch.") for kind in kinds), None)
+
 
 def load_model(name: str, *, weights: str | None = None, seed: int | None = None) -> Model:
     """The model that `name` names.
