@@ -32,6 +32,7 @@ PUBLIC = {
     "observe",
     "plot",
     "theory",
+    "tune",
 }
 
 HEAVY = ("torch", "matplotlib", "onnx", "onnxruntime", "safetensors", "scipy", "sklearn", "jax", "keras")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from leaky.record import Record
     from leaky.repairing.calibration import calibrate
     from leaky.repairing.initialization import initialize
+    from leaky.tuning.api import tune
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ __all__ = [
     "observe",
     "plot",
     "theory",
+    "tune",
 ]
 
 _HOME = {
@@ -56,6 +58,7 @@ _HOME = {
     "Record": "leaky.record",
     "calibrate": "leaky.repairing.calibration",
     "initialize": "leaky.repairing.initialization",
+    "tune": "leaky.tuning.api",
     "LeakyError": "leaky.errors",
 }
 """The module of each public name; the same as the imports above, for the interpreter."""

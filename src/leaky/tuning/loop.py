@@ -1,0 +1,128 @@
+"""The loop that every process of a study runs: see what is known, claim what is next, train it, store it.
+
+Nothing is kept in the process between two rounds, so that it may be killed at any instant.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from leaky.tuning.arms import Arm
+from leaky.tuning.critical import FIRST_LOOK
+from leaky.tuning.racing import Budget, Plan, plan
+from leaky.tuning.study import Cell, Study, Trial
+
+if TYPE_CHECKING:
+    from leaky.tuning.storage import Store
+
+POLL = 0.1
+"""Seconds between two looks at a storage in which other processes have all that is to be done."""
+CONFIRM_FROM = 1_000_000
+"""The first seed that confirms a choice: far from those of the comparison, also after a study was extended."""
+
+Progress = Callable[[Study, int], None]
+"""Called with the study so far and the trainings that are left at most."""
+
+
+class Engine(Protocol):
+    """What trains."""
+
+    @property
+    def at_once(self) -> int:
+        """Cells that it takes at a time."""
+
+    @property
+    def description(self) -> str:
+        """How it trains, for the reader."""
+
+    def run(self, cells: list[Cell]) -> list[Trial]:
+        """The trainings of these cells, one result each."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a study is, apart from its results.
+
+    Attributes:
+        arms, seeds, direction, budget: as in `Study`.
+        confirm: trainings of the recommended slope with fresh seeds, after the choice.
+    """
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    direction: str
+    budget: Budget
+    confirm: int = 0
+
+    def study(self, trials: Sequence[Trial], ended: str = "", engine: str = "") -> Study:
+        """The study with these results."""
+        return Study(self.arms, self.seeds, self.direction, self.budget, tuple(trials), ended, engine)
+
+    def step(self, study: Study) -> tuple[list[Cell], Plan]:
+        """What to run next, in order; nothing when the study is over."""
+        step = plan(study.scores, study.judgement, self.budget)
+        if step.cells:
+            return [Cell(self.arms[arm].label, self.seeds[seed]) for arm, seed in step.cells], step
+        chosen = Arm(study.recommended)
+        done = {trial.seed for trial in study.trials_of(chosen, confirms=True)}
+        first = max(CONFIRM_FROM, max(self.seeds) + 1)
+        fresh = range(first, first + self.confirm)
+        return [Cell(chosen.label, seed, confirms=True) for seed in fresh if seed not in done], step
+
+
+def work(
+    design: Design, store: Store, engine: Engine, stop: Callable[[], bool], progress: Progress | None = None
+) -> None:
+    """Train until the study is over or `stop` says so.
+
+    Raises:
+        KeyboardInterrupt: as it came; what was running has been given back.
+    """
+    while not stop():
+        study = design.study(store.trials(), engine=engine.description)
+        cells, step = design.step(study)
+        if progress is not None:
+            progress(study, max(step.left, len(cells)))
+        if not cells:
+            return
+        busy = store.running()
+        free = [cell for cell in _near(cells, design, study, engine.at_once) if cell not in busy]
+        claimed: dict[int, Cell] = {}
+        try:
+            for cell in free:
+                attempt = store.claim(cell)
+                if attempt is not None:
+                    claimed[attempt] = cell
+                if len(claimed) == engine.at_once:
+                    break
+            _run(store, engine, claimed)
+        except BaseException:
+            for attempt in claimed:
+                with suppress(Exception):  # the first reason counts
+                    store.release(attempt)
+            raise
+
+
+def _run(store: Store, engine: Engine, claimed: dict[int, Cell]) -> None:
+    if not claimed:
+        time.sleep(POLL)
+        return
+    with store.signs_of_life(list(claimed)):
+        results = engine.run(list(claimed.values()))
+    for attempt, trial in zip(list(claimed), results, strict=True):
+        store.finish(attempt, trial)
+        del claimed[attempt]
+
+
+def _near(cells: list[Cell], design: Design, study: Study, at_once: int) -> list[Cell]:
+    """The cells that may be begun now: an adaptive study must not run far ahead of what it may soon drop."""
+    if design.budget.fixed_seeds is not None or cells[0].confirms:
+        return cells
+    alive = len(study.best_set)
+    seeds = max(FIRST_LOOK, study.judgement.seeds + 1 + at_once // alive)
+    near = set(design.seeds[:seeds])
+    return [cell for cell in cells if cell.seed in near]

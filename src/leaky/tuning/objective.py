@@ -1,0 +1,128 @@
+"""One training of the user's as a result, whatever happens in it.
+
+Divergence, running out of memory and exceptions are answers about a slope; only the user's own interruption is not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from leaky.errors import InputError
+from leaky.failures import one_line
+from leaky.tuning.arms import Arm
+from leaky.tuning.study import DIVERGED, FINISHED, OUT_OF_MEMORY, RAISED, Cell, Trial
+
+Report = Callable[[int, float], None]
+Objective = Callable[[Any, int, Report], Any]
+"""objective(negative_slope, seed, report) → a number, or a `Result`."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training gives, where it gives more than a score.
+
+    Attributes:
+        score: what slopes are chosen by.
+        test: the score on data that nothing is chosen by.
+        slope: that it trained with, where the arm is a rule.
+        measurements: name → figure of the trained network.
+    """
+
+    score: float
+    test: float | None = None
+    slope: float | None = None
+    measurements: Mapping[str, float] = field(default_factory=dict)
+
+
+class DivergedError(Exception):
+    """A training reported a value that is not finite."""
+
+
+def attempt(objective: Objective, arm: Arm, cell: Cell) -> Trial:
+    """Run one training to its end, good or bad."""
+    curve: list[tuple[int, float]] = []
+
+    def report(step: int, value: float) -> None:
+        """Tell how the training goes; a value that is not finite ends it."""
+        if not math.isfinite(value):
+            raise DivergedError(f"reported {value} at step {step}")
+        curve.append((int(step), float(value)))
+
+    began = time.perf_counter()
+    outcome, reason, result = FINISHED, "", None
+    try:
+        result = _result(objective(arm.value, cell.seed, report))
+        if not math.isfinite(result.score):
+            outcome, reason = DIVERGED, f"its score is {result.score}"
+    except DivergedError as diverged:
+        outcome, reason = DIVERGED, str(diverged)
+    except Exception as error:
+        outcome, reason = failure_of(error)
+    return trial_of(cell, outcome, reason, result, time.perf_counter() - began, tuple(curve))
+
+
+def trial_of(
+    cell: Cell,
+    outcome: str,
+    reason: str,
+    result: Result | None,
+    seconds: float,
+    curve: tuple[tuple[int, float], ...] = (),
+) -> Trial:
+    """The training as data; a test score that is not finite is left out."""
+    test = None if result is None or result.test is None or not math.isfinite(result.test) else result.test
+    return Trial(
+        arm=cell.arm,
+        seed=cell.seed,
+        outcome=outcome,
+        score=result.score if result is not None and outcome == FINISHED else None,
+        test=test,
+        reason=reason,
+        seconds=seconds,
+        confirms=cell.confirms,
+        slope=None if result is None else result.slope,
+        measurements={} if result is None else dict(result.measurements),
+        curve=curve,
+    )
+
+
+def failure_of(error: Exception) -> tuple[str, str]:
+    """(outcome, reason) of what a training raised."""
+    out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    # torch has no type of its own for a CPU that is out of memory
+    out_of_memory |= isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return (OUT_OF_MEMORY if out_of_memory else RAISED), one_line(error)
+
+
+def _result(value: Any) -> Result:
+    if isinstance(value, Result):
+        return value
+    try:
+        return Result(float(value))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the objective must return a number or a leaky.tuning.Result, not {type(value).__name__}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class ObjectiveEngine:
+    """One training after another, in this process.
+
+    Attributes:
+        objective: of the user.
+        arms: by label.
+    """
+
+    objective: Objective
+    arms: Mapping[str, Arm]
+    at_once: int = 1
+    description: str = "one training at a time"
+
+    def run(self, cells: list[Cell]) -> list[Trial]:
+        """The trainings of these cells."""
+        return [attempt(self.objective, self.arms[cell.arm], cell) for cell in cells]

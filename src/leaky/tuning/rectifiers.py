@@ -1,0 +1,51 @@
+"""Other rectifiers in the place of a model's own.
+
+Only modules can be exchanged: a functional call is code, and a model that has nothing else is refused with advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from leaky.activation.torch import LeakyReLU
+from leaky.errors import InputError
+from leaky.tuning.arms import PRELU
+
+_OTHERS: dict[str, Callable[[], nn.Module]] = {PRELU: nn.PReLU, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU}
+RECTIFIERS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, LeakyReLU)
+
+
+def rectifier_names(model: nn.Module) -> list[str]:
+    """The qualified names of the rectifiers that are modules."""
+    return [name for name, module in model.named_modules() if isinstance(module, RECTIFIERS)]
+
+
+def exchange(model: nn.Module, value: float | str) -> nn.Module:
+    """The model with every rectifier module replaced, in place.
+
+    Args:
+        model: changed; itself a rectifier, it is replaced.
+        value: a slope, or the name of an activation.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: if it has no rectifier that is a module.
+    """
+    names = rectifier_names(model)
+    if not names:
+        raise InputError(
+            f"{type(model).__name__} must have rectifiers that are modules (nn.ReLU, nn.LeakyReLU, …) for {value!r} to "
+            "take their place; functional calls cannot be exchanged: give a function build(negative_slope), and leave "
+            "names of activations out of slopes"
+        )
+    for name in names:
+        parent, _, last = name.rpartition(".")
+        new = nn.LeakyReLU(value) if isinstance(value, float) else _OTHERS[value]()
+        if not name:
+            return new
+        setattr(model.get_submodule(parent), last, new)
+    return model

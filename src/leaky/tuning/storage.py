@@ -1,0 +1,189 @@
+"""The trainings of a study in an Optuna storage.
+
+Every training that ended must be there before the next begins. Two processes, on one machine or on many, must never
+both train the same cell, and a cell whose process was killed must come free again. An Optuna trial is an attempt at
+one cell: slope × seed; only attempts that ended with a result count.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from leaky.errors import InputError, MissingExtraError
+from leaky.serialization import Json, Reader
+from leaky.tuning.ownership import SIGN_OF_LIFE_EVERY, Watch, this_process
+from leaky.tuning.saving import trial_from, trial_to_dict
+from leaky.tuning.study import FINISHED, Cell, Trial
+
+try:
+    import optuna
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+    from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+    from optuna.study import StudyDirection
+    from optuna.trial import FrozenTrial, TrialState
+except ImportError as error:
+    raise MissingExtraError("leaky.tune needs optuna: pip install 'leaky[tune]'") from error
+
+DESIGN, OWNER, SIGN, RESULT, CONFIRMS = (
+    f"leaky:{word}" for word in ("design", "owner", "sign_of_life", "result", "confirms")
+)
+_LARGEST_SEED = 2**63 - 1
+
+
+class Store:
+    """One study in a storage.
+
+    Args:
+        storage: a path of a journal file, a URL of Optuna's, or None for memory.
+        name: of the study in the storage.
+        design: what must be the same whenever the study is resumed.
+        direction: "maximize" or "minimize".
+        labels: of all arms.
+
+    Raises:
+        InputError: if the storage can't be opened or holds a study of this name with another design.
+    """
+
+    def __init__(self, storage: str | None, name: str, design: Json, direction: str, labels: Sequence[str]) -> None:
+        self._storage = _opened(storage)
+        self._labels = list(labels)
+        self._watch = Watch()
+        self._owner = this_process()
+        try:
+            self._study = self._storage.create_new_study([StudyDirection[direction.upper()]], name)
+            self._storage.set_study_user_attr(self._study, DESIGN, design)
+        except DuplicatedStudyError:
+            self._study = self._storage.get_study_id_from_name(name)
+        _must_be_the_same(self._storage.get_study_user_attrs(self._study).get(DESIGN, design), design, name)
+
+    def trials(self) -> list[Trial]:
+        """Every training that ended, each cell once."""
+        found: dict[Cell, Trial] = {}
+        for attempt in self._attempts():
+            if attempt.state.is_finished() and RESULT in attempt.user_attrs:
+                found.setdefault(_cell(attempt), _result(attempt))
+        return list(found.values())
+
+    def running(self) -> set[Cell]:
+        """The cells that living processes are at; those of dead ones are set free, with a result they left behind."""
+        running = [attempt for attempt in self._attempts() if attempt.state == TrialState.RUNNING]
+        signs = [(a._trial_id, a.user_attrs.get(OWNER, ""), a.user_attrs.get(SIGN)) for a in running]
+        orphans = set(self._watch.orphans(signs))
+        for attempt in running:
+            if attempt._trial_id in orphans:
+                self._end(attempt._trial_id, _result(attempt) if RESULT in attempt.user_attrs else None)
+        return {_cell(attempt) for attempt in running if attempt._trial_id not in orphans}
+
+    def claim(self, cell: Cell) -> int | None:
+        """The id of a new attempt at the cell; None where another process has it or it is done.
+
+        Storages number attempts one after another, and the lowest live attempt has the cell: of two processes that
+        claim at the same instant, each sees both attempts, and one of them steps back.
+        """
+        distributions = {
+            "negative_slope": CategoricalDistribution(self._labels),
+            "seed": IntDistribution(0, _LARGEST_SEED),
+        }
+        template = FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=None,
+            datetime_complete=None,
+            params={"negative_slope": cell.arm, "seed": cell.seed},
+            distributions=distributions,
+            user_attrs={OWNER: self._owner, CONFIRMS: cell.confirms},
+            system_attrs={},
+            intermediate_values={},
+        )
+        mine = self._storage.create_new_trial(self._study, template_trial=template)
+        for attempt in sorted(self._attempts(), key=lambda a: a.number):
+            if attempt._trial_id == mine:
+                return int(mine)
+            if _cell(attempt) == cell and (attempt.state == TrialState.RUNNING or RESULT in attempt.user_attrs):
+                self._end(mine, None)
+                return None
+        raise AssertionError(f"the storage lost attempt {mine}")
+
+    def finish(self, attempt: int, trial: Trial) -> None:
+        """Put a result into the storage; it is there when this returns."""
+        with suppress(UpdateFinishedTrialError):  # taken over while this process seemed dead
+            self._storage.set_trial_user_attr(attempt, RESULT, json.dumps(trial_to_dict(trial), allow_nan=False))
+            self._end(attempt, trial)
+
+    def release(self, attempt: int) -> None:
+        """Give a cell back, its training being interrupted."""
+        self._end(attempt, None)
+
+    @contextmanager
+    def signs_of_life(self, attempts: Sequence[int]) -> Iterator[None]:
+        """Say from time to time that these attempts are still at work."""
+        over = threading.Event()
+
+        def say() -> None:
+            count = 0
+            while not over.wait(SIGN_OF_LIFE_EVERY):
+                count += 1
+                for attempt in attempts:
+                    with suppress(UpdateFinishedTrialError):
+                        self._storage.set_trial_user_attr(attempt, SIGN, count)
+
+        thread = threading.Thread(target=say, daemon=True, name="leaky signs of life")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _attempts(self) -> list[FrozenTrial]:
+        return list(self._storage.get_all_trials(self._study, deepcopy=False))
+
+    def _end(self, attempt: int, trial: Trial | None) -> None:
+        finished = trial is not None and trial.outcome == FINISHED
+        with suppress(UpdateFinishedTrialError):  # another process was faster
+            self._storage.set_trial_state_values(
+                attempt,
+                TrialState.COMPLETE if finished else TrialState.FAIL,
+                [trial.score] if finished and trial is not None and trial.score is not None else None,
+            )
+
+
+def _opened(storage: str | None) -> Any:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if storage is None:
+        return optuna.storages.InMemoryStorage()
+    if "://" not in storage:
+        from leaky.tuning.journal import journal_storage
+
+        return journal_storage(storage)
+    try:
+        return optuna.storages.get_storage(storage)
+    except Exception as error:  # each kind of database raises its own
+        raise InputError(f"the storage {storage!r} must be a URL that Optuna can open: {error}") from error
+
+
+def _must_be_the_same(found: Json, design: Json, name: str) -> None:
+    for key, value in design.items():
+        if found.get(key) != value:
+            raise InputError(
+                f"the storage holds a study {name!r} with {key} {found.get(key)!r}, not {value!r}: resume it with the "
+                "same, or give another storage or study_name"
+            )
+
+
+def _cell(attempt: FrozenTrial) -> Cell:
+    return Cell(
+        str(attempt.params["negative_slope"]),
+        int(attempt.params["seed"]),
+        bool(attempt.user_attrs.get(CONFIRMS, False)),
+    )
+
+
+def _result(attempt: FrozenTrial) -> Trial:
+    return trial_from(Reader(json.loads(attempt.user_attrs[RESULT]), f"attempt {attempt.number} in the storage"))

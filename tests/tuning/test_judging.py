@@ -1,0 +1,178 @@
+"""The verdict: exact where mathematics knows the answer, and wrong in at most 5% of simulated studies."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leaky.errors import InputError
+from leaky.tuning.critical import BLOCKS, ERROR, fixed_boundary, sequential_boundary
+from leaky.tuning.judging import FAILED, FloatArray, difference, finite, judge
+from leaky.tuning.racing import Budget, plan
+
+
+@pytest.mark.parametrize(("seeds", "quantile"), [(3, 4.3027), (5, 2.7764), (10, 2.2622), (20, 2.0930)])
+def test_two_arms_and_one_look_are_the_paired_t_test(seeds: int, quantile: float) -> None:
+    assert fixed_boundary(2, seeds) == pytest.approx(quantile, rel=0.06)
+
+
+def test_the_error_of_all_blocks_together_is_at_most_5_percent() -> None:
+    assert sum(error for _, _, error in BLOCKS) <= ERROR
+    assert all(last + 1 == first for (_, last, _), (first, _, _) in itertools.pairwise(BLOCKS))
+
+
+@pytest.mark.parametrize("arms", [2, 8])
+def test_looking_at_every_moment_costs_something(arms: int) -> None:
+    assert all(sequential_boundary(arms, seeds) > fixed_boundary(arms, seeds) for seeds in (3, 5, 10, 20))
+    assert sequential_boundary(arms, 2) == sequential_boundary(arms, 10**6) == np.inf
+
+
+def studies(kind: str, count: int, arms: int = 5, seeds: int = 10) -> FloatArray:
+    random = np.random.default_rng(5)
+    shape = (count, arms, seeds)
+    noise = random.standard_t(2, shape) if kind == "heavy" else random.standard_normal(shape)
+    if kind == "uneven":
+        noise[:, 0] *= 5
+    if kind == "rounded":
+        noise = np.round(noise)
+    if kind == "failing":
+        noise[random.random(shape) < 0.1] = FAILED
+    return np.asarray(noise)
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy", "uneven", "rounded", "failing"])
+def test_equal_slopes_are_called_different_in_at_most_5_percent_even_at_the_worst_moment(kind: str) -> None:
+    count = 400
+    wrong = sum(bool(judge(scores).eliminations) for scores in studies(kind, count))
+    assert wrong / count <= ERROR + 3 * np.sqrt(ERROR * (1 - ERROR) / count)
+
+
+def test_a_simulation_can_find_a_verdict_that_errs() -> None:
+    scores = studies("normal", 100)
+    scores[:, 0] += 3
+    assert all(judge(each).eliminations for each in scores)
+
+
+def shifted(gap: float = 3.0, seeds: int = 8) -> FloatArray:
+    random = np.random.default_rng(3)
+    return random.standard_normal((4, seeds)) + gap * np.arange(4)[:, None] + 10 * random.standard_normal(seeds)
+
+
+def test_the_best_is_found_under_noise_that_all_share() -> None:
+    found = judge(shifted())
+    assert found.best_set == (3,)
+    assert found.ranking[0] == 3
+    assert {out.arm for out in found.eliminations} == {0, 1, 2}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 7))
+def test_an_arm_that_is_out_stays_out_and_going_on_equals_starting_over(seed: int, first: int) -> None:
+    scores = np.random.default_rng(seed).standard_normal((4, 8)) + 2 * np.arange(4)[:, None]
+    some = np.where(np.arange(8) < first, scores, np.nan)
+    earlier = judge(some)
+    assert set(judge(scores).best_set) <= set(earlier.best_set)
+    assert judge(scores, since=earlier) == judge(scores)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 100), st.floats(-50, 50))
+def test_the_unit_of_the_score_does_not_matter(seed: int, scale: float, shift: float) -> None:
+    scores = np.random.default_rng(seed).standard_normal((4, 6)) + np.arange(4)[:, None]
+    assert judge(scores).best_set == judge(scale * scores + shift).best_set
+
+
+def test_three_equal_differences_of_a_coarse_score_are_no_certainty() -> None:
+    scores = np.array([[0.90, 0.92, 0.91], [0.91, 0.93, 0.92]])
+    assert judge(scores).best_set == (0, 1)
+
+
+def test_identical_arms_are_equal() -> None:
+    assert judge(np.ones((3, 6))).best_set == (0, 1, 2)
+
+
+def test_an_arm_that_always_fails_is_out_and_failures_count_as_worse_than_the_worst() -> None:
+    scores = np.random.default_rng(0).standard_normal((3, 6))
+    scores[1] = FAILED
+    found = judge(scores)
+    assert found.best_set == (0, 2)
+    assert finite(scores)[1].max() < finite(scores)[[0, 2]].min()
+
+
+def test_unfinished_seeds_are_left_out_of_the_pairs() -> None:
+    scores = shifted()
+    scores[3, 5:] = np.nan
+    assert difference(scores, 3, 2).seeds == 5
+    scores[3, 0] = np.nan
+    assert difference(scores, 3, 2).seeds == 0
+
+
+def test_a_difference_is_the_mean_of_the_pairs_within_its_interval_and_odd() -> None:
+    scores = shifted(1.0)
+    found, back = difference(scores, 3, 0), difference(scores, 0, 3)
+    assert found.estimate == pytest.approx((scores[3] - scores[0]).mean())
+    assert found.low < found.estimate < found.high
+    assert (back.estimate, back.low, back.high) == pytest.approx((-found.estimate, -found.high, -found.low))
+
+
+def test_a_fixed_study_says_nothing_before_its_end() -> None:
+    scores = shifted()
+    scores[2, 7] = np.nan
+    assert judge(scores, fixed_seeds=8).best_set == (0, 1, 2, 3)
+    assert not difference(scores, 3, 0, fixed_seeds=8).detectable
+    assert judge(shifted(), fixed_seeds=8).best_set == (3,)
+
+
+def test_the_smallest_detectable_effect_would_be_detected_in_about_4_of_5_studies() -> None:
+    random = np.random.default_rng(1)
+    noise = random.standard_normal((300, 2, 10))
+    effect = float(np.mean([judge(each, fixed_seeds=10).smallest_detectable for each in noise if _both(each)]))
+    detected = np.mean([len(judge(each + np.array([[0.0], [effect]]), fixed_seeds=10).best_set) == 1 for each in noise])
+    assert 0.7 < detected < 0.92
+
+
+def _both(scores: FloatArray) -> bool:
+    return len(judge(scores, fixed_seeds=10).best_set) == 2
+
+
+def raced(scores: FloatArray, budget: Budget) -> tuple[FloatArray, str]:
+    seen = np.full((len(scores), budget.most_seeds), np.nan)
+    while True:
+        step = plan(seen, judge(seen, budget.fixed_seeds), budget)
+        if not step.cells:
+            return seen, step.ended
+        arm, seed = step.cells[0]
+        seen[arm, seed] = scores[arm, seed]
+
+
+def test_a_race_drops_what_cannot_win_and_spends_no_more_than_its_budget() -> None:
+    budget = Budget(6)
+    seen, ended = raced(shifted(0.0, 24) + np.array([[0.0], [0.0], [20.0], [25.0]]), budget)
+    trained = (~np.isnan(seen)).sum(axis=1)
+    assert trained[0] < trained[3]
+    assert trained.sum() <= 4 * 6
+    assert ended
+
+
+def test_a_race_ends_early_when_one_is_left_or_nothing_could_be_told() -> None:
+    clear, why = raced(shifted(50.0, 24), Budget(6))
+    assert ((~np.isnan(clear)).sum(), why) == (12, "one slope is better than all others")
+    equal, why = raced(np.random.default_rng(2).standard_normal((4, 80)), Budget(20))
+    assert (~np.isnan(equal)).sum() < 60
+    assert "would hardly tell" in why
+
+
+def test_a_fixed_budget_is_spent_to_the_last_training() -> None:
+    seen, ended = raced(shifted(50.0, 6), Budget(6, "fixed"))
+    assert not np.isnan(seen).any()
+    assert ended == "every slope has its seeds"
+
+
+@pytest.mark.parametrize(("seeds", "mode", "words"), [(0, "fixed", "at least 1, not 0"), (5, "lucky", "one of")])
+def test_a_wrong_budget_is_refused(seeds: int, mode: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Budget(seeds, mode)
