@@ -22,15 +22,11 @@ if TYPE_CHECKING:
 _siblings: dict[str, Callable[..., Any]] = {}
 """The function of each framework that was needed so far: an import statement at every call would cost a microsecond."""
 
-
-class _Torch:
-    """What the common call of a tensor needs of torch, once torch is there; until then no tensor can come."""
-
-    Tensor: Any = None
-    types: tuple[Any, ...] = ()
-    is_watched: Any = None
-    leaky_relu: Any = None
-
+# What the common call of a tensor needs of torch, once torch is there; until then no tensor can come.
+_tensor: Any = None
+_types: tuple[Any, ...] = ()
+_is_watched: Any = None
+_torch_leaky_relu: Any = None
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", bound="np.ndarray[Any, Any] | torch.Tensor")
 
@@ -73,18 +69,18 @@ def leaky_relu(
         follows `relu` too, and still gets its gradient.
     """
     if (  # the common call of a small network, whose time is all in asking
-        type(x) is _Torch.Tensor
+        type(x) is _tensor
         and type(negative_slope) is float
         and gain == 1.0
         and clamp is None
         and out is None
         and not inplace
         and 0.0 < negative_slope < 1.0
-        and x.dtype in _Torch.types
+        and x.dtype in _types
         and not x.requires_grad  # type: ignore[union-attr]
-        and not _Torch.is_watched(x)
+        and not _is_watched(x)
     ):
-        return _Torch.leaky_relu(x, negative_slope)  # type: ignore[no-any-return]
+        return _torch_leaky_relu(x, negative_slope)  # type: ignore[no-any-return]
     if hasattr(type(x), "__torch_function__"):  # a tensor, or what stands for one while a model is traced
         on_tensors = _siblings.get("torch") or _load("torch")
         return on_tensors(  # type: ignore[no-any-return]
@@ -115,9 +111,13 @@ def _load(framework: str) -> Callable[..., Any]:
     function: Callable[..., Any] = sibling.leaky_relu
     _siblings[framework] = function
     if framework == "torch":
-        torch = importlib.import_module("torch")
-        _Torch.types = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-        _Torch.is_watched = torch.overrides.has_torch_function_unary
-        _Torch.leaky_relu = torch._C._nn.leaky_relu
-        _Torch.Tensor = torch.Tensor
+        _remember_torch(importlib.import_module("torch"))
     return function
+
+
+def _remember_torch(torch: Any) -> None:
+    global _tensor, _types, _is_watched, _torch_leaky_relu  # a lookup in a module costs less than in a class
+    _types = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+    _is_watched = torch.overrides.has_torch_function_unary
+    _torch_leaky_relu = torch._C._nn.leaky_relu
+    _tensor = torch.Tensor

@@ -21,6 +21,8 @@ Array: TypeAlias = NDArray[Any]
 KINDS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
 """The core's numbers of the data types."""
 
+_COMMON = {np.dtype(name).num: KINDS[name] for name in ("float32", "float64", "float16")}
+
 WORTHWHILE = 1024
 """Elements from which the core beats plain operations."""
 
@@ -46,8 +48,12 @@ def rectify(x: Array, slope: float | Array, gain: float, clamp: float | None, ta
     y = np.empty_like(x) if target is None else target
     core: Any = kernels.core()
     bound = math.inf if clamp is None else clamp
-    source, result = x.__array_interface__["data"][0], y.__array_interface__["data"][0]
-    kind, count, fresh = KINDS[x.dtype.name], x.size, target is None
+    kind = _COMMON.get(x.dtype.num)
+    if kind is None:  # bfloat16 is another package's type, and has no buffer
+        kind, source, result = KINDS[x.dtype.name], x.ctypes.data, y.ctypes.data
+    else:
+        source, result = core.address(x), core.address(y)
+    count, fresh = x.size, target is None
     core.forward(kind, source, result, 1, count, 0, 1, float(slope), 0, gain, bound, 0, 0, fresh, threads())
     return y
 

@@ -52,6 +52,15 @@ void statistics(int type, Address source, Address target, int64_t outer, int64_t
     gather(kernels(), call, at<double>(sums), batch, threads);
 }
 
+// Where an object's buffer begins. Much cheaper than asking NumPy for it in Python.
+Address address(nb::handle object) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(object.ptr(), &view, PyBUF_STRIDED_RO) != 0) throw nb::python_error();
+    const auto begin = (Address)view.buf;
+    PyBuffer_Release(&view);
+    return begin;
+}
+
 }  // namespace
 
 NB_MODULE(_core, module) {
@@ -59,8 +68,13 @@ NB_MODULE(_core, module) {
     module.def("instruction_set", [] { return kernels().name; }, "The one in use.");
     module.def("use", &use, "Uses an instruction set by name; an empty name is the best.");
     module.def("set_streaming_bytes", [](int64_t bytes) { streaming_bytes = bytes; });
+    module.def("address", &address, nb::arg("object"), "Address of an object's buffer; it must be held by the caller.");
     module.def("forward", &forward);
     module.def("backward", &backward);
+    module.def("copy", [](Address source, Address target, int64_t bytes, int threads) {
+        nb::gil_scoped_release released;
+        run_copy(kernels(), at<char>(source), at<char>(target), bytes, threads);
+    });
     module.def("statistics", &statistics);
     module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
         nb::gil_scoped_release released;

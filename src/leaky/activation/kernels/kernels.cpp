@@ -89,7 +89,14 @@ void backward(const Backward& call, Range rows, Range columns) {
     }
 }
 
+void copy(const char* source, char* target, Range bytes) {
+    int64_t i = bytes.begin;
+    for (; i + REGISTER_BYTES <= bytes.end; i += REGISTER_BYTES) stream(target + i, load<integers>(source + i));
+    __builtin_memcpy(target + i, source + i, (size_t)(bytes.end - i));
+    finish_streams();
+}
+
 extern const leaky::Kernels kernels;
-const leaky::Kernels kernels = {LEAKY_NAME, forward, backward, statistics};
+const leaky::Kernels kernels = {LEAKY_NAME, forward, backward, copy, statistics};
 
 }  // namespace LEAKY_NAMESPACE

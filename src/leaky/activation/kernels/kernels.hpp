@@ -98,6 +98,8 @@ struct Kernels {
     // Some rows, and of those some columns; `columns.begin` is a multiple of 64.
     void (*forward)(const Forward&, Range rows, Range columns);
     void (*backward)(const Backward&, Range rows, Range columns);
+    // Bytes past the cache: the limit that benchmarks measure the others against.
+    void (*copy)(const char* source, char* target, Range bytes);
     void (*statistics)(const Statistics&, Range slabs, Range units, const Part& part);
 };
 

@@ -181,6 +181,13 @@ void run_backward(const Kernels& kernels, Backward call, bool fresh, int threads
     run_rows(call, threads, kernels.backward);
 }
 
+void run_copy(const Kernels& kernels, const char* source, char* target, int64_t bytes, int threads) {
+    constexpr int64_t STEP = CHUNK * 4;
+    run_tasks(divide_up(bytes, STEP), threads, [&](int64_t task) {
+        kernels.copy(source, target, {task * STEP, std::min((task + 1) * STEP, bytes)});
+    });
+}
+
 void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, int threads) {
     const Layout& layout = call.layout;
     const int64_t units = layout.units;

@@ -10,6 +10,9 @@ namespace leaky {
 void run_forward(const Kernels& kernels, Forward call, bool fresh, int threads);
 void run_backward(const Kernels& kernels, Backward call, bool fresh, int threads);
 
+// Copies bytes with streaming stores; `target` is aligned to 64 bytes.
+void run_copy(const Kernels& kernels, const char* source, char* target, int64_t bytes, int threads);
+
 // Adds one call's statistics to `sums`, [ROWS][units].
 void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, int threads);
 

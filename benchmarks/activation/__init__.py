@@ -1,0 +1,1 @@
+"""How fast the activation is: every row of README's performance section."""
