@@ -19,6 +19,7 @@ import click
 from leaky import __version__
 from leaky.arguments import TakesSlopes, axis, thresholds
 from leaky.cli_repair import COMMANDS as REPAIR_COMMANDS
+from leaky.cli_tune import tune
 from leaky.errors import InputError, LeakyError, NothingExaminedError
 
 if TYPE_CHECKING:
@@ -263,5 +264,5 @@ def plot(slopes: tuple[float, ...], gain: float, clamp: float | None, out: str) 
     click.echo(f"Wrote {out}", err=True)
 
 
-for _command in REPAIR_COMMANDS:
+for _command in (*REPAIR_COMMANDS, tune):
     cli.add_command(_command)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from leaky.errors import InputError
-from leaky.tuning.arms import DEFAULT_SLOPES, arms_of
+from leaky.tuning.arms import DEFAULT_SLOPES, Arm, arms_of
 from leaky.tuning.loop import Design, Engine, Progress, work
+from leaky.tuning.named import NamedEngine, task_named
 from leaky.tuning.objective import ObjectiveEngine
 from leaky.tuning.processes import Place, work_in_processes
 from leaky.tuning.racing import Budget
@@ -100,7 +102,8 @@ def tune(
     Args:
         task: objective(negative_slope, seed, report) → score, of any training code, where negative_slope is an item of
             `slopes` and report(step, value) tells how it goes; or build(negative_slope) → nn.Module, or a module whose
-            rectifiers are exchanged, with the data in `train`; or a `leaky.tuning.Task`.
+            rectifiers are exchanged, with the data in `train`; or a `leaky.tuning.Task`; or the name of an objective
+            or a Task, "package.module:name" or "path/to/file.py:name".
         slopes: numbers, and names of "prelu" (learned), "tailored" (from theory), "elu", "gelu" and "silu".
         seeds: a number or a list, a slope.
         budget: "adaptive", or "fixed" for exactly these seeds for every slope and one look at the end.
@@ -125,6 +128,8 @@ def tune(
         InputError: if an argument, the task or the storage is not what it must be.
         MissingExtraError: if optuna is not installed.
     """
+    name = task if isinstance(task, str) else None
+    task = task if name is None else task_named(name)
     checked = _task(task, training)
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(map(repr, ENGINES))}, not {engine!r}")
@@ -137,9 +142,13 @@ def tune(
         default if direction is None else direction,
         (DEFAULT_CONFIRM if untested else 0) if confirm is None else confirm,
     )
+    make = partial(_engine, arms={arm.label: arm for arm in design.arms}, engine=engine)
+    ready = make(task if checked is None else checked)
+    if checked is not None:
+        checked.check(design.arms)
     return run(
         design,
-        _engine(task, checked, design, engine),
+        ready if name is None else NamedEngine(name, make, ready),
         storage=storage,
         study_name=study_name,
         workers=workers,
@@ -171,16 +180,13 @@ def _task(task: Any, training: dict[str, Any]) -> Any:
     return None
 
 
-def _engine(task: Any, checked: Any, design: Design, engine: str) -> Engine:
-    arms = {arm.label: arm for arm in design.arms}
-    if checked is None:
+def _engine(task: Any, arms: dict[str, Arm], engine: str) -> Engine:
+    """What trains a task or an objective."""
+    if not hasattr(task, "build"):
         if engine == "batched":
             raise InputError("engine 'batched' needs a torch task, build and train=…; an objective trains by itself")
         return ObjectiveEngine(task, arms)
     from leaky.tuning.batched import BatchedEngine
     from leaky.tuning.training import LocalEngine
 
-    checked.check(design.arms)
-    if engine == "local":
-        return LocalEngine(checked, arms)
-    return BatchedEngine(checked, arms, always=engine == "batched")
+    return LocalEngine(task, arms) if engine == "local" else BatchedEngine(task, arms, always=engine == "batched")

@@ -63,3 +63,15 @@ def _value(slope: float | str) -> float | str:
     if isinstance(slope, bool) or not math.isfinite(slope):
         raise InputError(f"a slope must be a finite number, not {slope!r}")
     return float(slope) + 0.0  # −0.0 is the same slope as 0.0
+
+
+def slope_from(text: str) -> float | str:
+    """A slope as the command line has it.
+
+    Raises:
+        InputError: if it is neither a finite number nor a name.
+    """
+    try:
+        return _value(float(text))
+    except ValueError:  # InputError is one
+        return _value(text)

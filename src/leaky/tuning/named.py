@@ -1,0 +1,56 @@
+"""A task by its name, for processes that cannot be sent the code itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from leaky.loading.names import resolve
+from leaky.tuning.loop import Engine
+from leaky.tuning.study import Cell, Trial
+
+
+def task_named(name: str) -> Any:
+    """The task or objective that "package.module:name" or "path/to/file.py:name" names.
+
+    Raises:
+        InputError: if there is none.
+    """
+    return resolve(name, "TASK")
+
+
+@dataclass
+class NamedEngine:
+    """An engine that each process makes for itself.
+
+    Attributes:
+        name: of the task.
+        make: the engine of a task; picklable.
+    """
+
+    name: str
+    make: Callable[[Any], Engine]
+    _made: Engine | None = field(default=None, repr=False)
+
+    @property
+    def at_once(self) -> int:
+        """Cells that it takes at a time."""
+        return self._engine().at_once
+
+    @property
+    def description(self) -> str:
+        """How it trains, for the reader."""
+        return self._engine().description
+
+    def run(self, cells: list[Cell]) -> list[Trial]:
+        """The trainings of these cells."""
+        return self._engine().run(cells)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (NamedEngine, (self.name, self.make))
+
+    def _engine(self) -> Engine:
+        if self._made is None:
+            self._made = self.make(task_named(self.name))
+        return self._made
