@@ -90,6 +90,8 @@ class RunningSums:
         readable = dense(pre_activation, view)
         if readable is None or self._sums is None or output.stride() != pre_activation.stride():
             return None
+        if readable.kind == FLOAT32 and output.data_ptr() == pre_activation.data_ptr():
+            return None  # the core may have to read float32 data a second time, and they would be overwritten by then
         slope = self._activation.negative_slope
         if not isinstance(slope, float):
             return None
