@@ -40,12 +40,14 @@ class BatchedEngine:
         task: to train.
         arms: by label.
         always: stack whatever can be, without a trial.
+        measured: look at the units of each trained network.
         reasons: why arms were not stacked, by label.
     """
 
     task: Task
     arms: Mapping[str, Arm]
     always: bool = False
+    measured: bool = True
     at_once: int = CHUNK
     reasons: dict[str, str] = field(default_factory=dict)
     _faster: dict[Signature, bool] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class BatchedEngine:
                 if len(group) < 2 or not self._worth_it(signature, group):
                     continue
                 found.update(zip((v.cell for v in group), self._train(group), strict=True))
-        local = LocalEngine(self.task, self.arms)
+        local = LocalEngine(self.task, self.arms, self.measured)
         rest = [cell for cell in cells if cell not in found]
         found.update(zip(rest, local.run(rest), strict=True))
         return [found[cell] for cell in cells]
@@ -121,7 +123,7 @@ class BatchedEngine:
         if reason:
             return trial_of(variant.cell, DIVERGED, reason, None, share, tuple(curve))
         try:
-            found = result(self.task, variant.arm, model)
+            found = result(self.task, variant.arm, variant.cell.seed, model, self.measured)
         except Exception as error:
             return trial_of(variant.cell, *failure_of(error), None, share, tuple(curve))
         return trial_of(variant.cell, FINISHED, "", found, share + time.perf_counter() - began, tuple(curve))
@@ -181,7 +183,7 @@ def train_stacked(
     torch.manual_seed(variants[0].cell.seed)  # for dropout
     stack = Stack([v.model for v in variants], [v.steps for v in variants])
     optimizer = task.optimizer(list(stack.parameters.values()))
-    data, count = task.splits[0], len(variants)
+    data, count = task.data, len(variants)
     curves: list[list[tuple[int, float]]] = [[] for _ in variants]
     reasons = [""] * count
     seeds = [v.cell.seed for v in variants]
@@ -231,7 +233,7 @@ def _losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _seconds_a_step(task: Task, variants: list[Variant]) -> float:
     """Of a stack of several variants, or of one alone in the plain loop; their models are left as they are."""
-    data = task.splits[0]
+    data = task.data
     orders = [task.order(v.cell.seed)[0][:PROBE_STEPS] for v in variants]
     if len(variants) > 1:
         stack = Stack([v.model for v in variants], [v.steps for v in variants])

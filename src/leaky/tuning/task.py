@@ -1,7 +1,7 @@
 """A torch model with its data: what `leaky.tune(build, train=…)` trains.
 
 Whatever could be mistaken for an effect of the slope must be the same for all slopes of a seed: the numbers that the
-initial weights are drawn from, scaled to each slope's own gain; the order of the data; the split.
+initial weights are drawn from, scaled to each slope's own gain; the split and the order of the data.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Task:
     Attributes:
         build: build(negative_slope) → nn.Module; or a module, whose rectifiers are exchanged.
         train: (inputs, targets), arrays or tensors.
-        valid: the same, or the share of `train` that is split off; slopes are chosen by it.
+        valid: the same, or the share of `train` that is split off, anew for each seed; slopes are chosen by it.
         test: the same, of data that nothing is chosen by.
         epochs: passes over the training data.
         batch_size: samples a step; the last, smaller batch of an epoch is left out.
@@ -81,24 +81,42 @@ class Task:
             raise InputError(f"initialization must be one of {INITIALIZATIONS}, not {self.initialization!r}")
         if not callable(self.build):
             raise InputError(f"build must be a function or a torch.nn.Module, not {type(self.build).__name__}")
+        _ = self._valid  # checks it
         if self.steps_per_epoch < 1:
             raise InputError(
-                f"batch_size must be at most the {len(self.splits[0])} samples that are trained on, not "
+                f"batch_size must be at most the {len(self.data) - self._chosen} samples that are trained on, not "
                 f"{self.batch_size}"
             )
 
     @cached_property
-    def splits(self) -> tuple[Data, Data]:
-        """The data to train on and those to choose by; the same for all slopes and seeds."""
-        whole = _data(self.train, "train")
-        if not isinstance(self.valid, float):
-            return whole, _data(self.valid, "valid")
-        count = round(self.valid * len(whole))
-        if not 0 < count < len(whole):
-            raise InputError(f"valid must be a share that leaves samples on both sides, not {self.valid}")
-        order = torch.from_numpy(np.random.default_rng(0).permutation(len(whole)))
-        kept, chosen = order[count:], order[:count]
-        return Data(whole.inputs[kept], whole.targets[kept]), Data(whole.inputs[chosen], whole.targets[chosen])
+    def data(self) -> Data:
+        """What is trained on, and split from where there are no validation data apart."""
+        return _data(self.train, "train")
+
+    @cached_property
+    def _valid(self) -> Data | None:
+        if isinstance(self.valid, float):
+            if not 0 < self._chosen < len(self.data):
+                raise InputError(f"valid must be a share that leaves samples on both sides, not {self.valid}")
+            return None
+        return _data(self.valid, "valid")
+
+    @property
+    def _chosen(self) -> int:
+        """Samples that a share for validation splits off."""
+        return round(self.valid * len(self.data)) if isinstance(self.valid, float) else 0
+
+    def split(self, seed: int) -> tuple[Tensor, Data]:
+        """The places in `data` to train on, and the data to choose by.
+
+        A share is drawn anew for each seed, the same for all slopes: what differs between splits is then part of the
+        noise that a verdict allows for.
+        """
+        if self._valid is not None:
+            return torch.arange(len(self.data)), self._valid
+        order = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(seed))
+        kept, chosen = order[self._chosen :], order[: self._chosen]
+        return kept, Data(self.data.inputs[chosen], self.data.targets[chosen])
 
     @cached_property
     def test_data(self) -> Data | None:
@@ -108,7 +126,7 @@ class Task:
     @property
     def classifies(self) -> bool:
         """Whether the targets are classes."""
-        return not self.splits[0].targets.is_floating_point()
+        return not self.data.targets.is_floating_point()
 
     @property
     def direction(self) -> str:
@@ -118,7 +136,7 @@ class Task:
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches an epoch."""
-        return len(self.splits[0]) // self.batch_size
+        return (len(self.data) - self._chosen) // self.batch_size
 
     def slope_of(self, arm: Arm) -> float | None:
         """The slope that an arm trains with; None for an activation without one."""
@@ -130,14 +148,14 @@ class Task:
     def tailored(self) -> float:
         """The slope from theory for the structure of this model."""
         model = self._built(Arm(0.01))
-        return theory.tailored_slope(model, example=self.splits[0].inputs[:2]).negative_slope
+        return theory.tailored_slope(model, example=self.data.inputs[:2]).negative_slope
 
     def model(self, arm: Arm, seed: int) -> nn.Module:
         """The untrained model of an arm and a seed; torch's generator is left at that seed."""
         torch.manual_seed(seed)
         model = self._built(arm)
         if self.initialization == "matched":
-            initialize(model, self.splits[0].inputs[: min(self.batch_size, 8)], seed=seed)
+            initialize(model, self.data.inputs[: min(self.batch_size, 8)], seed=seed)
         torch.manual_seed(seed)
         return model
 
@@ -151,13 +169,12 @@ class Task:
         return exchange(model, arm.value) if slope is None else model
 
     def order(self, seed: int) -> list[Tensor]:
-        """The data order of each epoch, shape (steps, batch_size) of places; the same for all slopes."""
+        """The data order of each epoch, shape (steps, batch_size) of places in `data`; the same for all slopes."""
+        kept = self.split(seed)[0]
         generator = torch.Generator().manual_seed(seed)
         used = self.steps_per_epoch * self.batch_size
-        length = len(self.splits[0])
-        return [
-            torch.randperm(length, generator=generator)[:used].reshape(-1, self.batch_size) for _ in range(self.epochs)
-        ]
+        epochs = (kept[torch.randperm(len(kept), generator=generator)] for _ in range(self.epochs))
+        return [places[:used].reshape(-1, self.batch_size) for places in epochs]
 
     def loss_of(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of a batch."""
@@ -189,7 +206,7 @@ class Task:
         model, slope = self.model(arm, 0), self.slope_of(arm)
         if slope is None or isinstance(self.build, nn.Module):
             return
-        record = observe(model, self.splits[0].inputs[:2])
+        record = observe(model, self.data.inputs[:2])
         if not any(np.allclose(site.negative_slope, slope) for site in record.sites):
             raise InputError(
                 f"build({slope:g}) must return a model with a rectifier of that slope; "

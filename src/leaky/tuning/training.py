@@ -28,7 +28,7 @@ def train(task: Task, arm: Arm, seed: int, report: Report) -> nn.Module:
     """
     model = task.model(arm, seed)
     optimizer = task.optimizer(model.parameters())
-    data = task.splits[0]
+    data = task.data
     model.train()
     for epoch, batches in enumerate(task.order(seed), 1):
         total = torch.zeros(())
@@ -42,15 +42,16 @@ def train(task: Task, arm: Arm, seed: int, report: Report) -> nn.Module:
     return model
 
 
-def result(task: Task, arm: Arm, model: nn.Module) -> Result:
-    """The scores of a trained model, and what became of its units."""
+def result(task: Task, arm: Arm, seed: int, model: nn.Module, measured: bool = True) -> Result:
+    """The scores of a trained model and, if `measured`, what became of its units."""
+    kept, valid = task.split(seed)
     test = task.test_data
-    score = task.score_of(outputs(model, task.splits[1]), task.splits[1].targets)
+    score = task.score_of(outputs(model, valid), valid.targets)
     return Result(
         score=score,
         test=None if test is None else task.score_of(outputs(model, test), test.targets),
         slope=task.slope_of(arm),
-        measurements=measure(model, task.splits[0]),
+        measurements=measure(model, task.data.inputs[kept[:MEASURED_SAMPLES]]) if measured else {},
     )
 
 
@@ -61,14 +62,14 @@ def outputs(model: nn.Module, data: Data) -> Tensor:
         return torch.cat([model(part) for part in torch.split(data.inputs, EVALUATION_BATCH)])
 
 
-def measure(model: nn.Module, data: Data) -> Mapping[str, float]:
+def measure(model: nn.Module, inputs: Tensor) -> Mapping[str, float]:
     """Figures of the trained network, from the same record and verdicts as `leaky.check`.
 
     Returns:
         dead_share, locked_share and dormant_share of the hidden units; second_moment, the mean E[h²] of the last site;
         range_growth, the mean E[h²] of the last site over that of the first. Empty where nothing could be observed.
     """
-    record = observe(model, data.inputs[:MEASURED_SAMPLES])
+    record = observe(model, inputs)
     verdicts = diagnose(record).verdicts.values()
     if not record.units:
         return {}
@@ -89,10 +90,11 @@ def measure(model: nn.Module, data: Data) -> Mapping[str, float]:
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """One model of a task after another, in this process."""
+    """One model of a task after another, in this process; `measured` as in `result`."""
 
     task: Task
     arms: Mapping[str, Arm]
+    measured: bool = True
     at_once: int = 1
     description: str = "one training at a time"
 
@@ -105,6 +107,6 @@ class LocalEngine:
 
         def objective(value: float | str, seed: int, report: Report) -> Result:
             with torch.random.fork_rng(devices=[]):
-                return result(self.task, arm, train(self.task, arm, seed, report))
+                return result(self.task, arm, seed, train(self.task, arm, seed, report), self.measured)
 
         return attempt(objective, arm, cell)
