@@ -1,1 +1,1 @@
-"""Diagnoses for people: a terminal's table and a notebook's page, drawn from the same plain rows. Never imports torch."""
+"""Diagnoses for people: a table on a terminal, a page in a notebook, from the same plain rows. Never imports torch."""
