@@ -379,3 +379,28 @@ def test_slopes_that_are_not_one_a_unit_are_listed() -> None:
 def test_a_model_without_a_site_has_an_empty_record() -> None:
     record = leaky.observe(graph("net (float[N,6] x) => (float[N,8] y) { y = MatMul(x, w) }", w=W["w"]), X)
     assert (record.sites, record.not_examined, record.samples) == ((), (), 50)
+
+
+def test_what_comes_out_of_a_sequence_is_still_data() -> None:
+    body = (
+        "s = SequenceConstruct(x, x) i = Constant <value_int = 1> () a = SequenceAt(s, i) z = MatMul(a, w) y = Relu(z)"
+    )
+    record = leaky.observe(graph(f"net (float[N,6] x) => (float[N,8] y) {{ {body} }}", w=W["w"]), [X[:20], X[20:]])
+    (site,) = record.sites
+    assert (site.units, site.samples, record.samples) == (8, 2, 50)  # no sample axis: each batch counts as one
+    np.testing.assert_array_equal(site.statistics.counts[:3].sum(axis=0), [50] * 8)
+
+
+def test_shapes_are_no_data() -> None:
+    body = "s = Shape(x) t = Cast <to = 1> (s) u = Relu(t) v = ReduceSum(u) z = MatMul(x, w) a = Add(z, v) y = Relu(a)"
+    record = leaky.observe(graph(f"net (float[N,6] x) => (float[N,8] y) {{ {body} }}", w=W["w"]), X)
+    assert [(site.name, site.samples) for site in record.sites] == [("y", 50)]
+    assert record.not_examined == ()
+
+
+def test_layers_that_were_quantised_on_the_fly() -> None:
+    body = "q, s, p = DynamicQuantizeLinear(x) c = ConvInteger(q, k, p) f = Cast <to = 1> (c) z = Mul(f, s) y = Relu(z)"
+    kernel = np.random.default_rng(0).integers(-100, 100, (8, 3, 3, 3)).astype(np.int8)
+    record = leaky.observe(graph(f"net (float[N,3,H,W] x) => (float[N,8,P,Q] y) {{ {body} }}", k=kernel), IMAGE["x"])
+    assert [(site.units, site.samples, site.producers) for site in record.sites] == [(8, N, ())]
+    assert any("influence one another" in note for note in record.notes)  # the scale is the whole batch's

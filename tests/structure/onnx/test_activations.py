@@ -187,7 +187,7 @@ def test_what_hides_an_activation_is_listed_once_a_kind(tmp_path: Path) -> None:
                     else_branch = no () => (float[N,6] d) { d = Identity(x) }>
         e = com.example.Act(a)
         f = com.example.Act(e)
-        y = com.microsoft.FusedGemm(f, w)
+        y = com.microsoft.FusedGemm <activation = "Relu"> (f, w)
     }
     """
     model = graph(text, domains=', "com.example": 1, "com.microsoft": 1', w=np.eye(6, dtype=np.float32))
@@ -195,10 +195,10 @@ def test_what_hides_an_activation_is_listed_once_a_kind(tmp_path: Path) -> None:
     listed = hidden(loaded, numbers_of({}))
     assert [item.name for item in listed] == ["a", "e", "y"]
     reasons = [item.reason for item in listed]
-    assert "Relu, Elu runs inside a If" in reasons[0]
+    assert reasons[0] == "its Relu, Elu runs inside the operator If"
     assert "com.example::Act" in reasons[1]
     assert "in 1 more" in reasons[1]
-    assert "FusedGemm" in reasons[2]
+    assert reasons[2] == "the fused operator com.microsoft::FusedGemm hides its Relu"
 
 
 def test_a_branch_without_an_activation_is_not_listed(tmp_path: Path) -> None:
@@ -212,6 +212,14 @@ def test_a_branch_without_an_activation_is_not_listed(tmp_path: Path) -> None:
     assert listed == []
     listed = hidden(load(graph(text, low=0.0), tmp_path), {"low": 0.0})
     assert ["Clip" in item.reason for item in listed] == [True]
+
+
+@pytest.mark.parametrize(("zero", "listed"), [(-128, True), (0, False)])
+def test_a_rectifier_that_a_quantisation_took_in_is_listed(zero: int, listed: bool, tmp_path: Path) -> None:
+    text = "net (float[N,6] x) => (int8[N,6] y) { a = MatMul(x, w) y = QuantizeLinear(a, s, z) }"
+    weights = {"w": np.eye(6, dtype=np.float32), "z": np.array(zero, np.int8)}
+    sites, items = seen(graph(text, s=0.1, **weights), tmp_path)
+    assert (sites, [item.name for item in items]) == ([], ["y"] if listed else [])
 
 
 @pytest.mark.parametrize(("activation", "listed"), [("Relu", True), ("Tanh", False)])

@@ -27,6 +27,7 @@ RECTIFIERS = {"Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Elu", "Selu", "C
 _UNCHANGED = {"Identity", "Cast", "CastLike", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
 _QUANTISED = {"QLinearConv", "QLinearMatMul"}
 _RECURRENT = {"RNN", "LSTM", "GRU"}
+_LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "BatchNormalization"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,35 +188,44 @@ def _shifted(model: OnnxModel, numbers: Mapping[str, float], name: str) -> Node:
 
 def hidden(model: OnnxModel, numbers: Mapping[str, float]) -> list[NotExamined]:
     """What may hide an activation that cannot be looked at, each kind once."""
-    found: dict[NotExamined, None] = {}
-    custom: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for op in model.operations:
-        if op.subgraphs:
-            inside = dict.fromkeys(_rectifiers(op.subgraphs, numbers))
-            if inside:
-                what = f"its {', '.join(inside)} runs inside a {op.kind}, whose values cannot be looked at"
-                found.setdefault(NotExamined(op.name, what))
-        elif op.kind in _RECURRENT:
-            own = [a.decode() for a in op.attributes.get("activations", [])]
-            inside = dict.fromkeys(a for a in own if a.lower() in _LOWER)
-            if inside:
-                found.setdefault(NotExamined(op.name, f"its {', '.join(inside)} runs inside the operator {op.kind}"))
-        elif (":" in op.kind and op.kind not in _KNOWN) or op.kind in _QUANTISED:
-            custom.setdefault(op.kind, []).append(op.name)
-    for kind, names in custom.items():
-        many = f" (and in {len(names) - 1} more)" if len(names) > 1 else ""
-        found.setdefault(NotExamined(names[0], f"{_opaque(kind)}{many}"))
-    return list(found)
+        for reason in _hides(model, numbers, op):
+            found.setdefault(reason, []).append(op.name)
+    return [
+        NotExamined(names[0], reason + (f" (and in {len(names) - 1} more)" if len(names) > 1 else ""))
+        for reason, names in found.items()
+    ]
+
+
+def _hides(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> Iterator[str]:
+    inside = list(_rectifiers(op.subgraphs, numbers))
+    if op.kind in _RECURRENT:
+        given = [name.decode() for name in op.attributes.get("activations", [])]
+        inside = [name for name in given if name.lower() in _LOWER]
+    if inside:
+        yield f"its {', '.join(dict.fromkeys(inside))} runs inside the operator {op.kind}"
+    elif ":" in op.kind and op.kind not in _KNOWN:
+        activation = op.attributes.get("activation", b"")
+        if activation:
+            yield f"the fused operator {op.kind} hides its {activation.decode()}"
+        else:
+            yield f"the custom operator {op.kind} hides what happens inside it"
+    elif op.kind in _QUANTISED or _cuts_off(model, numbers, op):
+        yield f"the quantised operator {op.kind} may have a rectifier folded into its rounding"
+
+
+def _cuts_off(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> bool:
+    """Whether a quantisation has no place for what a layer makes below 0, as after a rectifier that it took in."""
+    if op.kind != "QuantizeLinear" or op.input(0) not in model.producers:
+        return False
+    lowest = {2: 0.0, 3: -128.0}.get(model.types.get(op.input(2), 2))  # ONNX's numbers for uint8 and int8
+    layer = model.operations[model.producers[op.input(0)]].kind
+    return layer in _LAYERS and lowest is not None and numbers.get(op.input(2), 0.0) == lowest
 
 
 _KNOWN = {*_CALLS, *_SWISHES}
 _LOWER = {kind.lower() for kind in RECTIFIERS}
-
-
-def _opaque(kind: str) -> str:
-    if kind in _QUANTISED:
-        return f"the quantised operator {kind} may have a rectifier folded into its rounding"
-    return f"the custom operator {kind} hides what happens inside it"
 
 
 def _rectifiers(graphs: Iterable[Any], numbers: Mapping[str, float]) -> Iterator[str]:

@@ -146,6 +146,15 @@ class OnnxModel:
                 found.update(op.outputs)
         return frozenset(found)
 
+    @cached_property
+    def without_data(self) -> frozenset[str]:
+        """The constants, and the values that follow from shapes alone."""
+        found = set(self.constants)
+        for op in self.operations:
+            if op.kind in ("Shape", "Size") or (op.kind not in _RANDOM and found.issuperset(op.reads)):
+                found.update(op.outputs)
+        return frozenset(found)
+
     def needed(self, wanted: Iterable[str]) -> list[int]:
         """The indices of the operations behind these values, in order."""
         waiting, found = [name for name in wanted if name in self.producers], set()

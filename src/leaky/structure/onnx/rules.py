@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -56,7 +57,10 @@ def call_of(
         shapes: of its outputs.
     """
     translate = _TRANSLATIONS.get(op.kind)
-    name, translated = translate(op, arguments, values) if translate else (_NAMES.get(op.kind, op.kind), arguments)
+    name, translated = _NAMES.get(op.kind, op.kind), list(arguments)
+    if translate is not None:
+        with suppress(*_UNEXPECTED):  # inputs of which nothing is known
+            name, translated = translate(op, arguments, values)
     return OnnxCall(name, translated, {}, shapes)
 
 
@@ -65,11 +69,16 @@ def axes_of_operation(op: Operation, call: Call) -> list[Axes]:
     own = _OWN.get(op.kind)
     if own is None:
         return axes_of(call)
-    axes = own(op, call)
+    try:
+        axes = own(op, call)
+    except _UNEXPECTED:
+        axes = []
     return [a if len(a) == len(s) else plain(s) for a, s in zip(axes, call.shapes, strict=False)] + [
         plain(s) for s in call.shapes[len(axes) :]
     ]
 
+
+_UNEXPECTED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 _NAMES = {
     "Identity": "clone",
@@ -86,6 +95,7 @@ _NAMES = {
     "Slice": "slice",
     "Split": "split",
     "MatMul": "matmul",
+    "MatMulInteger": "matmul",
 }
 """Operators whose arguments are where torch has them, as far as the rules look."""
 
@@ -158,6 +168,7 @@ _TRANSLATIONS: dict[str, Translation] = {
     "Gather": _gather,
     "Conv": _convolution,
     "ConvTranspose": _convolution,
+    "ConvInteger": _convolution,
     "Gemm": _gemm,
     "Unsqueeze": lambda op, arguments, values: ("unsqueeze", [arguments[0], _axes_given(op, values)]),
 }

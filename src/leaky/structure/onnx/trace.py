@@ -21,7 +21,6 @@ from leaky.structure.onnx.model import Array, OnnxModel, Operation
 from leaky.structure.onnx.rules import axes_of_operation, call_of
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-_SHAPES_ALONE = {"Shape", "Size"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,16 +96,15 @@ class OnnxTracer:
         self._fans |= call.fans
         for name, axes in zip(results, axes_of_results, strict=True):
             node = result_node(len(nodes), call, axes, shapes[name], op.name, None)
-            if op.kind in _SHAPES_ALONE or (not node.from_data and name not in self._model.constants):
-                node = replace(node, from_data=bool(op.subgraphs), weights=(), productions=())
-            nodes[name] = node
+            nodes[name] = replace(node, from_data=name not in self._model.without_data)
         return call.evidence
 
     def _argument(self, name: str, nodes: dict[str, Node]) -> Node | None:
-        """What is known of an operation's input."""
+        """What is known of an operation's input; None for one that is left out."""
         if name not in nodes and name in self._model.weights:
             nodes[name] = self._weight(name, len(nodes))
-        return nodes.get(name)
+        unknown = Node(len(nodes), "unknown", "", (), ()) if name else None  # a sequence, say
+        return nodes.get(name, unknown)
 
     def _weight(self, name: str, index: int) -> Node:
         """An initializer; a matrix of numbers is taken for one that was learned."""
@@ -124,7 +122,7 @@ class OnnxTracer:
             return None
         view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
         if view is None:
-            reason = f"its unit axis could not be told from shape {list(node.shape)}; pass unit_dim to name it"
+            reason = f"its unit axis could not be told from a {len(node.shape)}-D tensor; pass unit_dim to name it"
             return NotExamined(site.name, reason)
         if site.slopes is None:
             return self._view(site.activation, view, node)
