@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.observation import networks
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 import leaky
 from leaky.errors import InputError
-from leaky.record import Record
+from leaky.record import BEYOND_HIGH, Record
 
 N, T = 9, 4
 TRANSFORMER = {"d_model": 8, "nhead": 2, "dim_feedforward": 16}
@@ -99,6 +100,45 @@ def test_sites_units_and_samples(case: str) -> None:
     record = leaky.observe(model, batches)
     assert seen(record) == expected
     assert record.not_examined == ()
+
+
+SPELLINGS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[str, float, float | None]]] = {
+    "maximum with zeros_like": (lambda z: torch.maximum(z, torch.zeros_like(z)), ("ReLU", 0.0, None)),
+    "fmax with zeros_like": (lambda z: torch.fmax(torch.zeros_like(z), z), ("ReLU", 0.0, None)),
+    "where above": (lambda z: torch.where(z > 0, z, torch.zeros_like(z)), ("ReLU", 0.0, None)),
+    "where above, a number": (lambda z: torch.where(z > 0, z, 0.0), ("ReLU", 0.0, None)),
+    "where below": (lambda z: torch.where(z < 0, torch.zeros_like(z), z), ("ReLU", 0.0, None)),
+    "leaky where below": (lambda z: torch.where(z <= 0, 0.25 * z, z), ("LeakyReLU", 0.25, None)),
+    "masked fill": (lambda z: z.masked_fill(z < 0, 0.0), ("ReLU", 0.0, None)),
+    "times its own mask": (lambda z: z * (z > 0), ("ReLU", 0.0, None)),
+    "clamp at integers": (lambda z: z.clamp(0, 6), ("ReLU6", 0.0, 6.0)),
+    "clamp at another cap": (lambda z: z.clamp(0, 4), ("Hardtanh", 0.0, 4.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_figure_of_a_rectifier_however_it_is_spelled(spelling: str) -> None:
+    torch.manual_seed(0)
+    rectify, (activation, slope, cap) = SPELLINGS[spelling]
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(6, 7)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return rectify(self.inner(x))
+
+    model, data = Net(), 10 * torch.randn(50, 6)
+    (site,) = leaky.observe(model, data).sites
+    assert (site.activation, float(site.negative_slope[0])) == (activation, slope)
+    z = model.inner(data).detach()
+    assert site.statistics.fired.tolist() == (z > 0).sum(0).tolist()
+    beyond = (z > cap).sum(0).tolist() if cap is not None else [0] * 7
+    assert site.statistics.counts[BEYOND_HIGH].tolist() == beyond
+    y = rectify(z).double()
+    np.testing.assert_allclose(site.output_moments().mean, y.mean(0), 1e-6)
+    np.testing.assert_allclose(site.output_moments().second_moment, y.square().mean(0), 1e-6)
 
 
 @pytest.mark.parametrize("case", ["mlp", "cnn 2d", "resnet", "nn.RNN, time first", "feed-forward (T,N,C)"])

@@ -10,16 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leaky.structure.graph import Call, Node
-
-PRACTICALLY_ZERO = 1e-3
-"""The derivative up to which the lower tail of a smooth activation counts as below its threshold."""
+from leaky.structure.saturation import saturation_threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,16 +150,26 @@ def _multiple(node: Node, of: Node) -> float | None:
 
 
 def _where(call: Call, values: Sequence[Any]) -> Activation | None:
-    """where(x > 0, x, α·x) and where(x > 0, x, 0)."""
+    """where(x > 0, x, α·x), where(x > 0, x, 0), and the same the other way round behind x < 0."""
     if len(call.args) < 3 or not all(isinstance(argument, Node) for argument in call.args[1:3]):
         return None
-    condition, value, other = call.args[:3]
-    if condition.gate != (value.index, "positive"):
-        return None
-    if _is_constant(other) and _number(other, values[2]) == 0:
-        return Activation("ReLU", operand=1)
-    slope = _multiple(other, value)
-    return None if slope is None else Activation("LeakyReLU", slope, operand=1)
+    condition = call.args[0]
+    for gate, kept, other in (("positive", 1, 2), ("negative", 2, 1)):
+        value, replacement = call.args[kept], call.args[other]
+        if condition.gate != (value.index, gate):
+            continue
+        if _is_constant(replacement) and _number(replacement, values[other]) == 0:
+            return Activation("ReLU", operand=kept)
+        slope = _multiple(replacement, value)
+        return None if slope is None else Activation("LeakyReLU", slope, operand=kept)
+    return None
+
+
+def _masked_fill(call: Call, values: Sequence[Any]) -> Activation | None:
+    """x.masked_fill(x < 0, 0)."""
+    mask, filled = call.argument(1, "mask"), call.argument(2, "value")
+    zero = filled == 0 or (isinstance(filled, Node) and _number(filled, values[2]) == 0)
+    return Activation("ReLU") if zero and mask.gate == (call.args[0].index, "negative") else None
 
 
 _GATED = {"hardsigmoid": "Hardswish", "sigmoid": "SiLU"}
@@ -220,6 +227,7 @@ _TABLE: dict[str, Callable[[Call, Sequence[Any]], Activation | None]] = {
     "maximum": _maximum,
     "fmax": _maximum,
     "where": _where,
+    "masked_fill": _masked_fill,
     "mul": _mul,
     "gelu": _fixed("GELU"),
     "silu": _fixed("SiLU"),
@@ -230,57 +238,3 @@ _TABLE: dict[str, Callable[[Call, Sequence[Any]], Activation | None]] = {
     "celu": _celu,
     "softplus": _softplus,
 }
-
-
-def _gelu_derivative(z: float) -> float:
-    return 0.5 * math.erfc(-z / math.sqrt(2)) + z * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-
-
-def _sigmoid(z: float) -> float:
-    small = math.exp(-abs(z))
-    return (1.0 if z >= 0 else small) / (1 + small)
-
-
-def _silu_derivative(z: float) -> float:
-    s = _sigmoid(z)
-    return s * (1 + z * (1 - s))
-
-
-def _mish_derivative(z: float) -> float:
-    t = math.tanh(math.log1p(math.exp(z)))
-    return t + z * (1 - t * t) * _sigmoid(z)
-
-
-_DERIVATIVES: dict[str, Callable[..., float]] = {
-    "GELU": _gelu_derivative,
-    "SiLU": _silu_derivative,
-    "Mish": _mish_derivative,
-    "Hardswish": lambda z: 0.0 if z <= -3 else z / 3 + 0.5,
-    "ELU": lambda z, factor=1.0, inner=1.0: factor * math.exp(inner * z) if z < 0 else 1.0,
-    "SELU": lambda z, factor=1.0, inner=1.0: factor * math.exp(inner * z) if z < 0 else 1.0,
-    "CELU": lambda z, factor=1.0, inner=1.0: factor * math.exp(inner * z) if z < 0 else 1.0,
-    "Softplus": lambda z, beta=1.0: _sigmoid(beta * z),
-}
-
-
-@lru_cache
-def saturation_threshold(name: str, *parameters: float) -> float:
-    """The z up to which the derivative of a smooth activation stays within ±1e-3, by scan and bisection.
-
-    Args:
-        name: of the activation.
-        parameters: of it: for the ELU family the derivative's factor at 0⁻ and the input's scale; β of Softplus.
-    """
-    derivative = _DERIVATIVES[name]
-    low = -100.0 / min(1.0, *(abs(p) for p in parameters if p)) if parameters else -100.0
-    step = -low / 10_000
-    while low < 0 and abs(derivative(low + step, *parameters)) <= PRACTICALLY_ZERO:
-        low += step
-    high = low + step
-    for _ in range(60):
-        middle = (low + high) / 2
-        if abs(derivative(middle, *parameters)) <= PRACTICALLY_ZERO:
-            low = middle
-        else:
-            high = middle
-    return low

@@ -96,7 +96,7 @@ def _affine(index: int, call: Call) -> Affine | None:
 
 
 def _gate(call: Call) -> tuple[int, str] | None:
-    """Of sigmoid(x), clip(x + 3, 0, 6) and x > 0: the root x, kept through a scalar factor."""
+    """Of sigmoid(x), clip(x + 3, 0, 6), x > 0 and x < 0: the root x, kept through a scalar factor."""
     node = call.args[0] if call.args else None
     if not isinstance(node, Node):
         return None
@@ -108,6 +108,8 @@ def _gate(call: Call) -> tuple[int, str] | None:
         return (node.index, "hardsigmoid")
     if call.name in ("gt", "ge") and call.argument(1, "other") == 0:
         return (node.index, "positive")
+    if call.name in ("lt", "le") and call.argument(1, "other") == 0:
+        return (node.index, "negative")
     cap = _upper_bound(call)
     if cap is not None and is_gate(node, cap) and node.affine is not None:
         return (node.affine.root, "hardsigmoid")

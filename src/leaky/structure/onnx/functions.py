@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from leaky.record import FloatArray
-from leaky.structure.activations import Activation, saturation_threshold
+from leaky.structure.activations import Activation
 from leaky.structure.onnx.model import OnnxModel, Operation
+from leaky.structure.saturation import saturation_threshold
 
 Function: TypeAlias = Callable[[FloatArray], FloatArray]
 
