@@ -13,7 +13,7 @@ SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproj
 # What is tested is the wheel in .venv, whatever the caller's PYTHONPATH says.
 unexport PYTHONPATH
 
-.PHONY: help demo test lint docs-images bench core clean distclean
+.PHONY: help demo test lint docs-images bench core sanitize clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make docs-images  the pictures in docs/images"
 	@echo "make bench        every figure that README claims"
+	@echo "make sanitize     the kernels' tests under the sanitizers of the compiler"
 	@echo "make core         the compiled core, into the checkout, for working on it"
 	@echo "make clean        remove what was built; make distclean removes .venv as well"
 
@@ -50,6 +51,10 @@ core: $(V)/.created
 	@$(BIN)/cmake -S . -B build/core -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python > /dev/null
 	@$(BIN)/cmake --build build/core -j $(JOBS)
 	@cp build/core/_core*.so src/leaky/activation/kernels/
+
+# The kernels under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
+sanitize: $(V)/.leaky $(V)/.tools
+	@tools/sanitize.sh $(CURDIR)/$(BIN)/python address thread
 
 clean:
 	@rm -rf build dist _skbuild leaky-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
