@@ -19,7 +19,7 @@ from leaky.tuning.arms import Arm
 from leaky.tuning.objective import failure_of, trial_of
 from leaky.tuning.stacking import CannotStackError, Stack, Step, steps_of
 from leaky.tuning.study import DIVERGED, FINISHED, Cell, Trial
-from leaky.tuning.task import Data, Task
+from leaky.tuning.task import Data, Task, put_seed
 from leaky.tuning.training import LocalEngine, result
 
 CHUNK = 16
@@ -51,6 +51,7 @@ class BatchedEngine:
     at_once: int = CHUNK
     reasons: dict[str, str] = field(default_factory=dict)
     _faster: dict[Signature, bool] = field(default_factory=dict)
+    _steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
 
     @property
     def description(self) -> str:
@@ -88,9 +89,10 @@ class BatchedEngine:
     def _variant(self, cell: Cell) -> Variant:
         arm = self.arms[cell.arm]
         model = self.task.model(arm, cell.seed)
-        steps = steps_of(model)
-        _check_optimizer(self.task, list(model.parameters()))
-        return Variant(cell, arm, model, steps)
+        if arm.label not in self._steps:
+            _check_optimizer(self.task, list(model.parameters()))
+            self._steps[arm.label] = steps_of(model)
+        return Variant(cell, arm, model, self._steps[arm.label])
 
     def _worth_it(self, signature: Signature, group: list[Variant]) -> bool:
         """Whether a stack is faster, by a short trial."""
@@ -180,7 +182,7 @@ def train_stacked(
     Returns:
         Each variant's losses by epoch, its trained model, and why it diverged ("" if it did not).
     """
-    torch.manual_seed(variants[0].cell.seed)  # for dropout
+    put_seed(variants[0].cell.seed)  # for dropout
     stack = Stack([v.model for v in variants], [v.steps for v in variants])
     optimizer = task.optimizer(list(stack.parameters.values()))
     data, count = task.data, len(variants)

@@ -152,11 +152,11 @@ class Task:
 
     def model(self, arm: Arm, seed: int) -> nn.Module:
         """The untrained model of an arm and a seed; torch's generator is left at that seed."""
-        torch.manual_seed(seed)
+        put_seed(seed)
         model = self._built(arm)
         if self.initialization == "matched":
             initialize(model, self.data.inputs[: min(self.batch_size, 8)], seed=seed)
-        torch.manual_seed(seed)
+        put_seed(seed)
         return model
 
     def _built(self, arm: Arm) -> nn.Module:
@@ -212,6 +212,13 @@ class Task:
                 f"build({slope:g}) must return a model with a rectifier of that slope; "
                 f"{_name(self.build)} returned one without"
             )
+
+
+def put_seed(seed: int) -> None:
+    """Seed torch's generators; `torch.manual_seed` takes milliseconds where there is no other device to seed."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed)
 
 
 def _data(pair: Any, name: str) -> Data:
