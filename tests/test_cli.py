@@ -22,6 +22,7 @@ from leaky.cli import Status, run
 from leaky.serialization import schema
 
 NET = """
+import os
 import torch
 from torch import nn
 
@@ -51,6 +52,14 @@ class Broken(nn.Module):
 class Exits(nn.Module):
     def forward(self, x):
         raise SystemExit(0)
+
+def leaves():
+    raise SystemExit(0)
+
+class Writes(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(4, 16), nn.ReLU())
+        os.write(1, b"past Python")
 
 class Stops(nn.Module):
     def forward(self, x):
@@ -117,10 +126,30 @@ def test_json_to_stdout_is_alone_there(leaky_run: Runner) -> None:
     assert status == Status.FOUND
 
 
+def test_json_stays_alone_when_something_writes_past_python(leaky_run: Runner) -> None:
+    _, out, err = leaky_run("check", "cli_net.py:Writes", "--data", "x.npy", "--json", "-")
+    assert json.loads(out)["sites"][0]["units"] == 16
+    assert "past Python" in err
+
+
+def test_code_that_ends_the_program_never_passes(leaky_run: Runner) -> None:
+    status, out, err = leaky_run("check", "cli_net.py:leaves", "--data", "x.npy")
+    assert (status, out) == (Status.WRONG_INPUT, "")
+    assert err == "Error: code of the model or the data ended the program (status 0)\n"
+
+
+def test_comparing_what_has_nothing_in_common_is_no_pass(leaky_run: Runner) -> None:
+    leaky_run("check", "cli_net.py:build", "--data", "x.npy", "--json", "old.json")
+    leaky_run("check", "cli_net.py:Plain", "--data", "x.npy", "--json", "new.json")
+    status, out, _ = leaky_run("compare", "old.json", "new.json")
+    assert status == Status.NOTHING_EXAMINED
+    assert out.startswith("Nothing could be compared: no site is in both.")
+
+
 def test_json_to_a_file_comes_beside_the_report(leaky_run: Runner, folder: Path) -> None:
     _, out, err = leaky_run("check", "cli_net.py:sick", "--data", "x.npy", "--json", "a.json")
     assert "12 dead" in out
-    assert err == "Wrote a.json\n"
+    assert err == "users print things\nWrote a.json\n"
     assert leaky.load(folder / "a.json").verdicts["1"].dead == tuple(range(12))
 
 
@@ -301,7 +330,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert first.stdout is not None
     first.stdout.close()
     _, err = first.communicate(timeout=120)
-    assert err == b""
+    assert err == b"users print things\n"
     assert first.returncode == Status.FOUND, "the status of the check, whoever reads"
 
 

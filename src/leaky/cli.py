@@ -82,6 +82,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return Status.INTERRUPTED
+    except SystemExit as stop:
+        # sys.exit(0) in code that builds a model must not read as "nothing was found".
+        click.echo(f"Error: code of the model or the data ended the program (status {stop.code})", err=True)
+        return Status.WRONG_INPUT
     except Exception as error:
         if _debugging():
             raise
@@ -126,7 +130,7 @@ def cli() -> None:
 @click.option(
     "--initial", metavar="FILE", help="The weights that training began with: tells born dead from died later."
 )
-@click.option("--unit-dim", type=int, metavar="AXIS", help="Axis of the units, where the model does not tell.")
+@click.option("--unit-dim", type=int, metavar="AXIS", help="Axis of the units at every site that has it.")
 @click.option("--batch-dim", metavar="AXIS", help="Axis of the samples in the inputs; none: a batch is one sample.")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples a batch of arrays and noise. [256]"
@@ -154,7 +158,7 @@ def check(
     from leaky.report.terminal import TerminalReport
 
     dim = axis(batch_dim)
-    with _own_stdout() if json_path == "-" else contextlib.nullcontext():
+    with _own_stdout():
         subject = load_model(model, weights=weights, seed=seed)
         given = load_data(
             data, subject, seed=seed, batch_dim=dim if isinstance(dim, int) else None, batch_size=batch_size
@@ -198,9 +202,16 @@ def _checked(model: Model, data: Data, options: dict[str, Any]) -> Checkup:
 
 @contextlib.contextmanager
 def _own_stdout() -> Iterator[None]:
-    """Keep stdout for JSON: what the user's code prints goes to stderr."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+    """Keep stdout for the report: what the user's code prints, from C or another process too, goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _write(report: RenderableType, data: Json, json_path: str | None) -> None:
@@ -236,7 +247,7 @@ def _must_be_writable(path: Path) -> None:
 def compare(old: str, new: str, json_path: str | None) -> Status:
     """Say what appeared, what went and what grew from OLD to NEW, two JSON files of `leaky check`.
 
-    Exits with 1 where something got worse.
+    Exits with 1 where something got worse, with 3 where no site is in both.
     """
     if json_path not in (None, "-"):
         _must_be_writable(Path(json_path or ""))
@@ -246,7 +257,9 @@ def compare(old: str, new: str, json_path: str | None) -> Status:
 
     found = compared(load(old), load(new))
     _write(ComparisonReport(found), found.as_dict(), json_path)
-    return Status.FOUND if found.worse else Status.OK
+    if found.worse:
+        return Status.FOUND
+    return Status.OK if found.examined else Status.NOTHING_EXAMINED
 
 
 @cli.command(cls=TakesSlopes)

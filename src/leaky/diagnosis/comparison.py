@@ -86,6 +86,11 @@ class Comparison:
         return bool(self.reasons)
 
     @property
+    def examined(self) -> bool:
+        """Whether any site is in both records: without one, nothing could be compared."""
+        return bool(self.figures)
+
+    @property
     def changes(self) -> tuple[str, ...]:
         """Everything that changed, a line each, apart from the totals."""
         return tuple(_lines(self))
@@ -206,7 +211,9 @@ def _counted(found: Comparison) -> str:
 
 
 def _verdict(found: Comparison) -> str:
-    return f"got worse: {'; '.join(found.reasons)}" if found.worse else "did not get worse"
+    if found.worse:
+        return f"got worse: {'; '.join(found.reasons)}"
+    return "did not get worse" if found.examined else "nothing could be compared: no site is in both"
 
 
 def _unit_line(change: UnitChange, told: set[int]) -> str | None:

@@ -27,6 +27,8 @@ def _report(found: Comparison, pen: Pen) -> Iterable[RenderableType]:
     if found.worse:
         yield pen.text(f"It got worse, for {counted(len(found.reasons), 'reason')}:", "bold red")
         yield from (pen.bullet(reason) for reason in found.reasons)
+    elif not found.examined:
+        yield pen.text("Nothing could be compared: no site is in both.", "bold yellow")
     else:
         yield pen.text("It did not get worse.", "bold green")
     yield Text()
