@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -31,6 +32,14 @@ def test_the_first_line_is_the_verdict(diagnosis: Diagnosis) -> None:
 def test_a_healthy_network_is_told_so() -> None:
     assert headline(diagnose(record_from(site_from(normal(2000, 8), 0.01)))) == (
         "No dead and no locked unit among 8 units at 1 site."
+    )
+
+
+def test_values_that_are_not_finite_are_no_clean_bill() -> None:
+    z = normal(2000, 8)
+    z[3, :2] = np.nan
+    assert headline(diagnose(record_from(site_from(z, 0.01)))) == (
+        "Of 8 units at 1 site: 2 with NaN or infinite values. Most at site."
     )
 
 
@@ -63,6 +72,13 @@ def test_a_unit_counts_once(diagnosis: Diagnosis) -> None:
 @pytest.mark.parametrize("width", [40, 80, 100, 160])
 def test_no_line_is_wider_than_the_terminal(nasty: Diagnosis, width: int) -> None:
     assert max(cell_len(line) for line in text(nasty, width).splitlines()) <= width
+
+
+@pytest.mark.parametrize("width", [40, 56, 72, 100])
+def test_every_site_keeps_its_name_and_its_dead(diagnosis: Diagnosis, width: int) -> None:
+    lines = text(diagnosis, width).splitlines()
+    assert any(re.match(r"site +.*never → always +dead +locked", line) for line in lines)
+    assert any(re.match(r"body\.1.*▏.{10}▕ +9 +2", line) for line in lines)
 
 
 @pytest.mark.parametrize("width", [80, 160])

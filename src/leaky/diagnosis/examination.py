@@ -48,6 +48,12 @@ class Diagnosis:
         """How sure the verdicts are, and for which data, in a sentence or two."""
         t, record = self.thresholds, self.record
         made_up = " The data were made up: on real data the answer may differ." if record.on_noise else ""
+        if not any(site.samples >= self.samples_needed for site in record.sites):
+            return (
+                f"No unit can be called dead or locked yet: to say so of any of {self.units_examined:,} units with "
+                f"{1 - t.delta:.0%} confidence takes {self.samples_needed:,} independent samples at a site, and "
+                f"{record.samples:,} went in.{made_up}"
+            )
         return (
             f"With {1 - t.delta:.0%} confidence, all verdicts of dead and locked on the {self.units_examined:,} units "
             f"together hold on all but {percent(t.rate)} of samples like these; that takes {self.samples_needed:,} "

@@ -77,14 +77,19 @@ def headline(diagnosis: Diagnosis) -> str:
         f"{total.dead:,} dead ({share(total.dead / total.units)})" if total.dead else "",
         f"{total.locked:,} locked" if total.locked else "",
         f"{total.unproven:,} silent so far (too few samples to call them dead)" if total.unproven else "",
+        f"{ill:,} with NaN or infinite values" if (ill := sum(map(_nonfinite_units, table))) else "",
     ]
     found = [part for part in parts if part]
     noise = " on noise" if diagnosis.record.on_noise else ""
     units = f"{counted(total.units, 'unit')} at {counted(len(table), 'site')}"
     if not found:
         return f"No dead and no locked unit{noise} among {units}."
-    worst = max(table, key=lambda row: (row.dead, row.locked, row.unproven))
+    worst = max(table, key=lambda row: (row.dead, row.locked, row.unproven, _nonfinite_units(row)))
     return f"Of {units}{noise}: {', '.join(found)}. Most at {worst.site.name}."
+
+
+def _nonfinite_units(row: Row) -> int:
+    return int((row.site.statistics.nonfinite > 0).sum())
 
 
 def subtitle(diagnosis: Diagnosis) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import RenderableType
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
 from rich.table import Table
 from rich.text import Text
 
@@ -16,30 +19,16 @@ WIDE = 100
 
 
 def site_table(rows: list[Row], pen: Pen) -> Table:
-    """The table; with columns for gradients where they were seen, and for each site's bound where there is room."""
-    wide = pen.width >= WIDE
-    gradient = any(row.gradient is not None for row in rows)
+    """The table; a column has its place where it has something to show and the terminal has the width for it."""
+    columns = [column for column in COLUMNS if pen.width >= column.least_width]
+    if all(row.gradient is None for row in rows):
+        columns = [column for column in columns if column.name != "grad"]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
     table.add_column("site", overflow="fold", min_width=12)
-    table.add_column("units", no_wrap=True, justify="right")
-    table.add_column(pen.words("never → always"), no_wrap=True)
-    for name in ("dead", "locked", "dormant", *([pen.words("fires ≤")] if wide else []), "range of z"):
-        table.add_column(name, no_wrap=True, justify="right")
-    if gradient:
-        table.add_column("grad", no_wrap=True, justify="right")
+    for column in columns:
+        table.add_column(pen.words(column.name), no_wrap=True, justify=column.justify)
     for row in rows:
-        cells: list[RenderableType] = [
-            _name(row, pen),
-            f"{row.site.units:,}",
-            _strip(row, pen),
-            _count(row.dead, "red", f"+{row.unproven}?" if row.unproven else ""),
-            _count(row.locked, "yellow"),
-            _count(row.dormant, "cyan"),
-        ]
-        cells += [Text("" if row.bound is None else share(row.bound))] if wide else []
-        cells += [pen.text(row.z_range)]
-        cells += [pen.text(number(float("nan") if row.gradient is None else row.gradient))] if gradient else []
-        table.add_row(*cells)
+        table.add_row(_name(row, pen), *(column.cell(row, pen) for column in columns))
     return table
 
 
@@ -72,3 +61,26 @@ def _strip(row: Row, pen: Pen) -> Text:
 def _count(count: int, style: str, uncertain: str = "") -> Text:
     certain = f"{count:,}" if count or not uncertain else ""
     return Text.assemble((certain, style if count else "dim"), (uncertain, "magenta"))
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the table shows of a row, and from which width of the terminal on."""
+
+    name: str
+    least_width: int
+    cell: Callable[[Row, Pen], Text]
+    justify: Literal["left", "right"] = "right"
+
+
+COLUMNS = (
+    Column("units", 56, lambda row, _: Text(f"{row.site.units:,}")),
+    Column("never → always", 0, _strip, "left"),
+    Column("dead", 0, lambda row, _: _count(row.dead, "red", f"+{row.unproven}?" if row.unproven else "")),
+    Column("locked", 0, lambda row, _: _count(row.locked, "yellow")),
+    Column("dormant", 56, lambda row, _: _count(row.dormant, "cyan")),
+    Column("fires ≤", WIDE, lambda row, _: Text("" if row.bound is None else share(row.bound))),
+    Column("range of z", 72, lambda row, pen: pen.text(row.z_range)),
+    Column("grad", 72, lambda row, pen: pen.text(number(float("nan") if row.gradient is None else row.gradient))),
+)
+"""In their order, behind the site's name; with the widths that keep at least twelve characters for that."""

@@ -33,8 +33,8 @@ def non_finite(context: Context) -> list[Finding]:
             units=units,
             message=(
                 f"{plural(int(bad.sum()), 'pre-activation')} ({percent(float(share))}) of {plural(len(units), 'unit')} "
-                f"are NaN or infinite {seen_on(context.record, site)}; no earlier site has any, later ones have: "
-                f"{len(ill) - 1:,}"
+                f"are NaN or infinite {seen_on(context.record, site)}; no earlier site has any, "
+                f"{plural(len(ill) - 1, 'later site')} {'has' if len(ill) == 2 else 'have'}"
             ),
             evidence=evidence(nonfinite=int(bad.sum()), share=share, units=len(units), sites=[s.name for s in ill]),
             advice=(
