@@ -39,7 +39,9 @@ def one_line(error: BaseException, context: str = "") -> str:
 def _place(error: BaseException) -> str:
     """The innermost frame of the user's code; "" where the user's code had not begun."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
-    theirs = [frame for frame in frames if not _is_installed(frame.filename)] or frames
+    theirs = [frame for frame in frames if not _is_installed(frame.filename)]
+    # Of a package's frames, a layer's forward says more than what torch calls inside it.
+    theirs = theirs or [frame for frame in frames if frame.name == "forward"] or frames
     if not theirs:
         return ""
     frame = theirs[-1]

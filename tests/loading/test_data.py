@@ -99,7 +99,7 @@ def test_damaged_files(folder: Path, suffix: str) -> None:
     whole = (folder / f"x.{suffix}").read_bytes()
     for content in (b"", b"hello", whole[:60], whole[:-200]):
         (folder / f"bad.{suffix}").write_bytes(content)
-        with pytest.raises(InputError, match=f"DATA 'bad.{suffix}' must"):
+        with pytest.raises(InputError, match=f"DATA 'bad.{suffix}' must be a whole .{suffix} file"):
             load_data(f"bad.{suffix}", LINEAR)
     with pytest.raises(InputError, match="must be a file; there is none"):
         load_data(f"absent.{suffix}", LINEAR)

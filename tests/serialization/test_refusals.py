@@ -53,6 +53,8 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda d: d.update(sites={}), "sites must be a list, not {}"),
         (lambda d: d.update(sites=[3]), r"sites\[0\] must be an object, not 3"),
         (lambda d: d["sites"][0].update(units=-1), r"sites\[0\].units must be 0 or more, not -1"),
+        (lambda d: d["sites"].append(d["sites"][0]), "no two sites may have the same name"),
+        (lambda d: d["sites"][0].update(units=10**15), r"fired must have one number for each of 10{15} units, not 2"),
         (lambda d: d["sites"][0].update(units=3), r"fired must have one number for each of 3 units, not 2"),
         (lambda d: d["sites"][0].update(negative_slope="x"), r"negative_slope must be a number or null, not \"x\""),
         (lambda d: d["sites"][0].update(gain=10**400), "gain must be numbers of at most 64 bits"),

@@ -85,12 +85,20 @@ def _read(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # zipfile, zlib, struct, EOF and value errors: a damaged file can raise any
-        if any(words in str(error) for words in ("Object arrays", "Python objects", "pickle")):
+        if any(words in str(error) for words in ("Object arrays", "Python objects")) or _is_pickle(Path(name)):
             raise InputError(
                 f"DATA {name!r} must hold numbers; it holds pickled Python objects, which leaky never reads"
             ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if "pickle" in reason:
+            reason = "it does not begin like one"
         raise InputError(f"DATA {name!r} must be a whole {Path(name).suffix} file: {reason}") from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether the file begins like a pickle; NumPy takes whatever it does not know for one."""
+    with path.open("rb") as stream:
+        return stream.read(1) == b"\x80"
 
 
 def _read_named(name: str) -> dict[str, Array]:

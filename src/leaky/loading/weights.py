@@ -88,12 +88,14 @@ def _pickled(path: str | os.PathLike[str], shown: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        with Path(path).open("rb") as stream:
+            known = stream.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+        if known and ("weights_only" in str(error) or "Unsupported" in str(error)):
             raise InputError(
                 f"{shown} must hold tensors alone; it holds other Python objects, which leaky never unpickles: "
                 "save model.state_dict() instead"
             ) from error
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0] if known else "it does not begin like one"
         raise InputError(f"{shown} must be a whole file of torch.save: {reason}") from error
 
 

@@ -34,6 +34,9 @@ def record_from_dict(data: Json, source: str = "the record") -> Record:
     """
     at = Reader(data, source)
     sites = at.items("sites")
+    names = [site.get("name", str) for site in sites]
+    if len(set(names)) < len(names):
+        raise InputError(f"{source}: no two sites may have the same name")
     return Record(
         model=at.get("model", str),
         data=at.get("data", str),
@@ -53,12 +56,14 @@ def _site_from(at: Reader) -> Site:
     units = at.get("units", int)
     if units < 0:
         raise at.wrong("units", "0 or more")
+    # The lists are held against the number of units before anything of that size is made.
+    statistics = _statistics_from(at.inside("statistics"), units, at.get("samples", int))
     one_slope = not isinstance(at.data.get("negative_slope"), list)
     return Site(
         name=at.get("name", str),
         activation=at.get("activation", str),
         negative_slope=np.full(units, at.number("negative_slope")) if one_slope else at.floats("negative_slope", units),
-        statistics=_statistics_from(at.inside("statistics"), units, at.get("samples", int)),
+        statistics=statistics,
         threshold=at.number("threshold"),
         value=at.number("value"),
         gain=at.number("gain"),
