@@ -288,3 +288,19 @@ def test_a_model_that_cannot_be() -> None:
         leaky.observe([], torch.randn(N, 6))
     with pytest.raises(InputError, match="lazy layers"):
         leaky.observe(nn.LazyLinear(3), torch.randn(N, 6))
+
+
+def test_what_cannot_be_examined_is_listed_once_whatever_its_lengths() -> None:
+    class Norms(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(x.norm(dim=1) - 1)
+
+    record = leaky.observe(Norms(), [torch.randn(3 + i, 4) for i in range(4)])
+    assert [item.reason for item in record.not_examined] == [
+        "its unit axis could not be told from a 1-D tensor; pass unit_dim to name it"
+    ]
+
+
+def test_a_loss_is_a_function() -> None:
+    with pytest.raises(InputError, match="loss must be a function of the output and the batch, not str"):
+        leaky.observe(short(), torch.randn(N, 6), loss="mse")  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def observe(
         device: where to run; by default where the model is.
         max_samples: samples after which to stop.
         seed: for the random numbers while observing; the generators are put back either way.
-        unit_dim: axis of every pre-activation that holds the units, where the model's structure does not tell.
+        unit_dim: axis of the units in every pre-activation that has it, whatever the model's structure tells.
         batch_dim: axis of the inputs that holds the samples; None where every batch is one sample; by default 0, unless
             a layer of the model says otherwise (`nn.RNN` with batch_first=False).
         batch_size: samples a batch, where an array is cut up (256).
@@ -92,6 +92,8 @@ def observe(
 
     from leaky.observation.torch_route import Options, observe_torch
 
+    if loss is not None and not callable(loss):
+        raise InputError(f"loss must be a function of the output and the batch, not {type(loss).__name__}")
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module or an ONNX file, not {type(model).__name__}")
     options = Options(

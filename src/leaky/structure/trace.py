@@ -220,7 +220,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = self._names.name(place, activation.name, node)
         if view is None:
             self._listener.not_examined(
-                name, f"its unit axis could not be told from shape {list(node.shape)}; pass unit_dim to name it"
+                name, f"its unit axis could not be told from a {len(node.shape)}-D tensor; pass unit_dim to name it"
             )
             return None
         slopes = activation.negative_slope
