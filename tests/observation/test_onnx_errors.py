@@ -15,7 +15,7 @@ from tests.onnx_graphs import Array, graph, normal
 
 import leaky
 from leaky.errors import InputError, MissingExtraError
-from leaky.structure.onnx import model as onnx_model
+from leaky.structure.onnx import reading
 
 MODEL = graph("net (float[N,6] x) => (float[N,8] y) { z = MatMul(x, w) y = Relu(z) }", w=normal(6, 8))
 TWO = graph("net (float[N,6] x, float[N,6] other) => (float[N,6] y) { z = Add(x, other) y = Relu(z) }")
@@ -106,7 +106,7 @@ def test_weights_in_a_file_of_their_own(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_large_weights_wait_in_a_folder_that_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = fired(MODEL)
-    monkeypatch.setattr(onnx_model, "_IN_MEMORY", 0)
+    monkeypatch.setattr(reading, "_IN_MEMORY", 0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "model.onnx").write_bytes(MODEL)
     np.testing.assert_array_equal(fired(MODEL), expected)

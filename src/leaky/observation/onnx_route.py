@@ -25,7 +25,8 @@ from leaky.observation.onnx_sessions import VERSIONS, seed_operators
 from leaky.observation.reduction import as_units
 from leaky.record import Producer, Record
 from leaky.structure.axes import Layout
-from leaky.structure.onnx.model import Array, OnnxModel, load
+from leaky.structure.onnx.model import Array, OnnxModel
+from leaky.structure.onnx.reading import load
 from leaky.structure.onnx.trace import View
 
 

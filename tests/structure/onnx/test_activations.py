@@ -11,7 +11,7 @@ from tests.onnx_graphs import Array, graph
 from leaky.observation.onnx_sessions import constant_values
 from leaky.record import NotExamined
 from leaky.structure.onnx.activations import OnnxSite, hidden, numbers_of, sites_of
-from leaky.structure.onnx.model import load
+from leaky.structure.onnx.reading import load
 
 
 def seen(model: bytes, scratch: Path) -> tuple[list[OnnxSite], list[NotExamined]]:
