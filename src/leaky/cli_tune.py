@@ -70,8 +70,8 @@ def _is_slope(text: str) -> bool:
     help="fixed: exactly these seeds for every slope, and one look at the end.",
 )
 @click.option("--direction", type=click.Choice(["maximize", "minimize"]), help="Of the score. [the task's own]")
-@click.option("--engine", type=click.Choice(["auto", "batched", "local"]), default="auto", show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--engine", type=click.Choice(["auto", "batched", "local", "ray"]), default="auto", show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, or Ray tasks.")
 @click.option("--storage", metavar="PATH|URL", help="A journal file, or a storage URL of Optuna's. [memory]")
 @click.option("--study-name", default="leaky", show_default=True, metavar="NAME", help="Of the study in the storage.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="No training begins after that.")

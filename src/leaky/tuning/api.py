@@ -16,10 +16,11 @@ from leaky.tuning.named import NamedEngine, task_named
 from leaky.tuning.objective import ObjectiveEngine
 from leaky.tuning.processes import Place, work_in_processes
 from leaky.tuning.racing import Budget
+from leaky.tuning.ray_workers import must_be_shared, work_in_ray
 from leaky.tuning.study import MAXIMIZE, MINIMIZE, Study
 
 DEFAULT_CONFIRM = 2
-ENGINES = ("auto", "batched", "local")
+ENGINES = ("auto", "batched", "local", "ray")
 
 
 def design_of(
@@ -46,6 +47,7 @@ def run(
     storage: str | Path | None,
     study_name: str,
     workers: int,
+    in_ray: bool,
     time_limit: float | None,
     progress: Progress | None,
 ) -> Study:
@@ -60,11 +62,17 @@ def run(
     if design.budget.fixed_seeds is not None:  # a second look would need another boundary
         identity["seeds"] = list(design.seeds)
     with tempfile.TemporaryDirectory(prefix="leaky-") as folder:
-        path = str(storage) if storage is not None else f"{folder}/study.journal" if workers > 1 else None
+        path = None if storage is None else str(storage)
+        if in_ray:
+            must_be_shared(path)
+        if path is None and (workers > 1 or in_ray):
+            path = f"{folder}/study.journal"
         place = Place(path, study_name, identity)
         store = place.open(design)
         try:
-            if workers > 1:
+            if in_ray:
+                work_in_ray(workers, place, design, engine, until, progress)
+            elif workers > 1:
                 work_in_processes(workers, place, design, engine, until, progress)
             else:
                 work(design, store, engine, lambda: until is not None and time.time() >= until, progress)
@@ -114,8 +122,9 @@ def tune(
             processes may work on one. By default in memory.
         study_name: of the study in the storage.
         engine: "batched" trains the variants of a torch task in stacks wherever that is possible, "local" one at a
-            time; "auto" stacks where a short trial shows it to be faster.
-        workers: processes of this machine; the task must then be importable.
+            time; "auto" stacks where a short trial shows it to be faster; "ray" does that in Ray tasks, on the cluster
+            of RAY_ADDRESS or on this machine.
+        workers: processes of this machine, or Ray tasks; the task must then be importable.
         time_limit: seconds after which no further training begins.
         progress: called with the `Study` so far and the number of trainings that are left at most.
         training: of a torch task: train, valid, test, epochs, batch_size, optimizer, loss, metric and initialization,
@@ -152,6 +161,7 @@ def tune(
         storage=storage,
         study_name=study_name,
         workers=workers,
+        in_ray=engine == "ray",
         time_limit=time_limit,
         progress=progress,
     )
