@@ -178,6 +178,15 @@ def test_nearly_dead_units_carry_the_bound_of_what_was_seen() -> None:
     assert "may detect something rare" in found.advice
 
 
+def test_one_sample_is_no_samples() -> None:
+    z = -np.abs(normal(ENOUGH, 4))
+    z[0, 1] = 1.0
+    assert (
+        "nearly dead: active on 1 sample and flat on the rest"
+        in only(findings("nearly-dead", site_from(z, 0.0))).message
+    )
+
+
 def test_many_nearly_dead_units_are_a_warning_with_a_slope() -> None:
     z = with_dead(30)
     z[:4, :30] = 1.0

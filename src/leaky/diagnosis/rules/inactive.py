@@ -108,8 +108,9 @@ def nearly_dead(context: Context, site: Site) -> Finding | None:
         site=site.name,
         units=units,
         message=(
-            f"{subject(site, units)} {verb(units, 'is', 'are')} nearly dead: active on {span(active)} samples and "
-            f"flat on the rest {seen_on(context.record, site)}. {_certainty(context, site, units, 'is active', most)}"
+            f"{subject(site, units)} {verb(units, 'is', 'are')} nearly dead: active on {span(active)} "
+            f"{'sample' if most == 1 else 'samples'} and flat on the rest {seen_on(context.record, site)}. "
+            f"{_certainty(context, site, units, 'is active', most)}"
         ),
         evidence=_numbers(context, site, units, most, active_samples=active),
         advice=_nearly_dead_advice(context, site, share),
