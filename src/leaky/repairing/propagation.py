@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from leaky.repairing.following import follow
 from leaky.repairing.initialization import Layer, layers_of
-from leaky.signals import Graph, Vertex
 from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
 from leaky.structure.modules import without_wrappers
+from leaky.theory.signals import Graph, Vertex
 
 _SAME = frozenset(
     {

@@ -1,81 +1,18 @@
-"""What mathematics says of a negative slope, before any data is seen.
-
-Must run on plain numbers and plain structure data: torch is imported only where a model is given, to derive its
-structure. α is the negative
-slope, f the Leaky ReLU with f(z) = z for z > 0 and αz elsewhere; every formula is exact, none is fitted.
-"""
+"""A whole network: what its depth and branches make of a correlation, and the slope that theory gives it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from leaky import signals
 from leaky.errors import InputError
-from leaky.signals import Graph, Prediction
+from leaky.theory import signals
+from leaky.theory.layer import bend, checked_correlation, gain
+from leaky.theory.signals import Graph, Prediction
 
 if TYPE_CHECKING:
     from torch import nn
-
-FloatArray: TypeAlias = NDArray[np.float64]
-
-
-def gain(negative_slope: float) -> float:
-    """√(2/(1+α²)): the factor that keeps the second moment of a Gaussian pre-activation (He et al. 2015)."""
-    return math.sqrt(2.0 / (1.0 + _slope(negative_slope) ** 2))
-
-
-@dataclass(frozen=True)
-class Moments:
-    """E f(z), E f(z)² and Var f(z) for z ~ N(0, 1)."""
-
-    mean: float
-    second_moment: float
-    variance: float
-
-
-def moments(negative_slope: float) -> Moments:
-    """E f = (1−α)/√(2π), E f² = (1+α²)/2 and Var f = E f² − (E f)² for z ~ N(0, 1)."""
-    alpha = _slope(negative_slope)
-    mean = (1.0 - alpha) / math.sqrt(2.0 * math.pi)
-    second_moment = (1.0 + alpha**2) / 2.0
-    return Moments(mean, second_moment, second_moment - mean**2)
-
-
-# --- how the correlation of two inputs travels through the network --------------------------------------------------
-
-
-@overload
-def correlation_map(c: float, negative_slope: float) -> float: ...
-@overload
-def correlation_map(c: FloatArray, negative_slope: float) -> FloatArray: ...
-def correlation_map(c: float | FloatArray, negative_slope: float) -> float | FloatArray:
-    """C(c) = c + (1−α)²/(π(1+α²))·(√(1−c²) − c·arccos c): the correlation after one He-scaled layer.
-
-    Args:
-        c: correlation of two inputs' pre-activations, in [−1, 1]; a number or an array.
-        negative_slope: α.
-
-    Source:
-        Cho & Saul 2009; Zhang et al., "Deep learning without shortcuts", ICLR 2022.
-    """
-    cosine = _correlation(c)
-    mapped = cosine + _bend(negative_slope) * (np.sqrt(1.0 - cosine**2) - cosine * np.arccos(cosine))
-    return _like(c, np.clip(mapped, -1.0, 1.0))
-
-
-@overload
-def correlation_map_derivative(c: float, negative_slope: float) -> float: ...
-@overload
-def correlation_map_derivative(c: FloatArray, negative_slope: float) -> FloatArray: ...
-def correlation_map_derivative(c: float | FloatArray, negative_slope: float) -> float | FloatArray:
-    """C′(c) = 1 − (1−α)²/(π(1+α²))·arccos c; 1 at c = 1 for every α. Arguments as in `correlation_map`."""
-    return _like(c, 1.0 - _bend(negative_slope) * np.arccos(_correlation(c)))
 
 
 @dataclass(frozen=True)
@@ -142,10 +79,10 @@ def global_correlation(network: Network, negative_slope: float, c: float = 0.0) 
         negative_slope: α of all its rectifiers.
         c: correlation in front of the network, in [−1, 1].
     """
-    structure, bend, before = _structure(network), _bend(negative_slope), float(_correlation(c))
+    structure, bent, before = _structure(network), bend(negative_slope), float(checked_correlation(c))
     if isinstance(structure, Graph):
-        return signals.highest_correlation(structure, bend, before, branches=False)
-    return _through(structure, bend, before)
+        return signals.highest_correlation(structure, bent, before, branches=False)
+    return _through(structure, bent, before)
 
 
 def worst_correlation(network: Network, negative_slope: float) -> float:
@@ -153,10 +90,10 @@ def worst_correlation(network: Network, negative_slope: float) -> float:
 
     A long branch whose sum gives it a small share can bend more than the whole network does.
     """
-    structure, bend = _structure(network), _bend(negative_slope)
+    structure, bent = _structure(network), bend(negative_slope)
     if isinstance(structure, Graph):
-        return signals.highest_correlation(structure, bend)
-    return max(_through(part, bend, 0.0) for part in _subnetworks(structure))
+        return signals.highest_correlation(structure, bent)
+    return max(_through(part, bent, 0.0) for part in _subnetworks(structure))
 
 
 @dataclass(frozen=True)
@@ -246,119 +183,21 @@ def signal_propagation(
         correlation: of two inputs, in [−1, 1].
     """
     graph = model if isinstance(model, Graph) else _derived(model, example)
-    sites = signals.predictions(graph, second_moment, float(_correlation(correlation)))
+    sites = signals.predictions(graph, second_moment, float(checked_correlation(correlation)))
     return SignalPropagation(sites, graph.assumptions, graph.not_derived)
 
 
-# --- units that are dead before training, and the evidence that one is ----------------------------------------------
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """A probability known to lie between two numbers."""
-
-    lower: float
-    upper: float
-
-
-def born_dead_probability(widths: Sequence[int], negative_slope: float = 0.0) -> Bounds:
-    """Bounds on the probability that a network is constant from its initialisation on.
-
-    Holds for one input, zero biases and weights symmetric about 0. Under any slope but 0 no unit is ever dead and both
-    bounds are 0. The lower bound is known for equal widths; it is 0 for others.
-
-    Args:
-        widths: of the hidden layers, in order.
-        negative_slope: α.
-
-    Source:
-        Lu et al., "Dying ReLU and initialization", 2019.
-    """
-    if len(widths) == 0 or min(widths) < 1:
-        raise InputError(f"the widths must be those of one hidden layer or more, each at least 1, not {list(widths)}")
-    if _slope(negative_slope) != 0.0:
-        return Bounds(0.0, 0.0)
-    upper = 1.0 - math.prod(1.0 - 2.0 ** -float(width) for width in widths)
-    if len(set(widths)) > 1:
-        return Bounds(0.0, upper)
-    width, later_layers = float(widths[0]), len(widths) - 1
-    one_ray = 1.0 - 2.0**-width
-    two_rays = 1.0 - 2.0 ** (1.0 - width) - (width - 1.0) * 4.0**-width
-    share = (1.0 - 2.0 ** (1.0 - width)) * one_ray / (1.0 + (width - 1.0) * 2.0**-width)
-    lower = 1.0 - one_ray**later_layers + share * (two_rays**later_layers - one_ray**later_layers)
-    return Bounds(max(0.0, lower), upper)
-
-
-def inactive_probability(inputs: int, width: int) -> float:
-    """The probability that a second-layer ReLU unit is inactive for every input, biases included.
-
-    Args:
-        inputs: n₀, the number of inputs.
-        width: n₁ ≤ n₀ + 1, the width of the first hidden layer.
-
-    Raises:
-        InputError: for a wider first layer, of which no closed form is known.
-
-    Source:
-        arXiv 2412.06829: 2^−(n₁+1) for n₁ ≤ n₀, (2^n₀+1)/4^(n₀+1) for n₁ = n₀+1.
-    """
-    if not 1 <= width <= inputs + 1:
-        raise InputError(f"the first layer's width must lie in 1 … inputs + 1 = {inputs + 1}, not {width}")
-    return float(2.0 ** -(width + 1) if width <= inputs else (2.0**inputs + 1.0) / 4.0 ** (inputs + 1))
-
-
-def samples_needed(units: int, rate: float = 0.01, delta: float = 0.05) -> int:
-    """How many independent samples make silence mean something: n = ⌈ln(U/δ)/−ln(1−p₀)⌉.
-
-    After n silent samples, "each silent unit fires on less than `rate` of such samples" holds for all units at once
-    with confidence 1 − `delta`.
-
-    Args:
-        units: U, the number of units examined.
-        rate: p₀, in (0, 1).
-        delta: δ, in (0, 1).
-    """
-    if units < 1:
-        raise InputError(f"the number of units must be at least 1, not {units}")
-    _open_unit_interval("rate", rate)
-    _open_unit_interval("delta", delta)
-    return math.ceil(math.log(units / delta) / -math.log1p(-rate))
-
-
-def rate_bound(samples: int, delta: float = 0.05, units: int = 1) -> float:
-    """The firing rate that units silent on n samples stay below with confidence 1 − δ: 1 − (δ/U)^(1/n) ≈ ln(U/δ)/n.
-
-    Args:
-        samples: n, independent samples seen; 0 bounds nothing and gives 1.
-        delta: δ, in (0, 1).
-        units: U, the number of units for which the bound is to hold at once.
-    """
-    if samples < 0 or units < 1:
-        raise InputError(f"there must be at least 0 samples and 1 unit, not {samples} and {units}")
-    _open_unit_interval("delta", delta)
-    return -math.expm1(math.log(delta / units) / samples) if samples else 1.0
-
-
-# --- details ---------------------------------------------------------------------------------------------------------
-
-
-def _bend(negative_slope: float) -> float:
-    """(1−α)²/(π(1+α²)): how far the correlation map departs from the identity."""
-    alpha = _slope(negative_slope)
-    return (1.0 - alpha) ** 2 / (math.pi * (1.0 + alpha**2))
-
-
-def _through(structure: Structure, bend: float, c: float) -> float:
+def _through(structure: Structure, bent: float, c: float) -> float:
     if isinstance(structure, Rectifiers):
         for _ in range(structure.depth):
-            c = min(1.0, c + bend * (math.sqrt(1.0 - c * c) - c * math.acos(c)))
+            c = min(1.0, c + bent * (math.sqrt(1.0 - c * c) - c * math.acos(c)))
         return c
     if isinstance(structure, Chain):
         for part in structure.parts:
-            c = _through(part, bend, c)
+            c = _through(part, bent, c)
         return c
     branches = zip(structure.shares, structure.parts, strict=True)
-    return max(-1.0, min(1.0, math.fsum(share * _through(part, bend, c) for share, part in branches)))
+    return max(-1.0, min(1.0, math.fsum(share * _through(part, bent, c) for share, part in branches)))
 
 
 def _subnetworks(structure: Structure) -> list[Structure]:
@@ -390,25 +229,3 @@ def _derived(model: Any, example: Any) -> Graph:
     from leaky.repairing.propagation import graph_of
 
     return graph_of(model, example)
-
-
-def _slope(negative_slope: float) -> float:
-    if not math.isfinite(negative_slope):
-        raise InputError(f"the negative slope must be a finite number, not {negative_slope}")
-    return float(negative_slope)
-
-
-def _correlation(c: float | FloatArray) -> FloatArray:
-    values = np.asarray(c, np.float64)
-    if not bool(np.all(np.abs(values) <= 1.0)):
-        raise InputError(f"a correlation must lie in [−1, 1], not {c}")
-    return values
-
-
-def _like(c: float | FloatArray, result: FloatArray) -> float | FloatArray:
-    return result if isinstance(c, np.ndarray) else float(result)
-
-
-def _open_unit_interval(name: str, value: float) -> None:
-    if not 0.0 < value < 1.0:
-        raise InputError(f"{name} must lie in (0, 1), not {value}")
