@@ -31,6 +31,7 @@ PUBLIC = {
     "load",
     "observe",
     "plot",
+    "repair",
     "theory",
     "tune",
 }

@@ -295,6 +295,17 @@ def test_a_functional_call_gets_the_edit_to_make() -> None:
         swap(model, name, data, negative_slope=0.1)
 
 
+def test_a_site_with_slopes_of_which_some_are_0_is_one_site_and_its_units_can_be_changed() -> None:
+    model, data = dead_pair()
+    swap(model, "1", data, negative_slope=0.1, units=[0, 1])
+    sites = Ground(model, data).structure.sites
+    assert list(sites) == ["1", "3"]
+    assert [sites["1"].refusal(unit) for unit in range(8)] == [None] * 8
+    before = Ground(model, data).outputs()
+    assert revive(model, {"1": [2, 3]}, data).revived == {"1": (2, 3)}
+    assert changed(model, before, data) <= 1e-6
+
+
 def test_a_shared_module_is_not_swapped() -> None:
     model, data = networks.Shared(3), torch.randn(8, 6)
     with pytest.raises(InputError, match=r"runs 3 times in one pass \(act, act#2, act#3\)"):

@@ -101,6 +101,11 @@ def test_leakys_own_function_with_a_gain_counts_once() -> None:
     assert second.second_moment == pytest.approx(first.second_moment * 4 * (1 + 0.2**2) / 2 * 8 * square)
 
 
+def test_leakys_own_function_with_slopes_of_which_some_are_0_counts_once() -> None:
+    parts = (part for _ in range(20) for part in (nn.Linear(4, 4), leaky.LeakyReLU([0.0, 0.1, 0.2, 0.0])))
+    assert theory.tailored_slope(nn.Sequential(*parts)).negative_slope == pytest.approx(0.1813802775, abs=5e-11)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.2, 0.5])
 def test_signals_against_simulation(alpha: float) -> None:
     """Second moment, correlation and gradient of 30 wide networks, within 3 standard errors of the prediction."""

@@ -188,6 +188,7 @@ def initialize(
     *,
     negative_slope: float | None = None,
     mode: Mode = "fan_in",
+    orthogonal: bool = False,
     seed: int | None = None,
 ) -> Initialization:
     """Draw every layer's weights from N(0, gain²/fan) with the gain of the activation that follows it; zero biases.
@@ -202,6 +203,8 @@ def initialize(
             layer would take are tried.
         negative_slope: α of every rectifier, for a model whose slopes are not in it yet; by default each one's own.
         mode: "fan_in" keeps the activations' second moment, "fan_out" the gradients'.
+        orthogonal: draw rows, or columns where there are fewer, that are orthogonal, of the same variance: in networks
+            deeper than they are wide, independent weights let the signal's size wander.
         seed: of the weights; by default torch's generator goes on.
 
     Returns:
@@ -232,8 +235,22 @@ def initialize(
         _reset_normalisations(model, norms, scale)
         for layer, start in zip(chosen, starts, strict=True):
             layer.weight.normal_(0.0, start.standard_deviation, generator=generator)
+            if orthogonal:
+                _orthogonalise(layer, start.standard_deviation)
         _zero_biases(model, chosen)
     return Initialization(starts, scale, left_alone)
+
+
+def _orthogonalise(layer: Layer, deviation: float) -> None:
+    """Make the weight's matrix of units by inputs, of each group, orthogonal, with entries of this deviation."""
+    weight, groups = layer.weight, layer.production.groups if layer.production.kind != "linear" else 1
+    for block in weight.chunk(groups):
+        matrix = block.flatten(1).double()
+        wide = matrix.shape[0] < matrix.shape[1]
+        basis, triangle = torch.linalg.qr(matrix.T if wide else matrix)
+        basis = basis * triangle.diagonal().sign()  # so that it is drawn evenly from all of them
+        found = basis.T if wide else basis
+        block.copy_((found * (deviation / found.square().mean().sqrt())).reshape(block.shape))
 
 
 def _start(layer: Layer, negative_slope: float | None, mode: Mode, scale: float) -> LayerStart:

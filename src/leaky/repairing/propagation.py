@@ -62,6 +62,7 @@ class _Derivation:
         self._named: dict[str, Tensor] = {without_wrappers(name): tensor for name, tensor in named}
         self._vertices: list[Vertex] = []
         self._of_node: dict[int, int] = {}
+        self._rectified: dict[str, int] = {}
         self._assumptions: dict[str, None] = {}
         self._not_derived: dict[str, None] = {}
 
@@ -95,7 +96,8 @@ class _Derivation:
     def _vertex(self, step: Step, data: list[Node], inputs: tuple[int, ...]) -> Vertex:
         name = step.call.name
         if step.site is None and step.results[0].site is not None and name not in _SAME:
-            return Vertex("same", inputs[:1], (1.0,))  # the gain and clamp that belong to a site
+            # the gain, clamp and second branch that belong to a site
+            return Vertex("same", (self._rectified.get(step.results[0].site, inputs[0]),), (1.0,))
         if step.number in self._layers:
             return self._layer(self._layers[step.number], inputs[-1:])
         if step.site is not None:
@@ -153,6 +155,7 @@ class _Derivation:
             )
         slopes = np.asarray(activation.negative_slope, np.float64)
         before = self._of_node[step.site.pre_activation]
+        self._rectified[step.site.name] = len(self._vertices)
         return Vertex(
             "rectifier",
             (before,),

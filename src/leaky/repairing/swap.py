@@ -38,8 +38,14 @@ class Swap:
     folded: tuple[str, ...]
 
 
-def refusal(ground: Ground, site: SiteStructure) -> str | None:
-    """Why the rectifier of a site cannot be swapped; None where it can. A functional call gets the edit to make."""
+def refusal(ground: Ground, site: SiteStructure, *, whole_module: bool = False) -> str | None:
+    """Why the rectifier of a site cannot be swapped; None where it can. A functional call gets the edit to make.
+
+    Args:
+        ground: the model.
+        site: the site.
+        whole_module: whether the swap is meant for every site of the same module.
+    """
     module = _module_of(ground, site)
     if module is None:
         call = site.step.call.name
@@ -53,7 +59,7 @@ def refusal(ground: Ground, site: SiteStructure) -> str | None:
     if isinstance(module, LeakyReLU) and (module.gain != 1.0 or module.clamp is not None or module.learnable):
         return "it has a gain, a clamp or learnable slopes of its own"
     others = [step for step in ground.history.steps if step.site and step.module == site.step.module]
-    if len(others) > 1:
+    if len(others) > 1 and not whole_module:
         names = ", ".join(dict.fromkeys(step.site.name for step in others if step.site))
         return f"module {site.step.module} runs {len(others)} times in one pass ({names}); give each place its own"
     return None
@@ -100,7 +106,7 @@ def swap_on(
     reason = refusal(ground, site)
     if reason is not None:
         raise InputError(f"site {name!r} cannot be swapped: {reason}")
-    slope = _slopes(site, negative_slope, units)
+    slope = slopes_of(site, negative_slope, units)
     before, entering = ground.outputs(), ground.entering(taken.step for taken in site.taken)
     snapshot = Snapshot(ground.model)
     try:
@@ -115,7 +121,12 @@ def swap_on(
     return Swap(site.step.module, slope, site.use.layout.unit_dim, drift, folded)
 
 
-def _slopes(site: SiteStructure, negative_slope: float, units: Iterable[int] | None) -> float | tuple[float, ...]:
+def slopes_of(site: SiteStructure, negative_slope: float, units: Iterable[int] | None) -> float | tuple[float, ...]:
+    """The slopes of a site of which some units, or all, get a new one; a number where all have the same.
+
+    Raises:
+        InputError: if there is no such unit.
+    """
     if units is None:
         return negative_slope
     chosen = set(units)

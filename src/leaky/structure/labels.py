@@ -200,6 +200,8 @@ class Atlas:
             found = [node for node in step.call.nodes if node.index in labels]
             if not found:
                 continue
+            if _within_a_site(step) and not through_sites:
+                continue
             if step.number in self._overwritten:
                 journey.ended.append(_end(found, labels, f"{step} writes over a part of a tensor"))
             elif step.site is not None and not through_sites:
@@ -268,6 +270,8 @@ class Atlas:
                 raise MixedError(f"{step} joins units with other units")
             label = torch.maximum(label, other)
         strangers = [node for node in step.call.nodes if node.from_data and node.index not in labels]
+        if _within_a_site(step):  # another part of the same rectifier
+            strangers = [node for node in strangers if node.site != result.site]
         partly = any(bool(((one == NONE) & (label != NONE)).any()) for one in spread)
         if (strangers or partly) and step.call.name not in SCALING and not takes_no_value(step):
             journey.joined.append(Ended(labels_in(label), f"{step} adds other data to it"))
@@ -344,6 +348,11 @@ class Atlas:
     def _name(self, node: Node | None) -> str | None:
         source = None if node is None else self.elements(node)
         return None if source is None else source[0]
+
+
+def _within_a_site(step: Step) -> bool:
+    """Whether a step is one of the operations that leaky's own function consists of, after the one that counts."""
+    return step.site is None and bool(step.results) and step.results[0].site is not None
 
 
 def _end(nodes: Sequence[Node], labels: dict[int, Tensor], reason: str) -> Ended:

@@ -91,6 +91,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made = self._anonymous = 0
         self._module_input = ("", 0)
         self._scripted_calls = 0
+        self._own: tuple[tuple[float, float | None] | None, str] = (None, "")
 
     @contextmanager
     def following(
@@ -203,14 +204,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tuple(nodes)
 
     def _inside_own_function(self, call: Call) -> str | None:
-        """The site that leaky's own function is busy with: its gain and clamp belong to it."""
-        if running_bounds() is None:
+        """The site that leaky's own function is busy with: its gain, clamp and second branch belong to it."""
+        bounds = running_bounds()
+        if bounds is None:
             return None
+        if bounds is self._own[0]:
+            return self._own[1]
         return next((node.site for node in call.nodes if node.site is not None), None)
 
     def _site(self, func: Any, call: Call, args: Sequence[Any]) -> SiteCall | None:
         activation = recognise(call, args)
-        if activation is None:
+        bounds = running_bounds()
+        if activation is None or (bounds is not None and bounds is self._own[0]):
             return None
         node, value = call.args[activation.operand], args[activation.operand]
         if not node.from_data or not value.is_floating_point():
@@ -227,7 +232,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(slopes, float) and slopes.size not in (1, view.units):
             self._listener.not_examined(name, f"it has {slopes.size} slopes for {view.units} units")
             return None
-        bounds = running_bounds()
+        if bounds is not None:
+            self._own = (bounds, name)
         return SiteCall(
             name, activation if bounds is None else bounded(activation, *bounds), node, view, place.source, func
         )

@@ -1,0 +1,1 @@
+"""The trouble suite: broken networks on real data, and what brings them back."""
