@@ -20,7 +20,7 @@ address() {
     LD_PRELOAD="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libstdc++.so)" \
         ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 PYTHONMALLOC=malloc PYTHONPATH="$build/site" LEAKY_REQUIRE_CORE=1 \
         "$python" -m pytest -q -p no:cacheprovider tests/activation/kernels/test_elementwise.py \
-        tests/activation/kernels/test_statistics.py -k "not past_two_to_the_31"
+        tests/activation/kernels/test_statistics.py tests/activation/kernels/test_gradient_statistics.py -k "not past_two_to_the_31"
 }
 
 thread() {

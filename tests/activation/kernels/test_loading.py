@@ -85,7 +85,7 @@ def test_every_instruction_set_of_this_machine_passes_every_kernel_test(name):
         pytest.skip(f"this machine has {', '.join(available)}")
     if name == available[-1]:
         return  # what the other tests of this run use
-    files = ["test_elementwise.py", "test_statistics.py"]
+    files = ["test_elementwise.py", "test_statistics.py", "test_gradient_statistics.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(TESTS / f) for f in files)]
     result = subprocess.run(
         [*command, "-k", "not past_two_to_the_31"],

@@ -52,6 +52,17 @@ void statistics(int type, Address source, Address target, int64_t outer, int64_t
     gather(kernels(), call, at<double>(sums), batch, threads);
 }
 
+void gradient_statistics(int type, Address source, Address target, int64_t outer, int64_t samples, int64_t middle,
+                         int64_t units, int64_t inner, double slope, Address slopes, double gain, double bound,
+                         int64_t plane_length, Address linear, Address beyond, Address sums, int threads) {
+    const GradientStatistics call = {(Type)type, at<void>(source), at<void>(target),
+                                     {outer, samples, middle, units, inner},
+                                     {slope, at<void>(slopes), gain, bound},
+                                     plane_length, at<uint8_t>(linear), at<uint8_t>(beyond)};
+    nb::gil_scoped_release released;
+    gather_gradient(kernels(), call, at<double>(sums), threads);
+}
+
 // Where an object's buffer begins. Much cheaper than asking NumPy for it in Python.
 Address address(nb::handle object) {
     Py_buffer view;
@@ -76,6 +87,7 @@ NB_MODULE(_core, module) {
         run_copy(kernels(), at<char>(source), at<char>(target), bytes, threads);
     });
     module.def("statistics", &statistics);
+    module.def("gradient_statistics", &gradient_statistics);
     module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
         nb::gil_scoped_release released;
         count_fired(at<uint8_t>(fired), samples, units, at<double>(sums), batch);

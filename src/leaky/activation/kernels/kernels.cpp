@@ -1,5 +1,6 @@
 // All kernels of one instruction set: CMakeLists.txt compiles this file once for each, with its own LEAKY_NAMESPACE.
 #include "elementwise.hpp"
+#include "gradient_statistics.hpp"
 #include "kernels.hpp"
 #include "quick_columns.hpp"
 #include "quick_rows.hpp"
@@ -96,7 +97,11 @@ void copy(const char* source, char* target, Range bytes) {
     finish_streams();
 }
 
+void gradient_statistics(const GradientStatistics& call, Range slabs, Range units, double* part) {
+    (call.type == leaky::FLOAT64 ? gradient_of<double> : gradient_of<float>)(call, slabs, units, part);
+}
+
 extern const leaky::Kernels kernels;
-const leaky::Kernels kernels = {LEAKY_NAME, forward, backward, copy, statistics};
+const leaky::Kernels kernels = {LEAKY_NAME, forward, backward, copy, statistics, gradient_statistics};
 
 }  // namespace LEAKY_NAMESPACE

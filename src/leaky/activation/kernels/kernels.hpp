@@ -52,6 +52,20 @@ struct Statistics {
     uint8_t* fired;       // [samples][units], 1 where the unit fired; null where each row is a sample of its own
 };
 
+// The rows of a gradient's statistics array, each with one double a unit and region.
+enum GradientRow : int { ABSOLUTE = 0, GRADIENT_SQUARES = 4, GRADIENT_ROWS = 8 };
+
+// The gradient at x, if a target is given, and sums of the one at y, by the regions that the bit planes tell.
+struct GradientStatistics {
+    Type type;
+    const void* source;
+    void* target;  // null: only look
+    Layout layout;
+    Activation activation;
+    int64_t plane_length;  // elements of a row of the planes
+    const uint8_t *linear, *beyond;
+};
+
 struct Range {
     int64_t begin, end;
 };
@@ -101,6 +115,7 @@ struct Kernels {
     // Bytes past the cache: the limit that benchmarks measure the others against.
     void (*copy)(const char* source, char* target, Range bytes);
     void (*statistics)(const Statistics&, Range slabs, Range units, const Part& part);
+    void (*gradient_statistics)(const GradientStatistics&, Range slabs, Range units, double* part);
 };
 
 }  // namespace leaky

@@ -31,6 +31,7 @@ constexpr int DOUBLES = REGISTER_BYTES / 8;
 typedef float floats __attribute__((vector_size(REGISTER_BYTES)));
 typedef double doubles __attribute__((vector_size(REGISTER_BYTES)));
 typedef float half_floats __attribute__((vector_size(REGISTER_BYTES / 2)));
+typedef int32_t half_integers __attribute__((vector_size(REGISTER_BYTES / 2)));
 typedef int32_t integers __attribute__((vector_size(REGISTER_BYTES)));
 typedef uint32_t unsigneds __attribute__((vector_size(REGISTER_BYTES)));
 typedef uint16_t half_words __attribute__((vector_size(REGISTER_BYTES / 2)));
@@ -145,6 +146,11 @@ LEAKY_INLINE integers lanes_of(uint32_t bits, floats) {
     unsigneds place;
     for (int i = 0; i < FLOATS; ++i) place[i] = 1u << i;
     return (integers)(((unsigneds{} + bits) & place) != 0u);
+}
+LEAKY_INLINE half_integers lanes_of(uint32_t bits, half_floats) {
+    half_integers place;
+    for (int i = 0; i < DOUBLES; ++i) place[i] = 1 << i;
+    return ((half_integers{} + (int32_t)bits) & place) != 0;
 }
 LEAKY_INLINE longs lanes_of(uint32_t bits, doubles) {
     unsigned_longs place;

@@ -206,6 +206,25 @@ void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch
     if (own_flags) count_fired(call.fired, layout.samples, units, sums, batch);
 }
 
+void gather_gradient(const Kernels& kernels, const GradientStatistics& call, double* sums, int threads) {
+    const int64_t all = call.layout.outer * call.layout.samples * call.layout.middle, units = call.layout.units;
+    if (all * units * call.layout.inner == 0) return;
+    const Parts parts(call.layout);
+    static thread_local std::vector<double> scratch;
+    scratch.assign((parts.slabs - 1) * GRADIENT_ROWS * units, 0.0);
+    double* others = scratch.data();
+    run_tasks(parts.slabs * parts.units, threads, [&](int64_t task) {
+        const int64_t i = task / parts.units, j = task % parts.units;
+        const Range slabs = {i * parts.slab_step, std::min((i + 1) * parts.slab_step, all)};
+        const Range columns = {j * parts.unit_step, std::min((j + 1) * parts.unit_step, units)};
+        kernels.gradient_statistics(call, slabs, columns, i ? others + (i - 1) * GRADIENT_ROWS * units : sums);
+    });
+    for (int64_t i = 1; i < parts.slabs; ++i) {
+        const double* part = others + (i - 1) * GRADIENT_ROWS * units;
+        for (int64_t k = 0; k < GRADIENT_ROWS * units; ++k) sums[k] += part[k];
+    }
+}
+
 void count_fired(uint8_t* fired, int64_t samples, int64_t units, double* sums, int64_t batch) {
     double *totals = sums + FIRED * units, *last = sums + LAST_FIRED * units;
     static thread_local std::vector<int64_t> counts;

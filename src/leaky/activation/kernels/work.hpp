@@ -16,6 +16,9 @@ void run_copy(const Kernels& kernels, const char* source, char* target, int64_t 
 // Adds one call's statistics to `sums`, [ROWS][units].
 void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, int threads);
 
+// Adds one call's sums of the gradient to `sums`, [GRADIENT_ROWS][units].
+void gather_gradient(const Kernels& kernels, const GradientStatistics& call, double* sums, int threads);
+
 // Adds a batch's flags, [samples][units], to the rows FIRED and LAST_FIRED of `sums` and clears them.
 void count_fired(uint8_t* fired, int64_t samples, int64_t units, double* sums, int64_t batch);
 
