@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaky.errors import InputError
+from leaky.tuning import critical
 from leaky.tuning.critical import BLOCKS, ERROR, fixed_boundary, sequential_boundary
 from leaky.tuning.judging import FAILED, FloatArray, difference, finite, judge
 from leaky.tuning.racing import Budget, plan
@@ -23,6 +24,18 @@ def test_two_arms_and_one_look_are_the_paired_t_test(seeds: int, quantile: float
 def test_the_error_of_all_blocks_together_is_at_most_5_percent() -> None:
     assert sum(error for _, _, error in BLOCKS) <= ERROR
     assert all(last + 1 == first for (_, last, _), (first, _, _) in itertools.pairwise(BLOCKS))
+
+
+def test_kept_boundaries_are_what_a_simulation_gives() -> None:
+    assert critical._kept("sequential", 5)
+    first = critical._block_boundary(5, *BLOCKS[0])
+    assert critical._kept("sequential", 5)[: len(first)] == pytest.approx(list(first), abs=6e-4)
+    assert critical._kept("fixed", 5)[2] == pytest.approx(critical._block_boundary(5, 5, 5, ERROR)[0], abs=6e-4)
+
+
+def test_what_is_not_kept_is_simulated() -> None:
+    assert not critical._kept("fixed", 12)
+    assert fixed_boundary(10, 5) < fixed_boundary(12, 5) < 1.2 * fixed_boundary(10, 5)
 
 
 @pytest.mark.parametrize("arms", [2, 8])

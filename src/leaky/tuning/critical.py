@@ -1,16 +1,24 @@
 """How far apart two means must be before a study may call them different, at every number of seeds.
 
 The probability that any arm is ever called worse than another while all are equal must stay at 5%, over all pairs of
-arms and over every moment at which a user may look and stop. No distribution is looked up: the statistic itself is
-simulated, so that its variance rule and the correlation between pairs and between looks are in the figure.
+arms and over every moment at which a user may look and stop. No textbook distribution is used: the statistic itself is
+simulated, so that its variance rule and the correlation between pairs and between looks are in the figure. What studies
+usually need is kept in boundaries.json; `python -m leaky.tuning.critical` writes it.
 """
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+TABLE = Path(__file__).parent / "boundaries.json"
+KEPT_ARMS, KEPT_BLOCKS, KEPT_SEEDS = range(2, 11), 4, 40
+"""What boundaries.json holds: these numbers of arms, the first blocks of looks, single looks up to so many seeds."""
 
 FloatArray = NDArray[np.float64]
 
@@ -47,13 +55,21 @@ def sequential_boundary(arms: int, seeds: int) -> float:
     """
     for first, last, error in BLOCKS:
         if first <= seeds <= last:
+            kept = _kept("sequential", arms)
+            if seeds - FIRST_LOOK < len(kept):
+                return kept[seeds - FIRST_LOOK]
             return float(_block_boundary(arms, first, last, error)[seeds - first])
     return float("inf")
 
 
 def fixed_boundary(arms: int, seeds: int) -> float:
     """The |t| above which two arms differ detectably in a study that looks once, after exactly `seeds` seeds."""
-    return float(_block_boundary(arms, seeds, seeds, ERROR)[0]) if seeds >= FIRST_LOOK else float("inf")
+    if seeds < FIRST_LOOK:
+        return float("inf")
+    kept = _kept("fixed", arms)
+    if seeds - FIRST_LOOK < len(kept):
+        return kept[seeds - FIRST_LOOK]
+    return float(_block_boundary(arms, seeds, seeds, ERROR)[0])
 
 
 def largest_statistics(scores: FloatArray, looks: list[int]) -> FloatArray:
@@ -96,6 +112,16 @@ def held_up(variance: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(variance, np.median(variance, axis=-1, keepdims=True)))
 
 
+@lru_cache
+def _table() -> dict[str, dict[str, list[float]]]:
+    return cast("dict[str, dict[str, list[float]]]", json.loads(TABLE.read_text("utf-8")) if TABLE.exists() else {})
+
+
+def _kept(kind: str, arms: int) -> list[float]:
+    """The boundaries that are kept, from `FIRST_LOOK` seeds on."""
+    return _table().get(kind, {}).get(str(arms), [])
+
+
 @lru_cache(maxsize=256)
 def _block_boundary(arms: int, first: int, last: int, error: float) -> FloatArray:
     """One boundary a look, all with the same tail probability, crossed by `error` of the studies without a difference.
@@ -123,3 +149,22 @@ def _crossed_by(error: float, largest: FloatArray) -> FloatArray:
     # A study's smallest tail probability over its looks; `error` of the studies lie below the level.
     level = np.quantile(ranks.min(axis=1) + 1, error) / studies
     return np.asarray(np.quantile(largest, 1.0 - level, axis=0))
+
+
+def _write_table() -> None:
+    """Simulate what is kept, and keep it."""
+    from leaky.files import write_whole
+
+    def rounded(values: list[float]) -> list[float]:
+        return [round(float(value), 3) for value in values]
+
+    table: dict[str, dict[str, list[float]]] = {"sequential": {}, "fixed": {}}
+    for arms in KEPT_ARMS:
+        looks = [value for block in BLOCKS[:KEPT_BLOCKS] for value in _block_boundary(arms, *block)]
+        single = [_block_boundary(arms, seeds, seeds, ERROR)[0] for seeds in range(FIRST_LOOK, KEPT_SEEDS + 1)]
+        table["sequential"][str(arms)], table["fixed"][str(arms)] = rounded(looks), rounded(single)
+    write_whole(TABLE, (json.dumps(table) + "\n").encode())
+
+
+if __name__ == "__main__":
+    _write_table()
