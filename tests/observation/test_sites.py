@@ -190,6 +190,47 @@ def test_an_unresolved_axis_is_listed_and_unit_dim_resolves_it() -> None:
     assert seen(leaky.observe(model, data, unit_dim=-1, batch_dim=1)) == [("0", "ReLU", 6, T, 1)]
 
 
+def test_arithmetic_on_the_input_is_no_site() -> None:
+    """A clamp in front of all weights has no units that could have learned; behind a weight it has."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(6, 7)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = (-x.abs()).clamp(min=0) + torch.maximum(x, torch.zeros(6))
+            return self.inner(x).clamp(min=0)
+
+    record = leaky.observe(Net(), torch.randn(N, 6))
+    assert seen(record) == [("clamp#1", "ReLU", 7, N, 1)]
+    assert record.not_examined == ()
+
+
+def test_scores_between_units_are_units_of_neither() -> None:
+    class Scores(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(6, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q = self.inner(x).view(-1, 4, 4)
+            return torch.relu(q @ q.transpose(1, 2))
+
+    record = leaky.observe(Scores(), torch.randn(N, 6))
+    assert (record.sites, len(record.not_examined)) == ((), 1)
+
+
+def test_a_spelled_out_swish_has_the_outputs_of_the_swish() -> None:
+    torch.manual_seed(0)
+    model, data = networks.Swishes(), torch.randn(50, 6)
+    plain = nn.Sequential(model.layers[0], nn.Hardswish(), model.layers[1], nn.Hardswish(), model.layers[2],
+                          nn.Hardswish(), model.layers[3], nn.SiLU(), model.layers[4], nn.GELU())  # fmt: skip
+    for spelled, exact in zip(leaky.observe(model, data).sites, leaky.observe(plain, data).sites, strict=True):
+        assert (spelled.activation, spelled.threshold) == (exact.activation, exact.threshold)
+        np.testing.assert_allclose(spelled.output_moments().second_moment, exact.output_moments().second_moment, 1e-5)
+
+
 def test_a_custom_operator_is_listed() -> None:
     @torch.library.custom_op("leaky_test::act", mutates_args=())
     def act(x: Tensor) -> Tensor:

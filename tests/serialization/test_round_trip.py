@@ -139,7 +139,8 @@ def test_numbers_that_json_cannot_say_are_null_and_counted() -> None:
     wild, empty = data["sites"]
     assert wild["statistics"]["minimum"][0] is None
     assert wild["statistics"]["nonfinite"] == [24, 1, 0]
-    assert wild["nulls"] == {"statistics.minimum": 1, "statistics.maximum": 1}
+    assert wild["firing_rate"][0] is None
+    assert wild["nulls"] == {"firing_rate": 1, "statistics.minimum": 1, "statistics.maximum": 1}
     assert empty["firing_rate"] == [None] * 3
     assert empty["nulls"] == {"firing_rate": 3, "statistics.minimum": 3, "statistics.maximum": 3}
 

@@ -60,7 +60,8 @@ class Collector:
         """Take the sums of a smooth activation's output, and keep the output until its gradient can be asked for."""
         accumulator = self._sites.get(call.name)
         if accumulator is not None and call.activation.smooth and output.numel():
-            accumulator.add_output(output, call.layout)
+            scale = call.activation.overscale
+            accumulator.add_output(output if scale == 1 else output / scale, call.layout)
         if self._catcher is not None:
             self._waiting.append((output, self._catcher))
             self._catcher = None

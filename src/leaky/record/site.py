@@ -87,8 +87,8 @@ class Site:
 
     @property
     def firing_rate(self) -> FloatArray:
-        """Share of the samples on which each unit fired, shape (units,); NaN where no sample was seen."""
-        return _ratio(self.statistics.fired, self.samples)
+        """Share of the samples on which each unit fired, shape (units,); NaN where nothing finite was seen of it."""
+        return np.where(self.statistics.elements > 0, _ratio(self.statistics.fired, self.samples), np.nan)
 
     @property
     def derivative(self) -> FloatArray:

@@ -25,6 +25,7 @@ class Activation:
 
     Attributes:
         operand: which argument of the operator is the pre-activation.
+        overscale: the factor of the operator's result over the activation's output, x · ReLU6(x + 3) before its / 6.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Activation:
     cap: float | None = None
     smooth: bool = False
     operand: int = 0
+    overscale: float = 1.0
 
 
 def bounded(activation: Activation, gain: float, clamp: float | None) -> Activation:
@@ -60,6 +62,11 @@ def recognise(call: Call, values: Sequence[Any]) -> Activation | None:
     if make is None or not isinstance(node, Node):
         return None
     return make(call, values)
+
+
+def prepares_input(call: Call, activation: Activation) -> bool:
+    """Whether it is arithmetic that happens to rectify (a clamp, a mask) in front of all learned weights."""
+    return call.name in _ARITHMETIC and not call.args[activation.operand].shaped
 
 
 def _relu(call: Call, values: Sequence[Any]) -> Activation | None:
@@ -156,7 +163,7 @@ def _where(call: Call, values: Sequence[Any]) -> Activation | None:
     condition = call.args[0]
     for gate, kept, other in (("positive", 1, 2), ("negative", 2, 1)):
         value, replacement = call.args[kept], call.args[other]
-        if condition.gate != (value.index, gate):
+        if not _gates(condition, value, gate):
             continue
         if _is_constant(replacement) and _number(replacement, values[other]) == 0:
             return Activation("ReLU", operand=kept)
@@ -169,7 +176,12 @@ def _masked_fill(call: Call, values: Sequence[Any]) -> Activation | None:
     """x.masked_fill(x < 0, 0)."""
     mask, filled = call.argument(1, "mask"), call.argument(2, "value")
     zero = filled == 0 or (isinstance(filled, Node) and _number(filled, values[2]) == 0)
-    return Activation("ReLU") if zero and mask.gate == (call.args[0].index, "negative") else None
+    return Activation("ReLU") if zero and _gates(mask, call.args[0], "negative") else None
+
+
+def _gates(node: Any, value: Node, kind: str) -> bool:
+    gate = node.gate if isinstance(node, Node) else None
+    return gate is not None and (gate.root, gate.kind) == (value.index, kind)
 
 
 _GATED = {"hardsigmoid": "Hardswish", "sigmoid": "SiLU"}
@@ -181,10 +193,10 @@ def _mul(call: Call, values: Sequence[Any]) -> Activation | None:
     if not isinstance(right, Node):
         return None
     for operand, (value, other) in enumerate(((left, right), (right, left))):
-        if other.gate == (value.index, "positive"):
+        if _gates(other, value, "positive"):
             return Activation("ReLU", operand=operand)
-        if other.gate is not None and other.gate[0] == value.index:
-            return _smooth(_GATED[other.gate[1]], operand)
+        if other.gate is not None and other.gate.root == value.index and other.gate.kind in _GATED:
+            return replace(_smooth(_GATED[other.gate.kind], operand), overscale=other.gate.scale)
     return None
 
 
@@ -210,6 +222,8 @@ def _celu(call: Call, values: Sequence[Any]) -> Activation | None:
 def _softplus(call: Call, values: Sequence[Any]) -> Activation | None:
     return _smooth("Softplus", 0, float(call.argument(1, "beta", 1.0)))
 
+
+_ARITHMETIC = {"clamp", "clip", "clamp_min", "maximum", "fmax", "where", "masked_fill", "mul"}
 
 _TABLE: dict[str, Callable[[Call, Sequence[Any]], Activation | None]] = {
     "relu": _relu,

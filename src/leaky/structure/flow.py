@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from leaky.structure.activations import is_gate
 from leaky.structure.axes import Axes
-from leaky.structure.graph import Affine, Call, Node, Production
+from leaky.structure.graph import Affine, Call, Gate, Node, Production
 
 _SHAPE_ONLY = {"view", "_unsafe_view", "reshape", "flatten", "permute", "transpose", "t", "squeeze", "unsqueeze"}
 _SAME_VALUE = {*_SHAPE_ONLY, "clone", "contiguous", "detach", "alias", "_to_copy", "lift_fresh", "dropout"}
@@ -33,6 +34,7 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
         modifiers=_modifiers(call, data, constants, produced) if data else frozenset(),
         affine=_affine(index, call) if len(data) == 1 else None,
         gate=_gate(call),
+        shaped=any(node.shaped or (node.learned and not node.from_data) for node in nodes),
         site=site or _site_passed_on(call, data),
     )
 
@@ -95,25 +97,27 @@ def _affine(index: int, call: Call) -> Affine | None:
     return None
 
 
-def _gate(call: Call) -> tuple[int, str] | None:
+def _gate(call: Call) -> Gate | None:
     """Of sigmoid(x), clip(x + 3, 0, 6), x > 0 and x < 0: the root x, kept through a scalar factor."""
     node = call.args[0] if call.args else None
     if not isinstance(node, Node):
         return None
-    if call.name in (*_SAME_VALUE, "mul", "div") and node.gate and not isinstance(call.argument(1, "other"), Node):
+    other = call.argument(1, "other")
+    if node.gate is not None and call.name in _SAME_VALUE:
         return node.gate
-    if call.name == "sigmoid":
-        return (node.index, "sigmoid")
-    if call.name == "hardsigmoid":
-        return (node.index, "hardsigmoid")
-    if call.name in ("gt", "ge") and call.argument(1, "other") == 0:
-        return (node.index, "positive")
-    if call.name in ("lt", "le") and call.argument(1, "other") == 0:
-        return (node.index, "negative")
+    if node.gate is not None and call.name in ("mul", "div") and isinstance(other, (int, float)) and other:
+        return replace(node.gate, scale=node.gate.scale * (other if call.name == "mul" else 1 / other))
+    if call.name in ("sigmoid", "hardsigmoid"):
+        return Gate(node.index, call.name)
+    if call.name in _SIDES and other == 0:
+        return Gate(node.index, _SIDES[call.name])
     cap = _upper_bound(call)
     if cap is not None and is_gate(node, cap) and node.affine is not None:
-        return (node.affine.root, "hardsigmoid")
+        return Gate(node.affine.root, "hardsigmoid", cap)
     return None
+
+
+_SIDES = {"gt": "positive", "ge": "positive", "lt": "negative", "le": "negative"}
 
 
 def _upper_bound(call: Call) -> float | None:

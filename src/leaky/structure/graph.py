@@ -19,6 +19,21 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A value that lets another one through: sigmoid(x), clip(x + 3, 0, 6), x > 0.
+
+    Attributes:
+        root: the value x.
+        kind: "sigmoid", "hardsigmoid", "positive" or "negative".
+        scale: what it is at its highest; 6 for a clip at 6.
+    """
+
+    root: int
+    kind: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class Production:
     """That a weight's linear map made a value.
 
@@ -50,7 +65,8 @@ class Node:
         productions: the linear maps behind it, up to the last ones.
         modifiers: names of the weights that scaled or shifted it since (a BatchNorm's, a bias).
         affine: where it is a scalar affine function of another value.
-        gate: root and activation, where it is the gate of a spelled-out swish.
+        gate: where it is the gate of a spelled-out activation.
+        shaped: whether a learned weight had a part in it.
         zero: whether it is the constant 0.
         site: the site whose output it is, up to its shape.
     """
@@ -67,7 +83,8 @@ class Node:
     productions: tuple[Production, ...] = ()
     modifiers: frozenset[str] = frozenset()
     affine: Affine | None = None
-    gate: tuple[int, str] | None = None
+    gate: Gate | None = None
+    shaped: bool = False
     zero: bool = False
     site: str | None = None
 

@@ -219,8 +219,13 @@ def _product(call: Call, left: Node, right: Node) -> Axes:
         return (*demoted(right.axes[:row]), unit, *demoted(right.axes[row:][1:]))
     if not left.from_data:
         return keep_equal(right.axes, right.shape, call.shapes[0])
+    if len(right.shape) == 1:
+        return left.axes[:-1]
     batch = broadcast([(n.axes[:-2], n.shape[:-2]) for n in (left, right)], call.shapes[0][:-2])
-    return (*batch, left.axes[-2], right.axes[-1]) if len(right.shape) > 1 else left.axes[:-1]
+    last: Axes = (left.axes[-2], right.axes[-1])
+    if has(last[0], "unit") and has(last[1], "unit"):  # scores between units are units of neither
+        last = demoted(last)
+    return (*batch, *last)
 
 
 def _stacked(kept: Axes, weight: Node, unit: Axis) -> Axes:

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from leaky.activation.running import running_bounds
-from leaky.structure.activations import Activation, bounded, recognise
+from leaky.structure.activations import Activation, bounded, prepares_input, recognise
 from leaky.structure.axes import Axes, Layout, layout, marked, of_input, plain
 from leaky.structure.flow import result_node, unchanged_root
 from leaky.structure.graph import Call, Node, SampleEvidence
@@ -216,6 +216,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         activation = recognise(call, args)
         bounds = running_bounds()
         if activation is None or (bounds is not None and bounds is self._own[0]):
+            return None
+        if prepares_input(call, activation):
             return None
         node, value = call.args[activation.operand], args[activation.operand]
         if not node.from_data or not value.is_floating_point():
