@@ -56,6 +56,9 @@ Exit status
 """
 
 
+TRACEBACK_HINT = " (LEAKY_DEBUG=1 shows the traceback)"
+
+
 class Status(IntEnum):
     """Exit statuses; scripts rely on them."""
 
@@ -91,7 +94,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         from leaky.failures import one_line
 
-        hint = "" if isinstance(error, LeakyError) else " (LEAKY_DEBUG=1 shows the traceback)"
+        hint = "" if isinstance(error, LeakyError) else TRACEBACK_HINT
         click.echo(f"Error: {one_line(error)}{hint}", err=True)
         return Status.NOTHING_EXAMINED if isinstance(error, NothingExaminedError) else Status.WRONG_INPUT
 
@@ -195,7 +198,7 @@ def _checked(model: Model, data: Data, options: dict[str, Any]) -> Checkup:
         raise InputError(f"the model or its data ended the program while they ran (status {stop.code})") from stop
     except Exception as error:
         # The model's own code raised; what it was fed is the first thing that its author wants to know.
-        raise InputError(one_line(error, f"the data are {data.form}" if data.form else "")) from error
+        raise InputError(one_line(error, f"the data are {data.form}" if data.form else "") + TRACEBACK_HINT) from error
     record = replace(checkup.record, notes=checkup.record.notes + data.notes)
     return Checkup(replace(checkup.diagnosis, record=record), checkup.initial)
 
