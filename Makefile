@@ -32,7 +32,8 @@ demo: $(V)/.leaky $(V)/.demo
 test: lint $(V)/.leaky $(V)/.models
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
-lint: $(V)/.tools
+# mypy reads the types of what leaky requires, so those must be installed.
+lint: $(V)/.tools $(V)/.leaky
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

@@ -246,6 +246,7 @@ def test_an_error_in_the_model_names_its_line_and_the_data(leaky_run: Runner) ->
     assert out == ""
     assert err.splitlines()[-1].endswith(
         "in forward: `return torch.relu(x) @ torch.zeros(3, 3)`; the data are float64 of shape (1500, 4)"
+        " (LEAKY_DEBUG=1 shows the traceback)"
     )
 
 
