@@ -252,10 +252,15 @@ _EACH = 4
 
 
 def setups() -> list[Setup]:
-    """All set-ups, families interleaved; one half from seeds that were not looked at while developing."""
-    return [
-        _drawn(family, place, held_out) for place in range(_EACH) for held_out in (False, True) for family in FAMILIES
+    """All set-ups, families interleaved, deep networks last; half from seeds not looked at while developing."""
+    found = [
+        _drawn(family, place, held_out)
+        for place in range(_EACH)
+        for held_out in (False, True)
+        for family in FAMILIES
+        if family != "deep plain" or place == 0
     ]
+    return sorted(found, key=lambda setup: setup.family == "deep plain")
 
 
 def _drawn(family: str, place: int, held_out: bool) -> Setup:

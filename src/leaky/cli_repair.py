@@ -1,13 +1,32 @@
-"""The verbs that choose a slope and repair: `leaky slope`. They parse, call, print; torch comes at first use."""
+"""The verbs that choose a slope and repair: `leaky slope`, `leaky repair`. They parse, call, print.
+
+torch comes at first use.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from leaky.theory import TailoredSlope
+
+REPAIR_HELP = """Win back the dead units of MODEL without moving its function, or leave it alone.
+
+MODEL and DATA are as for leaky check. The change is kept if the outputs move by at most --max-change of their size,
+and is otherwise not written. A model whose rectifiers were swapped is rebuilt with leaky.repair(model, RECIPE)
+before the weights are loaded.
+
+\b
+Exit status
+  0  repaired, or nothing to repair, or --dry-run
+  1  the repair was rolled back; nothing was written
+  2  wrong usage or input
+"""
 
 DEPTHS = (10, 13, 20, 30, 50, 75, 100, 150, 200)
 
@@ -44,13 +63,10 @@ def slope(model: str | None, targets: tuple[float, ...], depth: int | None, data
 
 
 def _loaded(name: str, data: str | None) -> tuple[Any, Any]:
-    from leaky.errors import InputError
     from leaky.loading import load_data, load_model
 
     subject = load_model(name)
-    if not hasattr(subject.model, "named_parameters"):
-        raise InputError(f"MODEL must be code that makes a torch.nn.Module; {name!r} is not")
-    return subject.model, None if data is None else load_data(data, subject).batches
+    return _torch_model(subject.model, name), None if data is None else load_data(data, subject).batches
 
 
 def _sentence(found: TailoredSlope, name: str) -> str:
@@ -88,5 +104,98 @@ def _cell(found: TailoredSlope) -> str:
     return f"{found.negative_slope:.10f}" if found.reachable else f"0 ({found.correlation:.4f})"
 
 
-COMMANDS = (slope,)
+@click.command(help=REPAIR_HELP)
+@click.argument("model")
+@click.option("--data", required=True, metavar="DATA", help="The evidence, as for leaky check.")
+@click.option("--weights", metavar="FILE", help="The state dict to repair, .pt or .safetensors.")
+@click.option("--out", metavar="FILE", help="Where the repaired state dict goes, .pt or .safetensors.")
+@click.option("--recipe", metavar="FILE", help="Where what weights cannot hold goes: the rectifiers that were swapped.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
+@click.option("--negative-slope", type=float, metavar="A", help="Of rectifiers that are put in. [from theory, or .1]")
+@click.option(
+    "--max-change", type=float, default=0.05, show_default=True, help="Relative change of the outputs to keep."
+)
+@click.option("--max-samples", type=click.IntRange(min=1), metavar="N", help="Use so many samples as evidence at most.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of new weights and of noise.")
+def repair(
+    model: str,
+    data: str,
+    weights: str | None,
+    out: str | None,
+    recipe: str | None,
+    dry_run: bool,
+    negative_slope: float | None,
+    max_change: float,
+    max_samples: int | None,
+    seed: int,
+) -> int:
+    """Plan, apply, write; see REPAIR_HELP."""
+    if not dry_run and out is None:
+        raise click.UsageError("--out says where the repaired weights go; --dry-run only shows the plan")
+    for path in (out, recipe):
+        if path is not None and not Path(path).parent.is_dir():
+            raise click.UsageError(f"the folder of {path!r} must exist")
+    if out is not None and Path(out).suffix not in (".pt", ".pth", ".safetensors"):
+        raise click.UsageError(f"--out must end in .pt or .safetensors, not {Path(out).suffix!r}")
+    from leaky.checkup import check
+    from leaky.loading import load_data, load_model
+    from leaky.repairing.plan import repair as planned
+
+    subject = load_model(model, weights=weights, seed=seed)
+    network = _torch_model(subject.model, model)
+    given = load_data(data, subject, seed=seed)
+    checkup = check(
+        network, given.batches, max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise
+    )
+    plan = planned(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)
+    click.echo(str(plan))
+    if given.on_noise:
+        click.echo("On noise: units that noise never reaches may well be alive on real data.")
+    if dry_run:
+        return 0
+    done = plan.apply(max_change=max_change)
+    click.echo(str(done))
+    if not done.kept:
+        return 1
+    if out is not None:
+        _write_weights(network, out)
+        click.echo(f"Wrote {out}", err=True)
+    if recipe is not None:
+        done.recipe.save(recipe)
+        click.echo(f"Wrote {recipe}", err=True)
+    elif done.recipe.rectifiers:
+        click.echo("The rectifiers that were swapped are in no file: give --recipe to keep them.", err=True)
+    return 0
+
+
+def _torch_model(model: Any, name: str) -> nn.Module:
+    from leaky.errors import InputError
+
+    if not hasattr(model, "named_parameters"):
+        raise InputError(f"MODEL must be code that makes a torch.nn.Module; {name!r} is not")
+    return model  # type: ignore[no-any-return]
+
+
+def _write_weights(model: nn.Module, path: str) -> None:
+    from leaky.errors import MissingExtraError
+    from leaky.files import write_whole
+
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    if path.endswith(".safetensors"):
+        try:
+            from safetensors.torch import save
+        except ImportError as error:
+            raise MissingExtraError(f"writing {path!r} needs safetensors: pip install 'leaky[safetensors]'") from error
+        write_whole(path, save(state))
+        return
+    import io
+
+    import torch
+
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_whole(path, content.getvalue())
+
+
+COMMANDS = (slope, repair)
 """What the command line adds to its group."""

@@ -1,0 +1,92 @@
+"""`leaky repair`: the plan, the written files and that they rebuild the model, and what a user can get wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import leaky
+from leaky import cli
+from leaky.loading.weights import load_weights, read_weights
+
+MODEL = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+"""
+
+
+def build() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "net.py").write_text(MODEL)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((1500, 6)).astype(np.float32))
+    model = build()
+    torch.save(model.state_dict(), tmp_path / "healthy.pt")
+    with torch.no_grad():
+        model[0].bias[:5] = -50.0
+    torch.save(model.state_dict(), tmp_path / "sick.pt")
+    return tmp_path
+
+
+def run(place: Path, *arguments: str, weights: str = "sick.pt") -> int:
+    model, data = f"{place / 'net.py'}:build", str(place / "x.npy")
+    return cli.run(["repair", model, "--data", data, "--weights", str(place / weights), *arguments])
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(place.iterdir())
+    assert run(place, "--dry-run") == 0
+    assert "revive 1 units 0, 1, 2, 3, 4: they are dead or constant on the evidence" in capsys.readouterr().out
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_and_recipe_rebuild_the_repaired_model(
+    place: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, recipe = place / f"out{suffix}", place / "recipe.json"
+    assert run(place, "--out", str(out), "--recipe", str(recipe)) == 0
+    assert "Kept: the outputs changed by" in capsys.readouterr().out
+    assert json.loads(recipe.read_text())["rectifiers"][0]["module"] == "1"
+    data = torch.from_numpy(np.load(place / "x.npy"))
+    sick, repaired = build(), build()
+    load_weights(sick, read_weights(place / "sick.pt"), "the sick weights")
+    leaky.repair(repaired, recipe)
+    load_weights(repaired, read_weights(out), "the repaired weights")
+    torch.testing.assert_close(repaired(data), sick(data))
+    assert leaky.observe(repaired, data).sites[0].firing_rate[:5].min() > 0.2
+
+
+def test_a_healthy_model_is_left_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(place, "--out", str(place / "out.pt"), weights="healthy.pt") == 0
+    assert "Nothing to repair: no unit is dead or constant." in capsys.readouterr().out
+    before, after = read_weights(place / "healthy.pt"), read_weights(place / "out.pt")
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_repair_that_moves_too_much_is_rolled_back_and_not_written(place: Path) -> None:
+    assert run(place, "--out", str(place / "same.pt"), "--max-change", "-1") == 1
+    assert not (place / "same.pt").exists()
+
+
+def test_mistakes_end_in_a_line_and_status_2(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(place) == 2
+    assert run(place, "--out", str(place / "out.npz")) == 2
+    assert run(place, "--out", str(place / "nowhere" / "out.pt")) == 2
+    error = capsys.readouterr().err
+    assert "--out says where" in error
+    assert "must end in .pt or .safetensors, not '.npz'" in error
+    assert "must exist" in error
