@@ -90,7 +90,7 @@ $(V)/.leaky: $(V)/.created constraints.txt $(SOURCES)
 		$(PIP) install --no-deps --force-reinstall "$$wheel"
 	@touch $@
 
-$(V)/.optional: $(V)/.leaky requirements/optional.txt
+$(V)/.optional: $(V)/.created requirements/optional.txt
 	@$(PIP) install -c constraints.txt -r requirements/optional.txt && touch $@ || \
 		echo "Ray could not be installed: the tests of its engine will be skipped."
 
