@@ -10,6 +10,7 @@ standard errors of the paired difference).
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 from dataclasses import asdict
@@ -31,8 +32,10 @@ def run(setup: Setup, seeds: int) -> dict[str, Any]:
     """Every method and the twin on one set-up, by seed."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("twin", *METHODS)}
     for seed in range(seeds):
+        original, data = patient(setup, seed)
         for name, method in (("twin", twin), *METHODS.items()):
-            subject, data = patient(setup, seed)
+            subject = copy.deepcopy(original)  # model and optimizer together, so that they stay each other's
+            torch.manual_seed(seed)
             found[name].append(asdict(method(subject, data, seed)))
     return {**asdict(setup), "steps": STEPS, "outcomes": found}
 

@@ -95,6 +95,32 @@ def test_thirty_layers_keep_the_range(alpha: float) -> None:
     assert 0.2 < float(output.detach().square().mean()) < 5.0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_orthogonal_weights_have_the_same_variance(kind: str) -> None:
+    layer, shape = KINDS[kind]
+    done = initialize(nn.Sequential(layer, nn.ReLU()), torch.randn(shape), orthogonal=True, seed=1)
+    weight, groups = layer.weight.detach(), getattr(layer, "groups", 1)  # type: ignore[union-attr]
+    assert float(weight.square().mean().sqrt()) == pytest.approx(done.layers[0].standard_deviation, rel=1e-5)
+    for block in weight.chunk(groups):
+        rows = block.flatten(1) if len(block) <= block[0].numel() else block.flatten(1).T
+        products = rows @ rows.T
+        torch.testing.assert_close(products, products[0, 0] * torch.eye(len(rows)), rtol=0, atol=1e-4)
+
+
+def test_in_a_network_deeper_than_wide_orthogonal_weights_keep_the_size() -> None:
+    def sizes(orthogonal: bool) -> list[float]:
+        found = []
+        for seed in range(20):
+            model = nn.Sequential(*(part for _ in range(60) for part in (nn.Linear(24, 24), nn.LeakyReLU(0.5))))
+            initialize(model, orthogonal=orthogonal, seed=seed)
+            x = torch.randn(64, 24, generator=torch.Generator().manual_seed(seed))
+            found.append(math.log(float(model(x).detach().square().mean())))
+        return found
+
+    independent, even = torch.tensor(sizes(False)), torch.tensor(sizes(True))
+    assert float(even.std()) < 0.7 * float(independent.std())
+
+
 class Blocks(nn.Module):
     """Residual blocks without normalisation."""
 

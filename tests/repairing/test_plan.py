@@ -256,3 +256,38 @@ def test_a_networks_outputs_with_nan_begin_anew() -> None:
     done = plan_of(model).apply(validate=lambda m: float(torch.isfinite(m(DATA)).all()))
     assert done.kept
     assert done.metric == (0.0, 1.0)
+
+
+def test_a_shuffling_loader_is_run_through_once() -> None:
+    model = sick()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(DATA), batch_size=100, shuffle=True)
+    done = leaky.repair(model, leaky.check(model, loader), loader).apply()
+    assert done.kept
+    assert done.output_change <= 1e-6
+
+
+def test_the_share_afterwards_is_told_by_the_checkups_own_thresholds() -> None:
+    model, few = sick(), DATA[:150]  # enough for a rate of 5%, too few for 1%
+    assert not leaky.repair(model, leaky.check(model, few), few)
+    plan = leaky.repair(model, leaky.check(model, few, rate=0.05), few)
+    with torch.no_grad():
+        model[2].bias[:4] = -50.0  # after the plan was made
+    assert plan.apply().lost_share == (6 / 32, 4 / 32)
+
+
+def test_samples_along_another_axis() -> None:
+    class Sequence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.a, self.act, self.b = nn.RNN(4, 8), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.act(self.a(self.rnn(x)[0])))
+
+    torch.manual_seed(0)
+    model, data = Sequence(), torch.randn(5, 1200, 4)
+    with torch.no_grad():
+        model.a.bias[:6] = -50.0
+    done = leaky.repair(model, leaky.check(model, data), data).apply()
+    assert done.actions[0].units == (0, 1, 2, 3, 4, 5)
+    assert (done.kept, done.output_change <= 1e-6) == (True, True)

@@ -72,6 +72,7 @@ def _follow(model: nn.Module, example: Any) -> History:
     with Preserved(model, "eval", 0, None) as preserved, _plainly():
         for _ in range(2):
             batch = next(batches_of(example, model, batch_dim=batch_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
+            history.batch_dim = batch_dim
             with tracer.following(batch.tensors, batch_dim):
                 output = model(*batch.args, **batch.kwargs)
                 for tensor in tensors_in(output):
@@ -144,7 +145,7 @@ def replay(
         InputError: if the model runs other operations on a batch than it did in the history.
     """
     with Preserved(model, "eval", 0, None), _plainly():
-        for batch in batches_of(batches, model, batch_dim=0, batch_size=None, max_samples=max_samples):
+        for batch in batches_of(batches, model, batch_dim=history.batch_dim, batch_size=None, max_samples=max_samples):
             with _Replay(history, handlers):
                 output = model(*batch.args, **batch.kwargs)
             if on_output is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +36,14 @@ class Ground:
 
     Args:
         model: the model.
-        batches: as `leaky.observe` takes them; an iterator is kept as a list.
+        batches: as `leaky.observe` takes them. A loader is run through once and kept, since a shuffling one would give
+            other batches the next time; give a part of a large data set.
     """
 
     def __init__(self, model: nn.Module, batches: Any) -> None:
         self.model = model
-        self.batches = list(batches) if isinstance(batches, Iterator) else batches
+        again = isinstance(batches, (Tensor, np.ndarray, Mapping, list, tuple)) or not hasattr(batches, "__iter__")
+        self.batches = batches if again else list(batches)
         self.history = follow(model, self.batches)
         self.structure: Structure = structure_of(model, self.history)
         self.layers: dict[int, Layer] = {layer.step.number: layer for layer in layers_of(model, self.history)}

@@ -389,7 +389,7 @@ class _Transaction:
             self._do_all()
             after = Ground(plan.model, plan.batches).outputs()
             change = relative_change(before, after)
-            new_share = _share(check(plan.model, plan.batches, seed=0))
+            new_share = self._share_now()
             new_metric = None if self._validate is None else float(self._validate(plan.model))
             kept, reason = self._verdict(before, after, change, metric, new_metric)
         except BaseException:
@@ -399,6 +399,11 @@ class _Transaction:
             snapshot.restore()
         metrics = None if metric is None or new_metric is None else (metric, new_metric)
         return self._record(kept, reason, change, metrics, (share, new_share))
+
+    def _share_now(self) -> float:
+        """The lost share, by the thresholds of the plan's checkup."""
+        thresholds: dict[str, Any] = self._plan.checkup.diagnosis.thresholds.as_dict()
+        return _share(check(self._plan.model, self._plan.batches, seed=0, **thresholds))
 
     def _record(
         self, kept: bool, reason: str, change: float, metric: tuple[float, float] | None, share: tuple[float, float]
