@@ -50,6 +50,15 @@ def test_no_difference_is_an_answer_and_recommends_the_simplest() -> None:
     assert "No detectable difference between" in str(study)
 
 
+def test_where_slopes_matter_the_best_is_recommended_and_the_simplest_named() -> None:
+    def objective(slope: float, seed: int, report: Report) -> float:
+        return objectives.noisy(0.1 if slope > 0 else 0.0, seed, report) + 0.001 * slope
+
+    study = tune(objective, slopes=(0.0, 0.01, 0.3), seeds=4, confirm=0)
+    assert study.best_slope == study.recommended == 0.3
+    assert study.simplest == Arm(0.01)
+
+
 def test_a_loss_is_better_the_lower() -> None:
     study = tune(lambda a, s, r: -objectives.noisy(a, s, r), slopes=SLOPES, seeds=4, direction="minimize")
     assert study.best_slope == 0.1

@@ -55,17 +55,41 @@ def rectify(x: Tensor, slopes: Sequence[float]) -> Tensor:
     return Rectify.apply(x, runs)  # type: ignore[no-any-return,no-untyped-call]
 
 
+class Multiply(torch.autograd.Function):
+    """A linear layer a variant, with the products of the backward pass written as a layer alone has them.
+
+    Derived from `baddbmm`, the weight's gradient would be the transposed product, which sums in another order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """x·Wᵀ + b; x: (variants, rows, inputs), weight: (variants, outputs, inputs), bias: (variants, outputs)."""
+        ctx.save_for_backward(x, weight)
+        transposed = weight.transpose(1, 2)
+        return torch.bmm(x, transposed) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, transposed)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """∂L/∂x, ∂L/∂W and ∂L/∂b."""
+        x, weight = ctx.saved_tensors
+        gradient = gradients[0].contiguous()  # a sum over strided rows has another order
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        return (
+            torch.bmm(gradient, weight) if needs_x else None,
+            torch.bmm(gradient.transpose(1, 2), x) if needs_weight else None,
+            gradient.sum(1) if needs_bias else None,
+        )
+
+
 def _apart(y: Tensor, variants: int) -> Tensor:
     """Channels of all variants in one dimension → variants and channels."""
     return y.reshape(len(y), variants, y.shape[1] // variants, *y.shape[2:])
 
 
 def _linear(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
-    weight = p["weight"].transpose(1, 2)
     rows = x.movedim(1, 0)
     flat = rows.flatten(1, -2) if rows.ndim > 3 else rows
-    bias = p.get("bias")
-    y = torch.bmm(flat, weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), flat, weight)
+    y: Tensor = Multiply.apply(flat, p["weight"], p.get("bias"))  # type: ignore[no-untyped-call]
     return (y.reshape(*rows.shape[:-1], -1) if rows.ndim > 3 else y).movedim(0, 1)
 
 

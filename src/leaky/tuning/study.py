@@ -130,12 +130,17 @@ class Study:
         return self.best_set[0].value if self.judgement.eliminations else None
 
     @property
-    def recommended(self) -> float | str:
-        """The simplest slope of the best set, of those that failed least there.
+    def simplest(self) -> Arm:
+        """The simplest arm of the best set, of those that failed least.
 
         ReLU is the simplest, then torch's default of 0.01, other fixed slopes, "tailored", "prelu", other activations.
         """
-        return min(self.best_set, key=lambda arm: (self.failures(arm), *arm.complexity)).value
+        return min(self.best_set, key=lambda arm: (self.failures(arm), *arm.complexity))
+
+    @property
+    def recommended(self) -> float | str:
+        """The best-ranked slope where slopes differ detectably, else the simplest."""
+        return self.simplest.value if self.best_slope is None else self.best_slope
 
     def trials_of(self, arm: Arm, confirms: bool = False) -> list[Trial]:
         """The trainings of an arm, by seed: those of the comparison, or those that came after the choice."""

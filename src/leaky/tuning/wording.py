@@ -37,7 +37,7 @@ def verdict(study: Study) -> str:
             return f"A study of fixed budget is judged once, at its end; {_progress(study)}.{unfinished}"
         return (
             f"No detectable difference between {_listed(names)}; "
-            f"{Arm(study.recommended).label} is the simplest adequate slope.{unfinished}"
+            f"{study.simplest.label} is the simplest adequate slope.{unfinished}"
         )
     worse = [study.arms[out.arm].label for out in judgement.eliminations]
     if len(names) == 1:
@@ -45,7 +45,7 @@ def verdict(study: Study) -> str:
     return (
         f"{_listed(worse)} {'is' if len(worse) == 1 else 'are'} detectably worse (95%, all comparisons together); "
         f"{_listed(names)} cannot be told apart, of which {names[0]} ranks first and "
-        f"{Arm(study.recommended).label} is the simplest.{unfinished}"
+        f"{study.simplest.label} is the simplest.{unfinished}"
     )
 
 
