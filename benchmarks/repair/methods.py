@@ -16,7 +16,7 @@ from benchmarks.repair.training import RATE, accuracy, steps
 from leaky.diagnosis.verdicts import dormant_scores
 from leaky.repairing.ground import Ground, owned
 from leaky.repairing.optimizer_state import reset_slices
-from leaky.repairing.plan import repair
+from leaky.repairing.planning import repair
 
 STEPS, REDO_EVERY, REDO_SCORE = 200, 100, 0.1
 

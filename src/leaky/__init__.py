@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from leaky.record import Record
     from leaky.repairing.calibration import calibrate
     from leaky.repairing.initialization import initialize
-    from leaky.repairing.plan import repair
+    from leaky.repairing.planning import repair
     from leaky.tuning.api import tune
 
 __version__ = "0.1.0"
@@ -60,7 +60,7 @@ _HOME = {
     "Record": "leaky.record",
     "calibrate": "leaky.repairing.calibration",
     "initialize": "leaky.repairing.initialization",
-    "repair": "leaky.repairing.plan",
+    "repair": "leaky.repairing.planning",
     "tune": "leaky.tuning.api",
     "LeakyError": "leaky.errors",
 }

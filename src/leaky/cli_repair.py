@@ -139,7 +139,7 @@ def repair(
         raise click.UsageError(f"--out must end in .pt or .safetensors, not {Path(out).suffix!r}")
     from leaky.checkup import check
     from leaky.loading import load_data, load_model
-    from leaky.repairing.plan import repair as planned
+    from leaky.repairing.planning import repair as planned
 
     subject = load_model(model, weights=weights, seed=seed)
     network = _torch_model(subject.model, model)
