@@ -6,14 +6,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from benchmarks.activation.rows import Row, Section
 
 BLOCKS, CHANNELS, SIZE, BATCH = 8, 64, 64, 16  # one map is 16 MiB
 
 _STEP = """
-import resource, sys, torch, leaky
+import sys, torch, leaky
+from pathlib import Path
 from torch import nn
+def highest():  # not getrusage: a child begins with its parent's
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 kind, where, blocks, channels, size, batch = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 torch.manual_seed(0)
 def activation():
@@ -31,9 +36,9 @@ class Block(nn.Module):
 model = nn.Sequential(*(Block() for _ in range(blocks)))
 x = torch.randn(batch, channels, size, size)
 model(x[:1]).sum().backward()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = highest()
 model(x).mean().backward()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(highest() - before)
 """
 
 
@@ -48,6 +53,8 @@ def peak(kind: str, where: str) -> float:
 
 def residual_blocks(budget: float, quick: bool) -> Iterator[Row]:
     """Blocks where writing in place does not help: what the next operation saves is written over, or added to."""
+    if not Path("/proc/self/status").exists():
+        return
     for where in ("before addition", "before dropout"):
         value = peak("leaky", where) / peak("torch in place", where)
         yield Row(f"peak memory of {BLOCKS} blocks, activation {where}", "torch in place", value, 0.75)
