@@ -86,7 +86,7 @@ def test_the_users_metric_decides_and_a_rollback_is_bit_exact() -> None:
     before, modules = bits(model, optimizer), list(model.modules())
     gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     plan = plan_of(model)
-    scores = iter([0.9, 0.1, 0.1, 0.1, 0.8])  # before, three new networks, after
+    scores = iter([0.9, 0.1, 0.1, 0.1, 0.7, 0.8])  # before, three new networks, units shifted back, after
     done = plan.apply(validate=lambda _: next(scores), optimizer=optimizer, tolerance=0.05)
     assert not done.kept
     assert done.metric == (0.9, 0.8)
@@ -94,12 +94,12 @@ def test_the_users_metric_decides_and_a_rollback_is_bit_exact() -> None:
     assert same(before, bits(model, optimizer))
     assert [id(m) for m in model.modules()] == [id(m) for m in modules]
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), gradients, strict=True))  # type: ignore[arg-type]
-    worse = iter([0.9, 0.1, 0.1, 0.1, 0.86])
+    worse = iter([0.9, 0.1, 0.1, 0.1, 0.7, 0.86])
     assert plan.apply(validate=lambda _: next(worse), tolerance=0.05).kept
 
 
 def test_lower_may_be_better() -> None:
-    losses = iter([0.1, 5.0, 5.0, 5.0, 0.5])
+    losses = iter([0.1, 5.0, 5.0, 5.0, 0.6, 0.5])
     done = plan_of(sick()).apply(validate=lambda _: next(losses), higher_is_better=False)
     assert not done.kept
 
@@ -227,7 +227,7 @@ def test_a_recipe_rebuilds_what_weights_cannot_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "reads up to 1"),
+        ({"schema_version": 99}, "reads up to 2"),
         ({"kind": "other"}, "must be a recipe"),
         ({"rectifiers": 3}, "list of rectifiers"),
         ({"rectifiers": [{"module": "1", "negative_slope": "x"}]}, "must have module, negative_slope"),

@@ -24,9 +24,10 @@ from leaky.structure.units import SiteStructure, Structure, structure_of
 
 @dataclass(frozen=True, eq=False)
 class Entering:
-    """What came along the axis that a weight sums over: mean, lowest and highest of each entry, float64."""
+    """What came along the axis that a weight sums over: mean, deviation, lowest and highest of each entry, float64."""
 
     mean: Tensor
+    deviation: Tensor
     low: Tensor
     high: Tensor
 
@@ -112,7 +113,7 @@ class Ground:
 
 
 class _Watcher:
-    """Takes the mean, lowest and highest of what enters a product, along the axis that it sums over."""
+    """Takes mean, deviation, lowest and highest of what enters a product, along the axis that it sums over."""
 
     def __init__(self, step: Step) -> None:
         value, weight, _ = operands_of(step)
@@ -120,7 +121,7 @@ class _Watcher:
         self._kept = _kept_axes(step, value, weight)
         self._count = 0
         self._sum: Tensor | None = None
-        self._low = self._high = torch.zeros(())
+        self._shift = self._squares = self._low = self._high = torch.zeros(())
 
     def __call__(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         value = args[self._position].detach()
@@ -129,12 +130,17 @@ class _Watcher:
         if count:
             wide = value.double()
             total = (wide.sum(others) if others else wide).cpu()
+            shift = total / count if self._sum is None else self._shift
+            apart = (wide - shift.to(wide.device).reshape(self._shape(wide, others))).square()
+            squares = (apart.sum(others) if others else apart).cpu()
             low = (wide.amin(others) if others else wide).cpu()
             high = (wide.amax(others) if others else wide).cpu()
             if self._sum is None:
                 self._sum, self._low, self._high = total, low, high
+                self._shift, self._squares = shift, squares
             else:
                 self._sum, self._low = self._sum + total, torch.minimum(self._low, low)
+                self._squares = self._squares + squares
                 self._high = torch.maximum(self._high, high)
             self._count += count
         return function(*args, **kwargs)
@@ -142,7 +148,13 @@ class _Watcher:
     def seen(self) -> Entering:
         if self._sum is None:
             raise InputError("the data must reach every layer that takes a unit; they reached one not at all")
-        return Entering(self._sum / self._count, self._low, self._high)
+        mean = self._sum / self._count
+        variance = (self._squares / self._count - (mean - self._shift).square()).clamp(min=0)
+        return Entering(mean, variance.sqrt(), self._low, self._high)
+
+    @staticmethod
+    def _shape(value: Tensor, others: Sequence[int]) -> tuple[int, ...]:
+        return tuple(1 if d in others else size for d, size in enumerate(value.shape))
 
 
 def _kept_axes(step: Step, value: Node, weight: Node) -> tuple[int, ...]:

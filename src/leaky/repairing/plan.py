@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from leaky.checkup import Checkup
+from leaky.errors import InputError
 from leaky.repairing.recipe import Recipe
 
-Kind = Literal["revive", "swap", "begin anew"]
+Kind = Literal["standardise", "revive", "recentre", "swap", "begin anew"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Action:
     """One thing to do.
 
     Attributes:
-        kind: "revive", "swap" or "begin anew".
-        site: its name; None for the whole network.
+        kind: "standardise", "revive", "recentre", "swap" or "begin anew".
+        site: its name, or that of the layer whose inputs are standardised; None for the whole network.
         units: the units concerned.
         reason: why.
     """
@@ -37,11 +38,28 @@ class Action:
 
 @dataclass(frozen=True)
 class Left:
-    """Units that are not repaired, and why: a reason, or the edit to make in the user's source."""
+    """What is not repaired, and why: a reason, or the edit to make in the user's source."""
 
     site: str
     units: tuple[int, ...]
     reason: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a short piece of the user's own training made of the model, changed in one of several ways.
+
+    Attributes:
+        name: "as it was", "repaired" or "begun anew".
+        before, after: the user's metric, right after the change and after the training.
+    """
+
+    name: str
+    before: float
+    after: float
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before:.6g}, trained for a while {self.after:.6g}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,7 @@ class RepairRecord:
         metric: the user's validation metric before and after; None without one.
         lost_share: units that are dead or constant over all units, before and after.
         recipe: what the weights cannot hold.
+        trials: what each way came to, where `train` was given.
     """
 
     kept: bool
@@ -67,12 +86,14 @@ class RepairRecord:
     metric: tuple[float, float] | None
     lost_share: tuple[float, float]
     recipe: Recipe
+    trials: tuple[Trial, ...] = ()
 
     def __str__(self) -> str:
         lines = [("Kept: " if self.kept else "Rolled back: ") + self.reason]
         lines += [f"  outputs changed by {self.output_change:.3g} of their size"]
         if self.metric is not None:
             lines += [f"  validation {self.metric[0]:.6g} before, {self.metric[1]:.6g} after"]
+        lines += [f"  {trial}" for trial in self.trials]
         lines += [f"  dead or constant units {self.lost_share[0]:.2%} before, {self.lost_share[1]:.2%} after"]
         return "\n".join(lines)
 
@@ -86,6 +107,9 @@ class Plan:
         checkup: what the plan was made from.
         actions: what to do, in order; empty for a healthy model.
         left: what cannot be repaired.
+        recentred: the same with units shifted back by their bias instead, which moves the function; done where that
+            brings a better metric. Empty where no unit can be.
+        suspicion: why beginning anew might be better, which only a metric can tell; None where nothing says so.
         negative_slope: of the rectifiers that are put in.
         slope_given: whether the user chose that slope.
         seed: of new weights.
@@ -96,6 +120,8 @@ class Plan:
     batches: Any
     actions: tuple[Action, ...]
     left: tuple[Left, ...]
+    recentred: tuple[Action, ...]
+    suspicion: str | None
     negative_slope: float
     slope_given: bool
     seed: int
@@ -107,18 +133,26 @@ class Plan:
         record = self.checkup.record
         lines = []
         if not self.actions:
-            what = "Nothing that could be repaired." if self.left else "Nothing to repair: no unit is dead or constant."
+            nothing = "Nothing to repair: no unit is dead or constant."
+            what = "Nothing that could be repaired." if self.left or self.suspicion else nothing
             lines.append(f"{what} {record.units} units at {len(record.sites)} sites were examined.")
         for action in self.actions:
             units = f" units {_listed(action.units)}" if action.units else ""
             lines.append(f"{action.kind} {action.site or 'the whole network'}{units}: {action.reason}")
-        lines += [f"left alone: {left.site} units {_listed(left.units)}: {left.reason}" for left in self.left]
+        for left in self.left:
+            units = f" units {_listed(left.units)}" if left.units else ""
+            lines.append(f"left alone: {left.site}{units}: {left.reason}")
+        if self.suspicion is not None and not any(action.kind == "begin anew" for action in self.actions):
+            lines.append(
+                f"in doubt: {self.suspicion}; apply(validate=…, train=…) tries whether to begin anew is better"
+            )
         return "\n".join(lines)
 
     def apply(
         self,
         *,
         validate: Callable[[nn.Module], float] | None = None,
+        train: Callable[[nn.Module], object] | None = None,
         tolerance: float = 1e-3,
         max_change: float = 0.05,
         higher_is_better: bool = True,
@@ -129,6 +163,9 @@ class Plan:
         Args:
             validate: the user's metric of a model. It decides: a change that worsens it by more than `tolerance` is
                 rolled back. A network that told no inputs apart before has nothing to lose; there it only reports.
+            train: a short piece of the user's own training of the model, some dozens of steps. With it and `validate`,
+                the model as it was, repaired, and begun anew are each trained so, from the same random state, and the
+                one that scores best is kept, with what it learned meanwhile. It must not step a scheduler.
             tolerance: in the metric's own unit.
             max_change: without `validate`, the largest relative change of the outputs that is kept.
             higher_is_better: whether more of the metric is better.
@@ -139,11 +176,15 @@ class Plan:
             What was done and measured.
 
         Raises:
-            Whatever an operation or `validate` raises; the model and the optimizer are then as they were.
+            InputError: if `train` comes without `validate`.
+            Whatever an operation, `train` or `validate` raises; model and optimizer are then as they were.
         """
-        from leaky.repairing.transaction import Transaction  # not at the top: it works on plans
+        from leaky.repairing.transaction import Limits, Transaction  # not at the top: it works on plans
 
-        return Transaction(self, validate, tolerance, max_change, higher_is_better, optimizer).run()
+        if train is not None and validate is None:
+            raise InputError("train must come with validate, the metric that says which way learns best")
+        limits = Limits(tolerance, max_change, higher_is_better)
+        return Transaction(self, validate, train, limits, optimizer).run()
 
 
 def _listed(units: Sequence[int], most: int = 12) -> str:

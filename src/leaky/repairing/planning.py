@@ -6,6 +6,7 @@ can change it, with the edit to make.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
@@ -17,10 +18,13 @@ from torch import Tensor, nn
 from leaky.checkup import Checkup
 from leaky.diagnosis import UnitVerdicts
 from leaky.errors import InputError
+from leaky.record import Site
 from leaky.repairing.ground import Ground
 from leaky.repairing.plan import Action, Left, Plan
+from leaky.repairing.recentre import recentrable
 from leaky.repairing.recipe import Recipe, read_recipe
 from leaky.repairing.revive import refusals
+from leaky.repairing.standardise import input_ranges
 from leaky.repairing.swap import refusal
 from leaky.structure.units import SiteStructure
 
@@ -32,6 +36,13 @@ ALIKE = 0.95
 
 DEEP = 13
 """Sites from which on that counts: below 13 layers no initialisation brings inputs so close (see `leaky slope`)."""
+
+DEEP_TARGET = 0.5
+"""The correlation of two orthogonal inputs behind such a deep network that its slope is chosen for: .9, the usual one,
+lets 60 to 180 plain layers learn too, but slower (`python -m benchmarks.deep`)."""
+
+SIZES = (0.15, 15.0)
+"""Root mean squares of a site's pre-activations outside of which its weights are under suspicion."""
 
 LEAK = 0.1
 """The slope of rectifiers that are put in where theory asks for less."""
@@ -94,16 +105,59 @@ def _planned(model: nn.Module, checkup: Checkup, batches: Any, negative_slope: f
         )
     lost = {name: units for name, units in _lost(checkup).items() if name in known}
     few = _few(checkup, lost)
+    first, left = _inputs(ground)
     anew = _begin_anew(checkup, ground)
+    given = negative_slope is not None
     if anew is not None:
         slope = tailored(ground) if negative_slope is None else negative_slope
-        action = Action("begin anew", None, (), anew)
-        left = tuple(_edits(ground, ground.structure.sites)) if slope else ()
-        return Plan(model, checkup, ground.batches, (action,), left, slope, negative_slope is not None, seed)
+        edits = tuple(_edits(ground, ground.structure.sites)) if slope else ()
+        actions = (*first, Action("begin anew", None, (), anew))
+        return Plan(model, checkup, ground.batches, actions, (*left, *edits), (), anew, slope, given, seed)
     slope = LEAK if negative_slope is None else negative_slope
-    actions, left = _site_by_site(ground, {name: units for name, units in lost.items() if name not in few})
+    own, rest = _site_by_site(ground, {name: units for name, units in lost.items() if name not in few})
     some = tuple(Left(name, lost[name], reason) for name, reason in few.items())
-    return Plan(model, checkup, ground.batches, actions, (*left, *some), slope, negative_slope is not None, seed)
+    actions = (*first, *own)
+    shifted = _shifted(checkup, ground, actions)
+    doubt = _doubt(checkup, actions)
+    return Plan(model, checkup, ground.batches, actions, (*left, *rest, *some), shifted, doubt, slope, given, seed)
+
+
+def _shifted(checkup: Checkup, ground: Ground, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """The actions with units shifted back in the place of new weights or a leak, where that can be."""
+    other: list[Action] = []
+    for action in actions:
+        able: tuple[int, ...] = ()
+        if action.kind in ("revive", "swap") and action.site is not None:
+            able = recentrable(ground.site(action.site), checkup.record.site(action.site), action.units)
+        rest = tuple(unit for unit in action.units if unit not in able)
+        if able:
+            other.append(Action("recentre", action.site, able, f"{action.reason}; their bias alone holds them there"))
+        if rest or not able:
+            other.append(Action(action.kind, action.site, rest, action.reason))
+    return tuple(other) if any(action.kind == "recentre" for action in other) else ()
+
+
+def _inputs(ground: Ground) -> tuple[tuple[Action, ...], tuple[Left, ...]]:
+    """The first layers whose inputs are of a size that is hard to learn from."""
+    troubled = [(seen, seen.trouble) for seen in input_ranges(ground)]
+    actions = [Action("standardise", s.module, (), t) for s, t in troubled if t is not None and s.refusal is None]
+    left = [Left(s.module, (), f"{t}, but {s.refusal}") for s, t in troubled if t is not None and s.refusal is not None]
+    return tuple(actions), tuple(left)
+
+
+def _doubt(checkup: Checkup, actions: tuple[Action, ...]) -> str | None:
+    """Why the weights may be worth less than new ones; None where nothing says so."""
+    sizes = {site.name: _size(site) for site in checkup.record.sites if not site.is_output}
+    odd = {name: size for name, size in sizes.items() if not SIZES[0] <= size <= SIZES[1]}
+    if odd:
+        name = max(odd, key=lambda key: abs(math.log(max(odd[key], 1e-30))))
+        return f"the pre-activations of {name} have a root mean square of {odd[name]:.3g}, where about 1 is usual"
+    return "what put the network into this state may have harmed its weights too" if actions else None
+
+
+def _size(site: Site) -> float:
+    """Root mean square of the pre-activations."""
+    return float(np.sqrt(np.nanmean(site.variance + site.mean**2)))
 
 
 def _lost(checkup: Checkup) -> dict[str, tuple[int, ...]]:
@@ -175,8 +229,9 @@ def tailored(ground: Ground) -> float:
     """The slope that theory gives; `LEAK` where it knows none or less, so that narrow networks are not born dead."""
     from leaky import theory
 
+    target = DEEP_TARGET if len(ground.structure.sites) >= DEEP else 0.9
     try:
-        return max(LEAK, theory.tailored_slope(ground.model, example=ground.batches).negative_slope)
+        return max(LEAK, theory.tailored_slope(ground.model, target, example=ground.batches).negative_slope)
     except InputError:
         return LEAK
 

@@ -14,9 +14,10 @@ from torch import nn
 
 from leaky.errors import InputError
 from leaky.files import write_whole
+from leaky.repairing.standardise import put_standardised
 from leaky.repairing.swap import put_rectifier
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Rectifier:
         module: qualified name.
         negative_slope: of all units, or one a unit.
         channel_dim: the dimension of its input along which several slopes run.
+        gain: what its output is multiplied by.
     """
 
     module: str
     negative_slope: float | tuple[float, ...]
     channel_dim: int = 1
+    gain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,14 @@ class Recipe:
 
     Attributes:
         rectifiers: in the order in which they are put in.
+        standardised: names of the layers that standardise their inputs; the weights have mean and scale.
     """
 
     rectifiers: tuple[Rectifier, ...] = ()
+    standardised: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rectifiers or self.standardised)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON-safe data."""
@@ -51,10 +59,13 @@ class Recipe:
                 "module": r.module,
                 "negative_slope": list(r.negative_slope) if isinstance(r.negative_slope, tuple) else r.negative_slope,
                 "channel_dim": r.channel_dim,
+                "gain": r.gain,
             }
             for r in self.rectifiers
         ]
-        return {"schema_version": SCHEMA_VERSION, "kind": "leaky-recipe", "rectifiers": entries}
+        return {"schema_version": SCHEMA_VERSION, "kind": "leaky-recipe", "rectifiers": entries} | {
+            "standardised": list(self.standardised)
+        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the recipe as JSON, whole or not at all."""
@@ -67,11 +78,13 @@ class Recipe:
             InputError: if the model has no such module; it is then left as it was.
         """
         known = {name for name, _ in model.named_modules()}
-        missing = [r.module for r in self.rectifiers if r.module not in known]
+        missing = [name for name in (*(r.module for r in self.rectifiers), *self.standardised) if name not in known]
         if missing:
             raise InputError(f"the model must have the modules that the recipe names; it has no {missing[0]!r}")
+        for path in self.standardised:
+            put_standardised(model, path)
         for rectifier in self.rectifiers:
-            put_rectifier(model, rectifier.module, rectifier.negative_slope, rectifier.channel_dim)
+            put_rectifier(model, rectifier.module, rectifier.negative_slope, rectifier.channel_dim, rectifier.gain)
         return model
 
 
@@ -98,18 +111,24 @@ def read_recipe(source: Mapping[str, Any] | str | os.PathLike[str]) -> Recipe:
     entries = data.get("rectifiers")
     if not isinstance(entries, list):
         raise InputError(f"{shown} must have a list of rectifiers")
-    return Recipe(tuple(_rectifier(entry, shown) for entry in entries))
+    standardised = data.get("standardised", [])
+    if not isinstance(standardised, list) or not all(isinstance(name, str) for name in standardised):
+        raise InputError(f'{shown} must have names of layers under "standardised", not {standardised!r}')
+    return Recipe(tuple(_rectifier(entry, shown) for entry in entries), tuple(standardised))
 
 
 def _rectifier(entry: Any, shown: str) -> Rectifier:
     ok = isinstance(entry, Mapping) and isinstance(entry.get("module"), str)
     slope: Any = entry.get("negative_slope") if ok else None
     slopes: list[Any] = slope if isinstance(slope, list) else [slope]
-    numbers = bool(slopes) and all(
-        isinstance(a, (int, float)) and not isinstance(a, bool) and math.isfinite(a) for a in slopes
-    )
     dim = entry.get("channel_dim", 1) if ok else None
-    if not ok or not numbers or not isinstance(dim, int):
-        raise InputError(f"{shown}: a rectifier must have module, negative_slope and channel_dim, not {entry!r}")
+    gain: Any = entry.get("gain", 1.0) if ok else None
+    numbers = bool(slopes) and all(_is_finite(number) for number in (*slopes, gain))
+    if not ok or not numbers or not isinstance(dim, int) or not gain > 0:
+        raise InputError(f"{shown}: a rectifier must have module, negative_slope, channel_dim and gain, not {entry!r}")
     values = tuple(float(a) for a in slopes)
-    return Rectifier(entry["module"], values if isinstance(slope, list) else values[0], dim)
+    return Rectifier(entry["module"], values if isinstance(slope, list) else values[0], dim, float(gain))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -20,6 +20,8 @@ class Snapshot:
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+        self.model = model
+        self.optimizer = optimizer
         self._children = [(module, dict(module._modules)) for module in model.modules()]
         self._parameters = [(module, dict(module._parameters)) for module in model.modules()]
         self._buffers = [(module, dict(module._buffers)) for module in model.modules()]
@@ -27,7 +29,6 @@ class Snapshot:
         tensors = [*model.parameters(), *model.buffers()]
         self._values = [(tensor, tensor.detach().clone()) for tensor in tensors]
         self._gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
-        self._optimizer = optimizer
         self._state = {} if optimizer is None else {p: _copied(s) for p, s in optimizer.state.items()}
 
     def restore(self) -> None:
@@ -50,8 +51,8 @@ class Snapshot:
                 parameter.grad = gradient
                 if gradient is not None and copy is not None:
                     gradient.copy_(copy)
-            if self._optimizer is not None:
-                self._restore_optimizer(self._optimizer)
+            if self.optimizer is not None:
+                self._restore_optimizer(self.optimizer)
 
     def _restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         for parameter in [p for p in optimizer.state if p not in self._state]:

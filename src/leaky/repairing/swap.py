@@ -56,8 +56,10 @@ def refusal(ground: Ground, site: SiteStructure, *, whole_module: bool = False) 
         )
     if not isinstance(module, _SWAPPABLE):
         return f"it is a {type(module).__name__}, and only a ReLU or a LeakyReLU is swapped"
-    if isinstance(module, LeakyReLU) and (module.gain != 1.0 or module.clamp is not None or module.learnable):
-        return "it has a gain, a clamp or learnable slopes of its own"
+    if isinstance(module, LeakyReLU) and (module.clamp is not None or module.learnable):
+        return "it has a clamp or learnable slopes of its own"
+    if isinstance(module, LeakyReLU) and module.gain != 1.0 and not whole_module:
+        return "it has a gain of its own"
     others = [step for step in ground.history.steps if step.site and step.module == site.step.module]
     if len(others) > 1 and not whole_module:
         names = ", ".join(dict.fromkeys(step.site.name for step in others if step.site))
@@ -141,16 +143,19 @@ def slopes_of(site: SiteStructure, negative_slope: float, units: Iterable[int] |
     return tuple(negative_slope if unit in chosen else kept[unit] for unit in range(site.units))
 
 
-def put_rectifier(model: nn.Module, path: str, slope: float | Sequence[float], channel_dim: int) -> None:
+def put_rectifier(
+    model: nn.Module, path: str, slope: float | Sequence[float], channel_dim: int, gain: float = 1.0
+) -> None:
     """Put a leaky ReLU at a module's place, in its mode and on the model's device."""
     old = model.get_submodule(path)
     inplace = bool(getattr(old, "inplace", False))
     new: nn.Module
     if isinstance(slope, float | int):
-        new = nn.LeakyReLU(float(slope), inplace=inplace)
+        plain = gain == 1.0
+        new = nn.LeakyReLU(float(slope), inplace=inplace) if plain else LeakyReLU(slope, gain=gain, inplace=inplace)
     else:
         reference = next(model.parameters(), torch.zeros(()))
-        new = LeakyReLU(list(slope), inplace=inplace, channel_dim=channel_dim).to(reference.device)
+        new = LeakyReLU(list(slope), gain=gain, inplace=inplace, channel_dim=channel_dim).to(reference.device)
     model.set_submodule(path, new.train(old.training))
 
 

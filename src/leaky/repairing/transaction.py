@@ -1,9 +1,14 @@
-"""A plan as a transaction: measured before and after, kept or rolled back to the last bit, whatever raises."""
+"""A plan as a transaction: measured before and after, kept or rolled back to the last bit, whatever raises.
+
+Where a metric and a piece of training are given, experiment decides between the ways there are; where only a metric is,
+a comparison with new networks of the kind tells whether there is anything to lose; without, the outputs must not move.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +16,39 @@ import torch
 from torch import Tensor, nn
 
 from leaky.checkup import Checkup, check
-from leaky.observation.batches import batches_of
-from leaky.repairing.calibration import calibrate
+from leaky.repairing.doing import Doing
 from leaky.repairing.ground import Ground, relative_change
 from leaky.repairing.initialization import initialize
-from leaky.repairing.plan import Action, Plan, RepairRecord
-from leaky.repairing.planning import CONSTANT_OUTPUT, flat, gone, tailored, variation
-from leaky.repairing.recipe import Recipe, Rectifier
-from leaky.repairing.revive import revive_on
+from leaky.repairing.plan import Action, Plan, RepairRecord, Trial
+from leaky.repairing.planning import CONSTANT_OUTPUT, gone, variation
+from leaky.repairing.recipe import Recipe
 from leaky.repairing.snapshot import Snapshot
-from leaky.repairing.swap import put_rectifier, refusal, slopes_of, swap_on
+from leaky.repairing.trials import Way, best, tried
 
 _NEW_ONES = 3
 """New networks that one which has perhaps learned nothing is compared with."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What `Plan.apply` was told of when to keep a change."""
+
+    tolerance: float
+    max_change: float
+    higher_is_better: bool
+
+    @property
+    def sign(self) -> float:
+        """What makes more of the metric better."""
+        return 1.0 if self.higher_is_better else -1.0
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The model at one moment."""
+
+    outputs: list[Tensor]
+    metric: float | None
 
 
 class Transaction:
@@ -31,83 +56,111 @@ class Transaction:
         self,
         plan: Plan,
         validate: Callable[[nn.Module], float] | None,
-        tolerance: float,
-        max_change: float,
-        higher_is_better: bool,
+        train: Callable[[nn.Module], object] | None,
+        limits: Limits,
         optimizer: torch.optim.Optimizer | None,
     ) -> None:
         self._plan = plan
         self._validate = validate
-        self._tolerance = tolerance
-        self._max_change = max_change
-        self._sign = 1.0 if higher_is_better else -1.0
+        self._train = train
+        self._limits = limits
         self._optimizer = optimizer
-        self._rectifiers: dict[str, Rectifier] = {}
-        self._actions = plan.actions
 
     def run(self) -> RepairRecord:
         """Do, measure, keep or roll back."""
         plan = self._plan
-        ground = Ground(plan.model, plan.batches)
-        before, share = ground.outputs(), _share(plan.checkup)
-        if not plan.actions:
-            return self._record(True, "there was nothing to repair", 0.0, None, (share, share))
+        if not plan.actions and (plan.suspicion is None or self._validate is None):
+            share = _share(plan.checkup)
+            return RepairRecord(True, self._nothing(), (), plan.left, 0.0, None, (share, share), Recipe())
         snapshot = Snapshot(plan.model, self._optimizer)
         try:
-            metric = None if self._validate is None else float(self._validate(plan.model))
-            self._actions = self._escalated(metric)
-            self._do_all()
-            after = Ground(plan.model, plan.batches).outputs()
-            change = relative_change(before, after)
-            new_share = self._share_now()
-            new_metric = None if self._validate is None else float(self._validate(plan.model))
-            kept, reason = self._verdict(before, after, change, metric, new_metric)
+            record = self._tried(snapshot) if self._train is not None else self._done(snapshot)
         except BaseException:
             snapshot.restore()
             raise
-        if not kept:
+        if not record.kept:
             snapshot.restore()
-        metrics = None if metric is None or new_metric is None else (metric, new_metric)
-        return self._record(kept, reason, change, metrics, (share, new_share))
+        return record
 
-    def _share_now(self) -> float:
-        """The lost share, by the thresholds of the plan's checkup."""
-        thresholds: dict[str, Any] = self._plan.checkup.diagnosis.thresholds.as_dict()
-        return _share(check(self._plan.model, self._plan.batches, seed=0, **thresholds))
+    def _nothing(self) -> str:
+        if self._plan.suspicion is None:
+            return "there was nothing to repair"
+        return f"only a metric could tell whether to begin anew is better: {self._plan.suspicion}"
 
-    def _record(
-        self, kept: bool, reason: str, change: float, metric: tuple[float, float] | None, share: tuple[float, float]
-    ) -> RepairRecord:
-        recipe = Recipe(tuple(self._rectifiers.values()) if kept else ())
-        return RepairRecord(kept, reason, self._actions, self._plan.left, change, metric, share, recipe)
+    def _done(self, snapshot: Snapshot) -> RepairRecord:
+        """One way, chosen by comparison with new networks, and a verdict on what came of it."""
+        before = self._measured()
+        actions, escalated = self._escalated(before.metric)
+        if actions is self._plan.actions:
+            actions = self._repairing(before.metric, snapshot)
+        if not actions:
+            share = _share(self._plan.checkup)
+            reason = f"validation {before.metric:.6g} is above that of new networks: there is something to lose"
+            return RepairRecord(True, reason, (), self._plan.left, 0.0, None, (share, share), Recipe())
+        recipe = self._doing(actions)
+        after = self._measured()
+        kept, reason = self._verdict(actions, escalated, before, after)
+        return self._record(kept, reason, actions, before, after, recipe)
 
-    def _verdict(
-        self, before: list[Tensor], after: list[Tensor], change: float, metric: float | None, new: float | None
-    ) -> tuple[bool, str]:
-        finite = all(bool(torch.isfinite(out).all()) for out in after)
-        if not finite:
-            return False, "the outputs are not finite afterwards"
-        lost_before = not all(bool(torch.isfinite(out).all()) for out in before) or variation(before) < CONSTANT_OUTPUT
-        if self._anew and (lost_before or self._actions is not self._plan.actions):
-            varies = variation(after) > CONSTANT_OUTPUT
-            return varies, f"the outputs {'now' if varies else 'still do not'} tell inputs apart"
-        if metric is not None and new is not None:
-            worse = self._sign * (metric - new)
-            kept = not worse > self._tolerance and np.isfinite(new)
-            return bool(kept), f"validation went from {metric:.6g} to {new:.6g} (tolerance {self._tolerance:g})"
-        kept = change <= self._max_change
-        return kept, f"the outputs changed by {change:.3g} of their size (at most {self._max_change:g} is kept)"
+    def _tried(self, snapshot: Snapshot) -> RepairRecord:
+        """Every way with a piece of the user's training behind it, and the best of them."""
+        assert self._train is not None
+        assert self._validate is not None
+        before = self._measured()
+        repairing = self._repairing(before.metric, snapshot)
+        ways = [Way("as it was", ()), Way("begun anew", self._anew_actions())]
+        if repairing and repairing != ways[1].actions:
+            ways.insert(1, Way("repaired", repairing))
+        results = [tried(way, self._doing, self._train, self._validate, snapshot) for way in ways]
+        winner = best(results, self._limits)
+        trials = tuple(result.trial for result in results)
+        if not winner.way.actions:
+            snapshot.restore()
+            return self._record(
+                False, "the model as it was learns best", self._plan.actions, before, before, Recipe(), trials
+            )
+        winner.end.restore()
+        after = self._measured()
+        reason = f"{winner.way.name}, it learns best: {winner.trial.after:.6g} after a short training"
+        return self._record(True, reason, winner.way.actions, before, after, winner.recipe, trials)
 
-    def _escalated(self, metric: float | None) -> tuple[Action, ...]:
+    def _doing(self, actions: tuple[Action, ...]) -> Recipe:
+        return Doing(self._plan, self._optimizer).do(actions)
+
+    def _measured(self) -> _Measured:
+        outputs = Ground(self._plan.model, self._plan.batches).outputs()
+        return _Measured(outputs, None if self._validate is None else float(self._validate(self._plan.model)))
+
+    def _repairing(self, metric: float | None, snapshot: Snapshot) -> tuple[Action, ...]:
+        """The plan's actions, or those with units shifted back where they alone bring a better metric."""
+        plan, limits = self._plan, self._limits
+        if metric is None or not plan.recentred:
+            return plan.actions
+        assert self._validate is not None
+        self._doing(plan.recentred)
+        shifted = float(self._validate(plan.model))
+        snapshot.restore()
+        return plan.recentred if limits.sign * (shifted - metric) > limits.tolerance else plan.actions
+
+    def _anew_actions(self) -> tuple[Action, ...]:
+        plan = self._plan
+        if any(action.kind == "begin anew" for action in plan.actions):
+            return plan.actions
+        first = tuple(action for action in plan.actions if action.kind == "standardise")
+        return (*first, Action("begin anew", None, (), plan.suspicion or "a new network may learn better"))
+
+    def _escalated(self, metric: float | None) -> tuple[tuple[Action, ...], bool]:
         """The plan's actions; or to begin anew, where the network does no better than new ones of its kind."""
-        if self._validate is None or metric is None or any(a.kind == "begin anew" for a in self._plan.actions):
-            return self._plan.actions
-        fresh = [self._sign * self._of_a_new_one(seed) for seed in range(_NEW_ONES)]
-        if self._sign * metric > max(fresh):
-            return self._plan.actions
-        best = self._sign * max(fresh)
-        reason = f"validation {metric:.6g} is no better than that of new networks of its kind ({best:.6g})"
-        return (Action("begin anew", None, (), reason),)
+        plan = self._plan
+        if metric is None or any(a.kind == "begin anew" for a in plan.actions):
+            return plan.actions, False
+        sign = self._limits.sign
+        fresh = [sign * self._of_a_new_one(seed) for seed in range(_NEW_ONES)]
+        if sign * metric > max(fresh):
+            return plan.actions, False
+        reason = f"validation {metric:.6g} is no better than that of new networks of its kind ({sign * max(fresh):.6g})"
+        *first, last = self._anew_actions()
+        return (*first, Action(last.kind, None, (), reason)), True
 
     def _of_a_new_one(self, seed: int) -> float:
         assert self._validate is not None
@@ -115,60 +168,50 @@ class Transaction:
         initialize(new, self._plan.batches, seed=self._plan.seed + 1 + seed)
         return float(self._validate(new))
 
-    def _do_all(self) -> None:
-        plan = self._plan
-        if self._anew:
-            self._begin_anew()
-            return
-        revived = {a.site: a.units for a in self._actions if a.kind == "revive" and a.site is not None}
-        if revived:
-            revive_on(Ground(plan.model, plan.batches), revived, optimizer=self._optimizer, seed=plan.seed)
-            self._leak(revived)
-        for action in self._actions:
-            if action.kind == "swap" and action.site is not None:
-                ground = Ground(plan.model, plan.batches)
-                done = swap_on(ground, action.site, negative_slope=plan.negative_slope, units=action.units)
-                self._rectifiers[done.module] = Rectifier(done.module, done.negative_slope, done.channel_dim)
+    def _verdict(
+        self, actions: tuple[Action, ...], escalated: bool, before: _Measured, after: _Measured
+    ) -> tuple[bool, str]:
+        if not _finite(after.outputs):
+            return False, "the outputs are not finite afterwards"
+        anew = any(action.kind == "begin anew" for action in actions)
+        if anew and (escalated or not _finite(before.outputs) or variation(before.outputs) < CONSTANT_OUTPUT):
+            varies = variation(after.outputs) > CONSTANT_OUTPUT
+            return varies, f"the outputs {'now' if varies else 'still do not'} tell inputs apart"
+        limits = self._limits
+        if before.metric is not None and after.metric is not None:
+            worse = limits.sign * (before.metric - after.metric)
+            kept = not worse > limits.tolerance and np.isfinite(after.metric)
+            words = f"validation went from {before.metric:.6g} to {after.metric:.6g} (tolerance {limits.tolerance:g})"
+            return bool(kept), words
+        change = relative_change(before.outputs, after.outputs)
+        words = f"the outputs changed by {change:.3g} of their size (at most {limits.max_change:g} is kept)"
+        return change <= limits.max_change, words
 
-    def _leak(self, revived: Mapping[str, tuple[int, ...]]) -> None:
-        """Give revived units a leak, so that they do not die again; nothing takes them yet, so nothing moves."""
-        ground = Ground(self._plan.model, self._plan.batches)
-        for name, units in revived.items():
-            site = ground.site(name)
-            if not self._plan.negative_slope or not flat(site) or refusal(ground, site) is not None:
-                continue
-            slope = slopes_of(site, self._plan.negative_slope, units)
-            dim = site.use.layout.unit_dim
-            put_rectifier(self._plan.model, site.step.module, slope, dim)
-            self._rectifiers[site.step.module] = Rectifier(site.step.module, slope, dim)
+    def _record(
+        self,
+        kept: bool,
+        reason: str,
+        actions: tuple[Action, ...],
+        before: _Measured,
+        after: _Measured,
+        recipe: Recipe,
+        trials: tuple[Trial, ...] = (),
+    ) -> RepairRecord:
+        change = relative_change(before.outputs, after.outputs)
+        metrics = None if before.metric is None or after.metric is None else (before.metric, after.metric)
+        shares = (_share(self._plan.checkup), self._share_now())
+        return RepairRecord(
+            kept, reason, actions, self._plan.left, change, metrics, shares, recipe if kept else Recipe(), trials
+        )
 
-    @property
-    def _anew(self) -> bool:
-        return any(action.kind == "begin anew" for action in self._actions)
-
-    def _begin_anew(self) -> None:
-        plan = self._plan
-        ground = Ground(plan.model, plan.batches)
-        slope = plan.negative_slope if plan.slope_given else tailored(ground)
-        for site in ground.structure.sites.values():
-            if slope and refusal(ground, site, whole_module=True) is None:
-                dim = site.use.layout.unit_dim
-                put_rectifier(plan.model, site.step.module, slope, dim)
-                self._rectifiers[site.step.module] = Rectifier(site.step.module, slope, dim)
-        initialize(plan.model, plan.batches, orthogonal=True, seed=plan.seed)
-        if not _unit_size(plan.model, plan.batches):
-            calibrate(plan.model, plan.batches)
-        if self._optimizer is not None:
-            for group in self._optimizer.param_groups:
-                for parameter in group["params"]:
-                    self._optimizer.state.pop(parameter, None)
+    def _share_now(self) -> float:
+        """The lost share, by the thresholds of the plan's checkup."""
+        thresholds: dict[str, Any] = self._plan.checkup.diagnosis.thresholds.as_dict()
+        return _share(check(self._plan.model, self._plan.batches, seed=0, **thresholds))
 
 
-def _unit_size(model: nn.Module, batches: Any) -> bool:
-    """Whether the inputs have about the size that an initialisation by variance takes for granted."""
-    first = next(batches_of(batches, model, batch_dim=0, batch_size=None, max_samples=None))
-    sizes = [float(t.detach().double().square().mean()) for t in first.tensors if t.is_floating_point()]
-    return all(0.1 < size < 10 for size in sizes)
+def _finite(outputs: list[Tensor]) -> bool:
+    return all(bool(torch.isfinite(out).all()) for out in outputs)
 
 
 def _share(checkup: Checkup) -> float:

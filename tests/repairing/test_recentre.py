@@ -1,0 +1,100 @@
+"""Units shifted back by their bias: they fire as their neighbours do, with the weights that they had."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import leaky
+from leaky.repairing.recentre import recentre
+
+DATA = torch.randn(1500, 6, generator=torch.Generator().manual_seed(1))
+
+
+def plain() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def normalised() -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    model(DATA)
+    return model.eval()
+
+
+def buried(build: Callable[[], nn.Sequential]) -> nn.Sequential:
+    model = build()
+    with torch.no_grad():
+        next(m for m in reversed(model[:-2]) if getattr(m, "bias", None) is not None).bias[:6] -= 50.0
+    return model
+
+
+@pytest.mark.parametrize("build", [plain, normalised])
+def test_units_come_back_with_the_weights_that_they_had(build: Callable[[], nn.Sequential]) -> None:
+    model, healthy = buried(build), build()
+    site = "1" if build is plain else "2"
+    assert recentre(model, {site: range(6)}, DATA) == {site: tuple(range(6))}
+    assert torch.equal(model[0].weight, healthy[0].weight)
+    assert torch.equal(model[-1].weight, healthy[-1].weight)
+    seen = leaky.observe(model, DATA).site(site)
+    ratio = seen.mean / seen.variance**0.5
+    middle = sorted(ratio[6:])[4:6]
+    assert ratio[:6] == pytest.approx(sum(middle) / 2, abs=1e-3)
+
+
+def test_a_unit_that_sees_the_same_in_every_input_or_has_no_bias_is_left_alone() -> None:
+    model = plain()
+    with torch.no_grad():
+        model[0].weight[3], model[0].bias[3] = 0.0, -5.0
+    assert recentre(model, {"1": [3]}, DATA) == {}
+    bare = nn.Sequential(nn.Linear(6, 4, bias=False), nn.ReLU(), nn.Linear(4, 2))
+    assert recentre(bare, {"1": [0]}, DATA) == {}
+
+
+def test_only_the_shifted_biases_begin_anew_in_the_optimizer() -> None:
+    model = buried(plain)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0, momentum=0.9)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    recentre(model, {"1": range(6)}, DATA, optimizer=optimizer)
+    momentum = optimizer.state[model[0].bias]["momentum_buffer"]
+    assert momentum.tolist() == [0.0] * 6 + [1.0] * 10
+    assert bool((optimizer.state[model[0].weight]["momentum_buffer"] == 1).all())
+
+
+def test_a_plan_shifts_units_back_only_where_the_metric_gets_better() -> None:
+    good = plain()
+    target = good(DATA).detach()
+
+    def error(model: nn.Module) -> float:
+        with torch.no_grad():
+            return float((model(DATA) - target).square().mean())
+
+    model = buried(plain)
+    plan = leaky.repair(model, leaky.check(model, DATA), DATA)
+    assert [a.kind for a in plan.actions] == ["revive"]
+    assert [a.kind for a in plan.recentred] == ["recentre"]
+    sick = error(model)
+    done = plan.apply(validate=error, higher_is_better=False)
+    assert done.kept
+    assert [a.kind for a in done.actions] == ["recentre"]
+    assert error(model) < 0.5 * sick
+
+    other = buried(plain)
+    before = copy.deepcopy(other.state_dict())
+    at_its_best = other(DATA).detach()
+
+    def moved(subject: nn.Module) -> float:
+        with torch.no_grad():
+            return float((subject(DATA) - at_its_best).square().mean())
+
+    done = leaky.repair(other, leaky.check(other, DATA), DATA).apply(validate=moved, higher_is_better=False)
+    assert done.kept
+    assert [a.kind for a in done.actions] == ["revive"]
+    assert not torch.equal(other[0].weight, before["0.weight"])

@@ -1,0 +1,186 @@
+"""Inputs standardised inside the first layers: the function stays, and what cannot be done is said."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import leaky
+from leaky.errors import InputError
+from leaky.repairing.ground import Ground
+from leaky.repairing.recipe import Recipe
+from leaky.repairing.standardise import StandardisedLinear, input_ranges, standardise
+
+SCALES = torch.tensor([1.0, 100.0, 0.01, 5.0, 3.0, 1000.0])
+MEANS = torch.tensor([0.0, 50.0, 7.0, -3.0, 0.0, 1e3])
+
+
+def rows(samples: int = 400) -> torch.Tensor:
+    return torch.randn(samples, 6, generator=torch.Generator().manual_seed(0)) * SCALES + MEANS
+
+
+def images() -> torch.Tensor:
+    noise = torch.randn(40, 6, 9, 9, generator=torch.Generator().manual_seed(0))
+    return noise * SCALES.reshape(6, 1, 1) + MEANS.reshape(6, 1, 1)
+
+
+def mlp() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def cnn(**options: Any) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(6, 9, 3, **options), nn.ReLU(), nn.Conv2d(9, 2, 3))
+
+
+def change(model: nn.Module, data: torch.Tensor) -> float:
+    """How far the outputs move when the first layers are standardised, relative to their size."""
+    with torch.no_grad():
+        before = model(data)
+        standardise(model, data)
+        return float((model(data) - before).norm() / before.norm())
+
+
+def test_the_function_stays_and_each_feature_becomes_standard() -> None:
+    model, data = mlp(), rows()
+    weight = model[0].weight
+    assert change(model, data) <= 1e-6
+    assert isinstance(model[0], StandardisedLinear)
+    assert model[0].weight is weight  # so that optimizers keep it
+    entered = (data - model[0].input_mean) * model[0].input_scale
+    torch.testing.assert_close(entered.mean(0), torch.zeros(6), atol=1e-4, rtol=0)
+    torch.testing.assert_close(entered.std(0, correction=0), torch.ones(6), atol=1e-4, rtol=0)
+
+
+REFLECT = {"padding": 1, "padding_mode": "reflect"}
+
+
+@pytest.mark.parametrize(
+    ("options", "centred"),
+    [
+        ({}, True),
+        ({"groups": 3}, True),
+        (REFLECT, True),
+        ({"bias": False}, False),
+        ({"padding": 1}, False),
+        ({"padding": "same"}, False),
+    ],
+    ids=str,
+)
+def test_convolutions_standardise_their_channels(options: dict[str, Any], centred: bool) -> None:
+    model, data = cnn(**options), images()
+    assert change(model, data) <= 1e-6
+    centred = (
+        options.get("bias", True) and options.get("padding_mode", "zeros" if "padding" in options else "") != "zeros"
+    )
+    assert bool(model[0].input_mean.abs().max() > 0) == centred  # beside zeros, or without a bias, it only scales
+    entered = ((data - model[0].input_mean) * model[0].input_scale).transpose(0, 1).flatten(1)
+    tolerance = 0.05 if options is REFLECT else 1e-3  # what is reflected beside the image counts there too
+    torch.testing.assert_close(entered.square().mean(1), torch.ones(6), atol=tolerance, rtol=0)
+
+
+def test_a_constant_feature_is_taken_away_and_not_blown_up() -> None:
+    model, data = mlp(), rows()
+    data[:, 3] = 8.0
+    assert change(model, data) <= 1e-6
+    assert float(model[0].input_scale[3]) == 1.0
+    assert float(model[0].input_mean[3]) == 8.0
+
+
+def test_it_learns_in_few_steps_what_raw_inputs_hardly_teach() -> None:
+    data = rows()
+    labels = ((data - MEANS) / SCALES)[:, [2, 4]].sum(1).gt(0).long()
+
+    def accuracy(standard: bool) -> float:
+        model = mlp()
+        if standard:
+            standardise(model, data)
+            leaky.initialize(model, data, seed=0)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        for _ in range(100):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(data), labels).backward()
+            optimizer.step()
+        return float((model(data).argmax(1) == labels).float().mean())
+
+    assert accuracy(True) > 0.9 > accuracy(False)
+
+
+@pytest.mark.parametrize(
+    ("data", "trouble"),
+    [
+        (rows(), "root mean square of"),
+        (rows() / 800, "times the median one"),
+        (torch.randn(300, 6, generator=torch.Generator().manual_seed(1)) / 20 + 5, "means are"),
+        (torch.randn(300, 6, generator=torch.Generator().manual_seed(1)), None),
+        (torch.rand(300, 6, generator=torch.Generator().manual_seed(1)), None),
+    ],
+    ids=["size", "spread", "offset", "standard", "images in [0, 1]"],
+)
+def test_which_inputs_are_troubled(data: torch.Tensor, trouble: str | None) -> None:
+    found = input_ranges(Ground(mlp(), data))[0].trouble
+    assert (found is None) if trouble is None else (found is not None and trouble in found)
+
+
+def test_a_plan_standardises_and_its_recipe_rebuilds_the_layer() -> None:
+    model, data = mlp(), rows()
+    plan = leaky.repair(model, leaky.check(model, data), data)
+    assert plan.actions[0].kind == "standardise"
+    assert "standardise 0: inputs have a root mean square of" in str(plan)
+    done = plan.apply()
+    assert done.kept
+    again = leaky.repair(mlp(), done.recipe.to_dict())
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(data), model(data))
+    assert Recipe(standardised=("0",)).to_dict()["standardised"] == ["0"]
+
+
+def test_the_optimizer_goes_on_with_the_same_parameters() -> None:
+    model, data = mlp(), rows()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    parameters = list(model.parameters())
+    leaky.repair(model, leaky.check(model, data), data).apply(optimizer=optimizer)
+    assert all(new is old for new, old in itertools.zip_longest(model.parameters(), parameters))
+    assert model[0].weight not in optimizer.state  # its scale is another one now
+    assert model[2].weight in optimizer.state
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(torch.relu(self.layer(x)))
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(nn.functional.linear(x, self.weight))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "reason"),
+    [(Shared(), "layer", "runs 2 times"), (Functional(), "", "a module of its own"), (mlp(), "2", "as it came")],
+    ids=["shared", "functional", "not the first"],
+)
+def test_what_cannot_be_standardised_is_refused_and_left_alone(model: nn.Module, name: str, reason: str) -> None:
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(InputError, match=reason):
+        standardise(model, rows(), modules=[name])
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    ranges = input_ranges(Ground(model, rows()))
+    assert name == "2" or (ranges[0].refusal is not None and reason in ranges[0].refusal)
