@@ -13,13 +13,15 @@ import click
 if TYPE_CHECKING:
     from torch import nn
 
+    from leaky.repairing.recipe import Recipe
     from leaky.theory import TailoredSlope
 
 REPAIR_HELP = """Win back the dead units of MODEL without moving its function, or leave it alone.
 
 MODEL and DATA are as for leaky check. The change is kept if the outputs move by at most --max-change of their size,
-and is otherwise not written. A model whose rectifiers were swapped is rebuilt with leaky.repair(model, RECIPE)
-before the weights are loaded.
+or, with --validate, if your metric gets no worse than by --tolerance; otherwise nothing is written. With --train as
+well, the model as it was, repaired, and begun anew are each trained for a while, and the best is kept. A model of which
+the weights do not hold everything is rebuilt with leaky.repair(model, RECIPE) before they are loaded.
 
 \b
 Exit status
@@ -115,6 +117,10 @@ def _cell(found: TailoredSlope) -> str:
 @click.option(
     "--max-change", type=float, default=0.05, show_default=True, help="Relative change of the outputs to keep."
 )
+@click.option("--validate", metavar="CODE", help="file.py:name of a function of the model that returns your metric.")
+@click.option("--train", metavar="CODE", help="file.py:name of a function that trains it for some dozens of steps.")
+@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="By how much the metric may get worse.")
+@click.option("--lower-is-better", is_flag=True, help="The metric is a loss.")
 @click.option("--max-samples", type=click.IntRange(min=1), metavar="N", help="Use so many samples as evidence at most.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of new weights and of noise.")
 def repair(
@@ -126,21 +132,22 @@ def repair(
     dry_run: bool,
     negative_slope: float | None,
     max_change: float,
+    validate: str | None,
+    train: str | None,
+    tolerance: float,
+    lower_is_better: bool,
     max_samples: int | None,
     seed: int,
 ) -> int:
     """Plan, apply, write; see REPAIR_HELP."""
-    if not dry_run and out is None:
-        raise click.UsageError("--out says where the repaired weights go; --dry-run only shows the plan")
-    for path in (out, recipe):
-        if path is not None and not Path(path).parent.is_dir():
-            raise click.UsageError(f"the folder of {path!r} must exist")
-    if out is not None and Path(out).suffix not in (".pt", ".pth", ".safetensors"):
-        raise click.UsageError(f"--out must end in .pt or .safetensors, not {Path(out).suffix!r}")
+    _check_places(out, recipe, dry_run)
+    if train is not None and validate is None:
+        raise click.UsageError("--train must come with --validate, the metric that says which way learns best")
     from leaky.checkup import check
     from leaky.loading import load_data, load_model
     from leaky.repairing.planning import repair as planned
 
+    metric, training = _function(validate, "--validate"), _function(train, "--train")
     subject = load_model(model, weights=weights, seed=seed)
     network = _torch_model(subject.model, model)
     given = load_data(data, subject, seed=seed)
@@ -153,19 +160,51 @@ def repair(
         click.echo("On noise: units that noise never reaches may well be alive on real data.")
     if dry_run:
         return 0
-    done = plan.apply(max_change=max_change)
+    done = plan.apply(
+        validate=metric,
+        train=training,
+        tolerance=tolerance,
+        higher_is_better=not lower_is_better,
+        max_change=max_change,
+    )
     click.echo(str(done))
     if not done.kept:
         return 1
+    _write(network, done.recipe, out, recipe)
+    return 0
+
+
+def _check_places(out: str | None, recipe: str | None, dry_run: bool) -> None:
+    if not dry_run and out is None:
+        raise click.UsageError("--out says where the repaired weights go; --dry-run only shows the plan")
+    for path in (out, recipe):
+        if path is not None and not Path(path).parent.is_dir():
+            raise click.UsageError(f"the folder of {path!r} must exist")
+    if out is not None and Path(out).suffix not in (".pt", ".pth", ".safetensors"):
+        raise click.UsageError(f"--out must end in .pt or .safetensors, not {Path(out).suffix!r}")
+
+
+def _function(name: str | None, role: str) -> Any:
+    from leaky.errors import InputError
+    from leaky.loading.names import resolve
+
+    if name is None:
+        return None
+    found = resolve(name, role)
+    if not callable(found):
+        raise InputError(f"{role} must name a function of the model; {name!r} is a {type(found).__name__}")
+    return found
+
+
+def _write(network: nn.Module, kept: Recipe, out: str | None, recipe: str | None) -> None:
     if out is not None:
         _write_weights(network, out)
         click.echo(f"Wrote {out}", err=True)
     if recipe is not None:
-        done.recipe.save(recipe)
+        kept.save(recipe)
         click.echo(f"Wrote {recipe}", err=True)
-    elif done.recipe.rectifiers:
-        click.echo("The rectifiers that were swapped are in no file: give --recipe to keep them.", err=True)
-    return 0
+    elif kept:
+        click.echo("What weights cannot hold of this repair is in no file: give --recipe to keep it.", err=True)
 
 
 def _torch_model(model: Any, name: str) -> nn.Module:

@@ -90,3 +90,68 @@ def test_mistakes_end_in_a_line_and_status_2(place: Path, capsys: pytest.Capture
     assert "--out says where" in error
     assert "must end in .pt or .safetensors, not '.npz'" in error
     assert "must exist" in error
+
+
+METRIC = """
+import numpy as np
+import torch
+from torch import nn
+
+X = torch.tensor(np.load(__file__.replace("metric.py", "x.npy")))
+Y = (X[:, 0] > 0).long()
+NOT_A_FUNCTION = 3
+
+def accuracy(model):
+    with torch.no_grad():
+        return float((model(X).argmax(1) == Y).float().mean())
+
+def loss(model):
+    with torch.no_grad():
+        return float(nn.functional.cross_entropy(model(X), Y))
+
+def train(model):
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(X), Y).backward()
+        optimizer.step()
+"""
+
+
+def test_the_users_metric_and_training_decide(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "metric.py").write_text(METRIC)
+    code, out, recipe = f"{place / 'metric.py'}", place / "out.pt", place / "recipe.json"
+    options = ["--validate", f"{code}:accuracy", "--train", f"{code}:train", "--out", str(out), "--recipe", str(recipe)]
+    assert run(place, *options) == 0
+    printed = capsys.readouterr().out
+    assert "as it was: " in printed
+    assert "begun anew: " in printed
+    model = leaky.repair(build(), recipe)
+    load_weights(model, read_weights(out), str(out))
+    x = torch.tensor(np.load(place / "x.npy"))
+    assert float((model(x).argmax(1) == (x[:, 0] > 0).long()).float().mean()) > 0.9
+
+
+def test_a_loss_may_be_the_metric(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "metric.py").write_text(METRIC)
+    options = ["--validate", f"{place / 'metric.py'}:loss", "--lower-is-better", "--out", str(place / "out.pt")]
+    assert run(place, *options, "--tolerance", "0.01") == 0
+    assert "validation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--train", "metric.py:train"], "--train must come with --validate"),
+        (["--validate", "metric.py:NOT_A_FUNCTION"], "must name a function of the model"),
+        (["--validate", "metric.py:missing"], "must have 'missing'"),
+    ],
+)
+def test_a_metric_that_is_none_is_named(
+    place: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "metric.py").write_text(METRIC)
+    at = [option.replace("metric.py", str(place / "metric.py")) for option in options]
+    assert run(place, *at, "--out", str(place / "out.pt")) == 2
+    assert message in capsys.readouterr().err
+    assert not (place / "out.pt").exists()
