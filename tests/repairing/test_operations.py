@@ -19,6 +19,7 @@ from leaky.repairing.ground import Ground, relative_change
 from leaky.repairing.remove import remove
 from leaky.repairing.rescale import rescale
 from leaky.repairing.revive import revive
+from leaky.repairing.standardise import standardise
 from leaky.repairing.swap import refusal, swap
 
 SEEDS = st.integers(0, 2**31)
@@ -60,6 +61,18 @@ def test_remove_keeps_the_function_in_a_smaller_network(seed: int) -> None:
     sites = {site.name: site.units for site in leaky.observe(done.model, data).sites}
     for name, units in done.removed.items():
         assert sites[name] == ground.site(name).units - len(units)
+
+
+@GENERATED
+@given(SEEDS, st.floats(-2, 3), st.floats(-100, 100))
+def test_standardise_keeps_the_function(seed: int, magnitude: float, offset: float) -> None:
+    model, data = network(seed)
+    data = data * 10**magnitude + offset * 10**magnitude
+    before = Ground(model, data).outputs()
+    standardise(model, data)
+    assert (
+        changed(model, before, data) <= 1e-5
+    )  # a mean 100 times as large takes two of the seven digits
 
 
 @GENERATED

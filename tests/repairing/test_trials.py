@@ -114,6 +114,20 @@ def test_an_exception_of_the_users_training_restores_everything(at: int) -> None
     assert all(torch.equal(a, b) for a, b in zip(before, bits(model, optimizer), strict=True))
 
 
+def test_the_model_goes_on_in_the_mode_that_it_was_in() -> None:
+    model = sick(scale=8.0).train()
+    model[1].eval()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+
+    def in_eval_mode(subject: nn.Module) -> float:
+        subject.eval()
+        return accuracy(subject)
+
+    done = plan_of(model).apply(validate=in_eval_mode, train=training(optimizer), optimizer=optimizer)
+    assert done.kept
+    assert [module.training for module in model.modules()] == [True, True, False, True, True, True]
+
+
 def test_a_way_that_ends_in_nan_never_wins() -> None:
     scores = iter([0.5, 0.5, 0.5, 0.4, 0.5, float("nan"), 0.5, float("nan")])
     done = plan_of(sick()).apply(validate=lambda _: next(scores), train=lambda _: None)

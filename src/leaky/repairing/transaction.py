@@ -23,7 +23,7 @@ from leaky.repairing.plan import Action, Plan, RepairRecord, Trial
 from leaky.repairing.planning import CONSTANT_OUTPUT, gone, variation
 from leaky.repairing.recipe import Recipe
 from leaky.repairing.snapshot import Snapshot
-from leaky.repairing.trials import Way, best, tried
+from leaky.repairing.trials import Way, best_of
 
 _NEW_ONES = 3
 """New networks that one which has perhaps learned nothing is compared with."""
@@ -73,6 +73,7 @@ class Transaction:
             share = _share(plan.checkup)
             return RepairRecord(True, self._nothing(), (), plan.left, 0.0, None, (share, share), Recipe())
         snapshot = Snapshot(plan.model, self._optimizer)
+        modes = {name: module.training for name, module in plan.model.named_modules()}
         try:
             record = self._tried(snapshot) if self._train is not None else self._done(snapshot)
         except BaseException:
@@ -80,6 +81,8 @@ class Transaction:
             raise
         if not record.kept:
             snapshot.restore()
+        for name, module in plan.model.named_modules():  # `train` and `validate` may have left another one
+            module.training = modes.get(name, plan.model.training)
         return record
 
     def _nothing(self) -> str:
@@ -111,9 +114,7 @@ class Transaction:
         ways = [Way("as it was", ()), Way("begun anew", self._anew_actions())]
         if repairing and repairing != ways[1].actions:
             ways.insert(1, Way("repaired", repairing))
-        results = [tried(way, self._doing, self._train, self._validate, snapshot) for way in ways]
-        winner = best(results, self._limits)
-        trials = tuple(result.trial for result in results)
+        winner, trials = best_of(ways, self._doing, self._train, self._validate, snapshot, self._limits.sign)
         if not winner.way.actions:
             snapshot.restore()
             return self._record(

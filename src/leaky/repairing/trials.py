@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -31,21 +30,9 @@ class Way:
     actions: tuple[Action, ...]
 
 
-class Judge(Protocol):
-    """What says which metric is better, and by how much it must be."""
-
-    @property
-    def tolerance(self) -> float:
-        """In the metric's own unit."""
-
-    @property
-    def sign(self) -> float:
-        """1 where more is better, −1 where less is."""
-
-
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """A way with what came of it, and the model at its end."""
+    """A way with what came of it, and the model and the optimizer at its end."""
 
     way: Way
     trial: Trial
@@ -53,39 +40,52 @@ class Tried:
     end: Snapshot
 
 
-def tried(
+def best_of(
+    ways: Sequence[Way],
+    do: Callable[[tuple[Action, ...]], Recipe],
+    train: Callable[[nn.Module], object],
+    validate: Callable[[nn.Module], float],
+    start: Snapshot,
+    sign: float,
+) -> tuple[Tried, tuple[Trial, ...]]:
+    """Try each way; the one that scores best, the first of equals, and what each came to.
+
+    Args:
+        ways: to try.
+        do: does actions to the model.
+        train: the user's piece of training.
+        validate: the user's metric.
+        start: the model and the optimizer as they were. The model is left wherever the last way ended.
+        sign: 1 where more of the metric is better, −1 where less is.
+    """
+    winner: Tried | None = None
+    trials: list[Trial] = []
+    for way in ways:
+        trial, recipe = _tried(way, do, train, validate, start)
+        trials.append(trial)
+        if winner is None or _score(trial, sign) > _score(winner.trial, sign):
+            winner = Tried(way, trial, recipe, Snapshot(start.model, start.optimizer))
+    assert winner is not None
+    return winner, tuple(trials)
+
+
+def _tried(
     way: Way,
     do: Callable[[tuple[Action, ...]], Recipe],
     train: Callable[[nn.Module], object],
     validate: Callable[[nn.Module], float],
     start: Snapshot,
-) -> Tried:
-    """Change the model, train it, measure it.
-
-    Args:
-        way: what to do.
-        do: does actions to the model.
-        train: the user's piece of training.
-        validate: the user's metric.
-        start: the model and the optimizer as they were.
-    """
+) -> tuple[Trial, Recipe]:
+    """Change the model, train it, measure it."""
     start.restore()
-    model = start.model
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(0)
         recipe = do(way.actions) if way.actions else Recipe()
-        before = float(validate(model))
+        before = float(validate(start.model))
         torch.manual_seed(0)
-        train(model)
-        after = float(validate(model))
-    return Tried(way, Trial(way.name, before, after), recipe, Snapshot(model, start.optimizer))
+        train(start.model)
+        return Trial(way.name, before, float(validate(start.model))), recipe
 
 
-def best(results: Sequence[Tried], judge: Judge) -> Tried:
-    """The way that scores best."""
-
-    def score(result: Tried) -> float:
-        value = judge.sign * result.trial.after
-        return value if math.isfinite(value) else -math.inf
-
-    return max(results, key=score)
+def _score(trial: Trial, sign: float) -> float:
+    return sign * trial.after if math.isfinite(trial.after) else -math.inf
