@@ -1,13 +1,16 @@
 """leaky's demo: a network that looks fine, of which a good part has stopped learning.
 
 A deep ReLU network learns scikit-learn's digits twice, the second time with a learning rate that is too large, and its
-accuracy does not tell. `leaky check` does, an independent look proves it, and a third run shows what to do. Run it with
-`make demo`, or `python examples/digits_demo.py` where leaky and scikit-learn are installed. Everything is seeded.
+accuracy does not tell. `leaky check` does, an independent look proves it, and `leaky.repair` brings the units back, by
+an experiment. A third run shows what a leak would have done from the start. Run it with `make demo`, or
+`python examples/digits_demo.py` where leaky and scikit-learn are installed. Everything is seeded.
 """
 
 from __future__ import annotations
 
+import copy
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +18,18 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+import leaky
 from leaky.cli import run
+from leaky.repairing.plan import RepairRecord
 
 FOLDER = Path("leaky-demo")
 DEPTH, WIDTH, EPOCHS = 5, 64, 20
 GOOD_RATE, BAD_RATE, SLOPE = 0.001, 0.015, 0.1
-TRAINED_ON = 1437
-"""Of the 1,797 digits; the rest are for testing."""
+REPAIRED_FOR, TRIED_FOR = 5, 25
+"""Epochs of training after the repair, and steps that `leaky.repair` may try each way for."""
+
+TRAINED_ON, CHOSEN_BY = 1437, 1617
+"""Of the 1,797 digits: up to where they are trained on, and up to where the repair is chosen by; the rest test."""
 
 
 def network(negative_slope: float = 0.0) -> nn.Sequential:
@@ -42,17 +50,42 @@ def digits() -> tuple[Tensor, Tensor]:
     return torch.tensor(pixels[order] / 16, dtype=torch.float32), torch.tensor(labels[order])
 
 
-def train(model: nn.Module, rate: float, x: Tensor, y: Tensor) -> float:
-    """Train in place with Adam; the accuracy on the digits that were held back."""
+def steps(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[Tensor], x: Tensor, y: Tensor) -> None:
+    """Train in place on these batches of indices."""
+    for batch in batches:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+        optimizer.step()
+
+
+def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """The share of digits that are told right."""
+    with torch.no_grad():
+        return (model(x).argmax(1) == y).double().mean().item()
+
+
+def train(model: nn.Module, rate: float, x: Tensor, y: Tensor, epochs: int = EPOCHS) -> float:
+    """Train in place with Adam; the accuracy on the digits for testing."""
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     shuffle = torch.Generator().manual_seed(1)
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(TRAINED_ON, generator=shuffle).split(32):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
-            optimizer.step()
-    with torch.no_grad():
-        return (model(x[TRAINED_ON:]).argmax(1) == y[TRAINED_ON:]).double().mean().item()
+    for _ in range(epochs):
+        steps(model, optimizer, torch.randperm(TRAINED_ON, generator=shuffle).split(32), x, y)
+    return accuracy(model, x[CHOSEN_BY:], y[CHOSEN_BY:])
+
+
+def repair(model: nn.Module, x: Tensor, y: Tensor) -> RepairRecord:
+    """Plan, try each way for a while, keep the best by the digits that are for choosing."""
+    seen = x[:TRAINED_ON]
+    plan = leaky.repair(model, leaky.check(model, seen), seen)
+    print(plan, end="\n\n")
+    optimizer = torch.optim.Adam(model.parameters(), lr=GOOD_RATE)
+    batches = torch.randperm(TRAINED_ON, generator=torch.Generator().manual_seed(2)).split(32)[:TRIED_FOR]
+    return plan.apply(
+        validate=lambda subject: accuracy(subject, x[TRAINED_ON:CHOSEN_BY], y[TRAINED_ON:CHOSEN_BY]),
+        train=lambda subject: steps(subject, optimizer, batches, x, y),
+        tolerance=0.01,
+        optimizer=optimizer,
+    )
 
 
 def silent_units(model: nn.Sequential, x: Tensor) -> dict[int, Tensor]:
@@ -108,19 +141,25 @@ def main() -> None:
     silent = silent_units(bad, x)
     count = sum(int(units.sum()) for units in silent.values())
     print(f"Is it true? Cut the {count} silent units out of the network, and its outputs for all digits move by")
-    print(f"at most {cut_out(bad, silent, x):.1g}. They do nothing, and no gradient will bring them back.\n")
-
+    print(
+        f"at most {cut_out(copy.deepcopy(bad), silent, x):.1g}. They do nothing, and no gradient will bring them back."
+    )
+    print("\nWhat next? leaky.repair plans to bring them back:\n")
+    repaired = copy.deepcopy(bad)
+    print(repair(repaired, x, y), end="\n\n")
+    repaired_accuracy = train(repaired, GOOD_RATE, x, y, REPAIRED_FOR)
     leaky_accuracy = train(leaky_net, BAD_RATE, x, y)
-    print("What next? Take the lower rate, or give the units a way back with a leak:\n")
-    print("                                      right   silent units")
-    for name, model, accuracy in (
+    print("                                          right   silent units")
+    for name, model, score in (
         (f"ReLU, learning rate {GOOD_RATE}", good, good_accuracy),
         (f"ReLU, learning rate {BAD_RATE}", bad, bad_accuracy),
+        (f"the same repaired, {REPAIRED_FOR} epochs at {GOOD_RATE}", repaired, repaired_accuracy),
         (f"LeakyReLU({SLOPE}), learning rate {BAD_RATE}", leaky_net, leaky_accuracy),
     ):
         count = sum(int(units.sum()) for units in silent_units(model, x).values())
-        print(f"  {name:<36}{accuracy:.1%}   {count} of {DEPTH * WIDTH}")
-    print("\nA silent unit of a ReLU gets no gradient. One of a Leaky ReLU still learns.")
+        print(f"  {name:<40}{score:.1%}   {count} of {DEPTH * WIDTH}")
+    print("\nA silent unit of a ReLU gets no gradient. One of a Leaky ReLU still learns. These digits are told as well")
+    print("without: dead units are room that you paid for, and on a harder task you would miss it.")
     print(f"{FOLDER}/checkup.json holds every number. README.md shows how to check your own network.")
 
 

@@ -139,4 +139,6 @@ def test_the_demo_tells_its_story(
     silent = sum(len(site["silent"]) for site in written["sites"])
     assert f"Cut the {silent} silent units" in out, "an independent count finds the same units"
     assert "at most 0. They do nothing" in out
+    assert re.search(r"  repaired: \S+, trained for a while ", out), "the repair was tried"
+    assert len(re.findall(r"\d+ of 320$", out, re.MULTILINE)) == 4, "four networks side by side"
     assert [site["units"] for site in written["sites"]] == [64] * 5

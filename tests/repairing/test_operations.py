@@ -70,9 +70,7 @@ def test_standardise_keeps_the_function(seed: int, magnitude: float, offset: flo
     data = data * 10**magnitude + offset * 10**magnitude
     before = Ground(model, data).outputs()
     standardise(model, data)
-    assert (
-        changed(model, before, data) <= 1e-5
-    )  # a mean 100 times as large takes two of the seven digits
+    assert changed(model, before, data) <= 1e-5  # a mean 100 times as large takes two of the seven digits
 
 
 @GENERATED

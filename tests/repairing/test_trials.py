@@ -82,6 +82,18 @@ def test_where_the_model_as_it_was_learns_best_it_stays_to_the_last_bit() -> Non
     assert list(model.modules()) == modules
 
 
+@pytest.mark.parametrize(
+    ("repaired", "anew", "kept"), [(0.85, 0.9, "repaired"), (0.7, 0.9, None), (0.85, 0.95, "begun anew")]
+)
+def test_the_repaired_model_may_be_worse_by_the_tolerance_a_new_one_must_be_better(
+    repaired: float, anew: float, kept: str | None
+) -> None:
+    scores = iter([0.5, 0.5, 0.5, 0.9, 0.5, repaired, 0.5, anew, 0.5])
+    done = plan_of(sick()).apply(validate=lambda _: next(scores), train=lambda _: None, tolerance=0.1)
+    assert done.kept == (kept is not None)
+    assert kept is None or done.reason.startswith(f"{kept}, it learns {'as well' if kept == 'repaired' else 'best'}")
+
+
 def test_every_way_is_trained_from_the_same_random_state_and_the_caller_s_is_left_alone() -> None:
     model, drawn = sick(), []
 

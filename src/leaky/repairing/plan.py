@@ -165,8 +165,9 @@ class Plan:
                 rolled back. A network that told no inputs apart before has nothing to lose; there it only reports.
             train: a short piece of the user's own training of the model, some dozens of steps. With it and `validate`,
                 the model as it was, repaired, and begun anew are each trained so, from the same random state, and the
-                one that scores best is kept, with what it learned meanwhile. It must not step a scheduler, and an
-                optimizer that it uses and that lives on must be given as `optimizer`.
+                one that scores best is kept, with what it learned meanwhile; the repaired one also where it is worse
+                by no more than `tolerance`. It must not step a scheduler, and an optimizer that it uses and that lives
+                on must be given as `optimizer`.
             tolerance: in the metric's own unit.
             max_change: without `validate`, the largest relative change of the outputs that is kept.
             higher_is_better: whether more of the metric is better.

@@ -113,7 +113,7 @@ class Transaction:
         repairing = self._repairing(before.metric, snapshot)
         ways = [Way("as it was", ()), Way("begun anew", self._anew_actions())]
         if repairing and repairing != ways[1].actions:
-            ways.insert(1, Way("repaired", repairing))
+            ways.insert(1, Way("repaired", repairing, margin=-self._limits.tolerance))
         winner, trials = best_of(ways, self._doing, self._train, self._validate, snapshot, self._limits.sign)
         if not winner.way.actions:
             snapshot.restore()
@@ -122,7 +122,9 @@ class Transaction:
             )
         winner.end.restore()
         after = self._measured()
-        reason = f"{winner.way.name}, it learns best: {winner.trial.after:.6g} after a short training"
+        best = self._limits.sign * max(self._limits.sign * trial.after for trial in trials)
+        words = "it learns best" if winner.trial.after == best else "it learns as well"
+        reason = f"{winner.way.name}, {words}: {winner.trial.after:.6g} after a short training"
         return self._record(True, reason, winner.way.actions, before, after, winner.recipe, trials)
 
     def _doing(self, actions: tuple[Action, ...]) -> Recipe:

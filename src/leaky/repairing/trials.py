@@ -24,10 +24,12 @@ class Way:
     Attributes:
         name: for the reader.
         actions: in their order; none leaves the model as it was.
+        margin: by how much it must beat the best way before it; a negative one lets it be so much worse.
     """
 
     name: str
     actions: tuple[Action, ...]
+    margin: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ def best_of(
     start: Snapshot,
     sign: float,
 ) -> tuple[Tried, tuple[Trial, ...]]:
-    """Try each way; the one that scores best, the first of equals, and what each came to.
+    """Try each way; the last one that beat those before it by its margin, and what each came to.
 
     Args:
         ways: to try.
@@ -60,11 +62,14 @@ def best_of(
     """
     winner: Tried | None = None
     trials: list[Trial] = []
+    highest = -math.inf
     for way in ways:
         trial, recipe = _tried(way, do, train, validate, start)
         trials.append(trial)
-        if winner is None or _score(trial, sign) > _score(winner.trial, sign):
+        score = sign * trial.after if math.isfinite(trial.after) else -math.inf
+        if winner is None or score > highest + way.margin:
             winner = Tried(way, trial, recipe, Snapshot(start.model, start.optimizer))
+        highest = max(highest, score)
     assert winner is not None
     return winner, tuple(trials)
 
@@ -85,7 +90,3 @@ def _tried(
         torch.manual_seed(0)
         train(start.model)
         return Trial(way.name, before, float(validate(start.model))), recipe
-
-
-def _score(trial: Trial, sign: float) -> float:
-    return sign * trial.after if math.isfinite(trial.after) else -math.inf
