@@ -40,8 +40,9 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-def _train(patient: Patient, data: Task, seed: int, count: int = STEPS) -> None:
-    steps(patient.model, patient.optimizer, patient.inputs(data.train), data.train.y, count, seed)
+def _train(patient: Patient, data: Task, seed: int, count: int | None = None) -> None:
+    done = STEPS if count is None else count
+    steps(patient.model, patient.optimizer, patient.inputs(data.train), data.train.y, done, seed)
 
 
 def _score(patient: Patient, data: Task) -> float:

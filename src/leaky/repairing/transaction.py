@@ -70,8 +70,7 @@ class Transaction:
         """Do, measure, keep or roll back."""
         plan = self._plan
         if not plan.actions and (plan.suspicion is None or self._validate is None):
-            share = _share(plan.checkup)
-            return RepairRecord(True, self._nothing(), (), plan.left, 0.0, None, (share, share), Recipe())
+            return self._untouched(self._nothing())
         snapshot = Snapshot(plan.model, self._optimizer)
         modes = {name: module.training for name, module in plan.model.named_modules()}
         try:
@@ -90,6 +89,10 @@ class Transaction:
             return "there was nothing to repair"
         return f"only a metric could tell whether to begin anew is better: {self._plan.suspicion}"
 
+    def _untouched(self, reason: str) -> RepairRecord:
+        share = _share(self._plan.checkup)
+        return RepairRecord(True, reason, (), self._plan.left, 0.0, None, (share, share), Recipe())
+
     def _done(self, snapshot: Snapshot) -> RepairRecord:
         """One way, chosen by comparison with new networks, and a verdict on what came of it."""
         before = self._measured()
@@ -97,9 +100,8 @@ class Transaction:
         if actions is self._plan.actions:
             actions = self._repairing(before.metric, snapshot)
         if not actions:
-            share = _share(self._plan.checkup)
-            reason = f"validation {before.metric:.6g} is above that of new networks: there is something to lose"
-            return RepairRecord(True, reason, (), self._plan.left, 0.0, None, (share, share), Recipe())
+            words = f"validation {before.metric:.6g} is above that of new networks: there is something to lose"
+            return self._untouched(words)
         recipe = self._doing(actions)
         after = self._measured()
         kept, reason = self._verdict(actions, escalated, before, after)
@@ -122,8 +124,8 @@ class Transaction:
             )
         winner.end.restore()
         after = self._measured()
-        best = self._limits.sign * max(self._limits.sign * trial.after for trial in trials)
-        words = "it learns best" if winner.trial.after == best else "it learns as well"
+        better = [t for t in trials if self._limits.sign * (t.after - winner.trial.after) > 0]
+        words = "it learns as well" if better else "it learns best"
         reason = f"{winner.way.name}, {words}: {winner.trial.after:.6g} after a short training"
         return self._record(True, reason, winner.way.actions, before, after, winner.recipe, trials)
 
