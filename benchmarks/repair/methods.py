@@ -19,7 +19,7 @@ from leaky.repairing.optimizer_state import reset_slices
 from leaky.repairing.planning import repair
 
 STEPS, REDO_EVERY, REDO_SCORE = 500, 100, 0.1
-TRIAL = 25
+TRIAL = 20
 """Steps of each way that `leaky.repair` tries; all of them count among the STEPS."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,13 +14,16 @@ from leaky.repairing.calibration import calibrate
 from leaky.repairing.ground import Ground
 from leaky.repairing.initialization import initialize
 from leaky.repairing.plan import Action, Plan
-from leaky.repairing.planning import flat, tailored
+from leaky.repairing.planning import tailored
 from leaky.repairing.recentre import recentre_on
 from leaky.repairing.recipe import Recipe, Rectifier
 from leaky.repairing.revive import revive_on
 from leaky.repairing.standardise import standardise_on
 from leaky.repairing.step_size import step_size
 from leaky.repairing.swap import put_rectifier, refusal, slopes_of, swap_on
+
+SMALL_LEAK = 0.01
+"""The slope of units that come back with the weights that they had: what it lets through moves the outputs."""
 
 
 class Doing:
@@ -51,7 +55,9 @@ class Doing:
         revived = _of_kind(actions, "revive")
         if revived:
             revive_on(Ground(plan.model, plan.batches), revived, optimizer=self._optimizer, seed=plan.seed)
-        self._leak({n: (*shifted.get(n, ()), *revived.get(n, ())) for n in {**shifted, **revived}})
+        given = plan.negative_slope
+        self._leak(revived, given)
+        self._leak(shifted, given if plan.slope_given else min(given, SMALL_LEAK))
         for action in actions:
             if action.kind == "swap" and action.site is not None:
                 ground = Ground(plan.model, plan.batches)
@@ -75,16 +81,17 @@ class Doing:
         if self._optimizer is not None:
             self._optimizer.state.pop(parameter, None)
 
-    def _leak(self, units: Mapping[str, tuple[int, ...]]) -> None:
+    def _leak(self, units: Mapping[str, tuple[int, ...]], negative_slope: float) -> None:
         """Give units that were brought back a leak, so that they do not die again."""
-        if not units:
+        if not units or not negative_slope:
             return
         ground = Ground(self._plan.model, self._plan.batches)
         for name, chosen in units.items():
             site = ground.site(name)
-            if not self._plan.negative_slope or not flat(site) or refusal(ground, site) is not None:
+            own = np.broadcast_to(site.use.activation.negative_slope, site.units)
+            if np.any(own[list(chosen)]) or refusal(ground, site) is not None:
                 continue
-            slope = slopes_of(site, self._plan.negative_slope, chosen)
+            slope = slopes_of(site, negative_slope, chosen)
             self._put(site.step.module, slope, site.use.layout.unit_dim)
 
     def _put(self, module: str, slope: float | tuple[float, ...], channel_dim: int, gain: float = 1.0) -> None:
