@@ -1,8 +1,9 @@
 """Run the trouble suite and print its table.
 
-    python -m benchmarks.repair [--half looked-at|held-out] [--seeds 5] [--jobs 2] [--table]
+    python -m benchmarks.repair [--half looked-at|held-out] [--seeds 5] [--jobs 2] [--table] [--again]
 
 Results go into benchmarks/results/repair-<half>.json after each set-up; a run that was stopped goes on where it was.
+Every method is seeded, so `--again`, after a change of leaky.repair, runs that alone anew and keeps the others' outcomes.
 A set-up counts as repaired if the mean over the seeds ends no worse than its healthy twin's by more than max(1 point, 2
 standard errors of the paired difference). A healthy twin counts as harmed if, with `leaky.repair` done to it, it ends
 worse than without by more than that.
@@ -12,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.repair.running import run
-from benchmarks.repair.setups import setups
+from benchmarks.repair.running import EVERYTHING, run
+from benchmarks.repair.setups import Setup, setups
 from benchmarks.repair.tables import name_of, table
 from leaky.files import write_whole
 
@@ -31,11 +33,15 @@ def main() -> None:
     parser.add_argument("--half", choices=HALVES)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
+    parser.add_argument("--again", action="store_true", help="run what leaky.repair does anew where it was kept")
     parser.add_argument("--table", action="store_true", help="only print what is kept")
     options = parser.parse_args()
     kept = {half: _kept(half) for half in HALVES}
+    halves = [options.half] if options.half else list(HALVES)
+    if options.again:
+        _run_again(kept, halves, options.seeds, options.jobs)
     if not options.table:
-        _run_rest(kept, [options.half] if options.half else list(HALVES), options.seeds, options.jobs)
+        _run_rest(kept, halves, options.seeds, options.jobs)
     for half, results in kept.items():
         print(f"\n{half}: {len(results)} set-ups\n{table(results)}" if results else f"{half}: nothing kept")
     everything = [result for results in kept.values() for result in results]
@@ -54,13 +60,33 @@ def _kept(half: str) -> list[dict[str, Any]]:
 def _run_rest(kept: dict[str, list[dict[str, Any]]], halves: list[str], seeds: int, jobs: int) -> None:
     done = {name_of(result) for results in kept.values() for result in results}
     rest = [s for s in setups() if s.name not in done and ("held-out" if s.held_out else "looked-at") in halves]
+    for result in _in_processes(rest, seeds, jobs, EVERYTHING):
+        half = _half(result)
+        kept[half].append(result)
+        _keep(half, kept[half])
+
+
+def _run_again(kept: dict[str, list[dict[str, Any]]], halves: list[str], seeds: int, jobs: int) -> None:
+    known = {name_of(result): result for half in halves for result in kept[half]}
+    chosen = [setup for setup in setups() if setup.name in known]
+    for result in _in_processes(chosen, seeds, jobs, ("leaky.repair", "twin, leaky.repair")):
+        known[name_of(result)]["outcomes"] |= result["outcomes"]
+        _keep(_half(result), kept[_half(result)])
+
+
+def _in_processes(chosen: list[Setup], seeds: int, jobs: int, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(run, setup, seeds) for setup in rest]):
-            result = future.result()
-            half = "held-out" if result["held_out"] else "looked-at"
-            kept[half].append(result)
-            write_whole(_path(half), (json.dumps(kept[half]) + "\n").encode())
-            print(name_of(result), flush=True)
+        for future in as_completed([pool.submit(run, setup, seeds, tuple(names)) for setup in chosen]):
+            print(name_of(future.result()), flush=True)
+            yield future.result()
+
+
+def _half(result: dict[str, Any]) -> str:
+    return "held-out" if result["held_out"] else "looked-at"
+
+
+def _keep(half: str, results: list[dict[str, Any]]) -> None:
+    write_whole(_path(half), (json.dumps(results) + "\n").encode())
 
 
 if __name__ == "__main__":
