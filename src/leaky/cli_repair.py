@@ -5,6 +5,7 @@ torch comes at first use.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ def _cell(found: TailoredSlope) -> str:
 @click.option("--data", required=True, metavar="DATA", help="The evidence, as for leaky check.")
 @click.option("--weights", metavar="FILE", help="The state dict to repair, .pt or .safetensors.")
 @click.option("--out", metavar="FILE", help="Where the repaired state dict goes, .pt or .safetensors.")
-@click.option("--recipe", metavar="FILE", help="Where what weights cannot hold goes: the rectifiers that were swapped.")
+@click.option("--recipe", metavar="FILE", help="Where what weights cannot hold goes. [OUT.recipe.json, if any]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 @click.option("--negative-slope", type=float, metavar="A", help="Of rectifiers that are put in. [from theory, or .1]")
 @click.option(
@@ -140,7 +141,9 @@ def repair(
     seed: int,
 ) -> int:
     """Plan, apply, write; see REPAIR_HELP."""
-    _check_places(out, recipe, dry_run)
+    asked = recipe is not None
+    recipe = recipe if recipe is not None or out is None else f"{out}.recipe.json"
+    _check_places(out, recipe, dry_run, (data, model.rpartition(":")[0]))
     if train is not None and validate is None:
         raise click.UsageError("--train must come with --validate, the metric that says which way learns best")
     from leaky.checkup import check
@@ -170,18 +173,28 @@ def repair(
     click.echo(str(done))
     if not done.kept:
         return 1
-    _write(network, done.recipe, out, recipe)
+    _write(network, done.recipe, out, recipe, asked)
     return 0
 
 
-def _check_places(out: str | None, recipe: str | None, dry_run: bool) -> None:
+def _check_places(out: str | None, recipe: str | None, dry_run: bool, inputs: tuple[str, ...]) -> None:
+    """Everything that can be known to fail at the end is told at the start."""
     if not dry_run and out is None:
         raise click.UsageError("--out says where the repaired weights go; --dry-run only shows the plan")
-    for path in (out, recipe):
-        if path is not None and not Path(path).parent.is_dir():
-            raise click.UsageError(f"the folder of {path!r} must exist")
     if out is not None and Path(out).suffix not in (".pt", ".pth", ".safetensors"):
         raise click.UsageError(f"--out must end in .pt or .safetensors, not {Path(out).suffix!r}")
+    taken = [Path(name).resolve() for name in inputs if name]
+    for option, path in (("--out", out), ("--recipe", recipe)):
+        if path is None:
+            continue
+        place = Path(path).resolve()
+        if not path or place.is_dir() or not place.parent.is_dir() or not os.access(place.parent, os.W_OK):
+            raise click.UsageError(
+                f"{option} must name a file in a folder that exists and can be written to, not {path!r}"
+            )
+        if place in taken:
+            raise click.UsageError(f"{option} must not be {path!r}, which is read or written as something else")
+        taken.append(place)
 
 
 def _function(name: str | None, role: str) -> Any:
@@ -196,15 +209,14 @@ def _function(name: str | None, role: str) -> Any:
     return found
 
 
-def _write(network: nn.Module, kept: Recipe, out: str | None, recipe: str | None) -> None:
+def _write(network: nn.Module, kept: Recipe, out: str | None, recipe: str | None, asked: bool) -> None:
+    """The recipe comes first: weights that need one are of no use without."""
+    if recipe is not None and (asked or kept):
+        kept.save(recipe)
+        click.echo(f"Wrote {recipe}", err=True)
     if out is not None:
         _write_weights(network, out)
         click.echo(f"Wrote {out}", err=True)
-    if recipe is not None:
-        kept.save(recipe)
-        click.echo(f"Wrote {recipe}", err=True)
-    elif kept:
-        click.echo("What weights cannot hold of this repair is in no file: give --recipe to keep it.", err=True)
 
 
 def _torch_model(model: Any, name: str) -> nn.Module:

@@ -77,19 +77,51 @@ def test_a_healthy_model_is_left_alone(place: Path, capsys: pytest.CaptureFixtur
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_a_repair_that_moves_too_much_is_rolled_back_and_not_written(place: Path) -> None:
-    assert run(place, "--out", str(place / "same.pt"), "--max-change", "-1") == 1
+def test_a_repair_that_makes_things_worse_is_rolled_back_and_not_written(place: Path) -> None:
+    (place / "worse.py").write_text("scores = [1.0]\ndef metric(model):\n    return scores.pop() if scores else 0.0\n")
+    assert run(place, "--out", str(place / "same.pt"), "--validate", f"{place / 'worse.py'}:metric") == 1
     assert not (place / "same.pt").exists()
+    assert not (place / "same.pt.recipe.json").exists()
 
 
 def test_mistakes_end_in_a_line_and_status_2(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(place) == 2
     assert run(place, "--out", str(place / "out.npz")) == 2
-    assert run(place, "--out", str(place / "nowhere" / "out.pt")) == 2
     error = capsys.readouterr().err
     assert "--out says where" in error
     assert "must end in .pt or .safetensors, not '.npz'" in error
-    assert "must exist" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "nowhere/out.pt"], "--out must name a file in a folder that exists"),
+        (["--out", "folder.pt"], "--out must name a file in a folder that exists"),
+        (["--out", "out.pt", "--recipe", "folder.pt"], "--recipe must name a file in a folder that exists"),
+        (["--out", "out.pt", "--recipe", ""], "--recipe must name a file in a folder that exists"),
+        (["--out", "out.pt", "--recipe", "out.pt"], "read or written as something else"),
+        (["--out", "out.pt", "--recipe", "x.npy"], "read or written as something else"),
+        (["--out", "out.pt", "--recipe", "net.py"], "read or written as something else"),
+        (["--out", "out.pt", "--max-change", "nan"], "max_change must be a number of at least 0"),
+        (["--out", "out.pt", "--negative-slope", "5"], "negative_slope must be from 0 to 1"),
+    ],
+)
+def test_nothing_is_written_where_something_would_be_lost(
+    place: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "folder.pt").mkdir()
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    named = [str(place / option) if "." in option and not option.startswith("-") else option for option in options]
+    assert run(place, *named) == 2
+    assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+def test_a_recipe_that_is_needed_is_written_beside_the_weights(place: Path) -> None:
+    out = place / "out.pt"
+    assert run(place, "--out", str(out)) == 0
+    model = leaky.repair(build(), f"{out}.recipe.json")
+    load_weights(model, read_weights(out), str(out))
 
 
 METRIC = """

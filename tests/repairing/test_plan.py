@@ -74,7 +74,7 @@ def test_a_repair_keeps_the_function_revives_the_units_and_gives_them_a_leak() -
     assert done.output_change <= 1e-6
     assert done.lost_share == (6 / 32, 0.0)
     torch.testing.assert_close(model(DATA).detach(), outputs)
-    assert done.recipe.rectifiers == (Rectifier("1", (0.1,) * 6 + (0.0,) * 10, 1),)
+    assert done.recipe.rectifiers == (Rectifier("1", (0.1,) * 6 + (0.0,) * 10, -1),)
     assert leaky.observe(model, DATA).sites[0].firing_rate[:6].min() > 0.2
 
 
@@ -161,11 +161,115 @@ def test_a_network_that_tells_no_inputs_apart_begins_anew() -> None:
     assert [r.negative_slope for r in done.recipe.rectifiers] == [0.1] * 6
 
 
-def test_a_network_that_has_learned_nothing_begins_anew_where_it_is_in_trouble() -> None:
-    plan = plan_of(sick())
-    done = plan.apply(validate=lambda _: 0.5)
+def test_a_network_that_is_worse_than_new_ones_begins_anew_where_it_is_in_trouble() -> None:
+    scores = iter([0.3, 0.5, 0.4, 0.5, 0.45])  # before, three new networks, after
+    done = plan_of(sick()).apply(validate=lambda _: next(scores))
     assert [a.kind for a in done.actions] == ["begin anew"]
-    assert "no better than that of new networks of its kind" in done.actions[0].reason
+    assert "validation 0.3 is worse than that of a new network of its kind (0.5)" in done.actions[0].reason
+    assert done.kept
+
+
+@pytest.mark.parametrize("metric", [float("nan"), float("inf"), 0.5])
+def test_a_metric_that_tells_nothing_never_throws_the_network_away(metric: float) -> None:
+    model = sick()
+    outputs = model(DATA).detach()
+    done = plan_of(model).apply(validate=lambda _: metric)
+    assert [a.kind for a in done.actions] == ["revive"]
+    assert done.kept == (metric == 0.5)
+    torch.testing.assert_close(model(DATA).detach(), outputs)
+
+
+def test_the_metric_has_the_last_word_also_where_the_outputs_hardly_vary() -> None:
+    torch.manual_seed(0)
+    model, target = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1)), 2000 + 0.25 * DATA[:, :1]
+    with torch.no_grad():
+        model[2].bias.fill_(2000.0)
+    assert not plan_of(model)  # years, or kelvin: right to vary by little
+    with torch.no_grad():
+        model[2].weight.zero_()
+    before = copy.deepcopy(model.state_dict())
+
+    def error(subject: nn.Module) -> float:
+        with torch.no_grad():
+            return float((subject(DATA) - target).square().mean())
+
+    plan = plan_of(model)
+    assert [a.kind for a in plan.actions] == ["begin anew"]
+    assert not plan.apply(validate=error, higher_is_better=False).kept
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [None, "good", (0.5, 0.6), torch.zeros(2)], ids=["None", "text", "pair", "tensor"])
+def test_a_metric_that_is_no_number_is_named(value: Any) -> None:
+    model = sick()
+    before = bits(model)
+    with pytest.raises(InputError, match="validate must return one number"):
+        plan_of(model).apply(validate=lambda _: value)
+    assert same(before, bits(model))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tolerance": float("nan")}, "tolerance must be a number of at least 0"),
+        ({"max_change": -1.0}, "max_change must be a number of at least 0"),
+    ],
+)
+def test_limits_that_are_none_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan_of(sick()).apply(**options)
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1.5, float("nan")])
+def test_a_slope_that_repairs_nothing_is_refused(slope: float) -> None:
+    with pytest.raises(InputError, match="negative_slope must be from 0 to 1"):
+        plan_of(sick(), negative_slope=slope)
+
+
+def test_the_same_input_over_and_over_is_no_evidence_against_the_network() -> None:
+    same_input = DATA[:1].expand(1500, -1).contiguous()
+    assert not any(a.kind == "begin anew" for a in plan_of(healthy(), same_input).actions)
+
+
+def test_a_checkup_of_a_model_of_another_size_is_refused() -> None:
+    small = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    with pytest.raises(InputError, match="16 units at '1', and the model 8"):
+        leaky.repair(small, leaky.check(sick(), DATA), DATA)
+
+
+def test_slopes_of_units_fit_inputs_with_more_axes_and_without_a_batch() -> None:
+    model = sick()
+    plan_of(model).apply()
+    one, several = model(DATA[0]), model(DATA[:32].reshape(2, 16, 6))
+    torch.testing.assert_close(one, model(DATA[:1])[0])
+    torch.testing.assert_close(several.reshape(32, 3), model(DATA[:32]))
+
+
+def test_a_second_repair_has_a_recipe_of_everything() -> None:
+    wide = DATA * 1000
+    model = sick()
+    with torch.no_grad():
+        model[0].weight.div_(1000)
+    plan_of(model, wide).apply()
+    with torch.no_grad():
+        model[2].bias[:8] = -50.0
+    second = plan_of(model, wide).apply()
+    assert second.kept
+    again = leaky.repair(healthy(), second.recipe.to_dict())
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(wide), model(wide))
+    assert [r.module for r in second.recipe.rectifiers] == ["3", "1"]
+    assert second.recipe.standardised == ("0",)
+
+
+def test_shared_and_frozen_weights_are_left_alone_with_the_reason() -> None:
+    tied, frozen = sick(), sick()
+    tied[2].bias = tied[0].bias
+    frozen[0].requires_grad_(False)
+    for model, reason in ((tied, "is the same parameter"), (frozen, "is frozen")):
+        plan = plan_of(model)
+        assert not any(a.kind in ("revive", "recentre") for a in (*plan.actions, *plan.recentred))
+        assert reason in str(plan)
 
 
 def test_a_few_lost_units_are_left_to_be() -> None:
@@ -232,12 +336,24 @@ def test_a_recipe_rebuilds_what_weights_cannot_hold(tmp_path: Path) -> None:
         ({"rectifiers": 3}, "list of rectifiers"),
         ({"rectifiers": [{"module": "1", "negative_slope": "x"}]}, "must have module, negative_slope"),
         ({"rectifiers": [{"module": "nowhere", "negative_slope": 0.1}]}, "has no 'nowhere'"),
+        ({"rectifiers": [{"module": "1", "negative_slope": 0.1}, {"module": "", "negative_slope": 0.1}]}, "has no ''"),
+        ({"rectifiers": [{"module": "0", "negative_slope": 0.1}]}, "must be a ReLU or a LeakyReLU, not a Linear"),
+        ({"rectifiers": [{"module": "1", "negative_slope": 10**400}]}, "must have module, negative_slope"),
+        ({"rectifiers": [{"module": "1", "negative_slope": 0.1, "channel_dim": True}]}, "must have module"),
+        ({"rectifiers": [{"module": "1", "negative_slope": 0.1, "gain": 0}]}, "must have module"),
+        ({"standardised": ["0", "1"]}, "must be a Linear or a convolution, not a ReLU"),
+        ({"standardised": [3]}, "must have names of layers"),
+        ({"schema_version": True}, "reads up to 2"),
+        ({"schema_version": -3}, "reads up to 2"),
     ],
 )
 def test_a_bad_recipe_is_refused_by_name(change: dict[str, Any], message: str) -> None:
     data = {"schema_version": 1, "kind": "leaky-recipe", "rectifiers": [], **change}
+    model = healthy()
+    modules = list(model.modules())
     with pytest.raises(InputError, match=message):
-        leaky.repair(healthy(), data)
+        leaky.repair(model, data)
+    assert list(model.modules()) == modules
 
 
 def test_wrong_arguments_are_named() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import copy
 import itertools
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import nn
 
 import leaky
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground
 from leaky.repairing.recipe import Recipe
-from leaky.repairing.standardise import StandardisedLinear, input_ranges, standardise
+from leaky.repairing.standardise import input_ranges, standardise
+from leaky.repairing.standardised import StandardisedLinear
 
 SCALES = torch.tensor([1.0, 100.0, 0.01, 5.0, 3.0, 1000.0])
 MEANS = torch.tensor([0.0, 50.0, 7.0, -3.0, 0.0, 1e3])
@@ -115,13 +119,16 @@ def test_it_learns_in_few_steps_what_raw_inputs_hardly_teach() -> None:
 @pytest.mark.parametrize(
     ("data", "trouble"),
     [
-        (rows(), "root mean square of"),
-        (rows() / 800, "times the median one"),
-        (torch.randn(300, 6, generator=torch.Generator().manual_seed(1)) / 20 + 5, "means are"),
+        (torch.randn(300, 6, generator=torch.Generator().manual_seed(1)) * 400, "its inputs reach"),
+        (rows() / 100, "times as far as the middle one"),
+        (torch.randn(300, 6, generator=torch.Generator().manual_seed(1)) / 20 + 5, "means of"),
         (torch.randn(300, 6, generator=torch.Generator().manual_seed(1)), None),
         (torch.rand(300, 6, generator=torch.Generator().manual_seed(1)), None),
+        (torch.eye(6)[torch.arange(1200) % 200 % 7 % 6], None),
+        (torch.cat([torch.eye(5)[torch.randint(5, (600,))], torch.randn(600, 1)], 1), None),
+        (torch.ones(300, 6) * 700, None),
     ],
-    ids=["size", "spread", "offset", "standard", "images in [0, 1]"],
+    ids=["size", "spread", "offset", "standard", "images in [0, 1]", "one-hot", "mixed", "all the same"],
 )
 def test_which_inputs_are_troubled(data: torch.Tensor, trouble: str | None) -> None:
     found = input_ranges(Ground(mlp(), data))[0].trouble
@@ -132,7 +139,7 @@ def test_a_plan_standardises_and_its_recipe_rebuilds_the_layer() -> None:
     model, data = mlp(), rows()
     plan = leaky.repair(model, leaky.check(model, data), data)
     assert plan.actions[0].kind == "standardise"
-    assert "standardise 0: inputs have a root mean square of" in str(plan)
+    assert "standardise 0: its largest input feature reaches" in str(plan)
     done = plan.apply()
     assert done.kept
     again = leaky.repair(mlp(), done.recipe.to_dict())
@@ -154,6 +161,23 @@ def test_the_optimizer_goes_on_with_the_same_parameters() -> None:
     assert model[2].weight in optimizer.state
 
 
+def test_rare_features_do_not_take_steps_many_times_as_long() -> None:
+    numbers = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0)) * 1e4
+    rare = (torch.arange(4000) % 1000 == 0).float()[:, None]
+    model, data = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), torch.cat([numbers, rare], 1)
+    assert change(model, data) <= 1e-6
+    assert float(model[0].input_scale[2]) <= 8.0  # 1 ÷ deviation would be 32
+
+
+def test_behind_a_batchnorm_no_size_is_a_trouble() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
+    pixels = torch.randint(0, 256, (64, 3, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+    assert input_ranges(Ground(model, pixels))[0].trouble is None
+    bare = nn.Sequential(model[0], *model[2:])
+    assert "its inputs reach 255" in str(input_ranges(Ground(bare, pixels))[0].trouble)
+
+
 class Shared(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -172,9 +196,120 @@ class Functional(nn.Module):
         return torch.relu(nn.functional.linear(x, self.weight))
 
 
+class Listed(nn.Module):
+    """Runs its first layer from a list of its own, past the registered module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 2)
+        self.order = [self.first, torch.relu, self.last]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for part in self.order:
+            x = part(x)
+        return x
+
+
+class Twice(nn.Module):
+    """Has its first layer under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+        self.net = nn.Sequential(self.first, nn.ReLU(), nn.Linear(8, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+class UsedElsewhere(nn.Module):
+    """Uses a weight, or a bias, of its first layer once more."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.a, self.b, self.what = nn.Linear(6, 8), nn.Linear(8, 2), what
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.a(x))
+        return self.b(hidden * self.a.weight.norm(dim=1) if self.what == "weight" else hidden - self.a.bias)
+
+
+def tied() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8))
+    model[2].bias = model[0].bias
+    return model
+
+
+def pruned() -> nn.Sequential:
+    model = mlp()
+    torch.nn.utils.prune.l1_unstructured(model[0], "bias", 0.5)
+    return model
+
+
+def frozen() -> nn.Sequential:
+    model = mlp()
+    model[0].requires_grad_(False)
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "name", "reason"),
-    [(Shared(), "layer", "runs 2 times"), (Functional(), "", "a module of its own"), (mlp(), "2", "as it came")],
+    [
+        (Listed(), "first", "would move the outputs"),
+        (Twice(), "first", "stands in the model 2 times"),
+        (UsedElsewhere("weight"), "a", "used elsewhere too"),
+        (UsedElsewhere("bias"), "a", "used elsewhere too"),
+        (tied(), "0", "used elsewhere too"),
+        (pruned(), "0", "computed from something else"),
+        (frozen(), "0", "frozen"),
+    ],
+    ids=["listed", "twice", "weight", "bias", "tied", "pruned", "frozen"],
+)
+def test_what_would_move_the_function_is_refused(model: nn.Module, name: str, reason: str) -> None:
+    data = rows()
+    before, modules = model(data).detach(), list(model.modules())
+    with pytest.raises(InputError, match=reason):
+        standardise(model, data, modules=[name])
+    assert torch.equal(model(data).detach(), before)
+    assert list(model.modules()) == modules
+
+
+def test_a_scale_that_the_numbers_cannot_hold_is_refused() -> None:
+    model, data = mlp().half(), (torch.randn(200, 6, generator=torch.Generator().manual_seed(0)) * 1e-6).half()
+    with pytest.raises(InputError, match="would move the outputs by"):
+        standardise(model, data)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("build", [mlp, cnn], ids=["linear", "convolution"])
+def test_a_standardising_layer_is_scripted_exported_and_copied(build: Callable[[], nn.Sequential]) -> None:
+    model, data = build(), rows() if build is mlp else images()
+    standardise(model, data)
+    expected = model(data)
+    assert torch.equal(torch.jit.script(model)(data), expected)
+    torch.testing.assert_close(torch.export.export(model, (data,)).module()(data), expected)
+    assert torch.equal(copy.deepcopy(model)(data), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(model))(data), expected)
+
+
+def test_a_model_that_begins_with_a_recurrent_layer_has_no_input_to_standardise() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.l, self.a, self.b = nn.LSTM(4, 8, batch_first=True), nn.Linear(8, 16), nn.Linear(16, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(torch.relu(self.a(self.l(x)[0])))
+
+    torch.manual_seed(0)
+    model, data = Recurrent(), torch.randn(800, 5, 4)
+    assert input_ranges(Ground(model, data)) == ()
+    assert not any(a.kind == "standardise" for a in leaky.repair(model, leaky.check(model, data), data).actions)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "reason"),
+    [(Shared(), "layer", "used elsewhere too"), (Functional(), "", "a module of its own"), (mlp(), "2", "as it came")],
     ids=["shared", "functional", "not the first"],
 )
 def test_what_cannot_be_standardised_is_refused_and_left_alone(model: nn.Module, name: str, reason: str) -> None:

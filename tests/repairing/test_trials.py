@@ -107,6 +107,41 @@ def test_every_way_is_trained_from_the_same_random_state_and_the_caller_s_is_lef
     assert all(torch.equal(one, drawn[0]) for one in drawn)
 
 
+def test_every_way_is_trained_in_the_models_mode_whatever_the_metric_leaves() -> None:
+    model, modes = sick().train(), []
+
+    def in_eval_mode(subject: nn.Module) -> float:
+        return accuracy(subject.eval())
+
+    plan_of(model).apply(validate=in_eval_mode, train=lambda subject: modes.append(subject.training))
+    assert modes == [True, True, True]
+
+
+def test_what_training_does_to_groups_and_parameters_is_undone_between_the_ways() -> None:
+    model, rates = sick(), []
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+
+    def train(subject: nn.Module) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.param_groups[0]["lr"] *= 0.1
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
+        subject[2].requires_grad_(False)
+
+    scores = iter([0.5, 0.5, 0.5, 0.9, 0.5, 0.6, 0.5, 0.6])
+    plan_of(model).apply(validate=lambda _: next(scores), train=train, optimizer=optimizer)
+    assert rates == [1e-2, 1e-2, 1e-2]
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-2]
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_training_that_narrows_the_numbers_loses_none() -> None:
+    model = sick()
+    before = copy.deepcopy(model.state_dict())
+    scores = iter([0.5, 0.5, 0.5, 0.9, 0.5, 0.6, 0.5, 0.6])
+    plan_of(model).apply(validate=lambda _: next(scores), train=lambda subject: subject.bfloat16())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_an_exception_of_the_users_training_restores_everything(at: int) -> None:
     model, calls = sick(), 0

@@ -16,11 +16,11 @@ from leaky.repairing.initialization import initialize
 from leaky.repairing.plan import Action, Plan
 from leaky.repairing.planning import tailored
 from leaky.repairing.recentre import recentre_on
-from leaky.repairing.recipe import Recipe, Rectifier
+from leaky.repairing.recipe import Recipe, Rectifier, recipe_of
 from leaky.repairing.revive import revive_on
 from leaky.repairing.standardise import standardise_on
 from leaky.repairing.step_size import step_size
-from leaky.repairing.swap import put_rectifier, refusal, slopes_of, swap_on
+from leaky.repairing.swap import channel_dim_of, not_apart, put_rectifier, refusal, slopes_of, swap_on
 
 SMALL_LEAK = 0.01
 """The slope of units that come back with the weights that they had: what it lets through moves the outputs."""
@@ -67,7 +67,8 @@ class Doing:
 
     @property
     def _recipe(self) -> Recipe:
-        return Recipe(tuple(self._rectifiers.values()), self._standardised)
+        """What is in the model now, earlier repairs' changes included."""
+        return recipe_of(self._plan.model, self._rectifiers)
 
     def _standardise(self, layers: list[str]) -> None:
         """The weights are other ones then, of another size: what the optimizer knows of them begins anew."""
@@ -89,10 +90,10 @@ class Doing:
         for name, chosen in units.items():
             site = ground.site(name)
             own = np.broadcast_to(site.use.activation.negative_slope, site.units)
-            if np.any(own[list(chosen)]) or refusal(ground, site) is not None:
+            if np.any(own[list(chosen)]) or (refusal(ground, site) or not_apart(site)) is not None:
                 continue
             slope = slopes_of(site, negative_slope, chosen)
-            self._put(site.step.module, slope, site.use.layout.unit_dim)
+            self._put(site.step.module, slope, channel_dim_of(site))
 
     def _put(self, module: str, slope: float | tuple[float, ...], channel_dim: int, gain: float = 1.0) -> None:
         put_rectifier(self._plan.model, module, slope, channel_dim, gain)
@@ -105,7 +106,7 @@ class Doing:
         gain = 1 / step_size(ground, self._optimizer)
         for site in ground.structure.sites.values():
             if slope and refusal(ground, site, whole_module=True) is None:
-                self._put(site.step.module, slope, site.use.layout.unit_dim, gain)
+                self._put(site.step.module, slope, channel_dim_of(site), gain)
         initialize(plan.model, plan.batches, orthogonal=True, seed=plan.seed)
         if not self._standardised and not _unit_size(plan.model, plan.batches):
             calibrate(plan.model, plan.batches)

@@ -51,6 +51,24 @@ class Ground:
         self.parameters = {without_wrappers(n): p for n, p in model.named_parameters(remove_duplicate=False)}
         self._buffers = {without_wrappers(n): b for n, b in model.named_buffers(remove_duplicate=False)}
 
+    def unfree(self, names: Iterable[str], frozen: bool = False) -> str | None:
+        """Why these parameters cannot be changed for one use alone: they have another name too, or are frozen.
+
+        Args:
+            names: of the parameters.
+            frozen: whether frozen ones may be changed.
+        """
+        for name in names:
+            parameter = self.parameters.get(name)
+            if parameter is None:
+                continue
+            same = [other for other, p in self.parameters.items() if p is parameter]
+            if len(same) > 1:
+                return f"{same[0]} is shared: {same[1]} is the same parameter"
+            if not parameter.requires_grad and not frozen:
+                return f"{name} is frozen, so that its units could not learn"
+        return None
+
     def site(self, name: str) -> SiteStructure:
         """The structure of a site.
 
@@ -76,9 +94,9 @@ class Ground:
         replay(self.model, self.history, self.batches, handlers, max_samples=max_samples, on_output=on_output)
 
     def outputs(self) -> list[Tensor]:
-        """Every floating tensor that the model returns for each batch, in float64."""
+        """Every floating tensor that the model returns for each batch."""
         kept: list[Tensor] = []
-        self.replay({}, lambda out: kept.extend(t.detach().double() for t in tensors_in(out) if t.is_floating_point()))
+        self.replay({}, lambda out: kept.extend(t.detach().clone() for t in tensors_in(out) if t.is_floating_point()))
         return kept
 
     def entering(self, steps: Iterable[Step]) -> dict[int, Entering]:
@@ -174,8 +192,8 @@ def owned(owner: Tensor, units: Iterable[int]) -> Tensor:
 
 def relative_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
     """‖after − before‖ / ‖before‖ over all outputs; inf where only one of them is finite."""
-    difference = sum(float((a - b).square().sum()) for a, b in zip(after, before, strict=True))
-    size = sum(float(b.square().sum()) for b in before)
+    difference = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(after, before, strict=True))
+    size = sum(float(b.double().square().sum()) for b in before)
     if difference == 0:
         return 0.0
     change = float(np.sqrt(difference / size)) if size > 0 else float("inf")

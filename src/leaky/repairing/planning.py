@@ -24,12 +24,16 @@ from leaky.repairing.plan import Action, Left, Plan
 from leaky.repairing.recentre import recentrable
 from leaky.repairing.recipe import Recipe, read_recipe
 from leaky.repairing.revive import refusals
-from leaky.repairing.standardise import input_ranges
-from leaky.repairing.swap import refusal
+from leaky.repairing.standardise import InputRange, input_ranges
+from leaky.repairing.swap import not_apart, refusal
 from leaky.structure.units import SiteStructure
 
-CONSTANT_OUTPUT = 1e-3
-"""Below this ratio of the outputs' deviation over the samples to their size, the network tells no inputs apart."""
+CONSTANT_OUTPUT = 1e-6
+"""Below this ratio of the outputs' deviation over the samples to their size, the network tells no inputs apart: that is
+float32's rounding, and a network that predicts years is right to vary by little."""
+
+MOST_LEFT = 0.2
+"""The share of lost units up to which a site is left alone: healthy networks carry as many."""
 
 ALIKE = 0.95
 """From this part of the pre-activations' second moment on that is their mean's, all inputs look alike to a site."""
@@ -87,6 +91,10 @@ def repair(
     Raises:
         InputError: if checkup, recipe and model do not belong together.
     """
+    if negative_slope is not None and not 0 <= negative_slope <= 1:
+        raise InputError(f"negative_slope must be from 0 to 1 for a repair, not {negative_slope!r}")
+    if what is None:
+        raise InputError("repair must have a checkup of the model, or a recipe, not None")
     if not isinstance(what, Checkup):
         return (what if isinstance(what, Recipe) else read_recipe(what)).apply(model)
     if batches is None:
@@ -98,15 +106,22 @@ def repair(
 
 def _planned(model: nn.Module, checkup: Checkup, batches: Any, negative_slope: float | None, seed: int) -> Plan:
     ground = Ground(model, batches)
-    known = set(ground.structure.sites)
+    known = ground.structure.sites
     if checkup.record.sites and not any(site.name in known for site in checkup.record.sites):
         raise InputError(
             f"the checkup must be of this model; none of its sites ({checkup.record.sites[0].name!r}, …) is in it"
         )
+    for seen in checkup.record.sites:
+        if seen.name in known and known[seen.name].units != seen.units:
+            raise InputError(
+                f"the checkup must be of this model: it has {seen.units} units at {seen.name!r}, and the model "
+                f"{known[seen.name].units}"
+            )
     lost = {name: units for name, units in _lost(checkup).items() if name in known}
     few = _few(checkup, lost)
-    first, left = _inputs(ground)
-    anew = _begin_anew(checkup, ground)
+    ranges = input_ranges(ground)
+    first, left = _inputs(ranges)
+    anew = None if any(seen.constant for seen in ranges) else _begin_anew(checkup, ground)
     given = negative_slope is not None
     if anew is not None:
         slope = tailored(ground) if negative_slope is None else negative_slope
@@ -128,7 +143,7 @@ def _shifted(checkup: Checkup, ground: Ground, actions: tuple[Action, ...]) -> t
     for action in actions:
         able: tuple[int, ...] = ()
         if action.kind in ("revive", "swap") and action.site is not None:
-            able = recentrable(ground.site(action.site), checkup.record.site(action.site), action.units)
+            able = recentrable(ground, ground.site(action.site), checkup.record.site(action.site), action.units)
         rest = tuple(unit for unit in action.units if unit not in able)
         if able:
             other.append(Action("recentre", action.site, able, f"{action.reason}; their bias alone holds them there"))
@@ -137,9 +152,9 @@ def _shifted(checkup: Checkup, ground: Ground, actions: tuple[Action, ...]) -> t
     return tuple(other) if any(action.kind == "recentre" for action in other) else ()
 
 
-def _inputs(ground: Ground) -> tuple[tuple[Action, ...], tuple[Left, ...]]:
+def _inputs(ranges: Sequence[InputRange]) -> tuple[tuple[Action, ...], tuple[Left, ...]]:
     """The first layers whose inputs are of a size that is hard to learn from."""
-    troubled = [(seen, seen.trouble) for seen in input_ranges(ground)]
+    troubled = [(seen, seen.trouble) for seen in ranges]
     actions = [Action("standardise", s.module, (), t) for s, t in troubled if t is not None and s.refusal is None]
     left = [Left(s.module, (), f"{t}, but {s.refusal}") for s, t in troubled if t is not None and s.refusal is not None]
     return tuple(actions), tuple(left)
@@ -174,12 +189,11 @@ def gone(verdicts: UnitVerdicts) -> tuple[int, ...]:
 
 def _few(checkup: Checkup, lost: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     """The sites of which so few units are lost that healthy networks have as many, and that reason."""
-    most = checkup.diagnosis.thresholds.few
     shares = {site.name: len(lost.get(site.name, ())) / site.units for site in checkup.record.sites if site.units}
     return {
-        name: f"they are {shares[name]:.1%} of the site, and up to {most:.0%} are common in healthy networks"
+        name: f"they are {shares[name]:.1%} of the site, and up to {MOST_LEFT:.0%} are common in healthy networks"
         for name in lost
-        if shares[name] <= most
+        if shares[name] <= MOST_LEFT
     }
 
 
@@ -215,7 +229,7 @@ def _alike(checkup: Checkup) -> str | None:
 
 def variation(outputs: Sequence[Tensor]) -> float:
     """Deviation over the samples ÷ size, of the outputs that have the samples in front."""
-    wide = [out.reshape(len(out), -1) for out in outputs if out.ndim and len(out)]
+    wide = [out.double().reshape(len(out), -1) for out in outputs if out.ndim and len(out)]
     if not wide or len({out.shape[1] for out in wide}) > 1:
         return float("inf")
     joined = torch.cat(wide)
@@ -247,7 +261,7 @@ def _site_by_site(ground: Ground, lost: Mapping[str, tuple[int, ...]]) -> tuple[
             actions.append(Action("revive", name, free, "they are dead or constant on the evidence"))
         for reason in dict.fromkeys(refused[name].values()):
             rest = tuple(unit for unit in units if refused[name].get(unit) == reason)
-            own = refusal(ground, site)
+            own = refusal(ground, site) or not_apart(site)
             if own is None and flat(site):
                 actions.append(
                     Action("swap", name, rest, f"they cannot be revived ({reason}), but a leak lets them learn")

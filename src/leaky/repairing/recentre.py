@@ -58,17 +58,17 @@ def recentre_on(
     for name in sorted(units, key=lambda name: ground.site(name).step.number):
         site = ground.site(name)
         seen = observe(ground.model, ground.batches, seed=0).site(name)
-        chosen = recentrable(site, seen, units[name])
+        chosen = recentrable(ground, site, seen, units[name])
         if chosen:
             _shift(ground, site, seen, chosen, optimizer)
             shifted[name] = chosen
     return shifted
 
 
-def recentrable(site: SiteStructure, seen: Site, units: Sequence[int]) -> tuple[int, ...]:
+def recentrable(ground: Ground, site: SiteStructure, seen: Site, units: Sequence[int]) -> tuple[int, ...]:
     """The units with a bias of their own whose pre-activation varies."""
-    biased = [made for made in site.made if _bias(made) is not None]
-    if not biased:
+    biases = [bias for bias in map(_bias, site.made) if bias is not None]
+    if not biases or ground.unfree(biases) is not None:
         return ()
     rounding = 1e-6 * np.abs(seen.mean)
     varies = np.sqrt(np.nan_to_num(seen.variance)) > rounding

@@ -10,14 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from leaky.activation.torch import LeakyReLU
 from leaky.errors import InputError
 from leaky.files import write_whole
 from leaky.repairing.standardise import put_standardised
+from leaky.repairing.standardised import KINDS
 from leaky.repairing.swap import put_rectifier
 
 SCHEMA_VERSION = 2
+
+MOST_DIMENSIONS = 64
+"""Of a tensor, in PyTorch."""
+
+RECTIFIERS = (nn.ReLU, nn.LeakyReLU, LeakyReLU)
+"""What a repair may have exchanged."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +83,52 @@ class Recipe:
         """Put the rectifiers into a model that was built as the repaired one was before its repair.
 
         Raises:
-            InputError: if the model has no such module; it is then left as it was.
+            InputError: if the model has no such module, or another one there; it is then left as it was.
         """
-        known = {name for name, _ in model.named_modules()}
-        missing = [name for name in (*(r.module for r in self.rectifiers), *self.standardised) if name not in known]
-        if missing:
-            raise InputError(f"the model must have the modules that the recipe names; it has no {missing[0]!r}")
+        known = dict(model.named_modules())
+        for path in (*self.standardised, *(r.module for r in self.rectifiers)):
+            if not path or path not in known:
+                raise InputError(f"the model must have the modules that the recipe names; it has no {path!r}")
         for path in self.standardised:
-            put_standardised(model, path)
+            if type(known[path]) not in KINDS and not isinstance(known[path], tuple(KINDS.values())):
+                raise InputError(f"{path!r} must be a Linear or a convolution, not a {type(known[path]).__name__}")
+        for rectifier in self.rectifiers:
+            if not isinstance(known[rectifier.module], RECTIFIERS):
+                shown = type(known[rectifier.module]).__name__
+                raise InputError(f"{rectifier.module!r} must be a ReLU or a LeakyReLU, not a {shown}")
+        for path in self.standardised:
+            if type(known[path]) in KINDS:
+                put_standardised(model, path)
         for rectifier in self.rectifiers:
             put_rectifier(model, rectifier.module, rectifier.negative_slope, rectifier.channel_dim, rectifier.gain)
         return model
+
+
+def recipe_of(model: nn.Module, rectifiers: Mapping[str, Rectifier]) -> Recipe:
+    """What weights do not hold of a repaired model.
+
+    Args:
+        model: the model.
+        rectifiers: that were put in, by module; leaky ones of earlier repairs, or the model's own, are added.
+    """
+    found = dict(rectifiers)
+    standardised = []
+    for path, module in model.named_modules():
+        if isinstance(module, tuple(KINDS.values())):
+            standardised.append(path)
+        elif path and path not in found:
+            found |= _rectifier_of(path, module)
+    return Recipe(tuple(found.values()), tuple(standardised))
+
+
+def _rectifier_of(path: str, module: nn.Module) -> dict[str, Rectifier]:
+    if isinstance(module, nn.LeakyReLU):
+        return {path: Rectifier(path, float(module.negative_slope))}
+    if not isinstance(module, LeakyReLU) or module.clamp is not None or module.learnable:
+        return {}
+    slope = module.negative_slope
+    slopes = tuple(slope.tolist()) if isinstance(slope, Tensor) and slope.ndim else float(slope)
+    return {path: Rectifier(path, slopes, module.channel_dim, float(module.gain))}
 
 
 def read_recipe(source: Mapping[str, Any] | str | os.PathLike[str]) -> Recipe:
@@ -99,12 +142,12 @@ def read_recipe(source: Mapping[str, Any] | str | os.PathLike[str]) -> Recipe:
     if not isinstance(source, Mapping):
         try:
             data = json.loads(Path(source).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{shown} must be a readable JSON file: {error}") from error
     if not isinstance(data, Mapping) or data.get("kind") != "leaky-recipe":
         raise InputError(f"{shown} must be a recipe that leaky repair wrote")
     version = data.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= SCHEMA_VERSION:
         raise InputError(
             f"{shown} has schema version {version!r}, and this leaky reads up to {SCHEMA_VERSION}; update it"
         )
@@ -124,11 +167,15 @@ def _rectifier(entry: Any, shown: str) -> Rectifier:
     dim = entry.get("channel_dim", 1) if ok else None
     gain: Any = entry.get("gain", 1.0) if ok else None
     numbers = bool(slopes) and all(_is_finite(number) for number in (*slopes, gain))
-    if not ok or not numbers or not isinstance(dim, int) or not gain > 0:
+    if not isinstance(dim, int) or isinstance(dim, bool) or not -MOST_DIMENSIONS <= dim < MOST_DIMENSIONS:
+        numbers = False
+    if not ok or not numbers or not gain > 0:
         raise InputError(f"{shown}: a rectifier must have module, negative_slope, channel_dim and gain, not {entry!r}")
     values = tuple(float(a) for a in slopes)
-    return Rectifier(entry["module"], values if isinstance(slope, list) else values[0], dim, float(gain))
+    return Rectifier(entry["module"], values if isinstance(slope, list) else values[0], int(dim or 0), float(gain))
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < 1e300

@@ -59,7 +59,7 @@ def remove(model: nn.Module, units: Mapping[str, Sequence[int]], batches: Any) -
     """
     ground = Ground(copy.deepcopy(model), batches)
     sites = {name: ground.site(name) for name in units}
-    refused = refusals(ground, sites, units)
+    refused = refusals(ground, sites, units, frozen=True)
     chosen: dict[str, tuple[int, ...]] = {}
     for name, site in sites.items():
         rest = sorted({unit for unit in units[name] if unit not in refused[name]})

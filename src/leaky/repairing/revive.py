@@ -108,24 +108,32 @@ def refusals(
     units: Mapping[str, Sequence[int]],
     approximate: bool = False,
     entering: Mapping[int, Entering] | None = None,
+    frozen: bool = False,
 ) -> dict[str, dict[int, str]]:
-    """Why units cannot be taken out of the function, by site and unit; see `revive`."""
+    """Why units cannot be taken out of the function, by site and unit; see `revive`. `frozen` ones may, to remove."""
     if entering is None:
         entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
-    refused = {name: _refused(site, units[name]) for name, site in sites.items()}
+    refused = {name: _refused(ground, site, units[name], frozen) for name, site in sites.items()}
     for name, site in sites.items():
         rest = [unit for unit in units[name] if unit not in refused[name]]
         refused[name].update(_not_constant(ground, site, rest, entering, approximate))
     return refused
 
 
-def _refused(site: SiteStructure, units: Sequence[int]) -> dict[int, str]:
+def _refused(ground: Ground, site: SiteStructure, units: Sequence[int], frozen: bool) -> dict[int, str]:
+    unfree = ground.unfree(weights_around(site), frozen)
     refused = {}
     for unit in units:
-        reason = "there is no such unit" if not 0 <= unit < site.units else site.refusal(unit)
+        reason = "there is no such unit" if not 0 <= unit < site.units else site.refusal(unit) or unfree
         if reason is not None:
             refused[unit] = reason
     return refused
+
+
+def weights_around(site: SiteStructure) -> list[str]:
+    """Names of the weights and biases that make a site's units, and of those that take them."""
+    made = [name for m in site.made for name in (m.weight, *([m.bias[0]] if m.bias else []))]
+    return [*made, *(name for t in site.taken for name in (t.weight, t.bias) if name is not None)]
 
 
 def _not_constant(

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class Snapshot:
     """Holds copies of everything that a repair may change.
 
-    Kept: parameters, buffers and their gradients bit for bit, which module and which tensor object stands where, plain
-    numbers that modules keep of their sizes, and the optimizer's state.
+    Kept: parameters, buffers and their gradients bit for bit, which module and which tensor object stands where, modes,
+    which parameters learn, and the optimizer's state and groups.
 
     Args:
         model: the model.
@@ -28,7 +28,9 @@ class Snapshot:
         self._modes = [(module, module.training) for module in model.modules()]
         tensors = [*model.parameters(), *model.buffers()]
         self._values = [(tensor, tensor.detach().clone()) for tensor in tensors]
+        self._learning = [(p, p.requires_grad) for p in model.parameters()]
         self._gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+        self._groups = [] if optimizer is None else [(group, _copied(group)) for group in optimizer.param_groups]
         self._state = {} if optimizer is None else {p: _copied(s) for p, s in optimizer.state.items()}
 
     def restore(self) -> None:
@@ -43,30 +45,54 @@ class Snapshot:
             for module, buffers in self._buffers:
                 module._buffers.clear()
                 module._buffers.update(buffers)
-            for module, training in self._modes:
-                module.training = training
+            self.restore_modes()
             for tensor, value in self._values:
+                if tensor.dtype != value.dtype or tensor.shape != value.shape:
+                    tensor.data = value.clone()
                 tensor.copy_(value)
+            for parameter, learns in self._learning:
+                parameter.requires_grad_(learns)
             for parameter, gradient, copy in self._gradients:
-                parameter.grad = gradient
                 if gradient is not None and copy is not None:
+                    if gradient.dtype != copy.dtype:
+                        gradient.data = copy.clone()
                     gradient.copy_(copy)
+                parameter.grad = gradient
             if self.optimizer is not None:
                 self._restore_optimizer(self.optimizer)
 
+    def restore_modes(self) -> None:
+        """Put every module that was there into the mode that it was in."""
+        for module, training in self._modes:
+            module.training = training
+
     def _restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.param_groups[:] = [group for group, _ in self._groups]
+        for group, kept in self._groups:
+            _put_back(group, kept)
         for parameter in [p for p in optimizer.state if p not in self._state]:
             del optimizer.state[parameter]
         for parameter, kept in self._state.items():
-            state = optimizer.state[parameter]
-            for key in [key for key in state if key not in kept]:
-                del state[key]
-            for key, (original, value) in kept.items():
-                if isinstance(original, Tensor):
-                    original.copy_(value)
-                state[key] = original
+            _put_back(optimizer.state[parameter], kept)
 
 
-def _copied(state: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Each entry itself, with a copy of its value where it is a tensor."""
-    return {k: (v, v.detach().clone() if isinstance(v, Tensor) else v) for k, v in state.items()}
+def _copied(entries: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Each entry itself, with a copy of its value where it can change by itself."""
+
+    def value(entry: Any) -> Any:
+        if isinstance(entry, Tensor):
+            return entry.detach().clone()
+        return list(entry) if isinstance(entry, list) else entry
+
+    return {key: (entry, value(entry)) for key, entry in entries.items()}
+
+
+def _put_back(entries: dict[str, Any], kept: dict[str, tuple[Any, Any]]) -> None:
+    for key in [key for key in entries if key not in kept]:
+        del entries[key]
+    for key, (original, value) in kept.items():
+        if isinstance(original, Tensor):
+            original.copy_(value)
+        elif isinstance(original, list):
+            original[:] = value
+        entries[key] = original

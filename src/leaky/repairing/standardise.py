@@ -15,19 +15,29 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
-from leaky.repairing.ground import Entering, Ground
+from leaky.repairing.ground import Entering, Ground, relative_change
 from leaky.repairing.initialization import Layer
 from leaky.repairing.snapshot import Snapshot
-from leaky.structure.history import History
+from leaky.repairing.standardised import KINDS, Standardised, standardised_of
+from leaky.structure.history import History, Step
+from leaky.structure.label_rules import PRODUCTS
 
-SIZES = (0.01, 10.0)
-"""Root mean squares between which inputs are of a size that needs nothing done."""
+REACHES = (0.01, 30.0)
+"""Largest magnitudes of the middle feature between which inputs are of a size that needs nothing done: that of standard
+features is 3 to 4, that of one-hot ones and of images in [0, 1] is 1."""
 
 MOST_SPREAD = 30.0
-"""Largest ÷ median deviation of the features from which on they are of too different a size."""
+"""Largest ÷ median of the features' largest magnitudes from which on they are of too different a size."""
 
 MOST_OFFSET = 10.0
 """|mean| ÷ deviation, in the median of the features, from which on the mean drowns what tells inputs apart."""
+
+RAREST = 8.0
+"""A feature's deviation counts as at least this part of its range: the weights of one that is nearly always the same
+would otherwise take steps many times as long as the others'."""
+
+MOST_CHANGE = 1.0
+"""The relative change of the outputs that is taken for rounding, in √ε of their type: 3e-4 in float32."""
 
 _AS_IT_CAME = frozenset(
     {"view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze", "clone", "contiguous", "detach"}
@@ -36,68 +46,42 @@ _AS_IT_CAME = frozenset(
 )
 
 
-class Standardised(nn.Module):
-    """A layer that standardises its input first; the mean and the scale are buffers."""
-
-    input_mean: Tensor
-    input_scale: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The layer of (x − mean)·scale."""
-        return super().forward((x - self.input_mean) * self.input_scale)  # type: ignore[no-any-return]
-
-
-class StandardisedLinear(Standardised, nn.Linear):
-    """`nn.Linear` of a standardised input."""
-
-
-class StandardisedConv1d(Standardised, nn.Conv1d):
-    """`nn.Conv1d` of a standardised input."""
-
-
-class StandardisedConv2d(Standardised, nn.Conv2d):
-    """`nn.Conv2d` of a standardised input."""
-
-
-class StandardisedConv3d(Standardised, nn.Conv3d):
-    """`nn.Conv3d` of a standardised input."""
-
-
-_STANDARDISED: dict[type[nn.Module], type[Standardised]] = {
-    nn.Linear: StandardisedLinear,
-    nn.Conv1d: StandardisedConv1d,
-    nn.Conv2d: StandardisedConv2d,
-    nn.Conv3d: StandardisedConv3d,
-}
-
-
 @dataclass(frozen=True)
 class InputRange:
     """What enters one of the model's first layers.
 
     Attributes:
         module: qualified name of the layer.
-        size: root mean square over all features and samples.
-        spread: largest ÷ median deviation of a feature, constant ones apart.
+        reach: median over the features of the largest magnitude, constant features apart.
+        spread: largest ÷ median of those.
         offset: median of |mean| ÷ deviation over the features, constant ones apart.
+        normalised: whether a BatchNorm right behind the layer undoes any size and offset.
         refusal: why it cannot be standardised from outside; None where it can.
     """
 
     module: str
-    size: float
+    reach: float
     spread: float
     offset: float
+    normalised: bool
     refusal: str | None
+
+    @property
+    def constant(self) -> bool:
+        """Whether all samples are the same."""
+        return self.reach == 0
 
     @property
     def trouble(self) -> str | None:
         """What is wrong with it, in words; None where nothing is."""
-        if not SIZES[0] <= self.size <= SIZES[1]:
-            return f"inputs have a root mean square of {self.size:.3g}, where about 1 is taken for granted"
+        if self.constant:
+            return None
+        if not self.normalised and not REACHES[0] <= self.reach <= REACHES[1]:
+            return f"its inputs reach {self.reach:.3g} (the middle feature), where 1 to 4 is taken for granted"
         if self.spread > MOST_SPREAD:
-            return f"the largest deviation of a feature is {self.spread:.3g} times the median one"
-        if self.offset > MOST_OFFSET:
-            return f"the features' means are {self.offset:.3g} times their deviations"
+            return f"its largest input feature reaches {self.spread:.3g} times as far as the middle one"
+        if not self.normalised and self.offset > MOST_OFFSET:
+            return f"its input features have means of {self.offset:.3g} times their deviations"
         return None
 
 
@@ -122,7 +106,7 @@ def standardise(model: nn.Module, batches: Any, *, modules: Sequence[str] | None
         The names of the layers that were changed. Each has the new buffers `input_mean` and `input_scale`.
 
     Raises:
-        InputError: if a named layer cannot be standardised; the message says why.
+        InputError: if a named layer cannot be standardised, or the function would move; the message says why.
     """
     return standardise_on(Ground(model, batches), modules)
 
@@ -135,16 +119,30 @@ def standardise_on(ground: Ground, modules: Sequence[str] | None = None) -> tupl
         reason = _refusal(ground, first[name]) if name in first else "it does not take the model's input as it came"
         if reason is not None:
             raise InputError(f"the input of {name!r} cannot be standardised: {reason}")
-    entering = ground.entering(first[name].step for name in chosen)
+    entering, before = ground.entering(first[name].step for name in chosen), ground.outputs()
     snapshot = Snapshot(ground.model)
     try:
         with torch.no_grad():
             for name in chosen:
                 _standardise(ground, first[name], entering[first[name].step.number])
+        _check(ground, chosen, before)
     except BaseException:
         snapshot.restore()
         raise
     return tuple(chosen)
+
+
+def _check(ground: Ground, chosen: Sequence[str], before: list[Tensor]) -> None:
+    """That the function has stayed: what a model does with its layers beside running them cannot all be seen."""
+    after = Ground(ground.model, ground.batches).outputs()
+    change = relative_change(before, after)
+    finest = min((torch.finfo(out.dtype).eps for out in after), default=1.0)
+    if not change <= MOST_CHANGE * math.sqrt(finest):
+        raise InputError(
+            f"standardising the inputs of {', '.join(map(repr, chosen))} would move the outputs by {change:.3g} of "
+            "their size: the model uses the layer or its weights elsewhere too, or its numbers are too coarse; "
+            "standardise the data instead"
+        )
 
 
 def put_standardised(model: nn.Module, path: str) -> Standardised:
@@ -154,28 +152,21 @@ def put_standardised(model: nn.Module, path: str) -> Standardised:
         InputError: if there is no such layer, or none that has a standardising kind.
     """
     old = dict(model.named_modules()).get(path)
-    kind = _STANDARDISED.get(type(old)) if old is not None else None
-    if old is None or kind is None or not path:
-        shown = "nothing" if old is None else type(old).__name__
+    if old is None or type(old) not in KINDS or not path:
+        shown = "nothing" if old is None else f"a {type(old).__name__}"
         raise InputError(f"{path!r} must be a Linear or a convolution inside the model; it is {shown}")
-    new = kind.__new__(kind)
-    new.__dict__.update({key: dict(value) if type(value) is dict else value for key, value in old.__dict__.items()})
-    weight: Any = old.weight
-    features = old.in_features if isinstance(old, nn.Linear) else old.in_channels
-    shape = (features, *(1,) * (weight.ndim - 2))
-    new.register_buffer("input_mean", weight.new_zeros(shape, requires_grad=False))
-    new.register_buffer("input_scale", weight.new_ones(shape, requires_grad=False))
+    new = standardised_of(old)
     model.set_submodule(path, new)
     return new
 
 
 def _first_layers(ground: Ground) -> list[Layer]:
     came = _as_they_came(ground.history)
-    return [
-        layer
-        for layer in ground.layers.values()
-        if any(node.from_data and node.index in came for node in layer.step.call.nodes)
-    ]
+
+    def takes_inputs(step: Step) -> bool:
+        return step.call.name in PRODUCTS and any(node.from_data and node.index in came for node in step.call.nodes)
+
+    return [layer for layer in ground.layers.values() if takes_inputs(layer.step)]
 
 
 def _as_they_came(history: History) -> set[int]:
@@ -189,31 +180,56 @@ def _as_they_came(history: History) -> set[int]:
 
 
 def _range(ground: Ground, layer: Layer, seen: Entering) -> InputRange:
-    mean, deviation = _figures(ground, layer, seen)
+    mean, deviation, reach = _figures(seen)
     varied = deviation > 0
-    size = math.sqrt(float((mean.square() + deviation.square()).mean()))
-    spread = float(deviation[varied].max() / deviation[varied].median()) if bool(varied.any()) else 1.0
-    offset = float((mean.abs() / deviation)[varied].median()) if bool(varied.any()) else 0.0
-    return InputRange(layer.step.module, size, spread, offset, _refusal(ground, layer))
+    normalised = any(
+        any(norm.norm for norm in made.norms)
+        for site in ground.structure.sites.values()
+        for made in site.made
+        if made.step is layer.step
+    )
+    if not bool(varied.any()):
+        return InputRange(layer.step.module, 0.0, 1.0, 0.0, normalised, _refusal(ground, layer))
+    middle = float(reach[varied].median())
+    spread = float(reach[varied].max()) / middle
+    offset = float((mean.abs() / deviation)[varied].median())
+    return InputRange(layer.step.module, middle, spread, offset, normalised, _refusal(ground, layer))
 
 
-def _figures(ground: Ground, layer: Layer, seen: Entering) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each feature, which one feature alone cannot be told from rounding below a limit."""
-    mean = seen.mean.reshape(-1)
-    deviation = seen.deviation.reshape(-1)
-    return mean, torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.zeros_like(deviation))
+def _figures(seen: Entering) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, deviation and largest magnitude of each feature; a deviation within rounding of the mean is 0."""
+    mean, deviation = seen.mean.reshape(-1), seen.deviation.reshape(-1)
+    low, high = seen.low.reshape(-1), seen.high.reshape(-1)
+    rare = torch.maximum(deviation, (high - low) / RAREST)
+    return (
+        mean,
+        torch.where(deviation > 1e-6 * mean.abs(), rare, torch.zeros_like(rare)),
+        torch.maximum(low.abs(), high.abs()),
+    )
 
 
 def _refusal(ground: Ground, layer: Layer) -> str | None:
-    path = layer.step.module
-    module = ground.model.get_submodule(path) if path else None
-    weight = getattr(module, "weight", None)
-    if module is None or type(module) not in _STANDARDISED or weight is not layer.weight:
+    path, weight = layer.step.module, layer.weight
+    module = dict(ground.model.named_modules()).get(path) if path else None
+    if module is None or type(module) not in KINDS or module._parameters.get("weight") is not weight:
         return "only a Linear or a convolution that is a module of its own is changed; standardise the data instead"
-    uses = [other for other in ground.layers.values() if other.weight is layer.weight]
-    if len(uses) > 1:
-        return f"{layer.production.weight} runs {len(uses)} times in one pass; standardise the data instead"
+    bias = module.bias
+    if (bias is not None and module._parameters.get("bias") is not bias) or module._compiled_call_impl is not None:
+        return "its bias is computed from something else, or it is compiled by itself; standardise the data instead"
+    if not weight.requires_grad:
+        return "it is frozen; standardise the data instead"
+    names = [name for name, other in ground.model.named_modules(remove_duplicate=False) if other is module]
+    if len(names) > 1:
+        return f"it stands in the model {len(names)} times ({', '.join(names[:3])}); standardise the data instead"
+    own = {name for name, parameter in ground.parameters.items() if parameter is weight or parameter is bias}
+    uses = [step for step in ground.history.steps if step.results and step.results[0].from_data and _takes(step, own)]
+    if len(own) > 1 + (bias is not None) or uses != [layer.step]:
+        return f"{layer.production.weight} or its bias is used elsewhere too; standardise the data instead"
     return None
+
+
+def _takes(step: Step, names: set[str]) -> bool:
+    return any(not node.from_data and names.intersection(node.weights) for node in step.call.nodes)
 
 
 def _shifted(layer: nn.Module) -> bool:
@@ -224,26 +240,26 @@ def _shifted(layer: nn.Module) -> bool:
 
 
 def _standardise(ground: Ground, layer: Layer, seen: Entering) -> None:
-    mean, deviation = _figures(ground, layer, seen)
+    mean, deviation, _ = _figures(seen)
     new = put_standardised(ground.model, layer.step.module)
-    weight = layer.weight
     size = torch.sqrt(mean.square() + deviation.square())
     shifted = _shifted(new)
     measure = deviation if shifted else size
     scale = torch.where(measure > 0, 1 / measure.clamp(min=1e-300), torch.ones_like(measure))
     centre = mean if shifted else torch.zeros_like(mean)
-    scale32, centre32 = scale.to(weight.dtype), centre.to(weight.dtype)
-    new.input_scale.copy_(scale32.reshape(new.input_scale.shape))
-    new.input_mean.copy_(centre32.reshape(new.input_mean.shape))
-    _absorb(new, weight, centre32.double(), scale32.double())
+    dtype = layer.weight.dtype
+    new.input_scale.copy_(scale.reshape(new.input_scale.shape))
+    new.input_mean.copy_(centre.reshape(new.input_mean.shape))
+    _absorb(new, centre.to(dtype).double(), scale.to(dtype).double())
 
 
-def _absorb(new: nn.Module, weight: Tensor, centre: Tensor, scale: Tensor) -> None:
+def _absorb(new: Standardised, centre: Tensor, scale: Tensor) -> None:
     """W ← W/scale and b ← b + Σ W·centre, over each group's own inputs."""
+    weight = new.weight
     groups = int(getattr(new, "groups", 1))
     blocks = weight.detach().double().cpu().reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
     per_group = (groups, 1, weight.shape[1], 1)
     shift = (blocks * centre.reshape(per_group)).sum((2, 3)).reshape(-1)
     weight.copy_((blocks / scale.reshape(per_group)).reshape(weight.shape))
-    if isinstance(new.bias, Tensor):
+    if new.bias is not None:
         new.bias.copy_(new.bias.detach().double().cpu() + shift)

@@ -112,7 +112,7 @@ def swap_on(
     before, entering = ground.outputs(), ground.entering(taken.step for taken in site.taken)
     snapshot = Snapshot(ground.model)
     try:
-        put_rectifier(ground.model, site.step.module, slope, site.use.layout.unit_dim)
+        put_rectifier(ground.model, site.step.module, slope, channel_dim_of(site))
         after = Ground(ground.model, ground.batches)
         entered = {taken.weight: entering[taken.step.number].mean for taken in site.taken}
         folded = _fold_shift(after, site, entered) if fold else ()
@@ -120,7 +120,19 @@ def swap_on(
     except BaseException:
         snapshot.restore()
         raise
-    return Swap(site.step.module, slope, site.use.layout.unit_dim, drift, folded)
+    return Swap(site.step.module, slope, channel_dim_of(site), drift, folded)
+
+
+def channel_dim_of(site: SiteStructure) -> int:
+    """The units' dimension from the end, so that inputs without a batch, or with more axes in front, fit too."""
+    return site.use.layout.unit_dim - len(site.step.results[0].shape)
+
+
+def not_apart(site: SiteStructure) -> str | None:
+    """Why units of a site cannot have slopes of their own; None where they can."""
+    if site.step.results[0].shape[site.use.layout.unit_dim] == site.units:
+        return None
+    return "its units share an axis with their positions (flattened), so a slope a unit cannot be given"
 
 
 def slopes_of(site: SiteStructure, negative_slope: float, units: Iterable[int] | None) -> float | tuple[float, ...]:

@@ -6,16 +6,16 @@ a comparison with new networks of the kind tells whether there is anything to lo
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from leaky.checkup import Checkup, check
+from leaky.errors import InputError
 from leaky.repairing.doing import Doing
 from leaky.repairing.ground import Ground, relative_change
 from leaky.repairing.initialization import initialize
@@ -37,10 +37,20 @@ class Limits:
     max_change: float
     higher_is_better: bool
 
+    def __post_init__(self) -> None:
+        for name in ("tolerance", "max_change"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise InputError(f"{name} must be a number of at least 0, not {value!r}")
+
     @property
     def sign(self) -> float:
         """What makes more of the metric better."""
         return 1.0 if self.higher_is_better else -1.0
+
+    def score(self, metric: float) -> float:
+        """More is better; −inf for what is no number."""
+        return self.sign * metric if math.isfinite(metric) else -math.inf
 
 
 @dataclass(frozen=True)
@@ -96,27 +106,26 @@ class Transaction:
     def _done(self, snapshot: Snapshot) -> RepairRecord:
         """One way, chosen by comparison with new networks, and a verdict on what came of it."""
         before = self._measured()
-        actions, escalated = self._escalated(before.metric)
+        actions = self._escalated(before.metric, snapshot)
         if actions is self._plan.actions:
             actions = self._repairing(before.metric, snapshot)
         if not actions:
-            words = f"validation {before.metric:.6g} is above that of new networks: there is something to lose"
+            words = f"validation {before.metric:.6g} is no worse than that of new networks: there is something to lose"
             return self._untouched(words)
         recipe = self._doing(actions)
         after = self._measured()
-        kept, reason = self._verdict(actions, escalated, before, after)
+        kept, reason = self._verdict(actions, before, after)
         return self._record(kept, reason, actions, before, after, recipe)
 
     def _tried(self, snapshot: Snapshot) -> RepairRecord:
         """Every way with a piece of the user's training behind it, and the best of them."""
         assert self._train is not None
-        assert self._validate is not None
         before = self._measured()
         repairing = self._repairing(before.metric, snapshot)
         ways = [Way("as it was", ()), Way("begun anew", self._anew_actions())]
         if repairing and repairing != ways[1].actions:
             ways.insert(1, Way("repaired", repairing, margin=-self._limits.tolerance))
-        winner, trials = best_of(ways, self._doing, self._train, self._validate, snapshot, self._limits.sign)
+        winner, trials = best_of(ways, self._doing, self._train, self._metric, snapshot, self._limits.sign)
         if not winner.way.actions:
             snapshot.restore()
             return self._record(
@@ -134,16 +143,27 @@ class Transaction:
 
     def _measured(self) -> _Measured:
         outputs = Ground(self._plan.model, self._plan.batches).outputs()
-        return _Measured(outputs, None if self._validate is None else float(self._validate(self._plan.model)))
+        return _Measured(outputs, None if self._validate is None else self._metric(self._plan.model))
+
+    def _metric(self, model: nn.Module) -> float:
+        """What the user's metric says; the modes of the model stay."""
+        assert self._validate is not None
+        modes = [(module, module.training) for module in model.modules()]
+        value = self._validate(model)
+        for module, training in modes:
+            module.training = training
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"validate must return one number, not a {type(value).__name__}: {error}") from error
 
     def _repairing(self, metric: float | None, snapshot: Snapshot) -> tuple[Action, ...]:
         """The plan's actions, or those with units shifted back where they alone bring a better metric."""
         plan, limits = self._plan, self._limits
         if metric is None or not plan.recentred:
             return plan.actions
-        assert self._validate is not None
         self._doing(plan.recentred)
-        shifted = float(self._validate(plan.model))
+        shifted = self._metric(plan.model)
         snapshot.restore()
         return plan.recentred if limits.sign * (shifted - metric) > limits.tolerance else plan.actions
 
@@ -154,40 +174,38 @@ class Transaction:
         first = tuple(action for action in plan.actions if action.kind == "standardise")
         return (*first, Action("begin anew", None, (), plan.suspicion or "a new network may learn better"))
 
-    def _escalated(self, metric: float | None) -> tuple[tuple[Action, ...], bool]:
-        """The plan's actions; or to begin anew, where the network does no better than new ones of its kind."""
-        plan = self._plan
+    def _escalated(self, metric: float | None, snapshot: Snapshot) -> tuple[Action, ...]:
+        """The plan's actions; or to begin anew, where new networks of the kind do better before they have learned."""
+        plan, limits = self._plan, self._limits
         if metric is None or any(a.kind == "begin anew" for a in plan.actions):
-            return plan.actions, False
-        sign = self._limits.sign
-        fresh = [sign * self._of_a_new_one(seed) for seed in range(_NEW_ONES)]
-        if sign * metric > max(fresh):
-            return plan.actions, False
-        reason = f"validation {metric:.6g} is no better than that of new networks of its kind ({sign * max(fresh):.6g})"
+            return plan.actions
+        fresh = [self._of_a_new_one(seed, snapshot) for seed in range(_NEW_ONES)]
+        best = max(fresh, key=limits.score)
+        if not limits.score(best) > limits.score(metric) + limits.tolerance:
+            return plan.actions
+        reason = f"validation {metric:.6g} is worse than that of a new network of its kind ({best:.6g})"
         *first, last = self._anew_actions()
-        return (*first, Action(last.kind, None, (), reason)), True
+        return (*first, Action(last.kind, None, (), reason))
 
-    def _of_a_new_one(self, seed: int) -> float:
-        assert self._validate is not None
-        new = copy.deepcopy(self._plan.model)
-        initialize(new, self._plan.batches, seed=self._plan.seed + 1 + seed)
-        return float(self._validate(new))
+    def _of_a_new_one(self, seed: int, snapshot: Snapshot) -> float:
+        initialize(self._plan.model, self._plan.batches, seed=self._plan.seed + 1 + seed)
+        metric = self._metric(self._plan.model)
+        snapshot.restore()
+        return metric
 
-    def _verdict(
-        self, actions: tuple[Action, ...], escalated: bool, before: _Measured, after: _Measured
-    ) -> tuple[bool, str]:
+    def _verdict(self, actions: tuple[Action, ...], before: _Measured, after: _Measured) -> tuple[bool, str]:
+        """The metric decides where there is one, else the outputs."""
+        limits = self._limits
         if not _finite(after.outputs):
             return False, "the outputs are not finite afterwards"
+        if before.metric is not None and after.metric is not None:
+            kept = limits.score(after.metric) >= limits.score(before.metric) - limits.tolerance
+            words = f"validation went from {before.metric:.6g} to {after.metric:.6g} (tolerance {limits.tolerance:g})"
+            return kept and math.isfinite(after.metric), words
         anew = any(action.kind == "begin anew" for action in actions)
-        if anew and (escalated or not _finite(before.outputs) or variation(before.outputs) < CONSTANT_OUTPUT):
+        if anew and (not _finite(before.outputs) or variation(before.outputs) < CONSTANT_OUTPUT):
             varies = variation(after.outputs) > CONSTANT_OUTPUT
             return varies, f"the outputs {'now' if varies else 'still do not'} tell inputs apart"
-        limits = self._limits
-        if before.metric is not None and after.metric is not None:
-            worse = limits.sign * (before.metric - after.metric)
-            kept = not worse > limits.tolerance and np.isfinite(after.metric)
-            words = f"validation went from {before.metric:.6g} to {after.metric:.6g} (tolerance {limits.tolerance:g})"
-            return bool(kept), words
         change = relative_change(before.outputs, after.outputs)
         words = f"the outputs changed by {change:.3g} of their size (at most {limits.max_change:g} is kept)"
         return change <= limits.max_change, words
