@@ -47,7 +47,7 @@ bool sums(Layout layout, int threads) {
     std::vector<uint8_t> fired(layout.samples * layout.units);
     Statistics call = {FLOAT32, x.data(), y.data(), CACHED, layout, {0.5, nullptr, 1.0, INFINITE},
                        0.0, nullptr, nullptr, fired.data()};
-    gather(kernels(), call, statistics.data(), 0, threads);
+    gather(kernels(), call, statistics.data(), 0, false, threads);
     double counted = 0;
     for (int64_t u = 0; u < layout.units; ++u) {
         counted += statistics[(COUNTS + BELOW) * layout.units + u] + statistics[(COUNTS + LINEAR) * layout.units + u];

@@ -235,6 +235,26 @@ def test_the_gradient_is_the_output_s_where_an_addition_is_written_over_it() -> 
     assert plain.absolute_sums.sum() > 0
 
 
+@pytest.mark.parametrize(
+    "data",
+    [torch.linspace(-2, 2, 300), torch.linspace(300, 301, 300), torch.full((300,), torch.nan)],
+    ids=["spread", "far", "nan"],
+)
+@pytest.mark.parametrize("slope", [0.0, 0.1])
+def test_in_place_is_observed_as_out_of_place_is(data: Tensor, slope: float) -> None:
+    torch.manual_seed(11)
+    layer = nn.Linear(6, 40)
+    outputs, sites = [], []
+    for inplace in (False, True):
+        model = nn.Sequential(layer, nn.LeakyReLU(slope, inplace) if slope else nn.ReLU(inplace), nn.Identity())
+        seen: list[Tensor] = []
+        model[2].register_forward_hook(lambda _, args, output, seen=seen: seen.append(output.clone()))  # type: ignore[misc]
+        sites.append(leaky.observe(model, data.reshape(50, 6)).sites[0])
+        outputs.append(seen[-1])
+    assert torch.equal(outputs[0].nan_to_num(7.0), outputs[1].nan_to_num(7.0))
+    assert_same(sites[1], sites[0])
+
+
 def test_the_comparison_can_fail() -> None:
     site = site_from(np.random.default_rng(0).normal(size=(20, 3)), 0.0)
     for name, other in (("sums", site.statistics.sums * 1.000001), ("fired", site.statistics.fired + 1)):

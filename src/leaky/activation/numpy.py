@@ -34,6 +34,10 @@ def leaky_relu(
     out: Array | None = None,
 ) -> Array:
     """gain·f(x), held at ±clamp; see `leaky.leaky_relu`."""
+    plain = type(gain) is float and gain == 1.0 and clamp is None
+    if plain and out is None and not inplace and numpy_core.common(x, negative_slope):
+        # the common call, without what all the other cases need
+        return numpy_core.rectify(x, negative_slope, 1.0, None, None)
     _check_input(x)
     slope = _checked_slope(x, negative_slope, channel_dim)
     gain, clamp = arguments.positive_gain(gain), arguments.positive_clamp(clamp)

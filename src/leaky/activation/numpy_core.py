@@ -38,6 +38,13 @@ def usable(x: Array, slope: float | Array, target: Array | None) -> bool:
     return _is_dense(target) and target.strides == x.strides and not np.may_share_memory(x, target)
 
 
+def common(x: Array, slope: float | Array) -> bool:
+    """Whether a fresh result of one finite slope needs no other checks than these."""
+    if type(slope) is not float or slope - slope != 0.0:
+        return False
+    return type(x) is np.ndarray and x.dtype.num in _COMMON and usable(x, slope, None)
+
+
 def _is_dense(x: Array) -> bool:
     aligned = x.flags.aligned
     return aligned and (x.flags.c_contiguous or x.flags.f_contiguous)

@@ -46,7 +46,8 @@ def leaky_relu(
         )
     if type(x) is Tensor and type(negative_slope) is float and gain == 1.0 and clamp is None and out is None:
         # the common call, without what all the other cases need
-        small = not x.requires_grad or torch.compiler.is_compiling() or x.numel() < torch_core.MASKED
+        followed = torch.compiler.is_compiling() or torch._C._is_tracing()  # then a size is no number to decide by
+        small = followed or x.numel() < torch_core.MASKED
         if negative_slope * 0.0 == 0.0 and negative_slope and small and not inplace and x.dtype in FLOATING_TYPES:
             return torch._C._nn.leaky_relu(x, negative_slope)
     torch_arguments.check_input(x)
@@ -97,7 +98,8 @@ def _through_core(
     plain = isinstance(slope, float) and gain == 1.0 and clamp is None
     target = x if inplace else out
     needs_gradient = x.requires_grad and differentiable
-    if target is None and (x.numel() < torch_core.MASKED if needs_gradient else plain):
+    worthwhile = torch_core.pays_masked if needs_gradient else torch_core.pays_fresh
+    if target is None and (plain or needs_gradient) and not worthwhile(x):
         return None
     plan = torch_core.plan(x, slope, gain, clamp, axis)
     if plan is None:

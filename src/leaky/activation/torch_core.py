@@ -27,6 +27,10 @@ MASKED = 1 << 18
 """Elements from which a mask in place of the input is worth an `autograd.Function`, which alone takes 15 µs."""
 
 
+FRESH = 4 << 20
+"""Bytes of a fresh output from which the core asks for huge pages, which torch does not."""
+
+
 class Plan(NamedTuple):
     """One call of the core on dense memory, seen as [rows][length].
 
@@ -72,6 +76,17 @@ def usable(x: Tensor) -> bool:
         and torch.autograd.forward_ad.unpack_dual(x).tangent is None  # type: ignore[no-untyped-call]
         and _is_dense(x)
     )
+
+
+def pays_masked(x: Tensor) -> bool:
+    """Whether a mask for the backward pass is worth its call."""
+    return x.numel() >= MASKED
+
+
+def pays_fresh(x: Tensor) -> bool:
+    """Whether a fresh output of the plain function costs less through the core: its pages are then made sooner."""
+    core: Any = kernels.core()
+    return x.nbytes >= FRESH and bool(core.gives_huge_pages())
 
 
 def _is_dense(x: Tensor) -> bool:

@@ -85,13 +85,11 @@ class RunningSums:
             view: how to see it as (samples, units, positions).
             fired: flags, (samples, units).
             batch: index of the batch.
-            output: of the layout of z, or z itself.
+            output: fresh memory of the layout of z, or z itself.
         """
         readable = dense(pre_activation, view)
         if readable is None or self._sums is None or output.stride() != pre_activation.stride():
             return None
-        if readable.kind == FLOAT32 and output.data_ptr() == pre_activation.data_ptr():
-            return None  # the core may have to read float32 data a second time, and they would be overwritten by then
         slope = self._activation.negative_slope
         if not isinstance(slope, float):
             return None
@@ -111,6 +109,7 @@ class RunningSums:
             torch.get_num_threads(),
             fired,
             target=target,
+            fresh=target != source.data_ptr(),
             slope=slope,
         )
 

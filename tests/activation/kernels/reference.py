@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -44,6 +45,15 @@ def required_core() -> ModuleType:
             pytest.fail(f"the compiled core must be there: {kernels.build_info()}")
         pytest.skip(f"no compiled core: {kernels.build_info().reason}")
     return core
+
+
+@pytest.fixture
+def streaming() -> Iterator[None]:
+    """Outputs of a megabyte already go past the cache."""
+    core = required_core()
+    before = core.set_streaming_bytes(1 << 20)
+    yield
+    core.set_streaming_bytes(before)
 
 
 def same_bits(first: Tensor, second: Tensor) -> bool:

@@ -8,21 +8,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.activation.kernels.reference import KINDS, all_of_half, mixed, rectified, required_core, same_bits
+from tests.activation.kernels.reference import KINDS, all_of_half, mixed, rectified, required_core, same_bits, streaming
+
+__all__ = ["streaming"]  # a fixture
 
 DTYPES = list(KINDS)
 SLOPES = (0.01, 0.0, 1 / 3, -0.2, 1.7, 1e-50)
 SHORT = settings(max_examples=60, deadline=None, derandomize=True)
 
 
-def run(x, slope, *, gain=1.0, clamp=None, planes=0, threads=1, target=None):
+def run(x, slope, *, gain=1.0, clamp=None, planes=0, threads=1, target=None, fresh=False):
     """Y and the bit planes."""
     core = required_core()
     y = torch.empty_like(x) if target is None else target
     masks = torch.full((2, (x.numel() + 7) // 8), 0xA5, dtype=torch.uint8)
     addresses = [masks[i].data_ptr() if i < planes else 0 for i in range(2)]
     bound = math.inf if clamp is None else clamp
-    args = (1, x.numel(), 0, 1, slope, 0, gain, bound, *addresses, False, threads)
+    args = (1, x.numel(), 0, 1, slope, 0, gain, bound, *addresses, fresh, threads)
     core.forward(KINDS[x.dtype], x.data_ptr(), y.data_ptr(), *args)
     return y, masks, args
 
@@ -63,19 +65,34 @@ def test_a_comparison_of_bits_can_fail():
     assert same_bits(torch.tensor([math.nan]), torch.tensor([-math.nan]))
 
 
-@pytest.mark.parametrize("count", [1 << 20, (1 << 20) + 77, 4_500_003])
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_large_outputs_stream_on_any_number_of_threads(count, threads):
-    x = mixed(count, torch.float32, count)
+@pytest.mark.parametrize(("count", "threads"), [(1 << 20, 2), ((1 << 20) + 77, 1), (4_500_003, 5)])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_large_outputs_stream_on_any_number_of_threads(dtype, count, threads, streaming):
+    x = mixed(count, dtype, count)
     expected = rectified(x, 0.1)
     assert same_bits(run(x, 0.1, threads=threads)[0], expected)
-    unaligned = torch.empty(count + 1)[1:]
+    unaligned = torch.empty(count + 1, dtype=dtype)[1:]
     assert same_bits(run(x, 0.1, threads=threads, target=unaligned)[0], expected)
     y, _masks, args = run(x, 0.1, threads=threads, planes=1)
     assert same_bits(y, expected)
     result = torch.empty_like(x)
-    required_core().backward(0, x.data_ptr(), result.data_ptr(), *args)
+    required_core().backward(KINDS[dtype], x.data_ptr(), result.data_ptr(), *args)
     assert same_bits(result, torch.where(x > 0, x, x * 0.1))
+    assert same_bits(run(x, 0.1, threads=threads, target=x)[0], expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("offset", "threads"), [(0, 2), (1, 1), (40_000, 5)])
+def test_fresh_outputs_are_divided_by_pages(dtype, offset, threads):
+    x = mixed(2_500_003, dtype, offset)
+    leaf = x.clone().requires_grad_()
+    rectified(leaf, 0.1).backward(x)
+    y = torch.empty(x.numel() + offset, dtype=dtype)[offset:]
+    _y, _masks, args = run(x, 0.1, threads=threads, planes=1, target=y, fresh=True)
+    assert same_bits(y, rectified(x, 0.1))
+    back = torch.empty(x.numel() + offset, dtype=dtype)[offset:]
+    required_core().backward(KINDS[dtype], x.data_ptr(), back.data_ptr(), *args)
+    assert same_bits(back, leaf.grad)
 
 
 def test_nothing_beside_the_output_is_written():

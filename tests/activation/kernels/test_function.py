@@ -129,6 +129,19 @@ def test_checkpoints_recompute_the_mask():
     torch.testing.assert_close(x.grad, torch.where(x.detach() > 0, 2.0, 0.2))
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_large_fresh_outputs_of_the_module_come_from_the_core_and_are_torch_s(dtype, monkeypatch):
+    calls = []
+    write = torch_core.forward
+    monkeypatch.setattr(torch_core, "forward", lambda *args, **kwargs: (calls.append(1), write(*args, **kwargs)))
+    count = torch_core.FRESH // dtype.itemsize
+    for size, expected in ((count - 1, 0), (count, int(required_core().gives_huge_pages()))):
+        x = mixed(size, dtype, 3)
+        calls.clear()
+        assert same_bits(leaky.LeakyReLU(0.1)(x), rectified(x, 0.1))
+        assert len(calls) == expected
+
+
 def test_in_place_and_out_write_there_and_say_so():
     x = torch.randn(5000)
     expected = rectified(x, 0.1)

@@ -9,10 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.activation.kernels.reference import mixed, oracle, rectified, required_core, same_bits
+from tests.activation.kernels.reference import mixed, oracle, rectified, required_core, same_bits, streaming
 
 from leaky.activation.kernels.statistics import FLOAT32, FLOAT64, DenseLayout, Regions, UnitSums, dense_layout
 from leaky.record import BELOW, LINEAR
+
+__all__ = ["streaming"]  # a fixture
 
 KINDS = {torch.float32: FLOAT32, torch.float64: FLOAT64}
 RELATIVE = 1e-6
@@ -134,6 +136,32 @@ def test_the_output_of_the_same_pass_is_torch_s(shape, dtype, slope):
     layout = dense_layout(shape, z.stride(), range(len(shape)), shape[0], shape[1])
     gather(z, layout, threads=2, target=y.data_ptr(), slope=slope)
     assert same_bits(y, rectified(z, slope))
+
+
+@pytest.mark.parametrize("mean", [0.0, 300.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", [(5, 33), (700, 257), (64, 30, 7, 7), (9, 5, 700), (40, 64, 56, 56)], ids=str)
+def test_the_sums_are_those_of_the_input_where_the_output_goes_over_it(shape, dtype, mean):
+    z = mixed(math.prod(shape), dtype, 4).reshape(shape) + mean
+    layout = dense_layout(shape, z.stride(), range(len(shape)), shape[0], shape[1])
+    y = z.clone()
+    sums = gather(y, layout, threads=2, target=y.data_ptr(), slope=0.1)
+    assert same_bits(y, rectified(z, 0.1))
+    expected, seen = check(z.reshape(-1), layout, Regions(), sums)
+    np.testing.assert_array_equal(seen.fired, expected["fired"])
+
+
+@pytest.mark.parametrize("shape", [(3000, 700), (64, 65, 300), (40, 64, 49), (8, 16, 129, 97)], ids=str)
+@pytest.mark.parametrize("offset", [0, 3])
+def test_outputs_past_the_cache_and_into_fresh_pages_are_the_same(shape, offset, streaming):
+    z = mixed(math.prod(shape), torch.float32, 9).reshape(shape)
+    layout = dense_layout(shape, z.stride(), range(len(shape)), shape[0], shape[1])
+    seen = []
+    for fresh in (False, True):
+        y = torch.empty(z.numel() + offset)[offset:].view(shape)
+        seen.append(gather(z, layout, threads=2, target=y.data_ptr(), fresh=fresh, slope=0.1).array)
+        assert same_bits(y, rectified(z, 0.1))
+    np.testing.assert_array_equal(*seen)
 
 
 @pytest.mark.parametrize("shape", [(300, 40), (64, 40, 7, 7)], ids=str)

@@ -5,7 +5,10 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <utility>
+
 #include "dispatch.hpp"
+#include "pages.hpp"
 #include "work.hpp"
 
 namespace nb = nanobind;
@@ -43,13 +46,13 @@ void backward(int type, Address source, Address target, int64_t rows, int64_t le
 void statistics(int type, Address source, Address target, int64_t outer, int64_t samples, int64_t middle,
                 int64_t units, int64_t inner, double slope, Address slopes, double gain, double bound,
                 double threshold, Address floor, Address cap, Address sums, Address fired, int64_t batch,
-                int threads) {
+                bool fresh, int threads) {
     const Statistics call = {(Type)type, at<void>(source), at<void>(target), NOTHING,
                              {outer, samples, middle, units, inner},
                              {slope, at<void>(slopes), gain, bound},
                              threshold, at<double>(floor), at<double>(cap), at<uint8_t>(fired)};
     nb::gil_scoped_release released;
-    gather(kernels(), call, at<double>(sums), batch, threads);
+    gather(kernels(), call, at<double>(sums), batch, fresh, threads);
 }
 
 void gradient_statistics(int type, Address source, Address target, int64_t outer, int64_t samples, int64_t middle,
@@ -78,7 +81,8 @@ NB_MODULE(_core, module) {
     module.def("instruction_sets", &instruction_sets, "Names that `use` accepts here, the best last.");
     module.def("instruction_set", [] { return kernels().name; }, "The one in use.");
     module.def("use", &use, "Uses an instruction set by name; an empty name is the best.");
-    module.def("set_streaming_bytes", [](int64_t bytes) { streaming_bytes = bytes; });
+    module.def("gives_huge_pages", &gives_huge_pages, "Whether large fresh outputs get huge pages.");
+    module.def("set_streaming_bytes", [](int64_t bytes) { return std::exchange(streaming_bytes, bytes); });
     module.def("address", &address, nb::arg("object"), "Address of an object's buffer; it must be held by the caller.");
     module.def("forward", &forward);
     module.def("backward", &backward);

@@ -3,10 +3,12 @@
 namespace leaky_baseline {
 extern const leaky::Kernels kernels;
 }
-#if defined(LEAKY_X86)
+#if defined(LEAKY_AVX2)
 namespace leaky_avx2 {
 extern const leaky::Kernels kernels;
 }
+#endif
+#if defined(LEAKY_AVX512)
 namespace leaky_avx512 {
 extern const leaky::Kernels kernels;
 }
@@ -15,15 +17,22 @@ extern const leaky::Kernels kernels;
 namespace leaky {
 namespace {
 
+#if defined(LEAKY_AVX2) || defined(LEAKY_AVX512)
+bool runs_avx2() {
+    __builtin_cpu_init();
+    // f16c has no name of its own in older compilers; every processor with AVX2 has it.
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("popcnt");
+}
+#endif
+
 std::vector<const Kernels*> available() {
     std::vector<const Kernels*> found = {&leaky_baseline::kernels};
-#if defined(LEAKY_X86)
-    __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
-    // f16c has no name of its own in older compilers; every processor with AVX2 has it.
-    if (avx2) found.push_back(&leaky_avx2::kernels);
-    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+#if defined(LEAKY_AVX2)
+    if (runs_avx2()) found.push_back(&leaky_avx2::kernels);
+#endif
+#if defined(LEAKY_AVX512)
+    if (runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
         found.push_back(&leaky_avx512::kernels);
     }

@@ -36,6 +36,19 @@ LEAKY_INLINE words low_words(unsigneds value) {
 #endif
 }
 
+LEAKY_INLINE words low_words_of(unsigneds both) { return load<words>(&both); }
+LEAKY_INLINE unsigneds one_behind_the_other(words first, words second) {
+#if defined(__AVX512F__)
+    return (unsigneds)_mm512_inserti64x4(_mm512_castsi256_si512((__m256i)first), (__m256i)second, 1);
+#elif defined(__AVX2__)
+    return (unsigneds)_mm256_set_m128i((__m128i)second, (__m128i)first);
+#else
+    const words both[2] = {first, second};
+    return load<unsigneds>(both);
+#endif
+}
+LEAKY_INLINE words high_words_of(unsigneds both) { return load<words>((const char*)&both + sizeof(words)); }
+
 template <class T>
 struct Elements;
 
@@ -63,10 +76,17 @@ struct Elements<brain> {
     typedef float Scalar;
     typedef words Stored;
     static LEAKY_INLINE V widen(Stored value) { return (V)(unsigned_words(value) << 16); }
-    // Rounds to nearest, ties to even. NaN needs no care: one that came from a brain float has no bits to round.
-    static LEAKY_INLINE Stored narrow(V value) {
+    // To nearest, ties to even. NaN needs no care: one that came from a brain float has no bits to round.
+    static LEAKY_INLINE unsigneds rounded(V value) {
         const unsigneds bits = (unsigneds)value;
-        return low_words((bits + (0x7fffu + ((bits >> 16) & 1u))) >> 16);
+        return bits + (0x7fffu + ((bits >> 16) & 1u));
+    }
+    static LEAKY_INLINE Stored narrow(V value) { return low_words(rounded(value) >> 16); }
+    // A register full of them as two vectors, every second element in each: no lane need be crossed.
+    static LEAKY_INLINE V first(unsigneds both) { return (V)(both << 16); }
+    static LEAKY_INLINE V second(unsigneds both) { return (V)(both & 0xffff0000u); }
+    static LEAKY_INLINE unsigneds join(V first, V second) {
+        return (rounded(first) >> 16) | (rounded(second) & 0xffff0000u);
     }
 };
 
@@ -107,6 +127,10 @@ struct Elements<half> {
         return low_words(result | ((bits >> 16) & 0x8000u));
     }
 #endif
+    // A register full of them as two vectors, one behind the other.
+    static LEAKY_INLINE V first(unsigneds both) { return widen(low_words_of(both)); }
+    static LEAKY_INLINE V second(unsigneds both) { return widen(high_words_of(both)); }
+    static LEAKY_INLINE unsigneds join(V first, V second) { return one_behind_the_other(narrow(first), narrow(second)); }
 };
 
 template <class T>

@@ -91,7 +91,9 @@ void backward(const Backward& call, Range rows, Range columns) {
 }
 
 void copy(const char* source, char* target, Range bytes) {
-    int64_t i = bytes.begin;
+    int64_t i = in_streams(bytes.begin, bytes.end, BURST, [&](int64_t j) LEAKY_ALWAYS {
+        for (int k = 0; k < BURST; k += REGISTER_BYTES) stream(target + j + k, load<integers>(source + j + k));
+    });
     for (; i + REGISTER_BYTES <= bytes.end; i += REGISTER_BYTES) stream(target + i, load<integers>(source + i));
     __builtin_memcpy(target + i, source + i, (size_t)(bytes.end - i));
     finish_streams();

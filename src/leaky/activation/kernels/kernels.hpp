@@ -37,6 +37,9 @@ enum Row : int {
 };
 enum Region : int { BEYOND_LOW = 0, BELOW = 1, LINEAR = 2, BEYOND_HIGH = 3 };
 
+// Positions of a unit side by side from which a row is written as it is summed; shorter ones are written by tiles.
+constexpr int64_t LONG_ROW = 512;
+
 enum Writing : int { NOTHING = 0, CACHED = 1, STREAMED = 2 };
 
 struct Statistics {

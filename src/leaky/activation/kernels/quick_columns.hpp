@@ -3,35 +3,27 @@
 
 #include "quick.hpp"
 #include "statistics_columns.hpp"
+#include "tiles.hpp"
 
 namespace LEAKY_NAMESPACE {
 
 constexpr int64_t SHORT = 16;          // rows of a block in doubles
 constexpr int64_t TALL = MOST_ROWS;    // rows of a block in float32, merged every CHAIN rows
-constexpr int64_t AHEAD = 2 * FLOATS;  // how far each row is fetched ahead: to where the next block begins
 
 // One vector of units over a block of rows.
-template <leaky::Writing WRITING, Kind KIND, bool SHIFTED>
+template <bool SHIFTED>
 struct QuickColumns {
     const Statistics& call;
+    int64_t ahead;
     floats threshold, shift;
-    Constants<floats> constants;
 
-    LEAKY_INLINE QuickColumns(const Statistics& call, int64_t unit, floats shift)
-        : call(call), threshold(every<floats>((float)call.threshold)), shift(shift) {
-        constants = constants_of<floats, float>(call.activation);
-        if (KIND == GENERAL && call.activation.slopes) {
-            constants = with_slopes(constants, load<floats>((const float*)call.activation.slopes + unit));
-        }
-    }
+    LEAKY_INLINE QuickColumns(const Statistics& call, int64_t ahead, floats shift)
+        : call(call), ahead(ahead), threshold(every<floats>((float)call.threshold)), shift(shift) {}
 
     LEAKY_INLINE uint32_t step(int64_t offset, QuickSums& chain) const {
         const float* source = (const float*)call.source + offset;
-        float* target = (float*)call.target + offset;
         const floats z = load<floats>(source);
-        __builtin_prefetch(source + AHEAD);
-        if constexpr (WRITING == leaky::CACHED) store(target, activate<KIND>(z, constants));
-        if constexpr (WRITING == leaky::STREAMED) stream(target, activate<KIND>(z, constants));
+        fetch(source + ahead);
         const chosen_floats linear = above(z, threshold);
         chain.add(SHIFTED ? z - shift : z, without(first_floats(FLOATS), linear), linear);
         chain.least = min_of(chain.least, z);
@@ -77,7 +69,7 @@ inline void sum_in_doubles(const Statistics& call, const RowBlock& rows, int64_t
         before[2][i] = gather(unit + i, leaky::SUMS);
         before[3][i] = gather(unit + i, leaky::SQUARES);
     }
-    columns_of_block<float, false, leaky::NOTHING, LEAKY>(call, rows, {unit, unit + FLOATS}, part);
+    columns_of_block<float, false>(call, rows, {unit, unit + FLOATS}, part);
     for (int i = 0; i < FLOATS; ++i) {
         part.shifts[unit + i] =
             shift_for(gather(unit + i, leaky::COUNTS) - before[0][i],
@@ -108,11 +100,11 @@ LEAKY_INLINE void finish_columns(const Statistics& call, const RowBlock& rows, i
 }
 
 // Two vectors of units at once: two independent chains.
-template <leaky::Writing WRITING, Kind KIND, bool SHIFTED>
-LEAKY_INLINE void quick_pair(const Statistics& call, const RowBlock& rows, int64_t unit, floats shift_left,
-                             floats shift_right, const Part& part) {
+template <bool SHIFTED>
+LEAKY_INLINE void quick_pair(const Statistics& call, const RowBlock& rows, int64_t unit, int64_t ahead,
+                             floats shift_left, floats shift_right, const Part& part) {
     const int64_t units = call.layout.units;
-    const QuickColumns<WRITING, KIND, SHIFTED> left(call, unit, shift_left), right(call, unit + FLOATS, shift_right);
+    const QuickColumns<SHIFTED> left(call, ahead, shift_left), right(call, ahead, shift_right);
     QuickSums sums_left, sums_right;
     uint32_t passed_left[MOST_ROWS], passed_right[MOST_ROWS];
     for (int64_t i = 0; i < rows.size();) {
@@ -130,17 +122,17 @@ LEAKY_INLINE void quick_pair(const Statistics& call, const RowBlock& rows, int64
     finish_columns(call, rows, unit + FLOATS, sums_right, shift_right, SHIFTED, passed_right, part);
 }
 
-// Units by pairs of vectors in float32; returns the first that is left over.
-template <leaky::Writing WRITING, Kind KIND>
-LEAKY_INLINE int64_t quick_columns(const Statistics& call, const RowBlock& rows, Range units, const Part& part) {
+// Units by pairs of vectors in float32; returns the first that is left over. `ahead` is where the next tile lies.
+LEAKY_INLINE int64_t quick_columns(const Statistics& call, const RowBlock& rows, Range units, int64_t ahead,
+                                   const Part& part) {
     int64_t unit = units.begin;
     for (; unit + 2 * FLOATS <= units.end; unit += 2 * FLOATS) {
         const floats left = load<floats>(part.shifts + unit), right = load<floats>(part.shifts + unit + FLOATS);
         const bool shifted = bits_of((integers)((left != floats{}) | (right != floats{}))) != 0;
         if (__builtin_expect(shifted, 0)) {
-            quick_pair<WRITING, KIND, true>(call, rows, unit, left, right, part);
+            quick_pair<true>(call, rows, unit, ahead, left, right, part);
         } else {
-            quick_pair<WRITING, KIND, false>(call, rows, unit, left, right, part);
+            quick_pair<false>(call, rows, unit, ahead, left, right, part);
         }
     }
     return unit;
@@ -150,13 +142,20 @@ template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
 void statistics_of_columns(const Statistics& call, Range rows, Range units, const Part& part) {
     constexpr bool QUICK = sizeof(T) == 4 && !BOUNDED;
     const int64_t height = QUICK ? TALL : SHORT;
+    const int64_t width = tile_width(height * (int64_t)sizeof(T), 2 * FLOATS);
+    const int64_t ahead = units.end - units.begin <= width ? height * call.layout.units : width;
     for (int64_t row = rows.begin; row < rows.end; row += height) {
         const RowBlock block(call, {row, row + height < rows.end ? row + height : rows.end});
-        Range left = units;
-        if constexpr (QUICK) {
-            if (block.size() >= SHORT) left.begin = quick_columns<WRITING, KIND>(call, block, units, part);
+        for (int64_t unit = units.begin; unit < units.end; unit += width) {
+            const Range tile = {unit, unit + width < units.end ? unit + width : units.end};
+            if (WRITING != leaky::NOTHING && !in_place(call)) write_columns<T, WRITING, KIND>(call, block.rows, tile);
+            int64_t left = unit;
+            if constexpr (QUICK) {
+                if (block.size() >= SHORT) left = quick_columns(call, block, tile, ahead, part);
+            }
+            columns_of_block<T, BOUNDED>(call, block, {left, tile.end}, part);
+            if (WRITING != leaky::NOTHING && in_place(call)) write_columns<T, WRITING, KIND>(call, block.rows, tile);
         }
-        columns_of_block<T, BOUNDED, WRITING, KIND>(call, block, left, part);
     }
     if (WRITING == leaky::STREAMED) finish_streams();
 }

@@ -3,19 +3,23 @@
 
 #include "quick.hpp"
 #include "statistics_rows.hpp"
+#include "tiles.hpp"
 
 namespace LEAKY_NAMESPACE {
 
 constexpr int64_t FEW = 32;                      // elements below which sums in doubles cost nothing
+constexpr int64_t FAR = 4096;                    // bytes that are fetched ahead, one row being followed alone
 constexpr int64_t STRETCH = 2 * CHAIN * FLOATS;  // elements that two chains take before they are merged in doubles
 
 template <leaky::Writing WRITING, Kind KIND, bool SHIFTED>
 struct QuickRow {
     floats threshold, shift;
     Constants<floats> constants;
+    int64_t ahead;
 
     LEAKY_INLINE int whole(const float* source, float* target, QuickSums& sums) const {
         const floats z = load<floats>(source);
+        fetch(source + ahead);
         if constexpr (WRITING == leaky::CACHED) store(target, activate<KIND>(z, constants));
         if constexpr (WRITING == leaky::STREAMED) stream(target, activate<KIND>(z, constants));
         const chosen_floats linear = above(z, threshold);
@@ -72,12 +76,13 @@ struct StretchSums {
 };
 
 template <leaky::Writing WRITING, Kind KIND, bool SHIFTED>
-LEAKY_INLINE uint32_t quick_unit(const Statistics& call, const Group& group, int64_t unit, float shift,
+LEAKY_INLINE uint32_t quick_unit(const Statistics& call, const Group& group, int64_t unit, int64_t ahead, float shift,
                                  StretchSums& sums, int64_t& linear) {
     const Layout& layout = call.layout;
     QuickRow<WRITING, KIND, SHIFTED> row;
     row.threshold = every<floats>((float)call.threshold);
     row.shift = every<floats>(shift);
+    row.ahead = ahead;
     row.constants = constants_of<floats, float>(call.activation);
     if (KIND == GENERAL && call.activation.slopes) {
         row.constants = with_slopes(row.constants, every<floats>(((const float*)call.activation.slopes)[unit]));
@@ -107,14 +112,15 @@ LEAKY_INLINE uint32_t quick_unit(const Statistics& call, const Group& group, int
 }
 
 template <leaky::Writing WRITING, Kind KIND>
-LEAKY_INLINE void quick_unit_of_slabs(const Statistics& call, const Group& group, int64_t unit, const Part& part) {
+LEAKY_INLINE void quick_unit_of_slabs(const Statistics& call, const Group& group, int64_t unit, int64_t ahead,
+                                      const Part& part) {
     const int64_t units = call.layout.units, elements = group.size() * call.layout.inner;
     double* place = part.sums + unit;
     const float shift = part.shifts[unit];
     StretchSums sums;
     int64_t linear = 0;
-    const uint32_t fired = shift == 0 ? quick_unit<WRITING, KIND, false>(call, group, unit, shift, sums, linear)
-                                      : quick_unit<WRITING, KIND, true>(call, group, unit, shift, sums, linear);
+    const uint32_t fired = shift == 0 ? quick_unit<WRITING, KIND, false>(call, group, unit, ahead, shift, sums, linear)
+                                      : quick_unit<WRITING, KIND, true>(call, group, unit, ahead, shift, sums, linear);
     BlockSums<double> block = {total_of(sums.below),          total_of(sums.linear), total_of(sums.below_squares),
                                total_of(sums.linear_squares), (double)elements,      (double)linear,
                                shift};
@@ -137,20 +143,37 @@ LEAKY_INLINE void quick_unit_of_slabs(const Statistics& call, const Group& group
 }
 
 template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
-void statistics_of_rows(const Statistics& call, Range slabs, Range units, const Part& part) {
+LEAKY_INLINE void rows_of_group(const Statistics& call, const Group& group, Range units, int64_t ahead,
+                                const Part& part) {
     constexpr bool QUICK = sizeof(T) == 4 && !BOUNDED;
+    for (int64_t unit = units.begin; unit < units.end; ++unit) {
+        if (QUICK && group.size() * call.layout.inner >= FEW) {
+            quick_unit_of_slabs<WRITING, KIND>(call, group, unit, ahead, part);
+        } else {
+            unit_of_slabs<T, BOUNDED, WRITING, KIND>(call, group, unit, part);
+        }
+    }
+}
+
+template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
+void statistics_of_rows(const Statistics& call, Range slabs, Range units, const Part& part) {
     const int64_t inner = call.layout.inner;
     int64_t together = (ENOUGH + inner - 1) / inner;
     if (together > MOST_SLABS) together = MOST_SLABS;
+    const int64_t width = tile_width(together * inner * (int64_t)sizeof(T), 1);
+    const bool along = together == 1 && !in_place(call);
+    constexpr leaky::Writing PLACE = WRITING == leaky::NOTHING ? leaky::CACHED : WRITING;
     for (int64_t slab = slabs.begin; slab < slabs.end; slab += together) {
-        const int64_t end = slab + together < slabs.end ? slab + together : slabs.end;
-        const Group group(call, {slab, end});
-        for (int64_t unit = units.begin; unit < units.end; ++unit) {
-            if (QUICK && group.size() * inner >= FEW) {
-                quick_unit_of_slabs<WRITING, KIND>(call, group, unit, part);
-            } else {
-                unit_of_slabs<T, BOUNDED, WRITING, KIND>(call, group, unit, part);
-            }
+        const Group group(call, {slab, slab + together < slabs.end ? slab + together : slabs.end});
+        if (along || WRITING == leaky::NOTHING) {
+            rows_of_group<T, BOUNDED, WRITING, KIND>(call, group, units, FAR / sizeof(T), part);
+            continue;
+        }
+        for (int64_t unit = units.begin; unit < units.end; unit += width) {
+            const Range tile = {unit, unit + width < units.end ? unit + width : units.end};
+            if (!in_place(call)) write_rows<T, PLACE, KIND>(call, group.slabs, tile);
+            rows_of_group<T, BOUNDED, leaky::NOTHING, LEAKY>(call, group, tile, width * inner, part);
+            if (in_place(call)) write_rows<T, PLACE, KIND>(call, group.slabs, tile);
         }
     }
     if (WRITING == leaky::STREAMED) finish_streams();

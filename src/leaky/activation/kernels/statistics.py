@@ -130,6 +130,7 @@ class UnitSums:
         fired: NDArray[np.uint8] | None = None,
         *,
         target: int = 0,
+        fresh: bool = False,
         slope: float = 0.0,
         slopes: int = 0,
         gain: float = 1.0,
@@ -146,7 +147,8 @@ class UnitSums:
             threads: at most as many are used.
             fired: (samples, units), set to 1 where a unit fired, for `count_fired` when the batch ends; None where
                 this call is all that the site sees of these samples, which are then counted at once.
-            target: address that the output goes to, in the same layout; 0 to write nothing.
+            target: address that the output goes to, in the same layout, the source's own perhaps; 0 to write nothing.
+            fresh: whether nothing was ever written to the target's memory.
             slope: of the output.
             slopes: address of one slope a unit, of the data's type, in place of `slope`; 0 for none.
             gain: of the output.
@@ -168,6 +170,7 @@ class UnitSums:
             self._address,
             0 if fired is None else fired.ctypes.data,
             batch,
+            fresh,
             threads,
         )
 

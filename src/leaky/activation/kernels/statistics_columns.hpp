@@ -47,7 +47,7 @@ struct RowBlock {
     }
 };
 
-template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
+template <class T, bool BOUNDED>
 struct ColumnBlock {
     typedef typename VectorOf<T>::type V;
     const Statistics& call;
@@ -56,7 +56,6 @@ struct ColumnBlock {
     int count;     // units in this vector
     bool whole;    // count fills the vector
     Edges edges;
-    Constants<V> constants;
 
     LEAKY_INLINE ColumnBlock(const Statistics& call, const RowBlock& block, int64_t unit, int count)
         : call(call), block(block), unit(unit), count(count), whole(count == DOUBLES) {
@@ -65,10 +64,6 @@ struct ColumnBlock {
             edges.floor = call.floor ? load_first<doubles>(call.floor + unit, count) : every<doubles>(-__builtin_inf());
             edges.cap = call.cap ? load_first<doubles>(call.cap + unit, count) : every<doubles>(__builtin_inf());
         }
-        constants = constants_of<V, T>(call.activation);
-        if (KIND == GENERAL && call.activation.slopes) {
-            constants = with_slopes(constants, load_first<V>((const T*)call.activation.slopes + unit, count));
-        }
     }
 
     // One row; returns the lanes that fired.
@@ -76,18 +71,7 @@ struct ColumnBlock {
     LEAKY_INLINE chosen step(int64_t row, ColumnSums<BOUNDED>& sums) const {
         const int64_t offset = row * call.layout.units + unit;
         const T* source = (const T*)call.source + offset;
-        T* target = (T*)call.target + offset;
         V x = WHOLE ? load<V>(source) : load_first<V>(source, count);
-        if constexpr (WRITING != leaky::NOTHING) {
-            V y = activate<KIND>(x, constants);
-            if constexpr (!WHOLE) {
-                store_first(target, y, count);
-            } else if constexpr (WRITING == leaky::STREAMED) {
-                stream(target, y);
-            } else {
-                store(target, y);
-            }
-        }
         doubles z = widen(x);
         auto lanes = split<BOUNDED>(z, edges, first(WHOLE ? DOUBLES : count));
         sums.add(z, lanes);
@@ -152,9 +136,9 @@ struct ColumnBlock {
 };
 
 // Two whole vectors of units at once: two independent chains.
-template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
+template <class T, bool BOUNDED>
 LEAKY_INLINE void pair_of_columns(const Statistics& call, const RowBlock& rows, int64_t unit, const Part& part) {
-    typedef ColumnBlock<T, BOUNDED, WRITING, KIND> Block;
+    typedef ColumnBlock<T, BOUNDED> Block;
     const Block left(call, rows, unit, DOUBLES), right(call, rows, unit + DOUBLES, DOUBLES);
     ColumnSums<BOUNDED> sums_left, sums_right;
     uint32_t passed_left[MOST_ROWS], passed_right[MOST_ROWS];
@@ -166,10 +150,9 @@ LEAKY_INLINE void pair_of_columns(const Statistics& call, const RowBlock& rows, 
     right.finish(sums_right, passed_right, part);
 }
 
-template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
+template <class T, bool BOUNDED>
 LEAKY_INLINE void last_columns(const Statistics& call, const RowBlock& rows, int64_t unit, int count, const Part& part) {
-    constexpr leaky::Writing PLAIN = WRITING == leaky::NOTHING ? leaky::NOTHING : leaky::CACHED;
-    const ColumnBlock<T, BOUNDED, PLAIN, KIND> block(call, rows, unit, count);
+    const ColumnBlock<T, BOUNDED> block(call, rows, unit, count);
     ColumnSums<BOUNDED> sums;
     uint32_t passed[MOST_ROWS];
     for (int64_t i = 0; i < rows.size(); ++i) {
@@ -179,15 +162,15 @@ LEAKY_INLINE void last_columns(const Statistics& call, const RowBlock& rows, int
 }
 
 // All units of a range over one block of rows, in doubles.
-template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
+template <class T, bool BOUNDED>
 LEAKY_INLINE void columns_of_block(const Statistics& call, const RowBlock& rows, Range units, const Part& part) {
     int64_t unit = units.begin;
     for (; unit + 2 * DOUBLES <= units.end; unit += 2 * DOUBLES) {
-        pair_of_columns<T, BOUNDED, WRITING, KIND>(call, rows, unit, part);
+        pair_of_columns<T, BOUNDED>(call, rows, unit, part);
     }
     for (; unit < units.end; unit += DOUBLES) {
         const int count = unit + DOUBLES < units.end ? DOUBLES : (int)(units.end - unit);
-        last_columns<T, BOUNDED, WRITING, KIND>(call, rows, unit, count, part);
+        last_columns<T, BOUNDED>(call, rows, unit, count, part);
     }
 }
 

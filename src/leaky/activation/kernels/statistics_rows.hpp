@@ -5,7 +5,7 @@
 
 namespace LEAKY_NAMESPACE {
 
-constexpr int64_t ENOUGH = 512;  // elements over which one horizontal reduction is spread
+constexpr int64_t ENOUGH = leaky::LONG_ROW;  // elements over which one horizontal reduction is spread
 constexpr int64_t MOST_SLABS = 16;
 
 // Neighbouring slabs, and where each one's sample keeps its flags.

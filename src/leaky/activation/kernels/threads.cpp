@@ -2,9 +2,16 @@
 
 #include <pthread.h>
 
+#if defined(__linux__)
+#include <dlfcn.h>
+#include <link.h>
+#endif
+
 #include <atomic>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #if defined(__SSE2__)
@@ -86,13 +93,55 @@ class Pool {
 };
 
 std::atomic<Pool*> the_pool{nullptr};
+std::atomic<bool> in_child{false};
 
 // The parent's threads do not exist in the child, and its locks may be held by them: the child begins anew.
-void forget_the_pool() { the_pool.store(nullptr); }
+void begin_anew() {
+    the_pool.store(nullptr);
+    in_child.store(true);
+}
+
+const int registered = pthread_atfork(nullptr, nullptr, begin_anew);
+
+// How compilers start a parallel region: libgomp's entry, which the other OpenMP runtimes have as well.
+using ParallelRegion = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+
+#if defined(__linux__)
+// The OpenMP runtime that torch brought along, among perhaps several.
+int find_torch_s(dl_phdr_info* info, size_t, void* found) {
+    const char* file = std::strrchr(info->dlpi_name, '/');
+    const bool runtime = file && (std::strncmp(file, "/libgomp", 8) == 0 || std::strncmp(file, "/libomp", 7) == 0 ||
+                                  std::strncmp(file, "/libiomp", 8) == 0);
+    if (!runtime || !std::strstr(info->dlpi_name, "/torch")) return 0;
+    *static_cast<std::string*>(found) = info->dlpi_name;
+    return 1;
+}
+#endif
+
+ParallelRegion torch_s_threads() {
+    static std::atomic<ParallelRegion> known{nullptr};
+    if (in_child.load()) return nullptr;
+#if defined(__linux__)
+    if (known.load()) return known.load();
+    std::string path;
+    dl_iterate_phdr(find_torch_s, &path);
+    if (path.empty()) return nullptr;
+    if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD)) {
+        known.store(reinterpret_cast<ParallelRegion>(dlsym(library, "GOMP_parallel")));
+    }
+#endif
+    return known.load();
+}
+
+void work_in_region(void* data) {
+    Job& job = *static_cast<Job*>(data);
+    const unsigned before = floating_mode();
+    set_floating_mode(job.mode);
+    job.work();
+    set_floating_mode(before);
+}
 
 Pool& pool() {
-    static const int registered = pthread_atfork(nullptr, nullptr, forget_the_pool);
-    (void)registered;
     Pool* existing = the_pool.load();
     if (existing) return *existing;
     Pool* made = new Pool;
@@ -106,7 +155,9 @@ Pool& pool() {
 void run_tasks(int64_t count, int threads, const std::function<void(int64_t)>& task) {
     Job job{task, count};
     const int helpers = (int)(count < threads ? count : threads) - 1;
-    if (helpers <= 0 || !pool().try_run(job, helpers)) job.work();
+    if (helpers <= 0) return job.work();
+    if (const ParallelRegion region = torch_s_threads()) return region(work_in_region, &job, (unsigned)helpers + 1, 0);
+    if (!pool().try_run(job, helpers)) job.work();
 }
 
 }  // namespace leaky

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "pages.hpp"
 #include "threads.hpp"
 
 namespace leaky {
@@ -27,7 +28,7 @@ int64_t streaming_bytes = measured_streaming_bytes();
 
 namespace {
 
-constexpr int64_t ALONE = 1 << 20;       // elements below which a second thread costs more than it brings
+constexpr int64_t ALONE = 3 << 18;       // elements below which a second thread costs more than it brings
 constexpr int64_t PER_PART = 1 << 19;    // elements that are worth a part of their own
 constexpr int64_t MOST_PARTS = 16;       // enough for threads that are delayed to matter little
 constexpr int64_t SLAB_STEP = 16;        // what the kernels take at once
@@ -57,8 +58,8 @@ struct Parts {
 
 int64_t size_of(Type type) { return type == FLOAT64 ? 8 : type == FLOAT32 ? 4 : 2; }
 
-// Elements that a thread takes at once: they and their result stay in a core's cache while they are worked on.
-constexpr int64_t CHUNK = 1 << 16;
+constexpr int64_t CHUNK_BYTES = 512 << 10;  // what a thread takes at once
+constexpr int64_t ALIGNMENT = 64;           // of columns where a task begins, in elements: whole words of bit planes
 
 // Whether stores should go past the cache. With bit planes a stretch cannot begin at any element that is aligned.
 template <class Call>
@@ -69,19 +70,35 @@ Writing elementwise_writing(const Call& call, bool fresh, bool any_start) {
     return aligned || (any_start && call.length >= 4096 && (uintptr_t)call.target % size == 0) ? STREAMED : CACHED;
 }
 
+// A row in tasks. Where memory is fresh, each is a huge page: two threads that meet the same one would both clear it.
+struct Columns {
+    int64_t length, chunk, first;
+
+    Columns(const void* target, int64_t length, int64_t size, bool fresh) : length(length) {
+        chunk = (fresh ? HUGE_PAGE : CHUNK_BYTES) / size;
+        const int64_t left = (HUGE_PAGE - (int64_t)((uintptr_t)target % HUGE_PAGE)) / size / ALIGNMENT * ALIGNMENT;
+        first = fresh && left ? left : chunk;
+    }
+    int64_t tasks() const { return length <= first ? 1 : 1 + divide_up(length - first, chunk); }
+    Range at(int64_t task) const {
+        const int64_t begin = task ? first + (task - 1) * chunk : 0;
+        return {begin, std::min(length, first + task * chunk)};
+    }
+};
+
 // Divides rows among tasks, or single rows where they are long.
 template <class Call, class Kernel>
-void run_rows(const Call& call, int threads, Kernel kernel) {
-    if (call.rows * call.length == 0) return;
-    if (call.rows * call.length < ALONE || threads <= 1) {
-        kernel(call, Range{0, call.rows}, Range{0, call.length});
-        return;
-    }
-    const int64_t across = divide_up(call.length, CHUNK), together = std::max<int64_t>(1, CHUNK / call.length);
+void run_rows(const Call& call, bool fresh, int threads, Kernel kernel) {
+    const int64_t elements = call.rows * call.length, size = size_of(call.type);
+    if (elements == 0) return;
+    if (fresh) ask_for_huge_pages(call.target, elements * size);
+    if (elements < ALONE || threads <= 1) return kernel(call, Range{0, call.rows}, Range{0, call.length});
+    const Columns columns(call.target, call.length, size, fresh && call.rows == 1);
+    const int64_t together = std::max<int64_t>(1, (fresh ? HUGE_PAGE : CHUNK_BYTES) / (call.length * size));
+    const int64_t across = columns.tasks();
     run_tasks(divide_up(call.rows, together) * across, threads, [&](int64_t task) {
-        const int64_t row = task / across * together, column = task % across * CHUNK;
-        kernel(call, Range{row, std::min(row + together, call.rows)},
-               Range{column, std::min(column + CHUNK, call.length)});
+        const int64_t row = task / across * together;
+        kernel(call, Range{row, std::min(row + together, call.rows)}, columns.at(task % across));
     });
 }
 
@@ -139,14 +156,16 @@ void count_elements(const std::vector<double>& before, double* sums, int64_t uni
     }
 }
 
-// Streaming needs every row to begin where a vector may be stored whole.
-Writing writing_of(const Statistics& call) {
+// A long row that is streamed must begin where a vector may be stored whole; what is written by tiles finds its own way.
+Writing writing_of(const Statistics& call, bool fresh) {
     if (!call.target) return NOTHING;
+    if (fresh) return CACHED;
     const Layout& layout = call.layout;
-    const int64_t size = size_of(call.type), row = layout.inner > 1 ? layout.inner : layout.units;
+    const int64_t size = size_of(call.type);
     const int64_t bytes = layout.outer * layout.samples * layout.middle * layout.units * layout.inner * size;
-    const bool aligned = ((uintptr_t)call.target | (uintptr_t)(row * size)) % 64 == 0;
-    return aligned && bytes >= streaming_bytes ? STREAMED : CACHED;
+    const bool aligned = ((uintptr_t)call.target | (uintptr_t)(layout.inner * size)) % 64 == 0;
+    const bool anywhere = layout.inner < LONG_ROW && (uintptr_t)call.target % size == 0;
+    return (aligned || anywhere) && bytes >= streaming_bytes ? STREAMED : CACHED;
 }
 
 // Runs all parts; the first adds to `sums` itself, the others to scratch that is then added in order.
@@ -173,26 +192,27 @@ void gather_parts(const Kernels& kernels, const Statistics& call, double* sums, 
 
 void run_forward(const Kernels& kernels, Forward call, bool fresh, int threads) {
     call.writing = elementwise_writing(call, fresh, !call.linear);
-    run_rows(call, threads, kernels.forward);
+    run_rows(call, fresh, threads, kernels.forward);
 }
 
 void run_backward(const Kernels& kernels, Backward call, bool fresh, int threads) {
     call.writing = elementwise_writing(call, fresh, false);
-    run_rows(call, threads, kernels.backward);
+    run_rows(call, fresh, threads, kernels.backward);
 }
 
 void run_copy(const Kernels& kernels, const char* source, char* target, int64_t bytes, int threads) {
-    constexpr int64_t STEP = CHUNK * 4;
+    constexpr int64_t STEP = CHUNK_BYTES;
     run_tasks(divide_up(bytes, STEP), threads, [&](int64_t task) {
         kernels.copy(source, target, {task * STEP, std::min((task + 1) * STEP, bytes)});
     });
 }
 
-void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, int threads) {
+void gather(const Kernels& kernels, Statistics call, double* sums, int64_t batch, bool fresh, int threads) {
     const Layout& layout = call.layout;
-    const int64_t units = layout.units;
-    if (layout.outer * layout.samples * layout.middle * units * layout.inner == 0) return;
-    call.writing = writing_of(call);
+    const int64_t units = layout.units, elements = layout.outer * layout.samples * layout.middle * units * layout.inner;
+    if (elements == 0) return;
+    if (fresh && call.target) ask_for_huge_pages(call.target, elements * size_of(call.type));
+    call.writing = writing_of(call, fresh);
     static thread_local Scratch scratch;
     const bool element_is_sample = layout.outer * layout.middle * layout.inner == 1;
     const bool own_flags = !call.fired && !element_is_sample;
