@@ -39,7 +39,7 @@ def main(quick: bool, seconds: float | None, only: str, out: Path) -> None:
     found: list[Row] = []
     for section in (*rows.SECTIONS, *memory_rows.SECTIONS, *statistics_rows.SECTIONS):
         if only in section.__name__:
-            for row in section(seconds or (0.5 if quick else 5.0), quick):
+            for row in section(seconds or (0.5 if quick else 4.0), quick):
                 found.append(row)
                 console.print(_line(row))
     console.print(_table(found))
@@ -53,7 +53,8 @@ def main(quick: bool, seconds: float | None, only: str, out: Path) -> None:
 def _line(row: Row) -> str:
     bound = f"{'≥' if row.at_least else '≤'} {row.target:.3g}"
     unit = "" if row.unit == "ratio" else f" {row.unit}"
-    return f"{'met   ' if row.met else 'MISSED'} {row.value:6.3f}{unit} ({bound})  {row.work} ÷ {row.against}"
+    limit = "" if row.limit is None else f", a copy {row.limit:.3f}"
+    return f"{'met   ' if row.met else 'MISSED'} {row.value:6.3f}{unit} ({bound}{limit})  {row.work} ÷ {row.against}"
 
 
 def _table(found: list[Row]) -> Table:

@@ -23,6 +23,11 @@ def draw(found: list[Row], about: dict[str, str | int], path: Path) -> None:
         about: the machine, for the caption.
         path: an .svg or .png file.
     """
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "leaky"}):  # letters as letters, not as outlines
+        _draw(found, about, path)
+
+
+def _draw(found: list[Row], about: dict[str, str | int], path: Path) -> None:
     shares = [row.target / row.value if row.at_least else row.value / row.target for row in found]
     figure, axes = plt.subplots(figsize=(9, 0.28 * len(found) + 1.2), layout="constrained")
     labels = [f"{row.work} ÷ {row.against}" for row in found]

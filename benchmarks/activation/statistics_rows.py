@@ -26,7 +26,9 @@ def fused(core: Any, x: Tensor, y: Tensor | None = None) -> Callable[[], Tensor]
 
     def run() -> Tensor:
         target = torch.empty_like(x) if y is None else y
-        sums.add(FLOAT32, x.data_ptr(), layout, regions, 0, threads, target=target.data_ptr(), slope=SLOPE)
+        sums.add(
+            FLOAT32, x.data_ptr(), layout, regions, 0, threads, target=target.data_ptr(), fresh=y is None, slope=SLOPE
+        )
         return target
 
     return run
