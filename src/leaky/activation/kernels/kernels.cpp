@@ -7,6 +7,28 @@
 
 namespace LEAKY_NAMESPACE {
 
+// The general kind holds the others too. A build for the sanitizers has it alone, or would compile for ten minutes.
+#if defined(LEAKY_FEW_KINDS)
+constexpr bool EVERY_KIND = false;
+#else
+constexpr bool EVERY_KIND = true;
+#endif
+
+template <Kind KIND>
+struct Chosen {
+    static constexpr Kind kind = KIND;
+};
+
+template <class Run>
+void by_kind(const leaky::Activation& activation, Run run) {
+    if constexpr (EVERY_KIND) {
+        const Kind kind = kind_of(activation);
+        if (kind == LEAKY) return run(Chosen<LEAKY>{});
+        if (kind == RELU) return run(Chosen<RELU>{});
+    }
+    run(Chosen<GENERAL>{});
+}
+
 template <class T, bool BOUNDED, leaky::Writing WRITING, Kind KIND>
 void statistics_as(const Statistics& call, Range slabs, Range units, const Part& part) {
     auto run = call.layout.inner > 1 ? statistics_of_rows<T, BOUNDED, WRITING, KIND>
@@ -16,11 +38,9 @@ void statistics_as(const Statistics& call, Range slabs, Range units, const Part&
 
 template <class T, bool BOUNDED, leaky::Writing WRITING>
 void statistics_writing(const Statistics& call, Range slabs, Range units, const Part& part) {
-    switch (kind_of(call.activation)) {
-        case LEAKY: return statistics_as<T, BOUNDED, WRITING, LEAKY>(call, slabs, units, part);
-        case RELU: return statistics_as<T, BOUNDED, WRITING, RELU>(call, slabs, units, part);
-        case GENERAL: return statistics_as<T, BOUNDED, WRITING, GENERAL>(call, slabs, units, part);
-    }
+    by_kind(call.activation, [&](auto chosen) {
+        statistics_as<T, BOUNDED, WRITING, decltype(chosen)::kind>(call, slabs, units, part);
+    });
 }
 
 template <class T, bool BOUNDED>
@@ -44,20 +64,12 @@ void statistics(const Statistics& call, Range slabs, Range units, const Part& pa
 
 template <class T, leaky::Writing WRITING>
 void forward_writing(const Forward& call, Range rows, Range columns) {
-    switch (kind_of(call.activation)) {
-        case LEAKY: return forward_rows<T, LEAKY, WRITING>(call, rows, columns);
-        case RELU: return forward_rows<T, RELU, WRITING>(call, rows, columns);
-        case GENERAL: return forward_rows<T, GENERAL, WRITING>(call, rows, columns);
-    }
+    by_kind(call.activation, [&](auto chosen) { forward_rows<T, decltype(chosen)::kind, WRITING>(call, rows, columns); });
 }
 
 template <class T, leaky::Writing WRITING>
 void backward_writing(const Backward& call, Range rows, Range columns) {
-    switch (kind_of(call.activation)) {
-        case LEAKY: return backward_rows<T, LEAKY, WRITING>(call, rows, columns);
-        case RELU: return backward_rows<T, RELU, WRITING>(call, rows, columns);
-        case GENERAL: return backward_rows<T, GENERAL, WRITING>(call, rows, columns);
-    }
+    by_kind(call.activation, [&](auto chosen) { backward_rows<T, decltype(chosen)::kind, WRITING>(call, rows, columns); });
 }
 
 template <class T>
