@@ -13,7 +13,7 @@ SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproj
 # What is tested is the wheel in .venv, whatever the caller's PYTHONPATH says.
 unexport PYTHONPATH
 
-.PHONY: help demo test lint docs-images bench core sanitize clean distclean
+.PHONY: help demo test lint docs-images bench core sanitize sanitize-quick clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make docs-images  the pictures in docs/images"
 	@echo "make bench        every figure that README claims"
 	@echo "make sanitize     the kernels' tests under the sanitizers of the compiler"
+	@echo "make sanitize-quick  the same in a few minutes, as CI runs it"
 	@echo "make core         the compiled core, into the checkout, for working on it"
 	@echo "make clean        remove what was built; make distclean removes .venv as well"
 
@@ -46,16 +47,24 @@ bench: $(V)/.leaky $(V)/.tools
 
 BENCHMARKS ?= $(patsubst benchmarks/%/__main__.py,benchmarks.%,$(sort $(wildcard benchmarks/*/__main__.py)))
 
-# For work on the C++ sources: the next `import leaky` from src takes this build.
+# For work on the C++ sources: the next `import leaky` from src takes this build. It is renamed into place: a running
+# program keeps the one that it has loaded, where writing over that would crash it.
 core: $(V)/.created
 	@$(PIP) install cmake nanobind
 	@$(BIN)/cmake -S . -B build/core -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python > /dev/null
 	@$(BIN)/cmake --build build/core -j $(JOBS)
-	@cp build/core/_core*.so src/leaky/activation/kernels/
+	@for core in build/core/_core*.so; do \
+		cp "$$core" src/leaky/activation/kernels/.new.so && \
+		mv src/leaky/activation/kernels/.new.so "src/leaky/activation/kernels/$${core##*/}" || exit 1; \
+	done
 
 # The kernels under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
 sanitize: $(V)/.leaky $(V)/.tools
-	@tools/sanitize.sh $(CURDIR)/$(BIN)/python address thread
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/sanitize.sh $(CURDIR)/$(BIN)/python address thread
+
+# The first two on fewer instruction sets and tests, in a few minutes: what CI runs.
+sanitize-quick: $(V)/.leaky $(V)/.tools
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/sanitize.sh $(CURDIR)/$(BIN)/python quick
 
 clean:
 	@rm -rf build dist _skbuild leaky-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
