@@ -41,9 +41,9 @@ LEAKY_INLINE V unbounded(V x, const Constants<V>& c) {
     const V zero = {};
     if constexpr (KIND == RELU) return x < zero ? zero : x;
     if constexpr (KIND == LEAKY) return x > zero ? x : c.slope * x;
-    // A slope of 0 must not meet −inf: 0 · −inf is NaN, relu's answer is 0.
+    // A slope of 0, of either sign, must not meet −inf or −0: relu's answers are 0 and −0.
     V scaled = c.slope * x;
-    V negative = (c.zero_slope & (x < zero)) ? zero : scaled;
+    V negative = c.zero_slope ? (x < zero ? zero : x) : scaled;
     return (x > zero ? x : negative) * c.gain;
 }
 
