@@ -16,8 +16,9 @@ from leaky.errors import InputError
 from leaky.theory import gain, tailored_slope
 from leaky.tuning import tune
 from leaky.tuning.arms import Arm, arms_of
-from leaky.tuning.batched import BatchedEngine, train_stacked
+from leaky.tuning.batched import BatchedEngine
 from leaky.tuning.rectifiers import exchange, rectifier_names
+from leaky.tuning.stacked_training import train_stacked
 from leaky.tuning.stacking import CannotStackError, steps_of
 from leaky.tuning.study import Cell
 from leaky.tuning.task import Task
@@ -100,7 +101,7 @@ def test_a_regression_is_judged_by_its_loss() -> None:
     inputs = torch.randn(120, 6, generator=torch.Generator().manual_seed(0))
     task = objectives.task(train=(inputs, inputs[:, :3]))
     assert task.direction == "minimize"
-    trial = LocalEngine(task, {"0.1": Arm(0.1)}).run([Cell("0.1", 0)])[0]
+    (trial,) = LocalEngine(task, {"0.1": Arm(0.1)}).run([Cell("0.1", 0)])
     assert trial.score is not None
     assert trial.score > 0
 
@@ -111,7 +112,7 @@ def test_a_rate_that_explodes_is_a_result() -> None:
     arms = {"0.1": Arm(0.1), "0.2": Arm(0.2)}
     cells = [Cell("0.1", 0), Cell("0.2", 0)]
     for engine in (LocalEngine(task, arms), BatchedEngine(task, arms, always=True)):
-        trials = engine.run(cells)
+        trials = list(engine.run(cells))
         assert [trial.outcome for trial in trials] == ["diverged", "diverged"]
         assert "at step 1" in trials[0].reason
 
@@ -177,7 +178,7 @@ def test_a_stack_trains_each_variant_as_it_trains_alone(kind: str, slopes: tuple
         )
     arms = {arm.label: arm for arm in arms_of(slopes)}
     engine = BatchedEngine(task, arms, always=True)
-    groups = engine._groups([Cell(label, seed) for label in arms for seed in (0, 1)])
+    groups = engine.variants.groups([Cell(label, seed) for label in arms for seed in (0, 1)])
     assert sum(map(len, groups.values())) == 2 * len(arms)
     for group in groups.values():
         with torch.random.fork_rng(devices=[]):
@@ -186,7 +187,7 @@ def test_a_stack_trains_each_variant_as_it_trains_alone(kind: str, slopes: tuple
                 losses: dict[int, float] = {}
                 alone = train(task, variant.arm, variant.cell.seed, losses.__setitem__)
                 distance = (weights(model) - weights(alone)).norm() / weights(alone).norm()
-                assert float(distance) < 1e-6
+                assert float(distance) < 1e-6, variant.arm
                 assert dict(curve) == pytest.approx(losses, rel=1e-4)
                 for (name, mine), (_, theirs) in zip(model.named_buffers(), alone.named_buffers(), strict=True):
                     assert torch.allclose(mine, theirs, atol=1e-5), name

@@ -78,6 +78,8 @@ def run(
                 work(design, store, engine, lambda: until is not None and time.time() >= until, progress)
         except KeyboardInterrupt:
             pass  # the user has seen enough: the verdict so far, and the storage to go on from
+        finally:
+            engine.close()
         study = design.study(store.trials())
         cells, step = design.step(study)
         ended = "" if cells else step.ended
@@ -196,7 +198,6 @@ def _engine(task: Any, arms: dict[str, Arm], engine: str) -> Engine:
         if engine == "batched":
             raise InputError("engine 'batched' needs a torch task, build and train=…; an objective trains by itself")
         return ObjectiveEngine(task, arms)
-    from leaky.tuning.batched import BatchedEngine
-    from leaky.tuning.training import LocalEngine
+    from leaky.tuning.engine import AUTO, KINDS, TorchEngine
 
-    return LocalEngine(task, arms) if engine == "local" else BatchedEngine(task, arms, always=engine == "batched")
+    return TorchEngine(task, arms, engine if engine in KINDS else AUTO)

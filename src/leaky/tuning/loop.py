@@ -6,8 +6,8 @@ Nothing is kept in the process between two rounds, so that it may be killed at a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +28,11 @@ Progress = Callable[[Study, int], None]
 """Called with the study so far and the trainings that are left at most."""
 
 
+def never() -> bool:
+    """Where nothing stops a study before its end."""
+    return False
+
+
 class Engine(Protocol):
     """What trains."""
 
@@ -39,8 +44,14 @@ class Engine(Protocol):
     def description(self) -> str:
         """How it trains, for the reader."""
 
-    def run(self, cells: list[Cell]) -> list[Trial]:
-        """The trainings of these cells, one result each."""
+    def run(self, cells: list[Cell], stop: Callable[[], bool] = ...) -> Generator[Trial, None, None]:
+        """The trainings of these cells as they end; a further one begins when the caller comes back for more.
+
+        After `stop` no further one begins, and cells without a result are left.
+        """
+
+    def close(self) -> None:
+        """Give up what the engine holds: processes, for one."""
 
 
 @dataclass(frozen=True)
@@ -99,23 +110,24 @@ def work(
                     claimed[attempt] = cell
                 if len(claimed) == engine.at_once:
                     break
-            _run(store, engine, claimed)
-        except BaseException:
+            _run(store, engine, claimed, stop)
+        finally:
             for attempt in claimed:
                 with suppress(Exception):  # the first reason counts
                     store.release(attempt)
-            raise
 
 
-def _run(store: Store, engine: Engine, claimed: dict[int, Cell]) -> None:
+def _run(store: Store, engine: Engine, claimed: dict[int, Cell], stop: Callable[[], bool]) -> None:
+    """Train what was claimed; each result is stored, and its claim given up, before the next training begins."""
     if not claimed:
         time.sleep(POLL)
         return
-    with store.signs_of_life(list(claimed)):
-        results = engine.run(list(claimed.values()))
-    for attempt, trial in zip(list(claimed), results, strict=True):
-        store.finish(attempt, trial)
-        del claimed[attempt]
+    attempts = {cell: attempt for attempt, cell in claimed.items()}
+    with store.signs_of_life(list(claimed)), closing(engine.run(list(attempts), stop)) as results:
+        for trial in results:
+            attempt = attempts[Cell(trial.arm, trial.seed, trial.confirms)]
+            store.finish(attempt, trial)
+            del claimed[attempt]
 
 
 def _near(cells: list[Cell], design: Design, study: Study, at_once: int) -> list[Cell]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 from leaky.loading.names import resolve
-from leaky.tuning.loop import Engine
+from leaky.tuning.loop import Engine, never
 from leaky.tuning.study import Cell, Trial
 
 
@@ -43,9 +43,14 @@ class NamedEngine:
         """How it trains, for the reader."""
         return self._engine().description
 
-    def run(self, cells: list[Cell]) -> list[Trial]:
-        """The trainings of these cells."""
-        return self._engine().run(cells)
+    def run(self, cells: list[Cell], stop: Callable[[], bool] = never) -> Generator[Trial, None, None]:
+        """The trainings of these cells, as they end."""
+        return self._engine().run(cells, stop)
+
+    def close(self) -> None:
+        """Give up what the engine holds."""
+        if self._made is not None:
+            self._made.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (NamedEngine, (self.name, self.make))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from leaky.errors import InputError
 from leaky.failures import one_line
 from leaky.tuning.arms import Arm
+from leaky.tuning.loop import never
 from leaky.tuning.study import DIVERGED, FINISHED, OUT_OF_MEMORY, RAISED, Cell, Trial
 
 Report = Callable[[int, float], None]
@@ -123,6 +124,9 @@ class ObjectiveEngine:
     at_once: int = 1
     description: str = "one training at a time"
 
-    def run(self, cells: list[Cell]) -> list[Trial]:
-        """The trainings of these cells."""
-        return [attempt(self.objective, self.arms[cell.arm], cell) for cell in cells]
+    def run(self, cells: list[Cell], stop: Callable[[], bool] = never) -> Generator[Trial, None, None]:
+        """The trainings of these cells, as they end."""
+        return (attempt(self.objective, self.arms[cell.arm], cell) for cell in cells if not stop())
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,117 +1,51 @@
 """Operations on many variants of a layer at once: one table from a module or function to its stacked form.
 
-A stacked value has the shape (samples, variants, …). Each variant's numbers must be those that the operation gives it
+A stacked value has the shape (variants, samples, …). Each variant's numbers must be those that the operation gives it
 alone; nothing may mix variants.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leaky.tuning.stacked_functions import LargestApart, Multiply, Rectify, Slopes, windows_apart
+
 Parameters = dict[str, Tensor]
 """Stacked parameters and buffers of one module, by their local names: shape (variants, …)."""
 
 
-class Rectify(torch.autograd.Function):
-    """A Leaky ReLU with a slope a variant: torch's own kernel on each run of variants with the same slope."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, runs: Sequence[tuple[int, int, float]]) -> Tensor:
-        """f(x); runs: (first variant, one past the last, slope), together all variants."""
-        ctx.save_for_backward(x)
-        ctx.runs = runs
-        y = torch.empty_like(x)
-        for first, end, slope in runs:
-            torch.ops.aten.leaky_relu.out(x[:, first:end], slope, out=y[:, first:end])
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """∂L/∂x."""
-        (x,), gradient = ctx.saved_tensors, gradients[0]
-        out = torch.empty_like(x)
-        for first, end, slope in ctx.runs:
-            part = slice(first, end)
-            torch.ops.aten.leaky_relu_backward.grad_input(
-                gradient[:, part], x[:, part], slope, False, grad_input=out[:, part]
-            )
-        return out, None
+def rectify(x: Tensor, slopes: Slopes) -> Tensor:
+    """f(x) with a slope a variant, shape (variants, samples, …)."""
+    return Rectify.apply(x, slopes)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def rectify(x: Tensor, slopes: Sequence[float]) -> Tensor:
-    """f(x) with a slope a variant, shape (samples, variants, …)."""
-    runs: list[tuple[int, int, float]] = []
-    for place, slope in enumerate(slopes):
-        if runs and runs[-1][2] == slope:
-            runs[-1] = (runs[-1][0], place + 1, slope)
-        else:
-            runs.append((place, place + 1, slope))
-    return Rectify.apply(x, runs)  # type: ignore[no-any-return,no-untyped-call]
-
-
-class Multiply(torch.autograd.Function):
-    """A linear layer a variant, with the products of the backward pass written as a layer alone has them.
-
-    Derived from `baddbmm`, the weight's gradient would be the transposed product, which sums in another order.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """x·Wᵀ + b; x: (variants, rows, inputs), weight: (variants, outputs, inputs), bias: (variants, outputs)."""
-        ctx.save_for_backward(x, weight)
-        transposed = weight.transpose(1, 2)
-        return torch.bmm(x, transposed) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, transposed)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """∂L/∂x, ∂L/∂W and ∂L/∂b."""
-        x, weight = ctx.saved_tensors
-        gradient = gradients[0].contiguous()  # a sum over strided rows has another order
-        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        return (
-            torch.bmm(gradient, weight) if needs_x else None,
-            torch.bmm(gradient.transpose(1, 2), x) if needs_weight else None,
-            gradient.sum(1) if needs_bias else None,
-        )
-
-
-def _apart(y: Tensor, variants: int) -> Tensor:
-    """Channels of all variants in one dimension → variants and channels."""
-    return y.reshape(len(y), variants, y.shape[1] // variants, *y.shape[2:])
+def _each(layer: Callable[[Tensor, Parameters], Tensor], x: Tensor, p: Parameters) -> Tensor:
+    """A layer that has no faster form for many: one variant after another, with the same bits as alone."""
+    own = [dict(zip(p, values, strict=True)) for values in zip(*(each.unbind() for each in p.values()), strict=True)]
+    return torch.stack([layer(part, mine) for part, mine in zip(x.unbind(), own, strict=True)])
 
 
 def _linear(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
-    rows = x.movedim(1, 0)
-    flat = rows.flatten(1, -2) if rows.ndim > 3 else rows
-    y: Tensor = Multiply.apply(flat, p["weight"], p.get("bias"))  # type: ignore[no-untyped-call]
-    return (y.reshape(*rows.shape[:-1], -1) if rows.ndim > 3 else y).movedim(0, 1)
+    y: Tensor = Multiply.apply(x.flatten(1, -2), p["weight"], p.get("bias"))  # type: ignore[no-untyped-call]
+    return y.reshape(*x.shape[:-1], -1)
 
 
 def _convolution(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
+    """Grouped convolution would sum in another order, and is no faster than the variants one after another."""
     assert isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-    variants = x.shape[1]
     convolve: Callable[..., Tensor] = {
         nn.Conv1d: functional.conv1d,
         nn.Conv2d: functional.conv2d,
         nn.Conv3d: functional.conv3d,
     }[type(module)]
-    bias = p.get("bias")
-    y = convolve(
-        x.flatten(1, 2),
-        p["weight"].flatten(0, 1),
-        None if bias is None else bias.flatten(),
-        module.stride,
-        module.padding,
-        module.dilation,
-        variants * module.groups,
-    )
-    return _apart(y, variants)
+    settings = (module.stride, module.padding, module.dilation, module.groups)
+    return _each(lambda part, own: convolve(part, own["weight"], own.get("bias"), *settings), x, p)
 
 
 def _batch_norm(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
@@ -120,7 +54,7 @@ def _batch_norm(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
     if module.training and "num_batches_tracked" in p:
         p["num_batches_tracked"].add_(1)
     y = functional.batch_norm(
-        x.flatten(1, 2),
+        x.transpose(0, 1).flatten(1, 2),  # variants count as channels
         None if mean is None else mean.view(-1),
         None if variance is None else variance.view(-1),
         p["weight"].flatten() if "weight" in p else None,
@@ -129,7 +63,7 @@ def _batch_norm(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
         0.0 if module.momentum is None else module.momentum,
         module.eps,
     )
-    return _apart(y, x.shape[1])
+    return y.view(len(y), len(x), *x.shape[2:]).transpose(0, 1).contiguous()
 
 
 def _layer_norm(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
@@ -138,15 +72,12 @@ def _layer_norm(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
     for name, apply in (("weight", torch.mul), ("bias", torch.add)):
         if name in p:
             each = p[name]
-            y = apply(y, each.reshape(each.shape[0], *(1,) * (x.ndim - 1 - each.ndim), *each.shape[1:]))
+            y = apply(y, each.reshape(len(each), *(1,) * (x.ndim - each.ndim), *each.shape[1:]))
     return y
 
 
 def _prelu(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
-    weight = p["weight"]
-    if weight.shape[1] == 1:
-        return functional.prelu(x, weight.flatten())
-    return _apart(functional.prelu(x.flatten(1, 2), weight.flatten()), x.shape[1])
+    return _each(lambda part, own: functional.prelu(part, own["weight"]), x, p)
 
 
 def _flatten(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
@@ -155,9 +86,11 @@ def _flatten(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
 
 
 def _per_map(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:
-    """Pooling works on each map alone: variants count as channels."""
-    y: Tensor = module(x.flatten(1, 2))
-    return _apart(y, x.shape[1])
+    """Pooling works on each map alone: variants count as samples."""
+    maps = x.flatten(0, 1)
+    apart = windows_apart(module) and maps.ndim == 4
+    y: Tensor = LargestApart.apply(maps, module) if apart else module(maps)  # type: ignore[no-untyped-call]
+    return y.view(*x.shape[:2], *y.shape[1:])
 
 
 def _per_element(module: nn.Module, x: Tensor, p: Parameters) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from leaky.activation.torch import LeakyReLU
 from leaky.errors import LeakyError
+from leaky.tuning.stacked_functions import Slopes
 from leaky.tuning.stacked_operations import FUNCTIONS, METHODS, MODULES, rectify, unsupported
 
 _RECTIFIERS = (functional.leaky_relu, functional.relu, torch.relu)
@@ -143,7 +144,12 @@ class Stack:
         self._models = list(models)
         self._template = copy.deepcopy(models[0])
         self._steps = steps[0]
-        self._slopes = {s[0].name: [step.slope for step in s] for s in zip(*steps, strict=True)}
+        first = next(models[0].parameters(), None)
+        self._slopes = {
+            s[0].name: Slopes.of([step.slope for step in s], first)
+            for s in zip(*steps, strict=True)
+            if s[0].kind == "rectify"
+        }
         self.parameters = {
             name: nn.Parameter(torch.stack([m.get_parameter(name).detach() for m in models]), p.requires_grad)
             for name, p in models[0].named_parameters()
@@ -169,7 +175,7 @@ class Stack:
         self._template.train(mode)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The outputs, shape (samples, variants, …), of inputs of such a shape."""
+        """The outputs, shape (variants, samples, …), of inputs of such a shape."""
         values: dict[str, Any] = {}
         for step in self._steps:
             arguments = [values[a.name] if isinstance(a, Value) else a for a in step.arguments]

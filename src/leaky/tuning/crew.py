@@ -1,0 +1,167 @@
+"""Processes that were forked with a task in memory and train what they are sent.
+
+A fork has everything imported and needs nothing to be picklable, so it is ready in a few hundredths of a second. The
+crew must not outlive its parent, must leave Ctrl-C to it, and a member that dies costs nothing but what it was at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+
+from leaky.tuning.loop import never
+
+DEATHS = 2
+"""Processes that may die over one job before it counts as what kills them."""
+
+
+def most_processes() -> int:
+    """Processes that this one may fork: one for each thread that torch may use, where forking is safe."""
+    safe = sys.platform == "linux" and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if not safe or multiprocessing.current_process().daemon:
+        return 1
+    return max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
+
+
+@dataclass(frozen=True)
+class Died:
+    """In the place of a job's answer: the status with which the last process ended over it."""
+
+    status: int | None
+
+    @property
+    def killed(self) -> bool:
+        """Whether the system ended it, as it does when memory is out."""
+        return self.status == -signal.SIGKILL
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        if self.status is None or self.status >= 0:
+            return f"its process ended by itself, with status {self.status}"
+        return f"its process was ended by {signal.Signals(-self.status).name}, {DEATHS} times"
+
+
+class Member:
+    """One process, and the job that it is at."""
+
+    def __init__(self, serve: Callable[[Any], Any]) -> None:
+        context = multiprocessing.get_context("fork")
+        self.connection, theirs = context.Pipe()
+        self.job: Any = None
+        self.process = context.Process(target=_serve, args=(theirs, serve, os.getpid()), daemon=True)
+        with warnings.catch_warnings():
+            # Python warns of forks beside threads. Here a thread may be waiting to give signs of life, no more.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.process.start()
+        theirs.close()
+
+    def send(self, job: Any) -> None:
+        """Give it a job; one that is dead is noticed where its answer is awaited."""
+        self.job = job
+        with contextlib.suppress(OSError):
+            self.connection.send(job)
+
+    def answer(self) -> Any:
+        """Of the job; `Died` if the process is gone."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return Died(self.process.exitcode)
+
+
+class Crew:
+    """A few processes that take jobs in turn.
+
+    Args:
+        count: of processes.
+        serve: a job → its answer, both picklable; runs in the processes, with one torch thread.
+    """
+
+    def __init__(self, count: int, serve: Callable[[Any], Any]) -> None:
+        self._serve = serve
+        self._members = [Member(serve) for _ in range(count)]
+        self._ended = weakref.finalize(self, _end, self._members)
+
+    def run(self, jobs: Iterable[Any], stop: Callable[[], bool] = never) -> Iterator[tuple[Any, Any]]:
+        """(job, answer) of each job as it ends; the next one begins when the caller comes back for more.
+
+        After `stop` no further job begins. Left early, by Ctrl-C for one, it ends what is running.
+        """
+        waiting, deaths = deque(jobs), dict[int, int]()
+        idle, busy = list(self._members), dict[Connection, Member]()
+        try:
+            while True:
+                while idle and waiting and not stop():
+                    member = idle.pop(0)
+                    member.send(waiting.popleft())
+                    busy[member.connection] = member
+                if not busy:
+                    return
+                ready: list[Any] = wait(list(busy))
+                for connection in ready:
+                    member = busy.pop(connection)
+                    job, answer = member.job, member.answer()
+                    idle.append(self._replaced(member) if isinstance(answer, Died) else member)
+                    if isinstance(answer, Died) and deaths.setdefault(id(job), 1) < DEATHS:
+                        deaths[id(job)] += 1
+                        waiting.appendleft(job)
+                        continue
+                    yield job, answer
+        finally:
+            if busy:
+                self.close()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._ended()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can take no more jobs."""
+        return not self._ended.alive
+
+    def _replaced(self, member: Member) -> Member:
+        member.connection.close()
+        fresh = Member(self._serve)
+        self._members[self._members.index(member)] = fresh
+        return fresh
+
+
+def _end(members: list[Member]) -> None:
+    for member in members:
+        member.connection.close()
+        member.process.terminate()
+    for member in members:
+        member.process.join()
+
+
+def _serve(connection: Any, serve: Callable[[Any], Any], parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    torch.set_num_threads(1)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            connection.send(serve(connection.recv()))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)

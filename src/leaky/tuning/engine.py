@@ -1,0 +1,177 @@
+"""The engine of torch tasks: stacks, processes, both or neither, whichever a short trial on this machine favours.
+
+One after another in plain torch is always among the choices, so that nothing is chosen that looks slower than it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from leaky.tuning.arms import Arm
+from leaky.tuning.batched import CHUNK, SLOWER, BatchedEngine, described
+from leaky.tuning.crew import Crew, Died, most_processes
+from leaky.tuning.loop import never
+from leaky.tuning.objective import trial_of
+from leaky.tuning.stacked_training import seconds_alone
+from leaky.tuning.study import OUT_OF_MEMORY, RAISED, Cell, Trial
+from leaky.tuning.task import Task
+from leaky.tuning.training import LocalEngine
+
+AUTO, BATCHED, LOCAL = KINDS = ("auto", "batched", "local")
+AHEAD = 2
+"""Cells a process that are taken at a time where models are trained one by one: none of the processes has to wait."""
+WORTH_A_CREW = 0.5
+"""Seconds of training below which processes would hardly have begun when the work is done."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How variants are trained: in stacks or one model at a time, in how many processes."""
+
+    stacked: bool
+    processes: int
+
+    def __str__(self) -> str:
+        how = "batched" if self.stacked else "one model at a time"
+        return f"{how}, in {self.processes} processes" if self.processes > 1 else how
+
+
+@dataclass
+class TorchEngine:
+    """Trains the variants of a torch task.
+
+    Attributes:
+        task: to train.
+        arms: by label.
+        kind: "batched" stacks whatever can be, "local" nothing, "auto" what a short trial shows to be faster.
+        measured: look at the units of each trained network.
+    """
+
+    task: Task
+    arms: Mapping[str, Arm]
+    kind: str = AUTO
+    measured: bool = True
+    _reasons: dict[str, str] = field(default_factory=dict)
+    _way: Way | None = None
+    _crew: Crew | None = None
+
+    def __post_init__(self) -> None:
+        self._stacks = BatchedEngine(self.task, self.arms, True, self.measured)
+        self._trying = BatchedEngine(self.task, self.arms, False, self.measured)
+        self._alone = LocalEngine(self.task, self.arms, self.measured)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (TorchEngine, (self.task, self.arms, self.kind, self.measured))
+
+    @property
+    def at_once(self) -> int:
+        """Cells that it takes at a time."""
+        way = self._way
+        processes = way.processes if way else self._most_processes()
+        return processes * (AHEAD if self.kind == LOCAL or (way and not way.stacked) else CHUNK)
+
+    @property
+    def description(self) -> str:
+        """How it trains and why."""
+        if self._way is None:
+            return "one training at a time" if self.kind == LOCAL else self._trying.description
+        reasons = {**self._reasons, **self._stacks.reasons}
+        if not self._way.stacked and self.kind == AUTO:
+            reasons = reasons or {"": SLOWER}
+        return described(str(self._way), reasons if self.kind != LOCAL else {})
+
+    def run(self, cells: list[Cell], stop: Callable[[], bool] = never) -> Generator[Trial, None, None]:
+        """The trainings of these cells, as they end."""
+        way = self._way or self._choose(cells)
+        if way is None:
+            yield from self._trying.run(cells, stop)
+        elif way.processes == 1:
+            yield from (self._stacks if way.stacked else self._alone).run(cells, stop)
+        else:
+            yield from self._by_crew(way, cells, stop)
+
+    def close(self) -> None:
+        """End the processes, if there are any."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+
+    def _most_processes(self) -> int:
+        return most_processes() if self.task.data.inputs.device.type == "cpu" else 1
+
+    def _choose(self, cells: list[Cell]) -> Way | None:
+        """The way from now on; None where there is too little to do for more than one process."""
+        most = self._most_processes()
+        if self.kind != AUTO:
+            self._way = Way(self.kind == BATCHED, most)
+            return self._way
+        alone = self._seconds_alone(cells) if most > 1 and len(cells) > 1 else 0.0
+        if alone * self.task.epochs * self.task.steps_per_epoch * len(cells) < WORTH_A_CREW:
+            return None
+        found = [answer for _, answer in self._crew_of(most).run([("probe", part) for part in shares(cells, most)])]
+        if any(isinstance(answer, Died) for answer in found):
+            self._way = Way(False, most)
+            return self._way
+        single, stacked = (max(seconds[place] for seconds in found) / most for place in (0, 1))
+        ways = {Way(False, 1): alone, Way(False, most): single, Way(True, most): stacked}
+        self._way = min(ways, key=lambda way: ways[way])
+        return self._way
+
+    def _seconds_alone(self, cells: list[Cell]) -> float:
+        with torch.random.fork_rng(devices=[]):
+            for cell in cells:
+                with contextlib.suppress(Exception):  # it will be the result of that training
+                    return seconds_alone(self.task, self.task.model(self.arms[cell.arm], cell.seed), cell.seed)
+        return 0.0
+
+    def _crew_of(self, count: int) -> Crew:
+        if self._crew is None or self._crew.closed:
+            self._crew = Crew(count, self._serve)
+        return self._crew
+
+    def _by_crew(self, way: Way, cells: list[Cell], stop: Callable[[], bool]) -> Generator[Trial, None, None]:
+        kind = BATCHED if way.stacked else LOCAL
+        jobs = [(kind, part) for part in (shares(cells, way.processes) if way.stacked else [[c] for c in cells])]
+        again: list[tuple[str, list[Cell]]] = []
+        for (_, part), answer in self._crew_of(way.processes).run(jobs, stop):
+            if not isinstance(answer, Died):
+                trials, reasons = answer
+                self._reasons.update(reasons)
+                yield from trials
+            elif len(part) > 1:  # which of them it was, each will show alone
+                again += [(LOCAL, [cell]) for cell in part]
+            else:
+                yield _death(part[0], answer)
+        for (_, part), answer in self._crew_of(way.processes).run(again, stop) if again else ():
+            yield from [_death(part[0], answer)] if isinstance(answer, Died) else answer[0]
+
+    def _serve(self, job: tuple[str, list[Cell]]) -> Any:
+        """In a process of the crew: a job → its answer."""
+        kind, cells = job
+        if kind == "probe":
+            try:
+                alone, stacked = self._stacks.probe(cells)
+            except Exception:  # the trainings will show it
+                return math.inf, math.inf
+            return alone, math.inf if stacked is None else stacked
+        engine = self._stacks if kind == BATCHED else self._alone
+        return list(engine.run(cells)), dict(self._stacks.reasons)
+
+
+def shares(cells: list[Cell], count: int) -> list[list[Cell]]:
+    """The cells in equal parts, a multiple of `count` of them where there are enough, those of one slope together."""
+    parts = min(len(cells), count * math.ceil(len(cells) / (count * CHUNK)))
+    ends = [len(cells) * part // parts for part in range(parts + 1)]
+    listed = sorted(cells, key=lambda cell: cell.arm)
+    return [listed[begin:end] for begin, end in itertools.pairwise(ends)]
+
+
+def _death(cell: Cell, died: Died) -> Trial:
+    return trial_of(cell, OUT_OF_MEMORY if died.killed else RAISED, died.reason, None, 0.0)

@@ -1,0 +1,119 @@
+"""The training of a stack, and how long a step of it takes beside a step of one model alone.
+
+Equal to training each variant alone: the same batches, the same losses, the same optimizer.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from leaky.tuning.flat import FlatOptimizer
+from leaky.tuning.stacking import Stack
+from leaky.tuning.task import Data, Task, put_seed
+from leaky.tuning.variants import Variant
+
+PROBE_STEPS, PROBE_SECONDS = 5, 0.1
+"""Steps of a short trial, the first of which does not count; it ends sooner when so much time has gone."""
+
+Curve = list[tuple[int, float]]
+
+
+def train_stacked(
+    task: Task, variants: Sequence[Variant], steps: int | None = None
+) -> tuple[list[Curve], list[nn.Module], list[str]]:
+    """Train variants as one stack.
+
+    Args:
+        task: how.
+        variants: that share a signature, those of one slope side by side.
+        steps: to stop after; by default all.
+
+    Returns:
+        Each variant's losses by epoch, its trained model, and why it diverged ("" if it did not).
+    """
+    put_seed(variants[0].cell.seed)  # for dropout
+    stack = Stack([v.model for v in variants], [v.steps for v in variants])
+    optimizer = FlatOptimizer(task.optimizer, list(stack.parameters.values()))
+    curves: list[Curve] = [[] for _ in variants]
+    reasons = [""] * len(variants)
+    seeds = [v.cell.seed for v in variants]
+    orders = {seed: task.order(seed) for seed in dict.fromkeys(seeds)}
+    stack.train(True)
+    left = task.epochs * task.steps_per_epoch if steps is None else steps
+    for epoch in range(task.epochs):
+        places = torch.stack([orders[seed][epoch] for seed in seeds], 1)  # (steps, variants, batch_size)
+        total = torch.zeros(len(variants))
+        for batch in places[:left]:
+            total += _step(task, stack, optimizer, task.data, batch)
+        left -= len(places)
+        if left < 0:
+            break
+        _note(curves, reasons, total / len(places), epoch + 1)
+        if left == 0 or all(reasons):
+            break
+    return curves, stack.unstack(), reasons
+
+
+def _note(curves: list[Curve], reasons: list[str], losses: Tensor, epoch: int) -> None:
+    """Write down the losses of an epoch; one that is not finite ends its variant."""
+    for place, value in enumerate(losses.tolist()):
+        if not reasons[place] and not -float("inf") < value < float("inf"):
+            reasons[place] = f"reported {value} at step {epoch}"
+        elif not reasons[place]:
+            curves[place].append((epoch, value))
+
+
+def _step(task: Task, stack: Stack, optimizer: FlatOptimizer, data: Data, batch: Tensor) -> Tensor:
+    """One optimizer step of all variants; returns the loss of each."""
+    losses = _losses(task, stack(data.inputs[batch]), data.targets[batch])
+    optimizer.step(losses.sum())
+    return losses.detach()
+
+
+def _losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss of each variant, shape (variants,)."""
+    variants, samples = targets.shape[:2]
+    if task.loss is None and task.classifies and outputs.ndim == 3:
+        each = functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
+        return each.view(variants, samples).mean(1)
+    return torch.stack([task.loss_of(*each) for each in zip(outputs.unbind(), targets.unbind(), strict=True)])
+
+
+def seconds_stacked(task: Task, variants: Sequence[Variant]) -> float:
+    """Of a step of a stack; the models are left as they are."""
+    stack = Stack([v.model for v in variants], [v.steps for v in variants])
+    optimizer = FlatOptimizer(task.optimizer, list(stack.parameters.values()))
+    stack.train(True)
+    batches = torch.stack([task.order(v.cell.seed)[0][:PROBE_STEPS] for v in variants], 1)
+    return _fastest(lambda batch: _step(task, stack, optimizer, task.data, batch), batches)
+
+
+def seconds_alone(task: Task, model: nn.Module, seed: int) -> float:
+    """Of a step of the plain loop; the model is left as it is."""
+    model = copy.deepcopy(model).train()
+    optimizer = task.optimizer(model.parameters())
+    data = task.data
+
+    def step(batch: Tensor) -> None:
+        optimizer.zero_grad()
+        task.loss_of(model(data.inputs[batch]), data.targets[batch]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return _fastest(step, task.order(seed)[0][:PROBE_STEPS])
+
+
+def _fastest(step: Callable[[Tensor], object], batches: Tensor) -> float:
+    seconds: list[float] = []
+    for batch in batches:
+        began = time.perf_counter()
+        step(batch)
+        seconds.append(time.perf_counter() - began)
+        if len(seconds) > 1 and sum(seconds) > PROBE_SECONDS:
+            break
+    return min(seconds[1:] or seconds)

@@ -1,0 +1,185 @@
+"""Processes and stacks together: the same results as one model after another, whatever dies on the way."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.tuning import objectives
+from torch import nn
+
+from leaky.tuning import engine as engines
+from leaky.tuning.arms import Arm, arms_of
+from leaky.tuning.batched import BatchedEngine
+from leaky.tuning.crew import Crew, Died
+from leaky.tuning.engine import TorchEngine, Way, shares
+from leaky.tuning.flat import FlatOptimizer
+from leaky.tuning.study import Cell, Trial
+from leaky.tuning.task import Task
+from leaky.tuning.training import LocalEngine
+from leaky.tuning.variants import ELEMENTWISE
+
+ARMS = {arm.label: arm for arm in arms_of((0.0, 0.1, 0.2))}
+CELLS = [Cell(label, seed) for label in ARMS for seed in (0, 1)]
+
+
+@pytest.fixture(autouse=True)
+def two_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(engines, "most_processes", lambda: 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums of several threads have another order
+    yield
+    torch.set_num_threads(before)
+
+
+def run(task: Task, kind: str, cells: list[Cell] = CELLS) -> dict[Cell, Trial]:
+    engine = TorchEngine(task, ARMS, kind)
+    try:
+        return {Cell(trial.arm, trial.seed): trial for trial in engine.run(cells)}
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("kind", ["batched", "local", "auto"])
+def test_processes_give_what_one_model_after_another_gives(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "WORTH_A_CREW", 0.0)
+    task = objectives.task()
+    found = run(task, kind)
+    alone = {Cell(trial.arm, trial.seed): trial for trial in LocalEngine(task, ARMS).run(CELLS)}
+    assert found.keys() == alone.keys()
+    for cell, trial in alone.items():
+        assert (found[cell].score, found[cell].measurements) == (trial.score, trial.measurements)
+        for mine, theirs in zip(found[cell].curve, trial.curve, strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-6)  # a mean of losses is summed in another order
+
+
+@pytest.mark.parametrize(
+    ("alone", "single", "stacked", "way"),
+    [
+        (1.0, 3.0, 3.0, Way(False, 1)),
+        (1.0, 1.5, 1.7, Way(False, 2)),
+        (1.0, 1.5, 0.2, Way(True, 2)),
+        (1.0, 1.5, math.inf, Way(False, 2)),
+    ],
+)
+def test_the_way_is_the_fastest_of_a_trial(
+    alone: float, single: float, stacked: float, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TorchEngine, "_seconds_alone", lambda self, cells: alone)
+    monkeypatch.setattr(BatchedEngine, "probe", lambda self, cells: (single, stacked))
+    engine = TorchEngine(objectives.task(), ARMS)
+    assert engine._choose(CELLS) == way
+    engine.close()
+
+
+def test_too_little_work_is_not_sent_to_processes() -> None:
+    engine = TorchEngine(objectives.task(epochs=1), ARMS)
+    assert len(list(engine.run(CELLS[:2]))) == 2
+    assert engine._crew is None
+
+
+def deadly(status: int) -> Any:
+    parent = os.getpid()
+
+    def build(slope: float) -> nn.Module:
+        if slope == 0.2 and os.getpid() != parent:
+            os.kill(os.getpid(), -status) if status < 0 else os._exit(status)
+        return objectives.mlp(slope)
+
+    return build
+
+
+@pytest.mark.parametrize("kind", ["batched", "local"])
+@pytest.mark.parametrize(
+    ("status", "outcome", "words"),
+    [(9, "raised", "ended by itself, with status 9"), (-signal.SIGKILL, "out_of_memory", "ended by SIGKILL")],
+)
+def test_what_kills_its_process_is_a_result_and_the_others_train(
+    kind: str, status: int, outcome: str, words: str
+) -> None:
+    found = run(objectives.task(build=deadly(status)), kind)
+    assert {cell.arm for cell, trial in found.items() if trial.outcome == outcome} == {"0.2"}
+    assert {trial.outcome for cell, trial in found.items() if cell.arm != "0.2"} == {"finished"}
+    assert words in found[Cell("0.2", 1)].reason
+    assert len(found) == len(CELLS)
+
+
+def doubled(job: Any) -> Any:
+    if job == "sleep":
+        time.sleep(60)
+    return os.getpid() if job == "who" else 2 * job
+
+
+def test_a_crew_answers_each_job_begins_none_after_stop_and_lives_no_longer_than_it_is_needed() -> None:
+    crew = Crew(2, doubled)
+    assert sorted(crew.run([1, 2, 3])) == [(1, 2), (2, 4), (3, 6)]
+    answered: list[Any] = []
+    for each in crew.run([1, 2, 3, 4], lambda: bool(answered)):
+        answered.append(each)
+    assert len(answered) == 2
+    members = {answer for _, answer in crew.run(["who"] * 2)}
+    running = crew.run([5, "sleep"])
+    assert next(running) == (5, 10)
+    running.close()
+    assert crew.closed
+    assert not any(Path(f"/proc/{pid}").exists() for pid in members)
+
+
+def test_a_member_that_is_killed_once_loses_nothing() -> None:
+    crew = Crew(1, doubled)
+    victim = crew._members[0].process
+    os.kill(victim.pid or 0, signal.SIGKILL)
+    victim.join()
+    assert list(crew.run([4])) == [(4, 8)]
+    assert Died(-9).killed
+    crew.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 16, 33, 64])
+def test_shares_are_equal_parts_that_fit_a_stack(count: int) -> None:
+    cells = [Cell("0.1", seed) for seed in range(count)]
+    parts = shares(cells, 2)
+    assert sorted(cell.seed for part in parts for cell in part) == list(range(count))
+    assert len(parts) % 2 == 0 or count == 1
+    assert max(map(len, parts)) <= engines.CHUNK
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_one_long_vector_is_stepped_to_the_bits_of_each_tensor(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in ((3, 5), (7,), (2, 4, 3), (6,))]
+    target = torch.randn(24, generator=generator)
+    mine, theirs = ([nn.Parameter(part.clone()) for part in start] for _ in range(2))
+
+    def make(parameters: Any) -> torch.optim.Optimizer:
+        listed = list(parameters)
+        groups = [{"params": listed[:2], "weight_decay": 0.1}, {"params": listed[2:], "lr": 0.02}]
+        return getattr(torch.optim, name)(groups, lr=0.05)  # type: ignore[no-any-return]
+
+    def loss(parameters: list[nn.Parameter]) -> torch.Tensor:  # the last has no part in it
+        vector = torch.cat([p.reshape(-1) for p in parameters[:3]])
+        return ((vector - target.repeat(2)[: len(vector)]) ** 2).mean()
+
+    flat, own = FlatOptimizer(make, mine), make(theirs)
+    for _ in range(20):
+        flat.step(loss(mine))
+        own.zero_grad()
+        loss(theirs).backward()  # type: ignore[no-untyped-call]
+        own.step()
+    assert all(torch.equal(one, other) for one, other in zip(mine, theirs, strict=True))
+    assert torch.equal(mine[3], start[3])
+
+
+def test_arms_of_a_trial_are_cells_of_their_own() -> None:
+    engine = TorchEngine(objectives.task(epochs=1), {"0.1": Arm(0.1)}, "local")
+    cells = [Cell("0.1", 0), Cell("0.1", 0, confirms=True)]
+    assert [trial.confirms for trial in engine.run(cells)] == [False, True]
+    engine.close()
