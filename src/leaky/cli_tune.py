@@ -59,8 +59,12 @@ def _is_slope(text: str) -> bool:
     "--slopes",
     multiple=True,
     metavar="A [B ...]",
-    help=f"Numbers, and prelu, tailored, elu, gelu, silu. [{' '.join(Arm(slope).label for slope in DEFAULT_SLOPES)}]",
+    help="Numbers; prelu, tailored, elu, gelu, silu; numbers with / between them for the layers, 0.1/0.2. "
+    f"[{' '.join(Arm(slope).label for slope in DEFAULT_SLOPES)}; beside --search: 0 0.01]",
 )
+@click.option("--search", type=(float, float), metavar="LOW HIGH", help="Look there first; compare the best it finds.")
+@click.option("--per-layer", is_flag=True, help="Search one slope for each rectifier module.")
+@click.option("--candidates", type=click.IntRange(min=1), metavar="N", help="Slopes that a search tries. [24]")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="A slope.")
 @click.option(
     "--budget",
@@ -77,18 +81,32 @@ def _is_slope(text: str) -> bool:
 @click.option("--time-limit", type=float, metavar="SECONDS", help="No training begins after that.")
 @click.option("--confirm", type=click.IntRange(min=0), metavar="N", help="Fresh seeds for the chosen slope's score.")
 @click.option("--json", "json_path", metavar="PATH", help="Write JSON there as well; - writes it alone to stdout.")
-def tune(task: str, slopes: tuple[str, ...], json_path: str | None, **options: Any) -> None:
+def tune(
+    task: str,
+    slopes: tuple[str, ...],
+    search: tuple[float, float] | None,
+    per_layer: bool,
+    candidates: int | None,
+    json_path: str | None,
+    **options: Any,
+) -> None:
     """Run or resume a study, print it; see HELP."""
+    if search is None and (per_layer or candidates):
+        raise InputError("--per-layer and --candidates belong to --search LOW HIGH")
     to_file = json_path not in (None, "-")
     if to_file and (not Path(json_path or "").parent.is_dir() or Path(json_path or "").is_dir()):
         raise InputError(f"--json must be - or a file in a folder that exists, not {json_path!r}")
     from leaky.tuning.api import tune as run
     from leaky.tuning.saving import study_to_json
+    from leaky.tuning.search import Range
 
-    given = tuple(slope_from(slope) for slope in slopes) or DEFAULT_SLOPES
+    given = tuple(slope_from(slope) for slope in slopes) or None
+    space = None
+    if search is not None:
+        space = Range(*search, per_layer=per_layer, **({} if candidates is None else {"candidates": candidates}))
     alone = contextlib.redirect_stdout(sys.stderr) if json_path == "-" else contextlib.nullcontext()
     with alone, _progress() as tell:
-        study = run(task, slopes=given, progress=tell, **options)
+        study = run(task, slopes=given, search=space, progress=tell, **options)
     if json_path == "-":
         click.echo(study_to_json(study), nl=False)
         return

@@ -40,6 +40,14 @@ def test_a_study_is_run_printed_stored_and_resumed(
     assert load_study(tmp_path / "study.json").best_slope == 0.1
 
 
+def test_a_range_is_searched(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["tune", f"{file}:task", "--search", "0", ".5", "--per-layer", "--candidates", "3", "--seeds", "3"]
+    assert run([*command, "--slopes", "0", "gelu", "0.1/0.2", "--confirm", "0"]) == 0
+    seen = capsys.readouterr().out
+    assert "TPESampler tried 3 slopes for each layer from 0 to 0.5" in seen
+    assert all(f"\n{label} " in seen for label in ("0", "gelu", "0.1/0.2"))
+
+
 def test_json_alone_goes_to_stdout(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tune", f"{file}:objective", "--slopes", "0", "0.1", "--seeds", "3", "--json", "-"]) == 0
     seen = capsys.readouterr()
@@ -63,6 +71,7 @@ def test_a_task_in_a_file_goes_to_several_processes(file: str, capsys: pytest.Ca
         ([":objective", "--engine", "batched"], "needs a torch task"),
         ([":objective", "--json", "/nowhere/x.json"], "--json must be"),
         ([":objective", "--engine", "steam"], "steam"),
+        ([":objective", "--per-layer"], "belong to --search"),
     ],
 )
 def test_a_mistake_ends_in_one_line(

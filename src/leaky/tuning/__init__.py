@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from leaky.tuning.api import tune
     from leaky.tuning.objective import Result
     from leaky.tuning.saving import load_study
+    from leaky.tuning.search import Range
     from leaky.tuning.study import Study, Trial
     from leaky.tuning.task import Task
 
-__all__ = ["Result", "Study", "Task", "Trial", "load_study", "tune"]
+__all__ = ["Range", "Result", "Study", "Task", "Trial", "load_study", "tune"]
 
 _HOME = {
     "tune": "leaky.tuning.api",
+    "Range": "leaky.tuning.search",
     "Result": "leaky.tuning.objective",
     "load_study": "leaky.tuning.saving",
     "Study": "leaky.tuning.study",

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from leaky.errors import InputError
-from leaky.tuning.arms import DEFAULT_SLOPES, Arm, arms_of
-from leaky.tuning.loop import Design, Engine, Progress, work
+from leaky.tuning.arms import DEFAULT_SLOPES, REFERENCES, AnyArm, Arm, Slope, arms_of
+from leaky.tuning.loop import Design, Engine, Progress
 from leaky.tuning.named import NamedEngine, task_named
 from leaky.tuning.objective import ObjectiveEngine
-from leaky.tuning.processes import Place, work_in_processes
 from leaky.tuning.racing import Budget
-from leaky.tuning.ray_workers import must_be_shared, work_in_ray
+from leaky.tuning.running import nominate, run, running_of
+from leaky.tuning.search import Range, range_of
 from leaky.tuning.study import MAXIMIZE, MINIMIZE, Study
 
 DEFAULT_CONFIRM = 2
@@ -24,9 +24,17 @@ ENGINES = ("auto", "batched", "local", "ray")
 
 
 def design_of(
-    slopes: Sequence[float | str], seeds: int | Sequence[int], budget: str, direction: str, confirm: int
+    slopes: Sequence[Slope],
+    seeds: int | Sequence[int],
+    budget: str,
+    direction: str,
+    confirm: int,
+    searching: bool = False,
 ) -> Design:
-    """The checked design of a study; an adaptive one may go on to seeds after the given ones."""
+    """The checked design of a study; an adaptive one may go on to seeds after the given ones.
+
+    While `searching`, there may be fewer than two slopes.
+    """
     if direction not in (MAXIMIZE, MINIMIZE):
         raise InputError(f"direction must be {MAXIMIZE!r} or {MINIMIZE!r}, not {direction!r}")
     if confirm < 0:
@@ -37,59 +45,15 @@ def design_of(
     limits = Budget(len(given), budget)
     after = max(given) + 1
     more = tuple(range(after, after + limits.most_seeds - len(given)))
-    return Design(arms_of(slopes), given + more, direction, limits, confirm)
-
-
-def run(
-    design: Design,
-    engine: Engine,
-    *,
-    storage: str | Path | None,
-    study_name: str,
-    workers: int,
-    in_ray: bool,
-    time_limit: float | None,
-    progress: Progress | None,
-) -> Study:
-    """Run or resume the study; Ctrl-C and the time limit end it with what is known."""
-    if workers < 1:
-        raise InputError(f"workers must be at least 1, not {workers}")
-    if time_limit is not None and time_limit <= 0:
-        raise InputError(f"time_limit must be more than 0 seconds, not {time_limit}")
-    until = None if time_limit is None else time.time() + time_limit
-    identity: dict[str, Any] = {"slopes": [arm.value for arm in design.arms], "direction": design.direction}
-    identity["budget"] = design.budget.mode
-    if design.budget.fixed_seeds is not None:  # a second look would need another boundary
-        identity["seeds"] = list(design.seeds)
-    with tempfile.TemporaryDirectory(prefix="leaky-") as folder:
-        path = None if storage is None else str(storage)
-        if in_ray:
-            must_be_shared(path)
-        if path is None and (workers > 1 or in_ray):
-            path = f"{folder}/study.journal"
-        place = Place(path, study_name, identity)
-        store = place.open(design)
-        try:
-            if in_ray:
-                work_in_ray(workers, place, design, engine, until, progress)
-            elif workers > 1:
-                work_in_processes(workers, place, design, engine, until, progress)
-            else:
-                work(design, store, engine, lambda: until is not None and time.time() >= until, progress)
-        except KeyboardInterrupt:
-            pass  # the user has seen enough: the verdict so far, and the storage to go on from
-        finally:
-            engine.close()
-        study = design.study(store.trials())
-        cells, step = design.step(study)
-        ended = "" if cells else step.ended
-        return design.study(study.trials, ended, engine.description)
+    arms = arms_of(slopes, least=0 if searching else 2)
+    return Design(arms, given + more, direction, limits, confirm)
 
 
 def tune(
     task: Any,
     *,
-    slopes: Sequence[float | str] = DEFAULT_SLOPES,
+    slopes: Sequence[Slope] | None = None,
+    search: Range | Sequence[float] | None = None,
     seeds: int | Sequence[int] = 5,
     budget: str = "adaptive",
     direction: str | None = None,
@@ -114,7 +78,11 @@ def tune(
             `slopes` and report(step, value) tells how it goes; or build(negative_slope) → nn.Module, or a module whose
             rectifiers are exchanged, with the data in `train`; or a `leaky.tuning.Task`; or the name of an objective
             or a Task, "package.module:name" or "path/to/file.py:name".
-        slopes: numbers, and names of "prelu" (learned), "tailored" (from theory), "elu", "gelu" and "silu".
+        slopes: numbers; names of "prelu" (learned), "tailored" (from theory), "elu", "gelu" and "silu"; and tuples of
+            numbers, one for each rectifier module. By default `leaky.tuning.arms.DEFAULT_SLOPES`; beside a search, 0
+            and 0.01.
+        search: (low, high), or a `leaky.tuning.Range` with more to say: Optuna's sampler looks there first, for one
+            slope or one a layer, on seeds of its own; the best that it finds are compared with `slopes`.
         seeds: a number or a list, a slope.
         budget: "adaptive", or "fixed" for exactly these seeds for every slope and one look at the end.
         direction: "maximize" or "minimize" the score; by default what the task's own score needs, or "maximize".
@@ -144,29 +112,31 @@ def tune(
     checked = _task(task, training)
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(map(repr, ENGINES))}, not {engine!r}")
-    default = MAXIMIZE if checked is None else checked.direction
     untested = checked is None or checked.test is None
-    design = design_of(
-        slopes,
-        seeds,
-        budget,
-        default if direction is None else direction,
-        (DEFAULT_CONFIRM if untested else 0) if confirm is None else confirm,
-    )
-    make = partial(_engine, arms={arm.label: arm for arm in design.arms}, engine=engine)
+    direction = (MAXIMIZE if checked is None else checked.direction) if direction is None else direction
+    untested = checked is None or checked.test is None
+    confirm = (DEFAULT_CONFIRM if untested else 0) if confirm is None else confirm
+    running = running_of(storage, study_name, workers, engine == "ray", time_limit, progress)
+    space = None if search is None else range_of(search, None if checked is None else lambda: checked.layers)
+    given = tuple((DEFAULT_SLOPES if space is None else REFERENCES) if slopes is None else slopes)
+    design = design_of(given, seeds, budget, direction, confirm, searching=space is not None)
+    make = partial(_engine, arms=AnyArm({arm.label: arm for arm in design.arms}), engine=engine)
     ready = make(task if checked is None else checked)
     if checked is not None:
-        checked.check(design.arms)
-    return run(
-        design,
-        ready if name is None else NamedEngine(name, make, ready),
-        storage=storage,
-        study_name=study_name,
-        workers=workers,
-        in_ray=engine == "ray",
-        time_limit=time_limit,
-        progress=progress,
-    )
+        checked.check([*design.arms, *([] if space is None else [space.example])])
+    with closing(ready):
+        searched = None
+        if space is not None:
+            found, searched, whole = nominate(space, direction, ready, running)
+            known = {arm.label for arm in design.arms}
+            found = tuple(slope for slope in found if Arm(slope).label not in known)
+            if not whole:
+                return replace(design.study((), "", ready.description), searched=searched)
+            if len(design.arms) + len(found) < 2:
+                raise InputError("a search must find slopes to compare, and every training failed: see the objective")
+            design = design_of((*given, *found), seeds, budget, direction, confirm)
+        study = run(design, ready if name is None else NamedEngine(name, make, ready), running)
+    return replace(study, searched=searched)
 
 
 def _task(task: Any, training: dict[str, Any]) -> Any:

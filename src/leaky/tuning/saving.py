@@ -12,7 +12,7 @@ from typing import Any
 from leaky.serialization import Json, Reader, dumps, read
 from leaky.tuning.arms import Arm, arms_of
 from leaky.tuning.racing import MODES, Budget
-from leaky.tuning.study import MAXIMIZE, MINIMIZE, OUTCOMES, Study, Trial
+from leaky.tuning.study import MAXIMIZE, MINIMIZE, OUTCOMES, Searched, Study, Trial
 
 SCHEMA_VERSION = 1
 
@@ -23,12 +23,13 @@ def study_to_json(study: Study) -> str:
         {
             "schema_version": SCHEMA_VERSION,
             "kind": "study",
-            "slopes": [arm.value for arm in study.arms],
+            "slopes": [arm.value for arm in study.arms],  # a tuple becomes a list
             "seeds": list(study.seeds),
             "direction": study.direction,
             "budget": {"mode": study.budget.mode, "seeds": study.budget.seeds},
             "ended": study.ended,
             "engine": study.engine,
+            "search": None if study.searched is None else {**vars(study.searched)},
             "conclusion": _conclusion(study),
             "trials": [trial_to_dict(trial) for trial in study.trials],
         }
@@ -53,6 +54,7 @@ def load_study(path: str | os.PathLike[str]) -> Study:
         trials=tuple(trial_from(trial) for trial in at.items("trials")),
         ended=at.get("ended", str),
         engine=at.get("engine", str),
+        searched=_searched(at.inside("search")) if at.data.get("search") is not None else None,
     )
     labels = {arm.label for arm in study.arms}
     for place, trial in enumerate(study.trials):
@@ -94,6 +96,18 @@ def trial_from(at: Reader) -> Trial:
         slope=_optional(at, "trained_slope"),
         measurements={str(name): float(value) for name, value in at.get("measurements", dict).items()},
         curve=tuple((int(step), float(value)) for step, value in at.get("curve", list)),
+    )
+
+
+def _searched(at: Reader) -> Searched:
+    return Searched(
+        low=at.number("low"),
+        high=at.number("high"),
+        per_layer=at.get("per_layer", bool),
+        sampler=at.get("sampler", str),
+        seeds=at.get("seeds", int),
+        trainings=at.get("trainings", int),
+        tried=tuple((str(label), float(value)) for label, value in at.get("tried", list)),
     )
 
 

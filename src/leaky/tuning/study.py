@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from leaky.tuning.arms import Arm
+from leaky.tuning.arms import Arm, Slope
 from leaky.tuning.judging import FAILED, Difference, FloatArray, Judgement, difference, judge
 from leaky.tuning.racing import Budget
 
@@ -64,6 +64,28 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What a search in a range tried before the comparison, on seeds of its own.
+
+    Attributes:
+        low, high: the range.
+        per_layer: whether each rectifier had its own slope.
+        sampler: of Optuna's, by its class.
+        seeds: a candidate.
+        trainings: in all.
+        tried: (label, mean score) of the candidates that finished, the best first.
+    """
+
+    low: float
+    high: float
+    per_layer: bool
+    sampler: str
+    seeds: int
+    trainings: int
+    tried: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
 class Reported:
     """A mean score that nothing was chosen by, and where it comes from: "test data" or "fresh seeds"."""
 
@@ -85,6 +107,7 @@ class Study:
         trials: every training that ended, in any order.
         ended: why the study is over; "" if it was stopped before its end.
         engine: how the trainings ran, and why so.
+        searched: what was tried to find some of the arms; None where all were given.
     """
 
     arms: tuple[Arm, ...]
@@ -94,6 +117,7 @@ class Study:
     trials: tuple[Trial, ...]
     ended: str = ""
     engine: str = ""
+    searched: Searched | None = None
 
     @cached_property
     def scores(self) -> FloatArray:
@@ -125,7 +149,7 @@ class Study:
         return tuple(self.arms[place] for place in self.judgement.ranking)
 
     @property
-    def best_slope(self) -> float | str | None:
+    def best_slope(self) -> Slope | None:
         """The best-ranked slope; None where no slope differs detectably from another."""
         return self.best_set[0].value if self.judgement.eliminations else None
 
@@ -133,12 +157,13 @@ class Study:
     def simplest(self) -> Arm:
         """The simplest arm of the best set, of those that failed least.
 
-        ReLU is the simplest, then torch's default of 0.01, other fixed slopes, "tailored", "prelu", other activations.
+        ReLU is the simplest, then torch's default of 0.01, other fixed slopes, "tailored", "prelu", other activations,
+        a slope for each layer.
         """
         return min(self.best_set, key=lambda arm: (self.failures(arm), *arm.complexity))
 
     @property
-    def recommended(self) -> float | str:
+    def recommended(self) -> Slope:
         """The best-ranked slope where slopes differ detectably, else the simplest."""
         return self.simplest.value if self.best_slope is None else self.best_slope
 

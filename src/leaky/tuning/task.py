@@ -23,7 +23,7 @@ from leaky.errors import InputError
 from leaky.observation import observe
 from leaky.repairing.initialization import initialize
 from leaky.tuning.arms import TAILORED, Arm
-from leaky.tuning.rectifiers import exchange
+from leaky.tuning.rectifiers import exchange, rectifiers_of
 from leaky.tuning.study import MAXIMIZE, MINIMIZE
 
 Pair = tuple[Any, Any]
@@ -143,6 +143,15 @@ class Task:
         if isinstance(arm.value, float):
             return arm.value
         return self.tailored if arm.value == TAILORED else None
+
+    @cached_property
+    def layers(self) -> int:
+        """Rectifiers of the model that can have slopes of their own.
+
+        Raises:
+            InputError: if there is none that is a module.
+        """
+        return rectifiers_of(self._built(Arm(PRELU_START)))
 
     @cached_property
     def tailored(self) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from leaky.diagnosis import diagnose
 from leaky.observation import observe
-from leaky.tuning.arms import Arm
+from leaky.tuning.arms import Arm, Slope
 from leaky.tuning.loop import never
 from leaky.tuning.objective import Report, Result, attempt
 from leaky.tuning.study import Cell, Trial
@@ -109,7 +109,7 @@ class LocalEngine:
     def _one(self, cell: Cell) -> Trial:
         arm = self.arms[cell.arm]
 
-        def objective(value: float | str, seed: int, report: Report) -> Result:
+        def objective(value: Slope, seed: int, report: Report) -> Result:
             with torch.random.fork_rng(devices=[]):
                 return result(self.task, arm, seed, train(self.task, arm, seed, report), self.measured)
 

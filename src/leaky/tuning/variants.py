@@ -54,8 +54,7 @@ class Variants:
     def groups(self, cells: Sequence[Cell], keep: bool = False) -> dict[Signature, list[Variant]]:
         """Variants that can share a stack, those of one slope side by side; `keep` those for the next call."""
         groups: dict[Signature, list[Variant]] = {}
-        place = {label: at for at, label in enumerate(self.arms)}
-        for cell in sorted(cells, key=lambda c: place[c.arm]):
+        for cell in sorted(cells, key=lambda c: (self.arms[c.arm].complexity, c.arm)):
             try:
                 variant = self._made.pop(cell, None) or self._make(cell)
             except CannotStackError as error:

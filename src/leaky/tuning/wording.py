@@ -21,7 +21,8 @@ COLUMNS = {"dead_share": "dead", "second_moment": "E[h²]"}
 def study_text(study: Study) -> str:
     """Everything, as a few lines of text."""
     lines = [verdict(study), "", *_table(study), ""]
-    lines += [line for line in (_differences_known(study), _reported(study), _cost(study), *_failures(study)) if line]
+    said = (_searched(study), _differences_known(study), _reported(study), _cost(study), *_failures(study))
+    lines += [line for line in said if line]
     return "\n".join(lines)
 
 
@@ -103,6 +104,19 @@ def _differences_known(study: Study) -> str:
     return (
         f"With {counted(study.judgement.seeds, 'seed')}, a difference of {smallest:.3g} would have been detected "
         "in 4 of 5 studies; smaller ones may exist."
+    )
+
+
+def _searched(study: Study) -> str:
+    searched = study.searched
+    if searched is None:
+        return ""
+    shape = " for each layer" if searched.per_layer else ""
+    best = f", the best {searched.tried[0][0]} with {searched.tried[0][1]:.4g} there" if searched.tried else ""
+    return (
+        f"{printable(searched.sampler)} tried {counted(len(searched.tried), 'slope')}{shape} from {searched.low:g} to "
+        f"{searched.high:g} before, on {counted(searched.seeds, 'seed')} of its own "
+        f"({counted(searched.trainings, 'training')}){best}."
     )
 
 

@@ -1,0 +1,103 @@
+"""A study at work: the search before it, the comparison, in this process or in others, until its end or Ctrl-C."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leaky.errors import InputError
+from leaky.tuning.arms import Slope
+from leaky.tuning.loop import Design, Engine, Progress, work
+from leaky.tuning.processes import Place, work_in_processes
+from leaky.tuning.ray_workers import must_be_shared, work_in_ray
+from leaky.tuning.search import Range, Search
+from leaky.tuning.study import Searched, Study
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a study runs, whatever it compares."""
+
+    storage: str | None
+    study_name: str
+    workers: int
+    in_ray: bool
+    until: float | None
+    progress: Progress | None
+
+    def over(self) -> bool:
+        """Whether no further training may begin."""
+        return self.until is not None and time.time() >= self.until
+
+
+def run(design: Design, engine: Engine, running: Running) -> Study:
+    """Run or resume the study; Ctrl-C and the time limit end it with what is known."""
+    identity: dict[str, Any] = {"slopes": [_as_json(arm.value) for arm in design.arms], "direction": design.direction}
+    identity["budget"] = design.budget.mode
+    if design.budget.fixed_seeds is not None:  # a second look would need another boundary
+        identity["seeds"] = list(design.seeds)
+    with tempfile.TemporaryDirectory(prefix="leaky-") as folder:
+        path = running.storage
+        if path is None and (running.workers > 1 or running.in_ray):
+            path = f"{folder}/study.journal"
+        place = Place(path, running.study_name, identity)
+        store = place.open(design)
+        try:
+            if running.in_ray:
+                work_in_ray(running.workers, place, design, engine, running.until, running.progress)
+            elif running.workers > 1:
+                work_in_processes(running.workers, place, design, engine, running.until, running.progress)
+            else:
+                work(design, store, engine, running.over, running.progress)
+        except KeyboardInterrupt:
+            pass  # the user has seen enough: the verdict so far, and the storage to go on from
+        study = design.study(store.trials())
+        cells, step = design.step(study)
+        ended = "" if cells else step.ended
+        return design.study(study.trials, ended, engine.description)
+
+
+def nominate(
+    space: Range, direction: str, engine: Engine, running: Running
+) -> tuple[tuple[Slope, ...], Searched, bool]:
+    """The slopes that a search ends with, what it tried, and whether it came to its end."""
+    from leaky.tuning.candidates import CandidateStore
+
+    store = CandidateStore(running.storage, f"{running.study_name}: search", space.identity, direction, [])
+    search = Search(space, store, direction)
+    with suppress(KeyboardInterrupt):  # as in `run`
+        search.run(engine, running.over)
+    arms, searched = search.result()
+    return tuple(arm.value for arm in arms), searched, not search.open
+
+
+def _as_json(slope: Slope) -> Any:
+    return list(slope) if isinstance(slope, tuple) else slope
+
+
+def running_of(
+    storage: str | Path | None,
+    study_name: str,
+    workers: int,
+    in_ray: bool,
+    time_limit: float | None,
+    progress: Progress | None,
+) -> Running:
+    """The checked settings; the time limit counts from now.
+
+    Raises:
+        InputError: if one is not what it must be.
+    """
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, not {workers}")
+    if time_limit is not None and time_limit <= 0:
+        raise InputError(f"time_limit must be more than 0 seconds, not {time_limit}")
+    path = None if storage is None else str(storage)
+    if in_ray:
+        must_be_shared(path)
+    until = None if time_limit is None else time.time() + time_limit
+    return Running(path, study_name, workers, in_ray, until, progress)
