@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
-from torch import nn
+from torch import Tensor, nn
 
 from leaky.tuning.task import Task
 
@@ -48,7 +48,37 @@ def cnn(slope: float) -> nn.Module:
     )
 
 
-MODELS: dict[str, Callable[[float], nn.Module]] = {"mlp": mlp, "deep": deep, "wide": wide, "cnn": cnn}
+def normalised(slope: float) -> nn.Module:
+    """Three hidden layers of 64 with batch normalisation."""
+    layers: list[nn.Module] = []
+    for _ in range(3):
+        layers += [nn.Linear(64, 64), nn.BatchNorm1d(64), nn.LeakyReLU(slope)]
+    return nn.Sequential(*layers, nn.Linear(64, 10))
+
+
+class Recurrent(nn.Module):
+    """The rows of an image one after another: a layer that has no stacked form."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.rows = nn.GRU(8, 32, batch_first=True)
+        self.head = nn.Sequential(nn.Linear(32, 32), nn.LeakyReLU(slope), nn.Linear(32, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of the classes."""
+        states: Tensor = self.rows(x.view(-1, 8, 8))[0]
+        scores: Tensor = self.head(states[:, -1])
+        return scores
+
+
+MODELS: dict[str, Callable[[float], nn.Module]] = {
+    "mlp": mlp,
+    "deep": deep,
+    "wide": wide,
+    "cnn": cnn,
+    "normalised": normalised,
+    "recurrent": Recurrent,
+}
 
 
 def digits_task(model: str, epochs: int, optimizer: str = "Adam") -> Task:
