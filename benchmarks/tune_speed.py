@@ -16,7 +16,7 @@ from benchmarks.tune_tasks import SLOPES, digits_task
 from leaky.tuning.arms import Arm, arms_of
 from leaky.tuning.batched import BatchedEngine
 from leaky.tuning.engine import TorchEngine
-from leaky.tuning.stacked_training import train_stacked
+from leaky.tuning.stacked_training import WHOLE, train_stacked
 from leaky.tuning.study import Cell
 from leaky.tuning.task import Task
 from leaky.tuning.training import outputs, train
@@ -175,7 +175,7 @@ def equality() -> list[dict[str, Any]]:
 def _equal(model: str, rule: str) -> dict[str, Any]:
     task = digits_task(model, 3, rule)
     arms, cells = cells_of(2)
-    (group,) = BatchedEngine(task, arms, always=True).variants.groups(cells).values()
+    (group,) = BatchedEngine(task, arms, width=WHOLE).variants.groups(cells).values()
     _, models, _ = train_stacked(task, group, steps=STEPS)
     apart = []
     for variant, stacked in zip(group, models, strict=True):

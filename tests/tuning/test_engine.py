@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from torch import nn
 
 from leaky.tuning import engine as engines
 from leaky.tuning.arms import Arm, arms_of
-from leaky.tuning.batched import BatchedEngine
+from leaky.tuning.batched import ALONE, NARROW, BatchedEngine
 from leaky.tuning.crew import Crew, Died
 from leaky.tuning.engine import TorchEngine, Way, shares
 from leaky.tuning.flat import FlatOptimizer
+from leaky.tuning.stacked_training import WHOLE
 from leaky.tuning.study import Cell, Trial
 from leaky.tuning.task import Task
 from leaky.tuning.training import LocalEngine
@@ -31,12 +32,8 @@ CELLS = [Cell(label, seed) for label in ARMS for seed in (0, 1)]
 
 
 @pytest.fixture(autouse=True)
-def two_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "most_processes", lambda: 2)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums of several threads have another order
-    yield
-    torch.set_num_threads(before)
 
 
 def run(task: Task, kind: str, cells: list[Cell] = CELLS) -> dict[Cell, Trial]:
@@ -61,19 +58,21 @@ def test_processes_give_what_one_model_after_another_gives(kind: str, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("alone", "single", "stacked", "way"),
+    ("alone", "tried", "way"),
     [
-        (1.0, 3.0, 3.0, Way(False, 1)),
-        (1.0, 1.5, 1.7, Way(False, 2)),
-        (1.0, 1.5, 0.2, Way(True, 2)),
-        (1.0, 1.5, math.inf, Way(False, 2)),
+        (1.0, {0: 3.0, NARROW: 2.5, WHOLE: 2.2}, Way(ALONE, 1)),
+        (1.0, {0: 1.5, NARROW: 1.6, WHOLE: 1.7}, Way(ALONE, 2)),
+        (1.0, {0: 1.5, NARROW: 1.6, WHOLE: 0.2}, Way(WHOLE, 2)),
+        (1.0, {0: 1.5, NARROW: 1.4, WHOLE: 1.7}, Way(NARROW, 2)),
+        (1.0, {0: 1.5}, Way(ALONE, 2)),
+        (1.0, {}, Way(ALONE, 1)),
     ],
 )
 def test_the_way_is_the_fastest_of_a_trial(
-    alone: float, single: float, stacked: float, way: Way, monkeypatch: pytest.MonkeyPatch
+    alone: float, tried: dict[int, float], way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TorchEngine, "_seconds_alone", lambda self, cells: alone)
-    monkeypatch.setattr(BatchedEngine, "probe", lambda self, cells: (single, stacked))
+    monkeypatch.setattr(BatchedEngine, "probe", lambda self, cells: tried)
     engine = TorchEngine(objectives.task(), ARMS)
     assert engine._choose(CELLS) == way
     engine.close()
@@ -142,6 +141,38 @@ def test_a_member_that_is_killed_once_loses_nothing() -> None:
     crew.close()
 
 
+INTERRUPTED = """
+import sys
+from tests.tuning import objectives
+from leaky.tuning import engine, tune
+engine.most_processes = lambda: 2
+task = objectives.task(epochs=4)
+settings = {"slopes": (0.0, 0.1), "seeds": 400, "budget": "fixed", "confirm": 0, "storage": sys.argv[1]}
+print(tune(task, engine="local", **settings))
+"""
+
+
+def test_ctrl_c_ends_the_processes_and_gives_the_verdict_so_far(tmp_path: Path) -> None:
+    root, path = Path(__file__).parents[2], tmp_path / "tune.journal"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(path)],
+        env=environment,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    while process.poll() is None and not (path.exists() and '"leaky:result"' in path.read_text()):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "A study of fixed budget is judged once, at its end" in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 16, 33, 64])
 def test_shares_are_equal_parts_that_fit_a_stack(count: int) -> None:
     cells = [Cell("0.1", seed) for seed in range(count)]
@@ -157,7 +188,7 @@ def test_one_long_vector_is_stepped_to_the_bits_of_each_tensor(name: str) -> Non
     generator = torch.Generator().manual_seed(0)
     start = [torch.randn(shape, generator=generator) for shape in ((3, 5), (7,), (2, 4, 3), (6,))]
     target = torch.randn(24, generator=generator)
-    mine, theirs = ([nn.Parameter(part.clone()) for part in start] for _ in range(2))
+    mine, second, theirs = ([nn.Parameter(part.clone()) for part in start] for _ in range(3))
 
     def make(parameters: Any) -> torch.optim.Optimizer:
         listed = list(parameters)
@@ -168,18 +199,19 @@ def test_one_long_vector_is_stepped_to_the_bits_of_each_tensor(name: str) -> Non
         vector = torch.cat([p.reshape(-1) for p in parameters[:3]])
         return ((vector - target.repeat(2)[: len(vector)]) ** 2).mean()
 
-    flat, own = FlatOptimizer(make, mine), make(theirs)
+    flat, own = FlatOptimizer(make, [mine, second]), make(theirs)
     for _ in range(20):
-        flat.step(loss(mine))
+        flat.step(loss(each) for each in (mine, second))
         own.zero_grad()
         loss(theirs).backward()  # type: ignore[no-untyped-call]
         own.step()
     assert all(torch.equal(one, other) for one, other in zip(mine, theirs, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(second, theirs, strict=True))
     assert torch.equal(mine[3], start[3])
 
 
 def test_arms_of_a_trial_are_cells_of_their_own() -> None:
     engine = TorchEngine(objectives.task(epochs=1), {"0.1": Arm(0.1)}, "local")
     cells = [Cell("0.1", 0), Cell("0.1", 0, confirms=True)]
-    assert [trial.confirms for trial in engine.run(cells)] == [False, True]
+    assert sorted(trial.confirms for trial in engine.run(cells)) == [False, True]
     engine.close()

@@ -18,7 +18,7 @@ from leaky.tuning import tune
 from leaky.tuning.arms import Arm, arms_of
 from leaky.tuning.batched import BatchedEngine
 from leaky.tuning.rectifiers import exchange, rectifier_names
-from leaky.tuning.stacked_training import train_stacked
+from leaky.tuning.stacked_training import WHOLE, train_stacked
 from leaky.tuning.stacking import CannotStackError, steps_of
 from leaky.tuning.study import Cell
 from leaky.tuning.task import Task
@@ -111,7 +111,7 @@ def test_a_rate_that_explodes_is_a_result() -> None:
     task = objectives.task(train=(inputs, inputs[:, :3]), optimizer=lambda p: torch.optim.SGD(p, lr=1e6))
     arms = {"0.1": Arm(0.1), "0.2": Arm(0.2)}
     cells = [Cell("0.1", 0), Cell("0.2", 0)]
-    for engine in (LocalEngine(task, arms), BatchedEngine(task, arms, always=True)):
+    for engine in (LocalEngine(task, arms), BatchedEngine(task, arms, width=WHOLE)):
         trials = list(engine.run(cells))
         assert [trial.outcome for trial in trials] == ["diverged", "diverged"]
         assert "at step 1" in trials[0].reason
@@ -168,7 +168,8 @@ STACKABLE: dict[str, Callable[[], Task]] = {
 
 @pytest.mark.parametrize("kind", STACKABLE)
 @pytest.mark.parametrize("slopes", [(0.0, 0.01, 0.3), ("prelu", "silu")], ids=["fixed", "named"])
-def test_a_stack_trains_each_variant_as_it_trains_alone(kind: str, slopes: tuple[float | str, ...]) -> None:
+@pytest.mark.parametrize("width", [WHOLE, 1])
+def test_a_stack_trains_each_variant_as_it_trains_alone(kind: str, slopes: tuple[float | str, ...], width: int) -> None:
     task = STACKABLE[kind]()
     if kind == "convolutions" and isinstance(slopes[0], str):
         task = objectives.task(
@@ -177,12 +178,12 @@ def test_a_stack_trains_each_variant_as_it_trains_alone(kind: str, slopes: tuple
             epochs=6,
         )
     arms = {arm.label: arm for arm in arms_of(slopes)}
-    engine = BatchedEngine(task, arms, always=True)
+    engine = BatchedEngine(task, arms, width=WHOLE)
     groups = engine.variants.groups([Cell(label, seed) for label in arms for seed in (0, 1)])
     assert sum(map(len, groups.values())) == 2 * len(arms)
     for group in groups.values():
         with torch.random.fork_rng(devices=[]):
-            curves, models, _ = train_stacked(task, group)
+            curves, models, _ = train_stacked(task, group, width=width)
             for variant, curve, model in zip(group, curves, models, strict=True):
                 losses: dict[int, float] = {}
                 alone = train(task, variant.arm, variant.cell.seed, losses.__setitem__)

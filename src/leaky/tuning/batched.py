@@ -14,7 +14,7 @@ import torch
 from leaky.tuning.arms import Arm
 from leaky.tuning.loop import never
 from leaky.tuning.objective import failure_of, trial_of
-from leaky.tuning.stacked_training import Curve, seconds_alone, seconds_stacked, train_stacked
+from leaky.tuning.stacked_training import WHOLE, Curve, seconds_alone, seconds_stacked, train_stacked
 from leaky.tuning.study import DIVERGED, FINISHED, Cell, Trial
 from leaky.tuning.task import Task
 from leaky.tuning.training import LocalEngine, result
@@ -22,6 +22,11 @@ from leaky.tuning.variants import Signature, Variant, Variants
 
 CHUNK = 16
 """Variants in a stack: more make the matrix products slower again."""
+ALONE = 0
+"""The width of one model after another."""
+NARROW = 4
+WIDTHS = (WHOLE, NARROW)
+"""What a short trial compares with that."""
 SLOWER = "a stack was not faster in a short trial"
 
 
@@ -32,17 +37,17 @@ class BatchedEngine:
     Attributes:
         task: to train.
         arms: by label.
-        always: stack whatever can be, without a trial.
+        width: as in `Together`, `ALONE` for one model after another; None for what a short trial shows to be faster.
         measured: look at the units of each trained network.
     """
 
     task: Task
     arms: Mapping[str, Arm]
-    always: bool = False
+    width: int | None = None
     measured: bool = True
     at_once: int = CHUNK
     variants: Variants = field(init=False)
-    _faster: dict[Signature, bool] = field(default_factory=dict)
+    _widths: dict[Signature, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.variants = Variants(self.task, self.arms)
@@ -63,45 +68,50 @@ class BatchedEngine:
             groups = self.variants.groups(cells)
         rest = set(cells)
         for signature, group in groups.items():
-            if len(group) < 2 or not self._worth_it(signature, group):
+            width = self._width(signature, group) if len(group) > 1 else ALONE
+            if width == ALONE:
                 continue
             rest -= {variant.cell for variant in group}
             for at in range(0, len(group), CHUNK):
                 if not stop():
-                    yield from self._train(group[at : at + CHUNK])
+                    yield from self._train(group[at : at + CHUNK], width)
         yield from LocalEngine(self.task, self.arms, self.measured).run([c for c in cells if c in rest], stop)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def probe(self, cells: list[Cell]) -> tuple[float, float | None]:
-        """Seconds of a step alone, and of one variant's part in a stack, None where nothing can be stacked."""
+    def probe(self, cells: list[Cell]) -> dict[int, float]:
+        """Seconds of a variant's part in a step, by width."""
         with torch.random.fork_rng(devices=[]):
             groups = self.variants.groups(cells, keep=True)
-            group = max(groups.values(), key=len, default=[])[:CHUNK]
+            group = max(groups.values(), key=len, default=[])
             if len(group) > 1:
-                alone = seconds_alone(self.task, group[0].model, group[0].cell.seed)
-                return alone, seconds_stacked(self.task, group) / len(group)
+                return self._seconds(group)
             cell = cells[0]
-            return seconds_alone(self.task, self.task.model(self.arms[cell.arm], cell.seed), cell.seed), None
+            return {ALONE: seconds_alone(self.task, self.task.model(self.arms[cell.arm], cell.seed), cell.seed)}
 
-    def _worth_it(self, signature: Signature, group: list[Variant]) -> bool:
-        """Whether a stack is faster, by a short trial."""
-        if self.always:
-            return True
-        if signature not in self._faster:
+    def _seconds(self, group: list[Variant]) -> dict[int, float]:
+        some = group[:CHUNK]
+        found = {width: seconds_stacked(self.task, some, width) / len(some) for width in WIDTHS}
+        return {ALONE: seconds_alone(self.task, some[0].model, some[0].cell.seed), **found}
+
+    def _width(self, signature: Signature, group: list[Variant]) -> int:
+        """What is given, or the fastest of a short trial."""
+        if self.width is not None:
+            return self.width
+        if signature not in self._widths:
             with torch.random.fork_rng(devices=[]):
-                together = seconds_stacked(self.task, group[:CHUNK]) / len(group[:CHUNK])
-                self._faster[signature] = together < seconds_alone(self.task, group[0].model, group[0].cell.seed)
-        if not self._faster[signature]:
+                seconds = self._seconds(group)
+            self._widths[signature] = min(seconds, key=lambda width: seconds[width])
+        if self._widths[signature] == ALONE:
             self.reasons.update({variant.cell.arm: SLOWER for variant in group})
-        return self._faster[signature]
+        return self._widths[signature]
 
-    def _train(self, group: list[Variant]) -> list[Trial]:
+    def _train(self, group: list[Variant], width: int) -> list[Trial]:
         with torch.random.fork_rng(devices=[]):
             began = time.perf_counter()
             try:
-                curves, models, reasons = train_stacked(self.task, group)
+                curves, models, reasons = train_stacked(self.task, group, width=width)
             except Exception as error:
                 outcome, reason = failure_of(error)
                 why = f"in a stack, {outcome.replace('_', ' ')}: {reason}"

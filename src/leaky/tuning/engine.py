@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from leaky.tuning.arms import Arm
-from leaky.tuning.batched import CHUNK, SLOWER, BatchedEngine, described
+from leaky.tuning.batched import ALONE, CHUNK, NARROW, SLOWER, WIDTHS, BatchedEngine, described
 from leaky.tuning.crew import Crew, Died, most_processes
 from leaky.tuning.loop import never
 from leaky.tuning.objective import trial_of
-from leaky.tuning.stacked_training import seconds_alone
+from leaky.tuning.stacked_training import WHOLE, seconds_alone
 from leaky.tuning.study import OUT_OF_MEMORY, RAISED, Cell, Trial
 from leaky.tuning.task import Task
 from leaky.tuning.training import LocalEngine
@@ -27,19 +27,22 @@ from leaky.tuning.training import LocalEngine
 AUTO, BATCHED, LOCAL = KINDS = ("auto", "batched", "local")
 AHEAD = 2
 """Cells a process that are taken at a time where models are trained one by one: none of the processes has to wait."""
+Job = tuple[int | None, list[Cell]]
+"""What a process of the crew is sent: cells to train in this width, None to try the widths."""
 WORTH_A_CREW = 0.5
 """Seconds of training below which processes would hardly have begun when the work is done."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How variants are trained: in stacks or one model at a time, in how many processes."""
+    """How variants are trained: how many side by side in a stack, as in `Together`, and in how many processes."""
 
-    stacked: bool
+    width: int
     processes: int
 
     def __str__(self) -> str:
-        how = "batched" if self.stacked else "one model at a time"
+        names = {ALONE: "one model at a time", NARROW: f"batched by {NARROW}, for the sake of the cache"}
+        how = names.get(self.width, "batched")
         return f"{how}, in {self.processes} processes" if self.processes > 1 else how
 
 
@@ -63,8 +66,8 @@ class TorchEngine:
     _crew: Crew | None = None
 
     def __post_init__(self) -> None:
-        self._stacks = BatchedEngine(self.task, self.arms, True, self.measured)
-        self._trying = BatchedEngine(self.task, self.arms, False, self.measured)
+        self._stacks = BatchedEngine(self.task, self.arms, WHOLE, self.measured)
+        self._trying = BatchedEngine(self.task, self.arms, None, self.measured)
         self._alone = LocalEngine(self.task, self.arms, self.measured)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -75,7 +78,7 @@ class TorchEngine:
         """Cells that it takes at a time."""
         way = self._way
         processes = way.processes if way else self._most_processes()
-        return processes * (AHEAD if self.kind == LOCAL or (way and not way.stacked) else CHUNK)
+        return processes * (AHEAD if self.kind == LOCAL or (way and way.width == ALONE) else CHUNK)
 
     @property
     def description(self) -> str:
@@ -83,7 +86,7 @@ class TorchEngine:
         if self._way is None:
             return "one training at a time" if self.kind == LOCAL else self._trying.description
         reasons = {**self._reasons, **self._stacks.reasons}
-        if not self._way.stacked and self.kind == AUTO:
+        if self._way.width == ALONE and self.kind == AUTO:
             reasons = reasons or {"": SLOWER}
         return described(str(self._way), reasons if self.kind != LOCAL else {})
 
@@ -93,7 +96,7 @@ class TorchEngine:
         if way is None:
             yield from self._trying.run(cells, stop)
         elif way.processes == 1:
-            yield from (self._stacks if way.stacked else self._alone).run(cells, stop)
+            yield from (self._alone if way.width == ALONE else self._stacks).run(cells, stop)
         else:
             yield from self._by_crew(way, cells, stop)
 
@@ -110,17 +113,17 @@ class TorchEngine:
         """The way from now on; None where there is too little to do for more than one process."""
         most = self._most_processes()
         if self.kind != AUTO:
-            self._way = Way(self.kind == BATCHED, most)
+            self._way = Way(WHOLE if self.kind == BATCHED else ALONE, most)
             return self._way
         alone = self._seconds_alone(cells) if most > 1 and len(cells) > 1 else 0.0
         if alone * self.task.epochs * self.task.steps_per_epoch * len(cells) < WORTH_A_CREW:
             return None
-        found = [answer for _, answer in self._crew_of(most).run([("probe", part) for part in shares(cells, most)])]
-        if any(isinstance(answer, Died) for answer in found):
-            self._way = Way(False, most)
-            return self._way
-        single, stacked = (max(seconds[place] for seconds in found) / most for place in (0, 1))
-        ways = {Way(False, 1): alone, Way(False, most): single, Way(True, most): stacked}
+        found = [answer for _, answer in self._crew_of(most).run([(None, part) for part in shares(cells, most)])]
+        ways = {Way(ALONE, 1): alone}
+        for width in (ALONE, *WIDTHS):
+            # what dies in the trial is sorted out one model at a time
+            seconds = [({ALONE: 0.0} if isinstance(a, Died) else a).get(width, math.inf) for a in found]
+            ways[Way(width, most)] = max(seconds) / most
         self._way = min(ways, key=lambda way: ways[way])
         return self._way
 
@@ -137,32 +140,33 @@ class TorchEngine:
         return self._crew
 
     def _by_crew(self, way: Way, cells: list[Cell], stop: Callable[[], bool]) -> Generator[Trial, None, None]:
-        kind = BATCHED if way.stacked else LOCAL
-        jobs = [(kind, part) for part in (shares(cells, way.processes) if way.stacked else [[c] for c in cells])]
-        again: list[tuple[str, list[Cell]]] = []
+        parts = [[cell] for cell in cells] if way.width == ALONE else shares(cells, way.processes)
+        jobs: list[Job] = [(way.width, part) for part in parts]
+        again: list[Job] = []
         for (_, part), answer in self._crew_of(way.processes).run(jobs, stop):
             if not isinstance(answer, Died):
                 trials, reasons = answer
                 self._reasons.update(reasons)
                 yield from trials
             elif len(part) > 1:  # which of them it was, each will show alone
-                again += [(LOCAL, [cell]) for cell in part]
+                again += [(ALONE, [cell]) for cell in part]
             else:
                 yield _death(part[0], answer)
         for (_, part), answer in self._crew_of(way.processes).run(again, stop) if again else ():
             yield from [_death(part[0], answer)] if isinstance(answer, Died) else answer[0]
 
-    def _serve(self, job: tuple[str, list[Cell]]) -> Any:
+    def _serve(self, job: Job) -> Any:
         """In a process of the crew: a job → its answer."""
-        kind, cells = job
-        if kind == "probe":
+        width, cells = job
+        if width is None:
             try:
-                alone, stacked = self._stacks.probe(cells)
+                return self._stacks.probe(cells)
             except Exception:  # the trainings will show it
-                return math.inf, math.inf
-            return alone, math.inf if stacked is None else stacked
-        engine = self._stacks if kind == BATCHED else self._alone
-        return list(engine.run(cells)), dict(self._stacks.reasons)
+                return {}
+        if width == ALONE:
+            return list(self._alone.run(cells)), {}
+        self._stacks.width = width
+        return list(self._stacks.run(cells)), dict(self._stacks.reasons)
 
 
 def shares(cells: list[Cell], count: int) -> list[list[Cell]]:

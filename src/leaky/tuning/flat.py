@@ -1,4 +1,4 @@
-"""One optimizer step for all weights of a stack: each group of parameters is one long vector.
+"""One optimizer step for all weights of some stacks: each group of parameters is one long vector.
 
 Only for optimizers that treat each weight by itself; what each weight becomes must be, to the bit, what it becomes in
 a tensor of its own.
@@ -6,8 +6,7 @@ a tensor of its own.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,41 +18,43 @@ class FlatOptimizer:
 
     Args:
         make: the user's function of the parameters; its settings are kept, also those of groups.
-        parameters: of the stack; from the first step on they are views of the vectors.
+        stacks: the parameters of each stack, alike in all; from the first step on they are views of the vectors.
     """
 
-    def __init__(self, make: Callable[[Any], torch.optim.Optimizer], parameters: Sequence[nn.Parameter]) -> None:
+    def __init__(self, make: Callable[[Any], torch.optim.Optimizer], stacks: Sequence[Sequence[nn.Parameter]]) -> None:
         self._make = make
-        self._parameters = list(parameters)
-        self._members: list[list[int]] = []
-        self._vectors: list[nn.Parameter] = []
+        self._stacks = [[p for p in parameters if p.requires_grad] for parameters in stacks]
+        self._vectors: list[tuple[nn.Parameter, list[tuple[int, int]]]] = []
         self._optimizer: torch.optim.Optimizer | None = None
 
-    def step(self, loss: Tensor) -> None:
-        """One step down the gradient of the loss."""
-        asked = [p for p in self._parameters if p.requires_grad]
-        gradients = torch.autograd.grad(loss, asked, allow_unused=True)
+    def step(self, losses: Iterable[Tensor]) -> None:
+        """One step down the gradients of the stacks' losses; each is asked for when the one before is done with."""
+        gradients = [
+            torch.autograd.grad(loss, asked, allow_unused=True)
+            for loss, asked in zip(losses, self._stacks, strict=True)
+        ]
         if self._optimizer is None:
-            self._parameters = asked
-            self._optimizer = self._flattened({id(p) for p, g in zip(asked, gradients, strict=True) if g is None})
-        for vector, members in zip(self._vectors, self._members, strict=True):
+            self._optimizer = self._flattened([gradient is not None for gradient in gradients[0]])
+        for vector, members in self._vectors:
             assert vector.grad is not None
-            torch.cat([gradients[at].reshape(-1) for at in members], out=vector.grad)
+            torch.cat([gradients[stack][at].reshape(-1) for stack, at in members], out=vector.grad)
         self._optimizer.step()
 
-    def _flattened(self, unused: set[int]) -> torch.optim.Optimizer:
+    def _flattened(self, used: list[bool]) -> torch.optim.Optimizer:
         """The optimizer of the vectors; a weight without a gradient is left alone, as it is where it trains alone."""
-        alike = self._make(self._parameters)
-        place = {id(p): at for at, p in enumerate(self._parameters)}
+        alike = self._make(self._stacks[0])
+        place = {id(p): at for at, p in enumerate(self._stacks[0])}
         groups = []
         for group in alike.param_groups:
-            members = [p for p in group["params"] if id(p) not in unused]
-            kinds = itertools.groupby(sorted(members, key=lambda p: str(p.dtype)), key=lambda p: str(p.dtype))
-            for _, same in kinds:
-                listed = list(same)
-                self._members.append([place[id(p)] for p in listed])
-                self._vectors.append(_joined(listed))
-                groups.append({**group, "params": [self._vectors[-1]]})
+            members = [place[id(p)] for p in group["params"] if used[place[id(p)]]]
+            by_type: dict[torch.dtype, list[int]] = {}
+            for at in members:
+                by_type.setdefault(self._stacks[0][at].dtype, []).append(at)
+            for same in by_type.values():
+                listed = [(stack, at) for stack in range(len(self._stacks)) for at in same]
+                vector = _joined([self._stacks[stack][at] for stack, at in listed])
+                self._vectors.append((vector, listed))
+                groups.append({**group, "params": [vector]})
         kind: Any = type(alike)
         return kind(groups) if groups else alike
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +15,59 @@ from torch.nn import functional
 
 from leaky.tuning.flat import FlatOptimizer
 from leaky.tuning.stacking import Stack
-from leaky.tuning.task import Data, Task, put_seed
+from leaky.tuning.task import Task, put_seed
 from leaky.tuning.variants import Variant
 
 PROBE_STEPS, PROBE_SECONDS = 5, 0.1
 """Steps of a short trial, the first of which does not count; it ends sooner when so much time has gone."""
 
+WHOLE = 1_000
+"""A width that no stack has: all variants side by side."""
+
 Curve = list[tuple[int, float]]
 
 
+class Together:
+    """Variants that take each optimizer step together.
+
+    Args:
+        task: how they train.
+        variants: that share a signature.
+        width: of them in a stack. Stacks run one after another: where a model's maps are large, a narrow stack stays
+            in the processor's cache, and shares the optimizer's step all the same.
+    """
+
+    def __init__(self, task: Task, variants: Sequence[Variant], width: int) -> None:
+        self._task = task
+        self._begins = range(0, len(variants), width)
+        self._width = width
+        parts = [variants[begin : begin + width] for begin in self._begins]
+        self._stacks = [Stack([v.model for v in part], [v.steps for v in part]) for part in parts]
+        self._optimizer = FlatOptimizer(task.optimizer, [list(stack.parameters.values()) for stack in self._stacks])
+        for stack in self._stacks:
+            stack.train(True)
+
+    def step(self, batch: Tensor) -> Tensor:
+        """One step on each variant's own samples, shape (variants, samples) of places; returns the loss of each."""
+        seen: list[Tensor] = []
+        self._optimizer.step(self._losses(batch, seen))
+        return torch.cat(seen)
+
+    def _losses(self, batch: Tensor, seen: list[Tensor]) -> Iterator[Tensor]:
+        data = self._task.data
+        for begin, stack in zip(self._begins, self._stacks, strict=True):
+            places = batch[begin : begin + self._width]
+            losses = _losses(self._task, stack(data.inputs[places]), data.targets[places])
+            seen.append(losses.detach())
+            yield losses.sum()
+
+    def unstack(self) -> list[nn.Module]:
+        """The models, with the weights that they have now."""
+        return [model for stack in self._stacks for model in stack.unstack()]
+
+
 def train_stacked(
-    task: Task, variants: Sequence[Variant], steps: int | None = None
+    task: Task, variants: Sequence[Variant], steps: int | None = None, width: int = WHOLE
 ) -> tuple[list[Curve], list[nn.Module], list[str]]:
     """Train variants as one stack.
 
@@ -33,31 +75,30 @@ def train_stacked(
         task: how.
         variants: that share a signature, those of one slope side by side.
         steps: to stop after; by default all.
+        width: as in `Together`; by default one stack.
 
     Returns:
         Each variant's losses by epoch, its trained model, and why it diverged ("" if it did not).
     """
     put_seed(variants[0].cell.seed)  # for dropout
-    stack = Stack([v.model for v in variants], [v.steps for v in variants])
-    optimizer = FlatOptimizer(task.optimizer, list(stack.parameters.values()))
+    together = Together(task, variants, width)
     curves: list[Curve] = [[] for _ in variants]
     reasons = [""] * len(variants)
     seeds = [v.cell.seed for v in variants]
     orders = {seed: task.order(seed) for seed in dict.fromkeys(seeds)}
-    stack.train(True)
     left = task.epochs * task.steps_per_epoch if steps is None else steps
     for epoch in range(task.epochs):
         places = torch.stack([orders[seed][epoch] for seed in seeds], 1)  # (steps, variants, batch_size)
         total = torch.zeros(len(variants))
         for batch in places[:left]:
-            total += _step(task, stack, optimizer, task.data, batch)
+            total += together.step(batch)
         left -= len(places)
         if left < 0:
             break
         _note(curves, reasons, total / len(places), epoch + 1)
         if left == 0 or all(reasons):
             break
-    return curves, stack.unstack(), reasons
+    return curves, together.unstack(), reasons
 
 
 def _note(curves: list[Curve], reasons: list[str], losses: Tensor, epoch: int) -> None:
@@ -69,13 +110,6 @@ def _note(curves: list[Curve], reasons: list[str], losses: Tensor, epoch: int) -
             curves[place].append((epoch, value))
 
 
-def _step(task: Task, stack: Stack, optimizer: FlatOptimizer, data: Data, batch: Tensor) -> Tensor:
-    """One optimizer step of all variants; returns the loss of each."""
-    losses = _losses(task, stack(data.inputs[batch]), data.targets[batch])
-    optimizer.step(losses.sum())
-    return losses.detach()
-
-
 def _losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     """The mean loss of each variant, shape (variants,)."""
     variants, samples = targets.shape[:2]
@@ -85,13 +119,10 @@ def _losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     return torch.stack([task.loss_of(*each) for each in zip(outputs.unbind(), targets.unbind(), strict=True)])
 
 
-def seconds_stacked(task: Task, variants: Sequence[Variant]) -> float:
-    """Of a step of a stack; the models are left as they are."""
-    stack = Stack([v.model for v in variants], [v.steps for v in variants])
-    optimizer = FlatOptimizer(task.optimizer, list(stack.parameters.values()))
-    stack.train(True)
+def seconds_stacked(task: Task, variants: Sequence[Variant], width: int = WHOLE) -> float:
+    """Of a step of variants together; the models are left as they are."""
     batches = torch.stack([task.order(v.cell.seed)[0][:PROBE_STEPS] for v in variants], 1)
-    return _fastest(lambda batch: _step(task, stack, optimizer, task.data, batch), batches)
+    return _fastest(Together(task, variants, width).step, batches)
 
 
 def seconds_alone(task: Task, model: nn.Module, seed: int) -> float:
