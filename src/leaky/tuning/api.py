@@ -91,10 +91,11 @@ def tune(
         storage: path of a journal file, or any storage URL of Optuna's; the same call resumes from it, and several
             processes may work on one. By default in memory.
         study_name: of the study in the storage.
-        engine: "batched" trains the variants of a torch task in stacks wherever that is possible, "local" one at a
-            time; "auto" stacks where a short trial shows it to be faster; "ray" does that in Ray tasks, on the cluster
-            of RAY_ADDRESS or on this machine.
-        workers: processes of this machine, or Ray tasks; the task must then be importable.
+        engine: "batched" trains the variants of a torch task in stacks wherever that is possible, "local" one model at
+            a time, both in a forked process for each of torch's threads; "auto" does what a short trial shows to be
+            faster, one after another in this process included; "ray" does that in Ray tasks, on the cluster of
+            RAY_ADDRESS or on this machine.
+        workers: processes of this machine that share the study, or Ray tasks; the task must then be importable.
         time_limit: seconds after which no further training begins.
         progress: called with the `Study` so far and the number of trainings that are left at most.
         training: of a torch task: train, valid, test, epochs, batch_size, optimizer, loss, metric and initialization,
@@ -112,7 +113,6 @@ def tune(
     checked = _task(task, training)
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(map(repr, ENGINES))}, not {engine!r}")
-    untested = checked is None or checked.test is None
     direction = (MAXIMIZE if checked is None else checked.direction) if direction is None else direction
     untested = checked is None or checked.test is None
     confirm = (DEFAULT_CONFIRM if untested else 0) if confirm is None else confirm
@@ -128,15 +128,26 @@ def tune(
         searched = None
         if space is not None:
             found, searched, whole = nominate(space, direction, ready, running)
-            known = {arm.label for arm in design.arms}
-            found = tuple(slope for slope in found if Arm(slope).label not in known)
             if not whole:
                 return replace(design.study((), "", ready.description), searched=searched)
-            if len(design.arms) + len(found) < 2:
-                raise InputError("a search must find slopes to compare, and every training failed: see the objective")
-            design = design_of((*given, *found), seeds, budget, direction, confirm)
+            design = design_of(_joined(design.arms, found), seeds, budget, direction, confirm)
+            if workers > 1:
+                ready.close()  # its processes make room for those that share the study
         study = run(design, ready if name is None else NamedEngine(name, make, ready), running)
     return replace(study, searched=searched)
+
+
+def _joined(given: Sequence[Arm], found: Sequence[Slope]) -> tuple[Slope, ...]:
+    """What was given, and what a search found besides.
+
+    Raises:
+        InputError: if that is too little to compare.
+    """
+    labels = {arm.label for arm in given}
+    slopes = (*(arm.value for arm in given), *(slope for slope in found if Arm(slope).label not in labels))
+    if len(slopes) < 2:
+        raise InputError("a search must find slopes to compare, and every training failed: see the objective")
+    return slopes
 
 
 def _task(task: Any, training: dict[str, Any]) -> Any:
