@@ -42,7 +42,7 @@ lint: $(V)/.tools $(V)/.leaky
 docs-images: $(V)/.leaky $(V)/.tools
 	@$(BIN)/python docs/make_images.py
 
-bench: $(V)/.leaky $(V)/.tools
+bench: $(V)/.leaky $(V)/.tools $(V)/.models
 	@for each in $(BENCHMARKS); do $(BIN)/python -m $$each || exit 1; done
 
 BENCHMARKS ?= $(patsubst benchmarks/%/__main__.py,benchmarks.%,$(sort $(wildcard benchmarks/*/__main__.py)))

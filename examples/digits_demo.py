@@ -2,8 +2,8 @@
 
 A deep ReLU network learns scikit-learn's digits twice, the second time with a learning rate that is too large, and its
 accuracy does not tell. `leaky check` does, an independent look proves it, and `leaky.repair` brings the units back, by
-an experiment. A third run shows what a leak would have done from the start. Run it with `make demo`, or
-`python examples/digits_demo.py` where leaky and scikit-learn are installed. Everything is seeded.
+an experiment. A third run shows what a leak would have done from the start, and `leaky.tune` which. `make demo`, or
+`python examples/digits_demo.py` where leaky[tune] and scikit-learn are installed. Everything is seeded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import shlex
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,16 @@ from torch import Tensor, nn
 import leaky
 from leaky.cli import run
 from leaky.repairing.plan import RepairRecord
+from leaky.tuning import Study
 
 FOLDER = Path("leaky-demo")
 DEPTH, WIDTH, EPOCHS = 5, 64, 20
 GOOD_RATE, BAD_RATE, SLOPE = 0.001, 0.015, 0.1
 REPAIRED_FOR, TRIED_FOR = 5, 25
 """Epochs of training after the repair, and steps that `leaky.repair` may try each way for."""
+
+SLOPES, SEEDS, COMPARED_FOR = (0.0, 0.01, 0.1, 0.3), 4, 4
+"""The slopes that `leaky.tune` compares, seeds of each, and epochs of each training."""
 
 TRAINED_ON, CHOSEN_BY = 1437, 1617
 """Of the 1,797 digits: up to where they are trained on, and up to where the repair is chosen by; the rest test."""
@@ -110,6 +115,19 @@ def cut_out(model: nn.Sequential, units: dict[int, Tensor], x: Tensor) -> float:
         return (model(x) - before).abs().max().item()
 
 
+def compared_slopes(x: Tensor, y: Tensor) -> Study:
+    """Which leak, for this network at the larger rate: the same seeds and batches for each slope."""
+    return leaky.tune(
+        network,
+        train=(x[:TRAINED_ON], y[:TRAINED_ON]),
+        test=(x[CHOSEN_BY:], y[CHOSEN_BY:]),
+        slopes=SLOPES,
+        seeds=SEEDS,
+        epochs=COMPARED_FOR,
+        optimizer=partial(torch.optim.Adam, lr=BAD_RATE),
+    )
+
+
 def show_command(*arguments: str) -> None:
     """Print a command as a user would type it, and run it."""
     print(f"\n$ leaky {shlex.join(arguments)}\n", flush=True)
@@ -160,6 +178,8 @@ def main() -> None:
         print(f"  {name:<40}{score:.1%}   {count} of {DEPTH * WIDTH}")
     print("\nA silent unit of a ReLU gets no gradient. One of a Leaky ReLU still learns. These digits are told as well")
     print("without: dead units are room that you paid for, and on a harder task you would miss it.")
+    print(f"\nWhich leak, then? leaky.tune compares slopes at the rate of {BAD_RATE}, by seeds:\n")
+    print(compared_slopes(x, y), end="\n\n")
     print(f"{FOLDER}/checkup.json holds every number. README.md shows how to check your own network.")
 
 
