@@ -3,7 +3,7 @@
     python -m benchmarks.repair [--half looked-at|held-out] [--seeds 5] [--jobs 2] [--table] [--again]
 
 Results go into benchmarks/results/repair-<half>.json after each set-up; a run that was stopped goes on where it was.
-Every method is seeded, so `--again`, after a change of leaky.repair, runs that alone anew and keeps the others' outcomes.
+Every method is seeded, so `--again`, after a change of leaky.repair, runs that alone anew and keeps the others'.
 A set-up counts as repaired if the mean over the seeds ends no worse than its healthy twin's by more than max(1 point, 2
 standard errors of the paired difference). A healthy twin counts as harmed if, with `leaky.repair` done to it, it ends
 worse than without by more than that.
