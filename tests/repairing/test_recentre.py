@@ -98,3 +98,25 @@ def test_a_plan_shifts_units_back_only_where_the_metric_gets_better() -> None:
     assert done.kept
     assert [a.kind for a in done.actions] == ["revive"]
     assert not torch.equal(other[0].weight, before["0.weight"])
+
+
+def test_a_network_of_which_all_units_are_held_down_comes_back_with_what_it_knew() -> None:
+    good = plain()
+    target = good(DATA).detach()
+    model = plain()
+    with torch.no_grad():
+        model[0].bias -= 50.0
+
+    def error(subject: nn.Module) -> float:
+        with torch.no_grad():
+            return float((subject(DATA) - target).square().mean())
+
+    plan = leaky.repair(model, leaky.check(model, DATA), DATA)
+    assert [a.kind for a in plan.actions] == ["begin anew"]
+    assert [a.kind for a in plan.recentred] == ["recentre"]
+    sick = error(model)
+    done = plan.apply(validate=error, higher_is_better=False)
+    assert done.kept
+    assert [a.kind for a in done.actions] == ["recentre"]
+    assert error(model) < 0.5 * sick
+    assert torch.equal(model[2].weight, good[2].weight)

@@ -127,7 +127,8 @@ def _planned(model: nn.Module, checkup: Checkup, batches: Any, negative_slope: f
         slope = tailored(ground) if negative_slope is None else negative_slope
         edits = tuple(_edits(ground, ground.structure.sites)) if slope else ()
         actions = (*first, Action("begin anew", None, (), anew))
-        return Plan(model, checkup, ground.batches, actions, (*left, *edits), (), anew, slope, given, seed)
+        shifted = _shifted(checkup, ground, (*first, *_site_by_site(ground, lost)[0]))
+        return Plan(model, checkup, ground.batches, actions, (*left, *edits), shifted, anew, slope, given, seed)
     slope = LEAK if negative_slope is None else negative_slope
     own, rest = _site_by_site(ground, {name: units for name, units in lost.items() if name not in few})
     some = tuple(Left(name, lost[name], reason) for name, reason in few.items())

@@ -22,12 +22,12 @@ from leaky.repairing.standardised import KINDS, Standardised, standardised_of
 from leaky.structure.history import History, Step
 from leaky.structure.label_rules import PRODUCTS
 
-REACHES = (0.01, 30.0)
-"""Largest magnitudes of the middle feature between which inputs are of a size that needs nothing done: that of standard
-features is 3 to 4, that of one-hot ones and of images in [0, 1] is 1."""
+LEAST_REACH, MOST_SIZE = 0.01, 10.0
+"""Least largest magnitude, and most root mean square, of the middle feature with which nothing needs to be done:
+one-hot features reach 1 however rare they are, and standard ones have a size of 1 however far out they reach."""
 
 MOST_SPREAD = 30.0
-"""Largest ÷ median of the features' largest magnitudes from which on they are of too different a size."""
+"""Largest ÷ median of the features' deviations (see `RAREST`) from which on they are of too different a size."""
 
 MOST_OFFSET = 10.0
 """|mean| ÷ deviation, in the median of the features, from which on the mean drowns what tells inputs apart."""
@@ -52,14 +52,16 @@ class InputRange:
 
     Attributes:
         module: qualified name of the layer.
-        reach: median over the features of the largest magnitude, constant features apart.
-        spread: largest ÷ median of those.
+        size: median over the features of the root mean square, constant features apart.
+        reach: median over the features of the largest magnitude.
+        spread: largest ÷ median of the features' deviations.
         offset: median of |mean| ÷ deviation over the features, constant ones apart.
         normalised: whether a BatchNorm right behind the layer undoes any size and offset.
         refusal: why it cannot be standardised from outside; None where it can.
     """
 
     module: str
+    size: float
     reach: float
     spread: float
     offset: float
@@ -76,10 +78,10 @@ class InputRange:
         """What is wrong with it, in words; None where nothing is."""
         if self.constant:
             return None
-        if not self.normalised and not REACHES[0] <= self.reach <= REACHES[1]:
-            return f"its inputs reach {self.reach:.3g} (the middle feature), where 1 to 4 is taken for granted"
+        if not self.normalised and not (self.reach >= LEAST_REACH and self.size <= MOST_SIZE):
+            return f"its inputs have a size of {self.size:.3g} (the middle feature), where about 1 is taken for granted"
         if self.spread > MOST_SPREAD:
-            return f"its largest input feature reaches {self.spread:.3g} times as far as the middle one"
+            return f"its largest input feature varies {self.spread:.3g} times as much as the middle one"
         if not self.normalised and self.offset > MOST_OFFSET:
             return f"its input features have means of {self.offset:.3g} times their deviations"
         return None
@@ -189,11 +191,12 @@ def _range(ground: Ground, layer: Layer, seen: Entering) -> InputRange:
         if made.step is layer.step
     )
     if not bool(varied.any()):
-        return InputRange(layer.step.module, 0.0, 1.0, 0.0, normalised, _refusal(ground, layer))
-    middle = float(reach[varied].median())
-    spread = float(reach[varied].max()) / middle
+        return InputRange(layer.step.module, 0.0, 0.0, 1.0, 0.0, normalised, _refusal(ground, layer))
+    size = (mean.square() + seen.deviation.reshape(-1).square()).sqrt()
+    spread = float(deviation[varied].max() / deviation[varied].median())
     offset = float((mean.abs() / deviation)[varied].median())
-    return InputRange(layer.step.module, middle, spread, offset, normalised, _refusal(ground, layer))
+    middle, far = float(size[varied].median()), float(reach[varied].median())
+    return InputRange(layer.step.module, middle, far, spread, offset, normalised, _refusal(ground, layer))
 
 
 def _figures(seen: Entering) -> tuple[Tensor, Tensor, Tensor]:
