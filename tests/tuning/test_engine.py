@@ -166,7 +166,7 @@ def test_ctrl_c_ends_the_processes_and_gives_the_verdict_so_far(tmp_path: Path) 
     while process.poll() is None and not (path.exists() and '"leaky:result"' in path.read_text()):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     assert "A study of fixed budget is judged once, at its end" in said
     with pytest.raises(ProcessLookupError):

@@ -8,6 +8,7 @@ next removes what was cut off.
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,23 +24,40 @@ except ImportError:  # Windows
 
 
 class KernelLock:
-    """An exclusive lock that ends with the process that holds it."""
+    """An exclusive lock that ends with the process that holds it.
+
+    Ctrl-C at any instant, and a fork while it is held, must not leave it locked: it is unlocked, not just closed,
+    and what an interrupted call of the same thread left behind is given up first.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._handles: list[int] = []
+        self._held: dict[int, int] = {}
 
     def acquire(self) -> bool:
         """Wait for the lock, then cut off an unfinished last line."""
+        self.release()
         handle = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o644)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        self._handles.append(handle)
-        _cut_off_unfinished_line(self._path)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            self._held[threading.get_ident()] = handle
+            _cut_off_unfinished_line(self._path)
+        except BaseException:
+            if threading.get_ident() in self._held:
+                self.release()
+            else:
+                fcntl.flock(handle, fcntl.LOCK_UN)
+                os.close(handle)
+            raise
         return True
 
     def release(self) -> None:
-        """Give the lock up."""
-        os.close(self._handles.pop())
+        """Give the lock up, if this thread has it."""
+        handle = self._held.get(threading.get_ident())
+        if handle is not None:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a process that was forked meanwhile has the handle as well
+            del self._held[threading.get_ident()]
+            os.close(handle)
 
 
 def _cut_off_unfinished_line(path: str) -> None:
