@@ -68,14 +68,21 @@ def test_only_the_shifted_biases_begin_anew_in_the_optimizer() -> None:
     assert bool((optimizer.state[model[0].weight]["momentum_buffer"] == 1).all())
 
 
+def distance_to(outputs: torch.Tensor) -> Callable[[nn.Module], float]:
+    """A metric: the mean squared distance of a model's outputs to these."""
+
+    def distance(model: nn.Module) -> float:
+        with torch.no_grad():
+            return float((model(DATA) - outputs).square().mean())
+
+    return distance
+
+
 def test_a_plan_shifts_units_back_only_where_the_metric_gets_better() -> None:
     good = plain()
     target = good(DATA).detach()
 
-    def error(model: nn.Module) -> float:
-        with torch.no_grad():
-            return float((model(DATA) - target).square().mean())
-
+    error = distance_to(target)
     model = buried(plain)
     plan = leaky.repair(model, leaky.check(model, DATA), DATA)
     assert [a.kind for a in plan.actions] == ["revive"]
@@ -90,10 +97,7 @@ def test_a_plan_shifts_units_back_only_where_the_metric_gets_better() -> None:
     before = copy.deepcopy(other.state_dict())
     at_its_best = other(DATA).detach()
 
-    def moved(subject: nn.Module) -> float:
-        with torch.no_grad():
-            return float((subject(DATA) - at_its_best).square().mean())
-
+    moved = distance_to(at_its_best)
     done = leaky.repair(other, leaky.check(other, DATA), DATA).apply(validate=moved, higher_is_better=False)
     assert done.kept
     assert [a.kind for a in done.actions] == ["revive"]
@@ -107,10 +111,7 @@ def test_a_network_of_which_all_units_are_held_down_comes_back_with_what_it_knew
     with torch.no_grad():
         model[0].bias -= 50.0
 
-    def error(subject: nn.Module) -> float:
-        with torch.no_grad():
-            return float((subject(DATA) - target).square().mean())
-
+    error = distance_to(target)
     plan = leaky.repair(model, leaky.check(model, DATA), DATA)
     assert [a.kind for a in plan.actions] == ["begin anew"]
     assert [a.kind for a in plan.recentred] == ["recentre"]

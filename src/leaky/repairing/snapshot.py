@@ -45,7 +45,8 @@ class Snapshot:
             for module, buffers in self._buffers:
                 module._buffers.clear()
                 module._buffers.update(buffers)
-            self.restore_modes()
+            for module, training in self._modes:
+                module.training = training
             for tensor, value in self._values:
                 if tensor.dtype != value.dtype or tensor.shape != value.shape:
                     tensor.data = value.clone()
@@ -60,11 +61,6 @@ class Snapshot:
                 parameter.grad = gradient
             if self.optimizer is not None:
                 self._restore_optimizer(self.optimizer)
-
-    def restore_modes(self) -> None:
-        """Put every module that was there into the mode that it was in."""
-        for module, training in self._modes:
-            module.training = training
 
     def _restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         optimizer.param_groups[:] = [group for group, _ in self._groups]

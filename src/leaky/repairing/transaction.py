@@ -146,7 +146,7 @@ class Transaction:
         return _Measured(outputs, None if self._validate is None else self._metric(self._plan.model))
 
     def _metric(self, model: nn.Module) -> float:
-        """What the user's metric says; the modes of the model stay."""
+        """What the user's metric says; the modes of the model stay, which metrics often change."""
         assert self._validate is not None
         modes = [(module, module.training) for module in model.modules()]
         value = self._validate(model)

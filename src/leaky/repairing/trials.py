@@ -56,7 +56,7 @@ def best_of(
         ways: to try.
         do: does actions to the model.
         train: the user's piece of training.
-        validate: the user's metric, as a number.
+        validate: the user's metric, as a number; it must leave the modes of the model as they are.
         start: the model and the optimizer as they were. The model is left wherever the last way ended.
         sign: 1 where more of the metric is better, −1 where less is.
     """
@@ -86,10 +86,7 @@ def _tried(
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(0)
         recipe = do(way.actions) if way.actions else Recipe()
-        modes = [(module, module.training) for module in start.model.modules()]
         before = validate(start.model)
-        for module, training in modes:  # metrics often leave a model in eval mode
-            module.training = training
         torch.manual_seed(0)
         train(start.model)
         return Trial(way.name, before, validate(start.model)), recipe
