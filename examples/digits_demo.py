@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import leaky
-from leaky.cli import run
+from leaky.commands import run
 from leaky.repairing.plan import RepairRecord
 from leaky.tuning import Study
 

@@ -104,8 +104,8 @@ def test_undocumented_finds_what_has_no_docstring() -> None:
         "import leaky",
         "import leaky.record, leaky.errors, leaky.serialization, leaky.diagnosis, leaky.theory, leaky.checkup",
         "import leaky.report.terminal, leaky.report.html, leaky.report.comparison",
-        "import leaky.cli; assert leaky.cli.run(['--help']) == 0",
-        "import leaky.cli; assert leaky.cli.run(['check', '--help']) == 0",
+        "import leaky.commands; assert leaky.commands.run(['--help']) == 0",
+        "import leaky.commands; assert leaky.commands.run(['check', '--help']) == 0",
     ],
 )
 def test_what_must_be_light_imports_nothing_heavy(run: str) -> None:
@@ -114,7 +114,7 @@ def test_what_must_be_light_imports_nothing_heavy(run: str) -> None:
     assert "loaded: []" in done.stdout
 
 
-@pytest.mark.parametrize("run", ["import leaky", "import leaky.cli; leaky.cli.run(['--help'])"])
+@pytest.mark.parametrize("run", ["import leaky", "import leaky.commands; leaky.commands.run(['--help'])"])
 def test_the_first_word_comes_without_numpy_and_rich(run: str) -> None:
     program = f"import sys; {run}; print('loaded:', sorted(sys.modules.keys() & {{'numpy', 'rich'}}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import leaky
-from leaky.cli import run
+from leaky.commands import run
 from leaky.serialization import schema
 
 ROOT = Path(__file__).parents[1]

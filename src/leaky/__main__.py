@@ -1,6 +1,6 @@
 """`python -m leaky` is `leaky`."""
 
-from leaky.cli import main
+from leaky.commands import main
 
 if __name__ == "__main__":
     main()

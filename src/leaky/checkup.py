@@ -185,7 +185,7 @@ def _with_weights(model: Any, initial: Any) -> Any:
 
     if isinstance(initial, nn.Module) or not isinstance(model, nn.Module):
         return initial
-    from leaky.loading.weights import load_weights, read_weights
+    from leaky.observation.weights import load_weights, read_weights
 
     is_file = isinstance(initial, str | os.PathLike)
     if not is_file and not isinstance(initial, Mapping):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from leaky.loading.names import resolve
 from leaky.tuning.loop import Engine, never
 from leaky.tuning.study import Cell, Trial
+from leaky.user_code import resolve
 
 
 def task_named(name: str) -> Any:

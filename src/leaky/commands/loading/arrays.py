@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from leaky.errors import InputError
 
 if TYPE_CHECKING:
-    from leaky.loading.models import Model
+    from leaky.commands.loading.models import Model
 
 Array = NDArray[Any]
 
@@ -201,7 +201,7 @@ def _choose(
 def _argument_names(model: Model) -> tuple[list[str], bool]:
     """The names of the model's inputs in order, and whether it takes any others."""
     if isinstance(model.model, Path):
-        from leaky.loading.models import onnx_inputs
+        from leaky.commands.loading.models import onnx_inputs
 
         return onnx_inputs(model.model), False
     parameters = inspect.signature(model.model.forward).parameters.values()

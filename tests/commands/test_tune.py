@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leaky.cli import run
+from leaky.commands import run
 from leaky.tuning import load_study
 
 TASK = """

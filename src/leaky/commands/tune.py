@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from leaky.commands.options import TakesSlopes, json_option
+from leaky.commands.output import check_writable
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, Arm, slope_from
 
@@ -31,29 +32,7 @@ or on many, share the work. Ctrl-C ends with the verdict so far.
 """
 
 
-class TakesSlopes(click.Command):
-    """Understands `--slopes 0 .01 prelu`; click itself knows only a fixed number of values behind an option."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        following = False
-        for argument in args:
-            if following and _is_slope(argument) and spread[-1] != "--slopes":
-                spread.append("--slopes")
-            following = argument == "--slopes" or (following and _is_slope(argument))
-            spread.append(argument)
-        return super().parse_args(ctx, spread)
-
-
-def _is_slope(text: str) -> bool:
-    try:
-        slope_from(text)
-    except InputError:
-        return False
-    return True
-
-
-@click.command(cls=TakesSlopes, help=HELP)
+@click.command("tune", cls=TakesSlopes, help=HELP)
 @click.argument("task")
 @click.option(
     "--slopes",
@@ -80,8 +59,8 @@ def _is_slope(text: str) -> bool:
 @click.option("--study-name", default="leaky", show_default=True, metavar="NAME", help="Of the study in the storage.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="No training begins after that.")
 @click.option("--confirm", type=click.IntRange(min=0), metavar="N", help="Fresh seeds for the chosen slope's score.")
-@click.option("--json", "json_path", metavar="PATH", help="Write JSON there as well; - writes it alone to stdout.")
-def tune(
+@json_option
+def command(
     task: str,
     slopes: tuple[str, ...],
     search: tuple[float, float] | None,
@@ -93,10 +72,8 @@ def tune(
     """Run or resume a study, print it; see HELP."""
     if search is None and (per_layer or candidates):
         raise InputError("--per-layer and --candidates belong to --search LOW HIGH")
-    to_file = json_path not in (None, "-")
-    if to_file and (not Path(json_path or "").parent.is_dir() or Path(json_path or "").is_dir()):
-        raise InputError(f"--json must be - or a file in a folder that exists, not {json_path!r}")
-    from leaky.tuning.api import tune as run
+    check_writable(json_path)
+    from leaky.tuning.api import tune
     from leaky.tuning.saving import study_to_json
     from leaky.tuning.search import Range
 
@@ -106,7 +83,7 @@ def tune(
         space = Range(*search, per_layer=per_layer, **({} if candidates is None else {"candidates": candidates}))
     alone = contextlib.redirect_stdout(sys.stderr) if json_path == "-" else contextlib.nullcontext()
     with alone, _progress() as tell:
-        study = run(task, slopes=given, search=space, progress=tell, **options)
+        study = tune(task, slopes=given, search=space, progress=tell, **options)
     if json_path == "-":
         click.echo(study_to_json(study), nl=False)
         return

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from leaky.errors import InputError
-from leaky.loading.names import call_without_arguments, resolve
+from leaky.user_code import call_without_arguments, resolve
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_a_name_in_a_file_and_in_a_module_of_the_current_folder(folder: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import leaky
-from leaky import cli
-from leaky.loading.weights import load_weights, read_weights
+from leaky import commands
+from leaky.observation.weights import load_weights, read_weights
 
 MODEL = """
 import torch
@@ -43,7 +43,7 @@ def place(tmp_path: Path) -> Path:
 
 def run(place: Path, *arguments: str, weights: str = "sick.pt") -> int:
     model, data = f"{place / 'net.py'}:build", str(place / "x.npy")
-    return cli.run(["repair", model, "--data", data, "--weights", str(place / weights), *arguments])
+    return commands.run(["repair", model, "--data", data, "--weights", str(place / weights), *arguments])
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

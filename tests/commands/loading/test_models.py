@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from leaky.commands.loading import load_model
+from leaky.commands.loading.models import onnx_inputs
 from leaky.errors import InputError
-from leaky.loading import load_model
-from leaky.loading.models import onnx_inputs
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 CODE = """
 import torch

@@ -1,10 +1,18 @@
-"""Arguments of the command line that click has no type for."""
+"""Options that verbs share, and arguments that click has no type for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import click
+
+from leaky.errors import InputError
+from leaky.tuning.arms import slope_from
+
+json_option = click.option(
+    "--json", "json_path", metavar="PATH", help="Write JSON there as well; - writes it alone to stdout."
+)
+"""Of every verb that has a result."""
 
 
 def axis(text: str | None) -> int | str | None:
@@ -32,28 +40,28 @@ def thresholds(settings: Sequence[str]) -> dict[str, float]:
 
 
 class TakesSlopes(click.Command):
-    """Understands `--slopes 0 .01 .1`; click itself knows only a fixed number of values behind an option."""
+    """Understands `--slopes 0 .01 prelu`; click itself knows only a fixed number of values behind an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _spread(args, "--slopes"))
 
 
 def _spread(arguments: Sequence[str], option: str) -> list[str]:
-    """`option` in front of each of the numbers that follow it."""
+    """`option` in front of each of the slopes that follow it."""
     spread: list[str] = []
     following = False
     for argument in arguments:
-        number = _is_number(argument)
-        if following and number and spread[-1] != option:
+        is_slope = _is_slope(argument)
+        if following and is_slope and spread[-1] != option:
             spread.append(option)
-        following = argument == option or (following and number)
+        following = argument == option or (following and is_slope)
         spread.append(argument)
     return spread
 
 
-def _is_number(text: str) -> bool:
+def _is_slope(text: str) -> bool:
     try:
-        float(text)
-    except ValueError:
+        slope_from(text)
+    except InputError:
         return False
     return True

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from leaky.commands.loading.arrays import Data, form, from_file, from_named, noise
 from leaky.errors import InputError
-from leaky.loading.arrays import Data, form, from_file, from_named, noise
-from leaky.loading.names import call_without_arguments, resolve
+from leaky.user_code import call_without_arguments, resolve
 
 if TYPE_CHECKING:
-    from leaky.loading.models import Model
+    from leaky.commands.loading.models import Model
 
 
 def load_data(

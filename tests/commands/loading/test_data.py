@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from leaky.commands.loading import Model, load_data
+from leaky.commands.loading import arrays as arrays_module
 from leaky.errors import InputError
-from leaky.loading import Model, load_data
-from leaky.loading import arrays as arrays_module
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 class Masked(nn.Module):

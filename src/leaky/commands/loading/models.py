@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leaky.errors import InputError, MissingExtraError
-from leaky.loading.names import call_without_arguments, resolve
+from leaky.user_code import call_without_arguments, resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +19,17 @@ class Model:
 
     model: nn.Module | Path
     name: str
+
+    @property
+    def network(self) -> nn.Module:
+        """The module.
+
+        Raises:
+            InputError: if it is an ONNX file.
+        """
+        if isinstance(self.model, Path):
+            raise InputError(f"MODEL must be code that makes a torch.nn.Module; {self.name!r} is not")
+        return self.model
 
     @property
     def precision(self) -> str | None:
@@ -63,7 +74,7 @@ def load_model(name: str, *, weights: str | None = None, seed: int | None = None
     if not isinstance(found, nn.Module):
         raise InputError(f"MODEL {name!r} must be a torch.nn.Module or a function that returns one, not {_kind(found)}")
     if weights is not None:
-        from leaky.loading.weights import load_weights, read_weights
+        from leaky.observation.weights import load_weights, read_weights
 
         load_weights(found, read_weights(weights), f"the weights in {weights!r}")
     return Model(found, name)

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
-from leaky.loading.weights import load_weights, read_weights
+from leaky.observation.weights import load_weights, read_weights
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def network() -> nn.Module:

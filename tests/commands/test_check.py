@@ -17,8 +17,7 @@ import pytest
 import torch
 
 import leaky
-from leaky.arguments import _spread
-from leaky.cli import Status, run
+from leaky.commands import Status, run
 from leaky.serialization import schema
 
 NET = """
@@ -273,20 +272,6 @@ def test_compare_is_a_gate(leaky_run: Runner) -> None:
     assert out.startswith("It did not get worse")
     status, out, _ = leaky_run("compare", "good.json", "bad.json", "--json", "-")
     assert json.loads(out)["worse"] is True
-
-
-@pytest.mark.parametrize(
-    ("arguments", "spread"),
-    [
-        (["--slopes", "0", ".01", "--out", "a"], ["--slopes", "0", "--slopes", ".01", "--out", "a"]),
-        (["--slopes", "-.1", "1e-3"], ["--slopes", "-.1", "--slopes", "1e-3"]),
-        (["--slopes", "1", "--slopes", "2"], ["--slopes", "1", "--slopes", "2"]),
-        (["--slopes", "--out", "a"], ["--slopes", "--out", "a"]),
-        (["--gain", "2", "3"], ["--gain", "2", "3"]),
-    ],
-)
-def test_slopes_take_several_values(arguments: list[str], spread: list[str]) -> None:
-    assert _spread(arguments, "--slopes") == spread
 
 
 def test_plot_passes_its_options_on(leaky_run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

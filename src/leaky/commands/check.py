@@ -1,0 +1,132 @@
+"""`leaky check`: observe, diagnose, print."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from leaky.commands.ending import TRACEBACK_HINT, Status
+from leaky.commands.options import axis, json_option, thresholds
+from leaky.commands.output import check_writable, own_stdout, write_result
+from leaky.errors import InputError, LeakyError
+
+if TYPE_CHECKING:
+    from leaky.checkup import Checkup
+    from leaky.commands.loading import Data, Model
+    from leaky.diagnosis import Level
+
+HELP = """Find the units of MODEL that have stopped learning.
+
+\b
+MODEL is one of
+  package.module:name    a torch.nn.Module, or a function that returns one
+  path/to/file.py:name   the same, in a file
+  model.onnx
+
+\b
+DATA is one of
+  data.npy               samples along the first axis
+  data.npz               arrays named like the inputs of the model, or x
+  package.module:name    an iterable of batches (tensors, tuples whose first item is the
+  path/to/file.py:name   input, dicts of keyword inputs), or a function that returns one
+  noise:256x3x32x32      standard normal noise of this shape; every verdict then says so
+
+\b
+Exit status
+  0  no finding at or above --fail-on
+  1  there is one
+  2  wrong usage or input
+  3  nothing could be examined
+"""
+
+
+@click.command("check", help=HELP)
+@click.argument("model")
+@click.option("--data", required=True, metavar="DATA", help="What to run the model on, see above.")
+@json_option
+@click.option(
+    "--fail-on",
+    type=click.Choice(["info", "warning", "error", "never"]),
+    default="error",
+    show_default=True,
+    help="Exit with 1 if there is a finding of this level or worse.",
+)
+@click.option("--mode", type=click.Choice(["eval", "train"]), default="eval", show_default=True, help="Of the modules.")
+@click.option("--device", metavar="NAME", help="Where to run; by default where the model is.")
+@click.option("--max-samples", type=click.IntRange(min=1), metavar="N", help="Stop after so many samples.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="Of all random numbers: initial weights, noise, ..."
+)
+@click.option("--weights", metavar="FILE", help="The state dict, .pt (read without unpickling) or .safetensors.")
+@click.option(
+    "--initial", metavar="FILE", help="The weights that training began with: tells born dead from died later."
+)
+@click.option("--unit-dim", type=int, metavar="AXIS", help="Axis of the units at every site that has it.")
+@click.option("--batch-dim", metavar="AXIS", help="Axis of the samples in the inputs; none: a batch is one sample.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples a batch of arrays and noise. [256]"
+)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A threshold, see docs/rules; repeatable.")
+@click.option("--verbose", "-v", is_flag=True, help="Show every finding in full.")
+@click.option("--ignore", multiple=True, metavar="RULE", help="Leave a rule's findings out; repeatable.")
+def command(
+    model: str,
+    data: str,
+    json_path: str | None,
+    fail_on: str,
+    weights: str | None,
+    seed: int | None,
+    batch_dim: str | None,
+    batch_size: int | None,
+    settings: tuple[str, ...],
+    verbose: bool,
+    **options: Any,
+) -> Status:
+    """Observe, diagnose, print; see HELP."""
+    check_writable(json_path)
+    from leaky.commands.loading import load_data, load_model
+    from leaky.report.terminal import TerminalReport
+
+    dim = axis(batch_dim)
+    with own_stdout():
+        subject = load_model(model, weights=weights, seed=seed)
+        given = load_data(
+            data, subject, seed=seed, batch_dim=dim if isinstance(dim, int) else None, batch_size=batch_size
+        )
+        options |= {"seed": seed, "batch_dim": dim, "batch_size": batch_size, **thresholds(settings)}
+        checkup = _checked(subject, given, options)
+    write_result(TerminalReport(checkup.diagnosis, full=verbose), checkup.to_dict(), json_path)
+    if not checkup.record.sites:
+        return Status.NOTHING_EXAMINED
+    return Status.FOUND if fail_on != "never" and checkup.diagnosis.at_least(cast("Level", fail_on)) else Status.OK
+
+
+def _checked(model: Model, data: Data, options: dict[str, Any]) -> Checkup:
+    from leaky.checkup import Checkup, check
+    from leaky.failures import one_line
+    from leaky.report.progress import progress
+
+    most = options["max_samples"]
+    total = data.samples if most is None or data.samples is None else min(most, data.samples)
+    try:
+        with progress(total) as tick:
+            checkup = check(
+                model.model,
+                data.batches,
+                model_name=model.name,
+                data_name=data.name,
+                on_noise=data.on_noise,
+                progress=tick,
+                **options,
+            )
+    except LeakyError:
+        raise
+    except SystemExit as stop:
+        raise InputError(f"the model or its data ended the program while they ran (status {stop.code})") from stop
+    except Exception as error:
+        # The model's own code raised; what it was fed is the first thing that its author wants to know.
+        raise InputError(one_line(error, f"the data are {data.form}" if data.form else "") + TRACEBACK_HINT) from error
+    record = replace(checkup.record, notes=checkup.record.notes + data.notes)
+    return Checkup(replace(checkup.diagnosis, record=record), checkup.initial)

@@ -1,0 +1,30 @@
+"""`leaky compare`: what got worse between two checkups."""
+
+from __future__ import annotations
+
+import click
+
+from leaky.commands.ending import Status
+from leaky.commands.options import json_option
+from leaky.commands.output import check_writable, write_result
+
+
+@click.command("compare")
+@click.argument("old")
+@click.argument("new")
+@json_option
+def command(old: str, new: str, json_path: str | None) -> Status:
+    """Say what appeared, what went and what grew from OLD to NEW, two JSON files of `leaky check`.
+
+    Exits with 1 where something got worse, with 3 where no site is in both.
+    """
+    check_writable(json_path)
+    from leaky.checkup import load
+    from leaky.diagnosis import compare
+    from leaky.report.comparison import ComparisonReport
+
+    found = compare(load(old), load(new))
+    write_result(ComparisonReport(found), found.as_dict(), json_path)
+    if found.worse:
+        return Status.FOUND
+    return Status.OK if found.examined else Status.NOTHING_EXAMINED

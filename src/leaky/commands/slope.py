@@ -1,0 +1,85 @@
+"""`leaky slope`: the negative slope that theory gives a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from leaky.theory import TailoredSlope
+
+DEPTHS = (10, 13, 20, 30, 50, 75, 100, 150, 200)
+
+
+@click.command("slope")
+@click.argument("model", required=False)
+@click.option(
+    "--target", "targets", type=float, multiple=True, metavar="C", help="Correlation to reach, in (0, 1). [.9; .9 .95]"
+)
+@click.option("--depth", type=click.IntRange(min=1), metavar="L", help="Layers of a plain network, in place of MODEL.")
+@click.option("--data", metavar="DATA", help="What to run MODEL on, where its first layer does not tell.")
+def command(model: str | None, targets: tuple[float, ...], depth: int | None, data: str | None) -> None:
+    """Say which negative slope theory gives MODEL, and why; without one, a table of depth against slope.
+
+    Deep networks without normalisation make all inputs look alike; the slope is the one at which two orthogonal inputs
+    reach the correlation of --target behind the network, every layer being initialised for that slope.
+
+    MODEL is package.module:name or path/to/file.py:name of a torch.nn.Module or of a function that returns one.
+    """
+    if model is not None and depth is not None:
+        raise click.UsageError("either MODEL or --depth can be given, not both")
+    if model is None and depth is None:
+        click.echo(_table(targets or (0.9, 0.95)))
+        return
+    from leaky import theory
+
+    network: Any = depth
+    example = None
+    if model is not None:
+        network, example = _loaded(model, data)
+    for target in targets or (0.9,):
+        found = theory.tailored_slope(network, target, example=example)
+        click.echo(_sentence(found, model or f"a plain network of {depth} layers"))
+
+
+def _loaded(name: str, data: str | None) -> tuple[Any, Any]:
+    from leaky.commands.loading import load_data, load_model
+
+    subject = load_model(name)
+    return subject.network, None if data is None else load_data(data, subject).batches
+
+
+def _sentence(found: TailoredSlope, name: str) -> str:
+    if found.reachable:
+        lines = [
+            f"negative_slope {found.negative_slope:.10g} for {name}",
+            f"  With it two orthogonal inputs leave the network with correlation {found.correlation:.4g}.",
+            f"  Initialise with leaky.initialize(model, negative_slope={found.negative_slope:.4g}), or scale each "
+            f"output by {found.output_scale:.10g}.",
+        ]
+    else:
+        lines = [
+            f"negative_slope 0 for {name}: it is too shallow to need a leak",
+            f"  Even at slope 0, orthogonal inputs only reach the correlation {found.correlation:.10g}, "
+            f"below the target {found.target:g}.",
+        ]
+    return "\n".join([*lines, *(f"  Assumed: {assumption}." for assumption in found.assumptions)])
+
+
+def _table(targets: tuple[float, ...]) -> str:
+    from leaky import theory
+
+    rows = [["layers", *(f"target {target:g}" for target in targets)]]
+    for depth in DEPTHS:
+        found = [theory.tailored_slope(depth, target) for target in targets]
+        rows.append([str(depth), *(_cell(one) for one in found)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    heading = "The negative slope of plain networks (no shortcuts, no normalisation), by depth:"
+    footing = "0 (c): the target is out of reach; at slope 0 orthogonal inputs reach the correlation c."
+    return "\n".join([heading, "", *lines, "", footing])
+
+
+def _cell(found: TailoredSlope) -> str:
+    return f"{found.negative_slope:.10f}" if found.reachable else f"0 ({found.correlation:.4f})"
