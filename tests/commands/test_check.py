@@ -218,8 +218,11 @@ def test_weights_and_initial_weights(leaky_run: Runner, folder: Path) -> None:
         (("check", "cli_net.py:build", "--data", "x.npy", "--set", "nope=1"), "'nope' is none of them"),
         (("check", "cli_net.py:build", "--data", "x.npy", "--ignore", "nope"), "nope"),
         (("check", "cli_net.py:build", "--data", "x.npy", "--batch-dim", "one"), "neither a whole number nor none"),
-        (("check", "cli_net.py:build", "--data", "x.npy", "--json", "absent/a.json"), "--json must be - or a file"),
-        (("check", "cli_net.py:build", "--data", "x.npy", "--json", "."), "--json must be - or a file"),
+        (
+            ("check", "cli_net.py:build", "--data", "x.npy", "--json", "absent/a.json"),
+            "--json must be a file in a folder",
+        ),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--json", "."), "--json must be a file in a folder"),
         (("check", "cli_net.py:build", "--data", "x.npy", "--device", "abacus"), "abacus"),
         (("compare", "absent.json", "x.npy"), "'absent.json' must be a readable file: No such file"),
         (("compare", "x.npy", "x.npy"), "'x.npy' must be JSON that leaky wrote"),

@@ -95,10 +95,10 @@ def test_mistakes_end_in_a_line_and_status_2(place: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--out", "nowhere/out.pt"], "--out must name a file in a folder that exists"),
-        (["--out", "folder.pt"], "--out must name a file in a folder that exists"),
-        (["--out", "out.pt", "--recipe", "folder.pt"], "--recipe must name a file in a folder that exists"),
-        (["--out", "out.pt", "--recipe", ""], "--recipe must name a file in a folder that exists"),
+        (["--out", "nowhere/out.pt"], "--out must be a file in a folder that exists"),
+        (["--out", "folder.pt"], "--out must be a file in a folder that exists"),
+        (["--out", "out.pt", "--recipe", "folder.pt"], "--recipe must be a file in a folder that exists"),
+        (["--out", "out.pt", "--recipe", ""], "--recipe must be a file in a folder that exists"),
         (["--out", "out.pt", "--recipe", "out.pt"], "read or written as something else"),
         (["--out", "out.pt", "--recipe", "x.npy"], "read or written as something else"),
         (["--out", "out.pt", "--recipe", "net.py"], "read or written as something else"),

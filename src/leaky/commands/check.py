@@ -88,6 +88,7 @@ def command(
     check_writable(json_path)
     from leaky.commands.loading import load_data, load_model
     from leaky.report.terminal import TerminalReport
+    from leaky.serialization import dumps
 
     dim = axis(batch_dim)
     with own_stdout():
@@ -97,7 +98,7 @@ def command(
         )
         options |= {"seed": seed, "batch_dim": dim, "batch_size": batch_size, **thresholds(settings)}
         checkup = _checked(subject, given, options)
-    write_result(TerminalReport(checkup.diagnosis, full=verbose), checkup.to_dict(), json_path)
+    write_result(TerminalReport(checkup.diagnosis, full=verbose), dumps(checkup.to_dict()), json_path)
     if not checkup.record.sites:
         return Status.NOTHING_EXAMINED
     return Status.FOUND if fail_on != "never" and checkup.diagnosis.at_least(cast("Level", fail_on)) else Status.OK

@@ -22,9 +22,10 @@ def command(old: str, new: str, json_path: str | None) -> Status:
     from leaky.checkup import load
     from leaky.diagnosis import compare
     from leaky.report.comparison import ComparisonReport
+    from leaky.serialization import dumps
 
     found = compare(load(old), load(new))
-    write_result(ComparisonReport(found), found.as_dict(), json_path)
+    write_result(ComparisonReport(found), dumps(found.as_dict()), json_path)
     if found.worse:
         return Status.FOUND
     return Status.OK if found.examined else Status.NOTHING_EXAMINED

@@ -1,31 +1,41 @@
-"""Where results go: the report to stdout, JSON beside it, and what the user's code prints to stderr."""
+"""Where results go: files first, then the report to stdout; what the user's code prints goes to stderr.
+
+What was computed is never lost: a file that cannot be written is kept under another name and the report comes all the
+same, and a reader of stdout that goes away (`| head`) changes neither the files nor the status.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from leaky.errors import InputError
+from leaky.files import must_be_writable, write_whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from leaky.serialization import Json
 
 
 @contextlib.contextmanager
 def own_stdout() -> Iterator[None]:
     """Keep stdout for the report: what the user's code prints, from C or another process too, goes to stderr."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    if sys.stdout is not None:
+        sys.stdout.flush()
     try:
+        kept = os.dup(1)
+    except OSError:  # closed by whoever started us
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            os.dup2(2, 1)
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
@@ -33,31 +43,110 @@ def own_stdout() -> Iterator[None]:
         os.close(kept)
 
 
-def write_result(report: RenderableType, data: Json, json_path: str | None) -> None:
-    """Write the JSON where it was asked for, and show the report unless the JSON has stdout to itself."""
-    from leaky.files import write_whole
-    from leaky.report.terminal import show
-    from leaky.serialization import dumps
-
-    content = dumps(data).encode()  # UTF-8, whatever the locale
-    if json_path not in (None, "-"):
-        write_whole(json_path or "", content)
-        click.echo(f"Wrote {json_path}", err=True)
-    try:
-        if json_path == "-":
-            click.echo(content, nl=False)
-        else:
-            show(report)
-    except BrokenPipeError:
-        # The reader (`| head`) has what it wanted, and the status is that of the check. Python must not complain when
-        # it flushes stdout at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def check_writable(json_path: str | None) -> None:
     """Told before the work, not after it."""
-    if json_path in (None, "-"):
+    if json_path not in (None, "-"):
+        must_be_writable(json_path or "", "--json")
+
+
+def write_result(report: RenderableType | str, content: str, json_path: str | None) -> None:
+    """Write the JSON where it was asked for, and show the report unless the JSON has stdout to itself.
+
+    Raises:
+        InputError: after the report, if the file could not be written.
+    """
+    if json_path == "-":
+        _through(lambda: click.echo(content.encode(), nl=False))  # UTF-8, whatever the locale
         return
-    path = Path(json_path or "")
-    if not path.parent.is_dir() or path.is_dir():
-        raise InputError(f"--json must be - or a file in a folder that exists, not {str(path)!r}")
+    encoded = content.encode()
+    with written_first(() if json_path is None else ((json_path, lambda path: write_whole(path, encoded)),)):
+        show(report)
+
+
+@contextlib.contextmanager
+def written_first(files: Sequence[tuple[str, Callable[[str], None]]]) -> Iterator[None]:
+    """Write the files; the body, which shows what was found, runs whatever becomes of them.
+
+    Args:
+        files: (path, what writes there).
+
+    Raises:
+        InputError: after the body, if a file could not be written; it says where its content was kept.
+    """
+    failed: list[str] = []
+    for path, save in files:
+        try:
+            save(path)
+        except InputError as error:
+            kept = _kept_elsewhere(path, save)
+            failed.append(f"{error}{f'; its content is in {kept!r}' if kept else ''}")
+        else:
+            note(f"Wrote {path}")
+    yield
+    if failed:
+        raise InputError("; ".join(failed))
+
+
+def _kept_elsewhere(path: str, save: Callable[[str], None]) -> str | None:
+    try:
+        folder = tempfile.mkdtemp(prefix="leaky-")
+    except OSError:
+        return None
+    place = str(Path(folder) / Path(path).name)
+    try:
+        save(place)
+    except InputError:
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
+        return None
+    return place
+
+
+def say(text: str) -> None:
+    """Print to stdout; in ASCII where it knows no more."""
+    from leaky.report.words import ascii_only
+
+    def write() -> None:
+        try:
+            click.echo(text)
+        except UnicodeEncodeError:
+            click.echo(ascii_only(text))
+
+    _through(write)
+
+
+def show(report: RenderableType | str) -> None:
+    """Print a report to stdout."""
+    if isinstance(report, str):
+        say(report)
+        return
+    from leaky.report.terminal import show as draw
+
+    _through(lambda: draw(report))
+
+
+def note(text: str) -> None:
+    """A line for the person, on stderr."""
+    from leaky.report.words import printable
+
+    with contextlib.suppress(OSError):
+        click.echo(printable(text), err=True)
+
+
+def _through(write: Callable[[], None]) -> None:
+    try:
+        write()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has what it wanted, and the status is that of the work.
+        _silence()
+    except OSError as error:
+        _silence()
+        raise InputError(f"the standard output must be writable: {error.strerror or error}") from error
+
+
+def _silence() -> None:
+    """Python must not complain when it flushes stdout at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from leaky.commands.options import TakesSlopes
+from leaky.commands.output import note
+from leaky.files import must_be_writable
 
 
 @click.command("plot", cls=TakesSlopes)
@@ -16,7 +18,8 @@ from leaky.commands.options import TakesSlopes
 @click.option("--out", required=True, metavar="FILE", help="Picture to write: .svg, .png or .pdf.")
 def command(slopes: tuple[float, ...], gain: float, clamp: float | None, out: str) -> None:
     """Draw the Leaky ReLU and its derivative."""
+    must_be_writable(out, "--out")
     from leaky.activation.diagram import plot
 
     plot(slopes, gain=gain, clamp=clamp, out=out)
-    click.echo(f"Wrote {out}", err=True)
+    note(f"Wrote {out}")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import importlib.util
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from leaky.commands.output import own_stdout, say, written_first
+from leaky.errors import InputError, MissingExtraError
+from leaky.files import must_be_writable, write_whole
+from leaky.user_code import resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,31 +78,35 @@ def command(
     from leaky.commands.loading import load_data, load_model
     from leaky.repairing.planning import repair
 
-    metric, training = _function(validate, "--validate"), _function(train, "--train")
-    subject = load_model(model, weights=weights, seed=seed)
-    network = subject.network
-    given = load_data(data, subject, seed=seed)
-    checkup = check(
-        network, given.batches, max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise
-    )
-    plan = repair(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)
-    click.echo(str(plan))
+    with own_stdout():
+        metric, training = _function(validate, "--validate"), _function(train, "--train")
+        subject = load_model(model, weights=weights, seed=seed)
+        network = subject.network
+        given = load_data(data, subject, seed=seed)
+        checkup = check(
+            network, given.batches, max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise
+        )
+        plan = repair(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)
+        done = (
+            None
+            if dry_run
+            else plan.apply(
+                validate=metric,
+                train=training,
+                tolerance=tolerance,
+                higher_is_better=not lower_is_better,
+                max_change=max_change,
+            )
+        )
+    lines = [str(plan)]
     if given.on_noise:
-        click.echo("On noise: units that noise never reaches may well be alive on real data.")
-    if dry_run:
-        return 0
-    done = plan.apply(
-        validate=metric,
-        train=training,
-        tolerance=tolerance,
-        higher_is_better=not lower_is_better,
-        max_change=max_change,
-    )
-    click.echo(str(done))
-    if not done.kept:
-        return 1
-    _write(network, done.recipe, out, recipe, asked)
-    return 0
+        lines.append("On noise: units that noise never reaches may well be alive on real data.")
+    if done is not None:
+        lines.append(str(done))
+    kept = done is not None and done.kept
+    with written_first(_files(network, done.recipe, out, recipe, asked) if done is not None and kept else ()):
+        say("\n".join(lines))
+    return 0 if kept or dry_run else 1
 
 
 def _check_places(out: str | None, recipe: str | None, dry_run: bool, inputs: tuple[str, ...]) -> None:
@@ -104,24 +115,20 @@ def _check_places(out: str | None, recipe: str | None, dry_run: bool, inputs: tu
         raise click.UsageError("--out says where the repaired weights go; --dry-run only shows the plan")
     if out is not None and Path(out).suffix not in (".pt", ".pth", ".safetensors"):
         raise click.UsageError(f"--out must end in .pt or .safetensors, not {Path(out).suffix!r}")
+    if out is not None and out.endswith(".safetensors") and importlib.util.find_spec("safetensors") is None:
+        raise MissingExtraError(f"writing {out!r} needs safetensors: pip install 'leaky[safetensors]'")
     taken = [Path(name).resolve() for name in inputs if name]
     for option, path in (("--out", out), ("--recipe", recipe)):
         if path is None:
             continue
+        must_be_writable(path, option)
         place = Path(path).resolve()
-        if not path or place.is_dir() or not place.parent.is_dir() or not os.access(place.parent, os.W_OK):
-            raise click.UsageError(
-                f"{option} must name a file in a folder that exists and can be written to, not {path!r}"
-            )
         if place in taken:
             raise click.UsageError(f"{option} must not be {path!r}, which is read or written as something else")
         taken.append(place)
 
 
 def _function(name: str | None, role: str) -> Any:
-    from leaky.errors import InputError
-    from leaky.user_code import resolve
-
     if name is None:
         return None
     found = resolve(name, role)
@@ -130,30 +137,25 @@ def _function(name: str | None, role: str) -> Any:
     return found
 
 
-def _write(network: nn.Module, kept: Recipe, out: str | None, recipe: str | None, asked: bool) -> None:
-    """The recipe comes first: weights that need one are of no use without."""
+def _files(
+    network: nn.Module, kept: Recipe, out: str | None, recipe: str | None, asked: bool
+) -> list[tuple[str, Callable[[str], None]]]:
+    """What to write; the recipe comes first: weights that need one are of no use without."""
+    files: list[tuple[str, Callable[[str], None]]] = []
     if recipe is not None and (asked or kept):
-        kept.save(recipe)
-        click.echo(f"Wrote {recipe}", err=True)
+        files.append((recipe, kept.save))
     if out is not None:
-        _write_weights(network, out)
-        click.echo(f"Wrote {out}", err=True)
+        files.append((out, lambda path: _write_weights(network, path)))
+    return files
 
 
 def _write_weights(model: nn.Module, path: str) -> None:
-    from leaky.errors import MissingExtraError
-    from leaky.files import write_whole
-
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     if path.endswith(".safetensors"):
-        try:
-            from safetensors.torch import save
-        except ImportError as error:
-            raise MissingExtraError(f"writing {path!r} needs safetensors: pip install 'leaky[safetensors]'") from error
+        from safetensors.torch import save
+
         write_whole(path, save(state))
         return
-    import io
-
     import torch
 
     content = io.BytesIO()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leaky.commands.output import own_stdout, say
+
 if TYPE_CHECKING:
     from leaky.theory import TailoredSlope
 
@@ -30,17 +32,19 @@ def command(model: str | None, targets: tuple[float, ...], depth: int | None, da
     if model is not None and depth is not None:
         raise click.UsageError("either MODEL or --depth can be given, not both")
     if model is None and depth is None:
-        click.echo(_table(targets or (0.9, 0.95)))
+        say(_table(targets or (0.9, 0.95)))
         return
     from leaky import theory
 
     network: Any = depth
     example = None
     if model is not None:
-        network, example = _loaded(model, data)
-    for target in targets or (0.9,):
-        found = theory.tailored_slope(network, target, example=example)
-        click.echo(_sentence(found, model or f"a plain network of {depth} layers"))
+        with own_stdout():
+            network, example = _loaded(model, data)
+    name = model or f"a plain network of {depth} layers"
+    with own_stdout():
+        found = [theory.tailored_slope(network, target, example=example) for target in targets or (0.9,)]
+    say("\n".join(_sentence(each, name) for each in found))
 
 
 def _loaded(name: str, data: str | None) -> tuple[Any, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from leaky.commands.options import TakesSlopes, json_option
-from leaky.commands.output import check_writable
+from leaky.commands.output import check_writable, own_stdout, write_result
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, Arm, slope_from
 
@@ -81,16 +80,9 @@ def command(
     space = None
     if search is not None:
         space = Range(*search, per_layer=per_layer, **({} if candidates is None else {"candidates": candidates}))
-    alone = contextlib.redirect_stdout(sys.stderr) if json_path == "-" else contextlib.nullcontext()
-    with alone, _progress() as tell:
+    with own_stdout(), _progress() as tell:
         study = tune(task, slopes=given, search=space, progress=tell, **options)
-    if json_path == "-":
-        click.echo(study_to_json(study), nl=False)
-        return
-    click.echo(str(study))
-    if json_path is not None:
-        study.save(json_path)
-        click.echo(f"Wrote {json_path}", err=True)
+    write_result(str(study), study_to_json(study), json_path)
 
 
 @contextlib.contextmanager
