@@ -2,8 +2,9 @@
 
 `python -m benchmarks.tune_calibration` runs every cell of a fixed grid of gap, noise and tail and writes
 benchmarks/results/tune_calibration.json. In each cell: the share of studies whose best set misses the best slope at
-some moment (the worst moment to stop), of those that call equal slopes different, and what fixed and adaptive budgets
-cost for it.
+some moment (the worst moment to stop), of those that call equal slopes different, of those whose answer (better by at
+least …, equal within what matters) is wrong at some moment, of those that end undecided, and what fixed and adaptive
+budgets cost for it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaky.files import write_whole
+from leaky.tuning.answering import BETTER, EQUAL, UNDECIDED, answer
 from leaky.tuning.judging import Judgement, judge
 from leaky.tuning.racing import Budget, plan
 
@@ -30,6 +32,9 @@ GAPS = (0.0, 0.5, 1.0, 2.0)
 """Best against second best, and so on down, in standard deviations of one slope's noise; 0: all are equal."""
 NOISES = ("equal", "rising")
 """The same deviation for every slope, or one that rises threefold from the first slope to the last."""
+WORTH = 2.0
+"""The smallest difference that matters, in standard deviations of one slope's noise: below the gap of the best to the
+simplest wherever there is one."""
 TAILS = ("normal", "student_2", "diverging")
 """Normal; Student's t with 2 degrees of freedom, whose variance is infinite; normal with 5% failed trainings."""
 
@@ -45,11 +50,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The share of wrong studies, and the mean best set and trainings of a study."""
+    """Shares of studies, and the mean best set and trainings of a study.
+
+    Attributes:
+        wrong: whose best set missed the best slope, or that called equal slopes different, at some moment.
+        wrong_better, wrong_equal: whose answer was wrong at some moment: better by at least more than it is, or by
+            anything where it is not; equal where the best is better than the simplest by more than `WORTH`.
+        undecided: that ended so.
+    """
 
     wrong: float
     best_set_size: float
     trainings: float
+    wrong_better: float
+    wrong_equal: float
+    undecided: float
 
 
 def cells() -> Iterator[Cell]:
@@ -71,17 +86,21 @@ def scores_of(cell: Cell, studies: int, seeds: int) -> NDArray[np.float64]:
     return np.asarray(scores)
 
 
-def run(scores: NDArray[np.float64], budget: Budget, best: int | None) -> tuple[bool, int, int]:
-    """One study: whether it was wrong at any moment, how many slopes were left, how many trainings it took."""
+def run(scores: NDArray[np.float64], budget: Budget, gap: float) -> tuple[float, ...]:
+    """One study, as the fields of an `Outcome`; the first arm is the simplest, the last the best."""
     seen = np.full((ARMS, budget.most_seeds), np.nan)
     judgement: Judgement | None = None
-    wrong = False
+    wrong = better = equal = False
     while True:
         judgement = judge(seen, budget.fixed_seeds, judgement)
-        wrong |= len(judgement.best_set) < ARMS if best is None else best not in judgement.best_set
-        step = plan(seen, judgement, budget)
+        now = answer(seen, judgement, 0, WORTH, budget.fixed_seeds)
+        wrong |= len(judgement.best_set) < ARMS if gap == 0 else ARMS - 1 not in judgement.best_set
+        better |= now.kind == BETTER and now.at_least > gap * (ARMS - 1)
+        equal |= now.kind == EQUAL and gap * (ARMS - 1) > WORTH
+        step = plan(seen, judgement, budget, now)
         if not step.cells:
-            return wrong, len(judgement.best_set), int((~np.isnan(seen)).sum())
+            trained = int((~np.isnan(seen)).sum())
+            return wrong, len(judgement.best_set), trained, better, equal, now.kind == UNDECIDED
         seed = step.cells[0][1]
         for arm, place in step.cells:
             if place == seed or budget.mode == "fixed":
@@ -91,9 +110,9 @@ def run(scores: NDArray[np.float64], budget: Budget, best: int | None) -> tuple[
 def outcome(cell: Cell, studies: int, mode: str, seeds: int = SEEDS) -> Outcome:
     """All studies of a cell."""
     budget = Budget(seeds, mode)
-    best = None if cell.gap == 0 else ARMS - 1
-    done = [run(scores, budget, best) for scores in scores_of(cell, studies, budget.most_seeds)]
-    return Outcome(*(float(np.mean([study[place] for study in done])) for place in range(3)))
+    drawn = seeds if mode == "fixed" else ARMS * seeds // 2
+    done = [run(scores, budget, cell.gap) for scores in scores_of(cell, studies, drawn)]
+    return Outcome(*(float(np.mean([study[place] for study in done])) for place in range(6)))
 
 
 def main() -> None:
@@ -108,13 +127,16 @@ def main() -> None:
     for cell in cells():
         found = {mode: outcome(cell, arguments.studies, mode) for mode in ("fixed", "adaptive")}
         rows.append({**asdict(cell), **{mode: asdict(result) for mode, result in found.items()}})
-        rows[-1]["within_limit"] = all(result.wrong <= limit for result in found.values())
+        rows[-1]["within_limit"] = all(
+            max(result.wrong, result.wrong_better, result.wrong_equal) <= limit for result in found.values()
+        )
         print(json.dumps(rows[-1]), flush=True)
     share = sum(row["adaptive"]["trainings"] for row in rows) / sum(row["fixed"]["trainings"] for row in rows)
     result = {
         "studies_a_cell": arguments.studies,
         "arms": ARMS,
         "seeds": SEEDS,
+        "worth": WORTH,
         "limit": limit,
         "cells_within_limit": sum(row["within_limit"] for row in rows),
         "cells": rows,

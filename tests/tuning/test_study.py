@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.tuning import objectives
 
 from leaky.errors import InputError, LeakyError
 from leaky.tuning import Result, Study, Trial, load_study, tune
+from leaky.tuning.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.arms import Arm
 from leaky.tuning.journal import journal_storage
 from leaky.tuning.objective import Report
@@ -40,14 +42,37 @@ def test_the_better_slope_is_found_reported_on_fresh_seeds_and_said_in_a_sentenc
     assert study.reported.source == "fresh seeds"
     used = {trial.seed for trial in study.trials if not trial.confirms}
     assert used.isdisjoint(trial.seed for trial in study.trials_of(Arm(0.1), confirms=True))
-    assert str(study).startswith("0.1 is better than 0 and 0.01, detectably")
+    assert study.answer.kind == BETTER
+    assert 0.9 < study.answer.at_least < 1.0
+    assert str(study).startswith(f"0.1 is better than 0, by at least {study.answer.at_least:.2g}")
+    assert "0.01 is detectably worse than the best as well." in str(study)
 
 
-def test_no_difference_is_an_answer_and_recommends_the_simplest() -> None:
-    study = tune(lambda a, seed, report: float(hash((seed, 3)) % 7), slopes=(0.3, 0.01, "prelu"), seeds=4)
+def test_equal_within_what_matters_is_an_answer_and_recommends_the_simplest() -> None:
+    study = tune(objectives.noisy, slopes=(0.3, 0.01, 0.0), seeds=4, worth=0.2)
+    assert study.answer.kind == EQUAL
     assert study.best_slope is None
-    assert study.recommended == 0.01
-    assert "No detectable difference between" in str(study)
+    assert study.recommended == 0.0
+    assert "No slope is better than 0 by more than 0.2" in str(study)
+    assert "equal to it within 0.2" in str(study)
+
+
+def test_undecided_recommends_nothing_and_says_what_would_tell() -> None:
+    study = tune(objectives.noisy, slopes=(0.3, 0.01), seeds=3, worth=0.001, patience=0)
+    assert study.answer.kind == UNDECIDED
+    assert study.recommended is study.best_slope is study.reported is None
+    assert not [trial for trial in study.trials if trial.confirms]
+    assert re.search(r"Undecided: whether .* more trainings, .*, would tell. Nothing is recommended", str(study))
+
+
+def test_an_undecided_study_goes_on_beyond_its_seeds_while_it_is_cheap() -> None:
+    def objective(slope: float, seed: int, report: Report) -> float:
+        return 0.5 + 0.004 * slope + 0.5 * objectives.noisy(0.0 if slope == 0 else 0.3, seed, report)
+
+    short = tune(objective, slopes=(0.0, 1.0), seeds=3, worth=0.01, patience=0, confirm=0)
+    long = tune(objective, slopes=(0.0, 1.0), seeds=3, worth=0.01, patience=60, confirm=0)
+    assert len(short.trials) == 6 < len(long.trials)
+    assert long.answer.kind != UNDECIDED
 
 
 def test_where_slopes_matter_the_best_is_recommended_and_the_simplest_named() -> None:
@@ -56,7 +81,8 @@ def test_where_slopes_matter_the_best_is_recommended_and_the_simplest_named() ->
 
     study = tune(objective, slopes=(0.0, 0.01, 0.3), seeds=4, confirm=0)
     assert study.best_slope == study.recommended == 0.3
-    assert study.simplest == Arm(0.01)
+    assert study.reference == Arm(0.0)
+    assert "0.01 cannot be told apart from it" in str(study)
 
 
 def test_a_loss_is_better_the_lower() -> None:
@@ -149,6 +175,8 @@ def test_a_file_that_is_no_study_is_refused_by_name(tmp_path: Path, change: dict
         ({"direction": "up"}, "'maximize' or 'minimize'"),
         ({"engine": "steam"}, "engine must be one of"),
         ({"engine": "batched"}, "needs a torch task"),
+        ({"worth": 0}, "worth must be a finite difference of more than 0"),
+        ({"patience": math.inf}, "patience must be a finite number of seconds"),
         ({"workers": 0}, "workers must be at least 1"),
         ({"time_limit": 0}, "time_limit must be more than 0"),
         ({"epochs": 3}, "epochs need train="),

@@ -61,7 +61,7 @@ def test_rectifiers_are_exchanged(name: str) -> None:
 def test_a_module_is_never_changed_itself() -> None:
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     before = weights(model)
-    study = tune(model, train=objectives.blobs(), slopes=(0.0, 0.2), seeds=3, epochs=1, confirm=0)
+    study = tune(model, train=objectives.blobs(), slopes=(0.0, 0.2), seeds=3, epochs=1, confirm=0, patience=0)
     assert torch.equal(before, weights(model))
     assert isinstance(model[1], nn.ReLU)
     assert len(study.trials) == 6
@@ -87,6 +87,7 @@ def test_a_study_of_a_torch_model_reports_scores_on_test_data_and_what_became_of
         slopes=(0.0, 0.1, "prelu", "tailored"),
         seeds=3,
         epochs=2,
+        worth=0.9,
     )
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(trial.outcome == "finished" for trial in study.trials)

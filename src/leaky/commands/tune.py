@@ -25,9 +25,10 @@ TASK is package.module:name or path/to/file.py:name of
   objective(negative_slope, seed, report) -> score
                                         any other training code
 
-Every slope trains from the same seeds; slopes that cannot win are dropped, and the answer may be that no slope differs
-detectably. Every training is in --storage before the next begins: the same command resumes, and several, on one machine
-or on many, share the work. Ctrl-C ends with the verdict so far.
+Every slope trains from the same seeds; slopes that cannot win are dropped. The answer is that one is better than the
+simplest, that none is by more than --worth, or that it is undecided, with what would decide it. Every training is in
+--storage before the next begins: the same command resumes, and several, on one machine or on many, share the work.
+Ctrl-C ends with the answer so far.
 """
 
 
@@ -50,6 +51,18 @@ or on many, share the work. Ctrl-C ends with the verdict so far.
     default="adaptive",
     show_default=True,
     help="fixed: exactly these seeds for every slope, and one look at the end.",
+)
+@click.option(
+    "--worth",
+    type=float,
+    metavar="X",
+    help="The smallest difference of the score that matters. [.01 of an accuracy, else 2% of a typical score]",
+)
+@click.option(
+    "--patience",
+    type=float,
+    metavar="SECONDS",
+    help="Of training, for which an undecided study goes on beyond its seeds. [180]",
 )
 @click.option("--direction", type=click.Choice(["maximize", "minimize"]), help="Of the score. [the task's own]")
 @click.option("--engine", type=click.Choice(["auto", "batched", "local", "ray"]), default="auto", show_default=True)
@@ -76,12 +89,13 @@ def command(
     from leaky.tuning.saving import study_to_json
     from leaky.tuning.search import Range
 
+    chosen = {name: value for name, value in options.items() if value is not None}
     given = tuple(slope_from(slope) for slope in slopes) or None
     space = None
     if search is not None:
         space = Range(*search, per_layer=per_layer, **({} if candidates is None else {"candidates": candidates}))
     with own_stdout(), _progress() as tell:
-        study = tune(task, slopes=given, search=space, progress=tell, **options)
+        study = tune(task, slopes=given, search=space, progress=tell, **chosen)
     write_result(str(study), study_to_json(study), json_path)
 
 
@@ -102,13 +116,14 @@ def _progress() -> Iterator[Progress | None]:
 
         def tell(study: Study, left: int) -> None:
             done = len(study.trials)
-            bar.update(row, completed=done, total=done + left, description=escape(_ranking(study)))
+            bar.update(row, completed=done, total=done + left, description=escape(_standing(study)))
 
         yield tell
 
 
-def _ranking(study: Study) -> str:
-    """The slopes that are in the race with their means, the best first."""
+def _standing(study: Study) -> str:
+    """The slopes in the race with their means, the best first, and what they say so far."""
     if not study.trials:
         return ""
-    return " > ".join(f"{arm.label} {study.mean(arm):.4g}" for arm in study.best_set)
+    ranking = " > ".join(f"{arm.label} {study.mean(arm):.4g}" for arm in study.best_set)
+    return f"to an answer; {study.answer.kind} so far: {ranking}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,12 +15,14 @@ from leaky.tuning.arms import DEFAULT_SLOPES, REFERENCES, AnyArm, Arm, Slope, ar
 from leaky.tuning.loop import Design, Engine, Progress
 from leaky.tuning.named import NamedEngine, task_named
 from leaky.tuning.objective import ObjectiveEngine
-from leaky.tuning.racing import Budget
+from leaky.tuning.racing import PATIENCE, Budget
 from leaky.tuning.running import nominate, run, running_of
 from leaky.tuning.search import Range, range_of
 from leaky.tuning.study import MAXIMIZE, MINIMIZE, Study
 
 DEFAULT_CONFIRM = 2
+ACCURACY_WORTH = 0.01
+"""The smallest difference of an accuracy that matters, unless the user says otherwise: one point."""
 ENGINES = ("auto", "batched", "local", "ray")
 
 
@@ -30,6 +33,8 @@ def design_of(
     direction: str,
     confirm: int,
     searching: bool = False,
+    worth: float | None = None,
+    patience: float = 0.0,
 ) -> Design:
     """The checked design of a study; an adaptive one may go on to seeds after the given ones.
 
@@ -42,11 +47,13 @@ def design_of(
     given = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
     if len(set(given)) < len(given) or any(seed < 0 for seed in given):
         raise InputError(f"seeds must be different numbers of at least 0, not {list(given)}")
-    limits = Budget(len(given), budget)
+    if worth is not None and not 0 < worth < math.inf:
+        raise InputError(f"worth must be a finite difference of more than 0, not {worth}")
+    limits = Budget(len(given), budget, patience)
     after = max(given) + 1
     more = tuple(range(after, after + limits.most_seeds - len(given)))
     arms = arms_of(slopes, least=0 if searching else 2)
-    return Design(arms, given + more, direction, limits, confirm)
+    return Design(arms, given + more, direction, limits, confirm, worth)
 
 
 def tune(
@@ -56,6 +63,8 @@ def tune(
     search: Range | Sequence[float] | None = None,
     seeds: int | Sequence[int] = 5,
     budget: str = "adaptive",
+    worth: float | None = None,
+    patience: float = PATIENCE,
     direction: str | None = None,
     confirm: int | None = None,
     storage: str | Path | None = None,
@@ -85,6 +94,11 @@ def tune(
             slope or one a layer, on seeds of its own; the best that it finds are compared with `slopes`.
         seeds: a number or a list, a slope.
         budget: "adaptive", or "fixed" for exactly these seeds for every slope and one look at the end.
+        worth: the smallest difference of the score that matters to you. The study answers that a slope is better than
+            the simplest one, that none is by more than this, or that it is undecided. By default .01 for an accuracy
+            and for scores between 0 and 1 that are better the higher, else 2% of a typical score.
+        patience: seconds that all trainings of an adaptive study may take together while it is undecided, after its
+            seeds are spent; 0 ends it with its seeds.
         direction: "maximize" or "minimize" the score; by default what the task's own score needs, or "maximize".
         confirm: trainings of the recommended slope with fresh seeds after the choice, for a score that nothing was
             chosen by; by default 2 where there are no test data, else 0.
@@ -119,7 +133,10 @@ def tune(
     running = running_of(storage, study_name, workers, engine == "ray", time_limit, progress)
     space = None if search is None else range_of(search, None if checked is None else lambda: checked.layers)
     given = tuple((DEFAULT_SLOPES if space is None else REFERENCES) if slopes is None else slopes)
-    design = design_of(given, seeds, budget, direction, confirm, searching=space is not None)
+    if worth is None and checked is not None and checked.metric is None and checked.classifies:
+        worth = ACCURACY_WORTH
+    settled = partial(design_of, worth=worth, patience=patience)
+    design = settled(given, seeds, budget, direction, confirm, searching=space is not None)
     make = partial(_engine, arms=AnyArm({arm.label: arm for arm in design.arms}), engine=engine)
     ready = make(task if checked is None else checked)
     if checked is not None:
@@ -130,7 +147,7 @@ def tune(
             found, searched, whole = nominate(space, direction, ready, running)
             if not whole:
                 return replace(design.study((), "", ready.description), searched=searched)
-            design = design_of(_joined(design.arms, found), seeds, budget, direction, confirm)
+            design = settled(_joined(design.arms, found), seeds, budget, direction, confirm)
             if workers > 1:
                 ready.close()  # its processes make room for those that share the study
         study = run(design, ready if name is None else NamedEngine(name, make, ready), running)

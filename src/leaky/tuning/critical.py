@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TABLE = Path(__file__).parent / "boundaries.json"
-KEPT_ARMS, KEPT_BLOCKS, KEPT_SEEDS = range(2, 11), 4, 40
-"""What boundaries.json holds: these numbers of arms, the first blocks of looks, single looks up to so many seeds."""
+KEPT_ARMS, KEPT_BLOCKS, KEPT_SEEDS = range(2, 11), 6, 40
+"""What boundaries.json holds: these numbers of arms, so many blocks of looks, single looks up to so many seeds."""
 
 FloatArray = NDArray[np.float64]
 

@@ -85,7 +85,7 @@ def judge(scores: FloatArray, fixed_seeds: int | None = None, since: Judgement |
         since: the judgement of fewer of these scores, whose eliminations stand and whose looks are not repeated.
     """
     arms = len(scores)
-    complete = _complete(scores)
+    complete = complete_seeds(scores)
     eliminations = list(since.eliminations) if since else []
     alive = np.ones(arms, bool)
     alive[[out.arm for out in eliminations]] = False
@@ -116,21 +116,30 @@ def difference(scores: FloatArray, arm: int, reference: int, fixed_seeds: int | 
 
     An interval of a study that judges once is of no use before that moment and infinite until then.
     """
-    complete = _complete(scores)
+    complete = complete_seeds(scores)
     seeds = int(min(complete[arm], complete[reference]))
     if seeds == 0:
         return Difference(arm, reference, 0, np.nan, -np.inf, np.inf)
     if arm == reference:
         return Difference(arm, reference, seeds, 0.0, 0.0, 0.0)
-    here = np.flatnonzero(complete >= seeds)
+    estimate, error = _pair(scores, arm, reference, seeds)
+    over = fixed_seeds is None or complete.min() >= fixed_seeds
+    limit = _boundary(len(scores), fixed_seeds)(seeds) if over else np.inf
+    reach = limit * error if np.isfinite(limit) else np.inf
+    return Difference(arm, reference, seeds, estimate, estimate - reach, estimate + reach)
+
+
+def pair_error(scores: FloatArray, arm: int, reference: int, seeds: int) -> float:
+    """The standard error of the mean difference of two arms over their first `seeds` seeds, as intervals use it."""
+    return _pair(scores, arm, reference, seeds)[1]
+
+
+def _pair(scores: FloatArray, arm: int, reference: int, seeds: int) -> tuple[float, float]:
+    here = np.flatnonzero(complete_seeds(scores) >= seeds)
     pairs = compare(scores, here, seeds)
     rows = np.searchsorted(here, sorted((arm, reference)))
     place = int(np.flatnonzero((pairs.left == rows[0]) & (pairs.right == rows[1]))[0])
-    estimate = float(pairs.difference[place]) * (1.0 if arm < reference else -1.0)
-    over = fixed_seeds is None or complete.min() >= fixed_seeds
-    limit = _boundary(len(scores), fixed_seeds)(seeds) if over else np.inf
-    reach = limit * float(pairs.error[place]) if np.isfinite(limit) else np.inf
-    return Difference(arm, reference, seeds, estimate, estimate - reach, estimate + reach)
+    return float(pairs.difference[place]) * (1.0 if arm < reference else -1.0), float(pairs.error[place])
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +176,7 @@ def finite(scores: FloatArray) -> FloatArray:
     return np.where(done, scores, low - ((high - low) or 1.0))
 
 
-def _complete(scores: FloatArray) -> NDArray[np.int64]:
+def complete_seeds(scores: FloatArray) -> NDArray[np.int64]:
     """Seeds finished by each arm without a gap, from the first on, shape (arms,)."""
     return np.asarray(np.cumprod(~np.isnan(scores), axis=1).sum(axis=1))
 

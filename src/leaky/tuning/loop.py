@@ -59,7 +59,7 @@ class Design:
     """What a study is, apart from its results.
 
     Attributes:
-        arms, seeds, direction, budget: as in `Study`.
+        arms, seeds, direction, budget, worth: as in `Study`.
         confirm: trainings of the recommended slope with fresh seeds, after the choice.
     """
 
@@ -68,16 +68,20 @@ class Design:
     direction: str
     budget: Budget
     confirm: int = 0
+    worth: float | None = None
 
     def study(self, trials: Sequence[Trial], ended: str = "", engine: str = "") -> Study:
         """The study with these results."""
-        return Study(self.arms, self.seeds, self.direction, self.budget, tuple(trials), ended, engine)
+        return Study(self.arms, self.seeds, self.direction, self.budget, tuple(trials), ended, engine, worth=self.worth)
 
     def step(self, study: Study) -> tuple[list[Cell], Plan]:
         """What to run next, in order; nothing when the study is over."""
-        step = plan(study.scores, study.judgement, self.budget)
+        compared = sum(trial.seconds for trial in study.trials if not trial.confirms)
+        step = plan(study.scores, study.judgement, self.budget, study.answer, compared)
         if step.cells:
             return [Cell(self.arms[arm].label, self.seeds[seed]) for arm, seed in step.cells], step
+        if study.recommended is None:
+            return [], step
         chosen = Arm(study.recommended)
         done = {trial.seed for trial in study.trials_of(chosen, confirms=True)}
         first = max(CONFIRM_FROM, max(self.seeds) + 1)
@@ -134,7 +138,7 @@ def _near(cells: list[Cell], design: Design, study: Study, at_once: int) -> list
     """The cells that may be begun now: an adaptive study must not run far ahead of what it may soon drop."""
     if design.budget.fixed_seeds is not None or cells[0].confirms:
         return cells
-    alive = len(study.best_set)
-    seeds = max(FIRST_LOOK, study.judgement.seeds + 1 + at_once // alive)
-    near = set(design.seeds[:seeds])
+    begun = design.seeds.index(cells[0].seed)
+    racing = len({cell.arm for cell in cells})
+    near = set(design.seeds[: max(FIRST_LOOK, begun + 1 + at_once // racing)])
     return [cell for cell in cells if cell.seed in near]

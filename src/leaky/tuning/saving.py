@@ -26,7 +26,8 @@ def study_to_json(study: Study) -> str:
             "slopes": [arm.value for arm in study.arms],  # a tuple becomes a list
             "seeds": list(study.seeds),
             "direction": study.direction,
-            "budget": {"mode": study.budget.mode, "seeds": study.budget.seeds},
+            "budget": {"mode": study.budget.mode, "seeds": study.budget.seeds, "patience": study.budget.patience},
+            "worth": study.worth,
             "ended": study.ended,
             "engine": study.engine,
             "search": None if study.searched is None else {**vars(study.searched)},
@@ -50,11 +51,16 @@ def load_study(path: str | os.PathLike[str]) -> Study:
         arms=arms_of(at.data.get("slopes", [])),
         seeds=tuple(at.list_of("seeds", int)),
         direction=at.one_of("direction", (MAXIMIZE, MINIMIZE)),
-        budget=Budget(budget.get("seeds", int), budget.one_of("mode", MODES)),
+        budget=Budget(
+            budget.get("seeds", int),
+            budget.one_of("mode", MODES),
+            budget.number("patience") if "patience" in budget.data else 0.0,
+        ),
         trials=tuple(trial_from(trial) for trial in at.items("trials")),
         ended=at.get("ended", str),
         engine=at.get("engine", str),
         searched=_searched(at.inside("search")) if at.data.get("search") is not None else None,
+        worth=_optional(at, "worth"),
     )
     labels = {arm.label for arm in study.arms}
     for place, trial in enumerate(study.trials):
@@ -119,6 +125,7 @@ def _conclusion(study: Study) -> Json:
     reported = study.reported
     best = study.ranking[0]
     return {
+        "answer": _answer(study),
         "best_slope": study.best_slope,
         "recommended": study.recommended,
         "best_set": [arm.value for arm in study.best_set],
@@ -134,6 +141,21 @@ def _conclusion(study: Study) -> Json:
         },
         "trainings": len(study.trials),
         "training_seconds": study.seconds,
+    }
+
+
+def _answer(study: Study) -> Json:
+    found, (worth, why) = study.answer, study.matters
+    return {
+        "kind": found.kind,
+        "reference": study.reference.value,
+        "worth": worth,
+        "worth_is": why,
+        "at_least": found.at_least,
+        "at_most": _number(found.at_most),
+        "open": [study.arms[arm].value for arm in found.open],
+        "more_trainings": found.more_trainings,
+        "more_seconds": _number(study.more_seconds),
     }
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from leaky.tuning.answering import UNDECIDED, Answer, answer, worth_of
 from leaky.tuning.arms import Arm, Slope
 from leaky.tuning.judging import FAILED, Difference, FloatArray, Judgement, difference, judge
 from leaky.tuning.racing import Budget
@@ -108,6 +109,7 @@ class Study:
         ended: why the study is over; "" if it was stopped before its end.
         engine: how the trainings ran, and why so.
         searched: what was tried to find some of the arms; None where all were given.
+        worth: the smallest difference of the score that matters, as it was given; None leaves it to `worth_of`.
     """
 
     arms: tuple[Arm, ...]
@@ -118,6 +120,7 @@ class Study:
     ended: str = ""
     engine: str = ""
     searched: Searched | None = None
+    worth: float | None = None
 
     @cached_property
     def scores(self) -> FloatArray:
@@ -148,24 +151,41 @@ class Study:
         """All slopes, the best first."""
         return tuple(self.arms[place] for place in self.judgement.ranking)
 
-    @property
-    def best_slope(self) -> Slope | None:
-        """The best-ranked slope; None where no slope differs detectably from another."""
-        return self.best_set[0].value if self.judgement.eliminations else None
+    @cached_property
+    def answer(self) -> Answer:
+        """Whether leaving the simplest slope pays: better, equal within what matters, or undecided; arms by place."""
+        reference = self.arms.index(self.reference)
+        return answer(self.scores, self.judgement, reference, self.matters[0], self.budget.fixed_seeds)
+
+    @cached_property
+    def matters(self) -> tuple[float, str]:
+        """The smallest difference that matters, and where it comes from: "as given", or a choice in words."""
+        if self.worth is not None:
+            return self.worth, "as given"
+        return worth_of(self.scores, self.direction == MAXIMIZE)
 
     @property
-    def simplest(self) -> Arm:
-        """The simplest arm of the best set, of those that failed least.
+    def best_slope(self) -> Slope | None:
+        """The best-ranked slope where it is detectably better than the simplest one; else None."""
+        return None if self.answer.arm is None else self.arms[self.answer.arm].value
+
+    @property
+    def reference(self) -> Arm:
+        """The simplest arm: what a user would take if it made no difference.
 
         ReLU is the simplest, then torch's default of 0.01, other fixed slopes, "tailored", "prelu", other activations,
         a slope for each layer.
         """
-        return min(self.best_set, key=lambda arm: (self.failures(arm), *arm.complexity))
+        return min(self.arms, key=lambda arm: arm.complexity)
 
     @property
-    def recommended(self) -> Slope:
-        """The best-ranked slope where slopes differ detectably, else the simplest."""
-        return self.simplest.value if self.best_slope is None else self.best_slope
+    def recommended(self) -> Slope | None:
+        """The slope to take: the best where one is better than the simplest, the simplest where none is by more than
+        matters, and None while that is undecided.
+        """
+        if self.answer.kind == UNDECIDED:
+            return None
+        return self.reference.value if self.best_slope is None else self.best_slope
 
     def trials_of(self, arm: Arm, confirms: bool = False) -> list[Trial]:
         """The trainings of an arm, by seed: those of the comparison, or those that came after the choice."""
@@ -197,12 +217,20 @@ class Study:
     @property
     def reported(self) -> Reported | None:
         """The score of the recommended slope, from data or seeds that had no part in choosing it."""
+        if self.recommended is None:
+            return None
         arm = Arm(self.recommended)
         test = [trial.test for trial in self.trials_of(arm) if trial.test is not None]
         if test:
             return _reported(test, "test data")
         fresh = [trial.score for trial in self.trials_of(arm, confirms=True) if trial.score is not None]
         return _reported(fresh, "fresh seeds") if fresh else None
+
+    @property
+    def more_seconds(self) -> float | None:
+        """About how long the trainings would take that are missing for an answer; None where that is not known."""
+        more = self.answer.more_trainings
+        return None if more is None or not self.trials else more * self.seconds / len(self.trials)
 
     @property
     def seconds(self) -> float:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 
 from leaky.report.words import counted, printable
+from leaky.tuning.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.arms import Arm
 from leaky.tuning.judging import Difference
 from leaky.tuning.study import FINISHED, MAXIMIZE, Study
 
 REFERENCES = ("0", "0.01")
 """What everything is compared with besides the best: ReLU, and torch's default."""
+FAR_OFF = 1_000_000
+"""Trainings beyond which a projection says nothing but that there are more."""
 COLUMNS = {"dead_share": "dead", "second_moment": "E[h²]"}
 """Measurements that stand beside the scores, and their headings."""
 
@@ -28,26 +31,74 @@ def study_text(study: Study) -> str:
 
 def verdict(study: Study) -> str:
     """The answer in a sentence or two."""
-    judgement, best_set = study.judgement, study.best_set
-    names = [arm.label for arm in best_set]
     unfinished = "" if study.ended else " The study was stopped before its end; the same call resumes it."
     if not study.trials:
         return f"No training has ended yet.{unfinished}"
-    if not judgement.eliminations:
-        if study.budget.fixed_seeds and judgement.seeds < study.budget.seeds:
-            return f"A study of fixed budget is judged once, at its end; {_progress(study)}.{unfinished}"
-        return (
-            f"No detectable difference between {_listed(names)}; "
-            f"{study.simplest.label} is the simplest adequate slope.{unfinished}"
-        )
-    worse = [study.arms[out.arm].label for out in judgement.eliminations]
-    if len(names) == 1:
-        return f"{names[0]} is better than {_listed(worse)}, detectably (95%, all comparisons together).{unfinished}"
-    return (
-        f"{_listed(worse)} {'is' if len(worse) == 1 else 'are'} detectably worse (95%, all comparisons together); "
-        f"{_listed(names)} cannot be told apart, of which {names[0]} ranks first and "
-        f"{study.simplest.label} is the simplest.{unfinished}"
+    if study.budget.fixed_seeds and study.judgement.seeds < study.budget.seeds and not study.judgement.eliminations:
+        return f"A study of fixed budget is judged once, at its end; {_progress(study)}.{unfinished}"
+    said = {BETTER: _better, EQUAL: _equal, UNDECIDED: _undecided}[study.answer.kind](study)
+    return f"{said}{unfinished}"
+
+
+def _better(study: Study) -> str:
+    found, worse = study.answer, [study.arms[out.arm].label for out in study.judgement.eliminations]
+    taken, reference = Arm(study.best_slope or 0.0).label, study.reference.label
+    by = f"by at least {found.at_least:.2g}"
+    if study.direction != MAXIMIZE:
+        by = f"lower by at least {found.at_least:.2g}"
+    text = f"{taken} is better than {reference}, {by} (95%, all comparisons together)."
+    also = [label for label in worse if label != reference]
+    if also:
+        text += f" {_listed(also)} {'is' if len(also) == 1 else 'are'} detectably worse than the best as well."
+    rest = [arm.label for arm in study.best_set if arm.label != taken]
+    return f"{text} {_listed(rest)} cannot be told apart from it." if rest else text
+
+
+def _equal(study: Study) -> str:
+    found, reference = study.answer, study.reference
+    out = [study.arms[each.arm] for each in study.judgement.eliminations]
+    worse = [arm.label for arm in out if arm != reference]
+    rest = [arm for arm in study.best_set if arm != reference]
+    gaps = {arm.label: study.difference(arm, reference) for arm in rest}
+    equal = [label for label, gap in gaps.items() if max(-gap.low, gap.high) <= found.worth]
+    text = f"No slope is better than {reference.label} by more than {found.worth:.2g} (95%, all comparisons together)"
+    text += f": take {reference.label}, the simplest."
+    if equal:
+        text += f" {_listed(equal)} {'is' if len(equal) == 1 else 'are'} equal to it within {found.worth:.2g}."
+    if worse:
+        text += f" {_listed(worse)} {'is' if len(worse) == 1 else 'are'} detectably worse."
+    return text
+
+
+def _undecided(study: Study) -> str:
+    found, reference = study.answer, study.reference.label
+    open_arms = [study.arms[arm].label for arm in study.judgement.ranking if arm in found.open]
+    text = (
+        f"Undecided: whether {_listed(open_arms)} {'is' if len(open_arms) == 1 else 'are'} better than {reference} by "
+        f"more than {found.worth:.2g} is not known."
     )
+    return f"{text} {_what_would_tell(study)} Nothing is recommended."
+
+
+def _what_would_tell(study: Study) -> str:
+    more, seconds = study.answer.more_trainings, study.more_seconds
+    if more is None or seconds is None:
+        return "Too few trainings have ended to say how many more would tell."
+    if more > FAR_OFF:
+        return f"More than {FAR_OFF:,} further trainings would be needed; a larger worth needs fewer."
+    return f"About {_rounded(more)} more {'training' if more == 1 else 'trainings'}, {_duration(seconds)}, would tell."
+
+
+def _rounded(count: int) -> str:
+    """A projection has two figures at most."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return f"{round(count / step) * step:,}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "a second"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _progress(study: Study) -> str:
@@ -65,12 +116,13 @@ def _table(study: Study) -> list[str]:
     columns = [name for name in COLUMNS if not all(math.isnan(study.measurement(arm, name)) for arm in study.arms)]
     head = ["slope", "seeds", "score", "to the best", *(f"to {arm.label}" for arm in references)]
     rows = [[*head, *(COLUMNS[name] for name in columns), ""]]
-    members = set(study.best_set)
+    out = {each.arm for each in study.judgement.eliminations}
+    worse = {arm for place, arm in enumerate(study.arms) if place in out}
     for arm in study.ranking:
         row = [arm.label, str(len(study.trials_of(arm))), _figure(study.mean(arm))]
         row += [_interval(study.difference(arm, other), arm == other) for other in (best, *references)]
         row += [_measured(study, arm, name) for name in columns]
-        rows.append([*row, "" if arm in members else "worse"])
+        rows.append([*row, "worse" if arm in worse else ""])
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -122,7 +174,7 @@ def _searched(study: Study) -> str:
 
 def _reported(study: Study) -> str:
     reported = study.reported
-    if reported is None:
+    if reported is None or study.recommended is None:
         return ""
     spread = "" if math.isnan(reported.deviation) else f" ± {reported.deviation:.2g}"
     return (
@@ -136,7 +188,8 @@ def _cost(study: Study) -> str:
     engine = f", {printable(study.engine)}" if study.engine else ""
     ended = f" It ended because {study.ended}." if study.ended else ""
     total = f"{counted(len(study.trials), 'training')}, {study.seconds:.1f} s of training{engine}"
-    return f"{total}; {better} scores are better.{ended}"
+    worth, why = study.matters
+    return f"{total}; {better} scores are better; a difference of {worth:.2g} matters ({why}).{ended}"
 
 
 def _failures(study: Study) -> list[str]:
