@@ -41,6 +41,7 @@ class SiteAccumulator:
         self.name = name
         self.units = view.units
         self.is_output = False
+        self.is_avoidable: bool | None = True
         self._activation = activation
         self._view = view
         self._shape = shape
@@ -121,6 +122,7 @@ class SiteAccumulator:
             smooth=a.smooth,
             calls=self._calls,
             is_output=self.is_output,
+            bypassed=self.is_avoidable,
             unit_dim=view.unit_dim,
             sample_dim=view.sample_dim,
             shape=self._shape,

@@ -33,6 +33,14 @@ class Batch:
         """Every tensor among the inputs, in order."""
         return tensors_in((self.args, self.kwargs))
 
+    @property
+    def named(self) -> dict[str, Tensor]:
+        """The same by name: a keyword, or "input" with its place where there are several."""
+        places = [(tensor, "input") for value in self.args for tensor in tensors_in(value)]
+        several = len(places) > 1
+        by_place = {f"{word} {i}" if several else word: tensor for i, (tensor, word) in enumerate(places)}
+        return by_place | {key: tensor for key, value in self.kwargs.items() for tensor in tensors_in(value)[:1]}
+
     def samples(self, batch_dim: int | None) -> int:
         """Samples along `batch_dim` of the first input; 1 where that is None or the input has no such axis."""
         packed = next((value for value in (*self.args, *self.kwargs.values()) if hasattr(value, "batch_sizes")), None)

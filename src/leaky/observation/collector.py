@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ class Collector:
         self._waiting: list[tuple[Tensor, GradientCatcher]] = []
         self._handles: list[Any] = []
         self._batch = 0
+        self._paths_known = True
 
     def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
         """Take the sums of a pre-activation; rectify it in the same pass where that is the same bit for bit."""
@@ -82,6 +84,15 @@ class Collector:
         if name in self._sites:
             self._sites[name].is_output = True
 
+    def mark_paths(self, unavoidable: frozenset[str] | None) -> None:
+        """Note the sites on every path to one output; None where that output's origin is not known."""
+        if unavoidable is None:
+            self._paths_known = False
+            return
+        for name in unavoidable:
+            if name in self._sites:
+                self._sites[name].is_avoidable = False
+
     def end_batch(self, index: int, gradient_scale: float, samples: int) -> None:
         """Count a batch whose forward, and backward where asked for, is done."""
         self.release()
@@ -99,7 +110,10 @@ class Collector:
 
     def sites(self) -> tuple[Site, ...]:
         """Every site so far."""
-        return tuple(accumulator.site() for accumulator in self._sites.values())
+        return tuple(
+            replace(site, bypassed=site.bypassed if self._paths_known or site.bypassed is False else None)
+            for site in (accumulator.site() for accumulator in self._sites.values())
+        )
 
     def left_out(self) -> tuple[NotExamined, ...]:
         """What ran and could not be examined."""

@@ -1,4 +1,7 @@
-"""The gradient of the user's loss, scaled to that of one sample whatever the loss's reduction."""
+"""The gradient of the user's loss, scaled to that of one sample whatever the loss's reduction, and what it compares.
+
+The gradients go to the hooks at the sites, none to any `.grad`; which parameters they reached is noted.
+"""
 
 from __future__ import annotations
 
@@ -10,36 +13,68 @@ from torch import Tensor, nn
 
 from leaky.errors import InputError
 from leaky.observation.batches import map_tensors
+from leaky.observation.comparing import Comparing
+from leaky.record import LossTerm, ParameterGradients, merged
 
 Loss = Callable[[Any, Any], Tensor]
 
 
-def backward(loss: Loss, model: nn.Module, output: Any, batch: Any, samples: int) -> tuple[float, str | None]:
-    """Run the loss and its backward pass; the gradients go to the hooks at the sites, none to any `.grad`.
+class LossWatch:
+    """Runs the user's loss on batch after batch and notes what it showed.
 
     Args:
         loss: of the model's output and the batch as the data gave it.
         model: whose parameters the gradient is asked for.
-        output: of the model.
-        batch: as the data gave it.
-        samples: in the batch.
-
-    Returns:
-        The factor from the gradient that the hooks saw to that of one sample's loss, and a note where it is a guess.
-
-    Raises:
-        InputError: if the loss is not a tensor that depends on a parameter.
     """
-    value = loss(output, batch)
-    if not isinstance(value, Tensor):
-        raise InputError(f"loss must return a tensor, not {type(value).__name__}")
-    wanted = [p for p in model.parameters() if p.requires_grad]
-    if not value.requires_grad or not wanted:
-        raise InputError("loss must depend on a parameter that requires a gradient, and it does not")
-    torch.autograd.grad(value.sum(), wanted, allow_unused=True)
-    if value.numel() > 1 or samples < 2:
-        return 1.0, None
-    return _scale(loss, output, batch, value, samples)
+
+    def __init__(self, loss: Loss, model: nn.Module) -> None:
+        self.terms: tuple[LossTerm, ...] = ()
+        self.gradients: ParameterGradients | None = None
+        self._loss = loss
+        self._model = model
+
+    def backward(
+        self, output: Any, outputs: dict[str, Tensor], batch: Any, samples: int, batch_dim: int | None
+    ) -> tuple[float, str | None]:
+        """Run the loss and its backward pass.
+
+        Args:
+            output: of the model.
+            outputs: its tensors, by name.
+            batch: as the data gave it.
+            samples: in the batch.
+            batch_dim: axis of the samples, None where the batch is one.
+
+        Returns:
+            The factor from the gradient that the hooks saw to that of one sample's loss, and a note where it is a
+            guess.
+
+        Raises:
+            InputError: if the loss is not a tensor that depends on a parameter.
+        """
+        with Comparing(outputs, batch, samples, batch_dim) as comparing:
+            value = self._loss(output, batch)
+        self.terms = merged(self.terms, comparing.terms)
+        if not isinstance(value, Tensor):
+            raise InputError(f"loss must return a tensor, not {type(value).__name__}")
+        wanted = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+        if not value.requires_grad or not wanted:
+            raise InputError("loss must depend on a parameter that requires a gradient, and it does not")
+        reached = torch.autograd.grad(value.sum(), list(wanted.values()), allow_unused=True)
+        self._note(dict(zip(wanted, reached, strict=True)))
+        if value.numel() > 1 or samples < 2:
+            return 1.0, None
+        return _scale(self._loss, output, batch, value, samples)
+
+    def _note(self, gradients: dict[str, Tensor | None]) -> None:
+        known = None if self.gradients is None else {*self.gradients.unreached, *self.gradients.zero}
+        asked = {name: g for name, g in gradients.items() if known is None or name in known}
+        now = ParameterGradients(
+            parameters=len(gradients),
+            unreached=tuple(name for name, g in asked.items() if g is None),
+            zero=tuple(name for name, g in asked.items() if g is not None and not bool(g.any())),
+        )
+        self.gradients = now if self.gradients is None else self.gradients.merge(now)
 
 
 def _scale(loss: Loss, output: Any, batch: Any, value: Tensor, samples: int) -> tuple[float, str | None]:

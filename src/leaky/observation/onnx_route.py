@@ -135,6 +135,7 @@ class _Observation:
         if known is None:
             known = SiteAccumulator(name, view.activation, view.layout, shape, None)
             known.is_output = self._reader.sites[name].is_output
+            known.is_avoidable = None
             known.producers.update(self._producers(view))
             self._sites[name] = known
         if known.units == view.layout.units:

@@ -16,7 +16,9 @@ from torch import nn
 import leaky
 from leaky.observation.batches import Batch, batches_of, tensors_in
 from leaky.observation.collector import Collector
-from leaky.observation.loss import Loss, backward
+from leaky.observation.ends import Ends, named
+from leaky.observation.layers import LayerWatch
+from leaky.observation.loss import Loss, LossWatch
 from leaky.observation.preserve import Preserved
 from leaky.record import Record
 from leaky.structure.trace import Tracer
@@ -47,7 +49,8 @@ def observe_torch(model: nn.Module, data: Any, options: Options) -> Record:
     """Run the model over the data as it is and gather what its sites show."""
     with Preserved(model, options.mode, options.seed, options.device) as preserved, uncompiled():
         observation = _Observation(model, options, preserved)
-        observation.run(data)
+        with observation.layers:
+            observation.run(data)
         return observation.record()
 
 
@@ -71,10 +74,13 @@ class _Observation:
         self._batch_dim = options.batch_dim
         self._notes: dict[str, None] = {}
         self._samples = self._batches = 0
+        self.layers = LayerWatch(model)
         self._start()
 
     def _start(self) -> None:
         self._collector = Collector(self._model, self._options.loss is not None)
+        self._inputs, self._outputs = Ends(), Ends()
+        self._loss = None if self._options.loss is None else LossWatch(self._options.loss, self._model)
         self._tracer = Tracer(self._model, self._collector, self._options.unit_dim)
 
     def run(self, data: Any) -> None:
@@ -117,20 +123,23 @@ class _Observation:
         return True
 
     def _pass(self, batch: Batch) -> None:
-        loss = self._options.loss
         samples = batch.samples(self._batch_dim)
         scale = 1.0
         try:
-            with torch.set_grad_enabled(loss is not None):
+            self._inputs.add(batch.named, samples, self._batch_dim)
+            with torch.set_grad_enabled(self._loss is not None):
                 with self._tracer.following(batch.tensors, self._batch_dim, samples):
                     output = self._model(*batch.args, **batch.kwargs)
                     self._mark_outputs(output)
-                if loss is not None:
-                    scale, note = backward(loss, self._model, output, batch.original, samples)
+                outputs = named(tensors_in(output), "output")
+                self._outputs.add(outputs, samples, self._batch_dim)
+                if self._loss is not None:
+                    scale, note = self._loss.backward(output, outputs, batch.original, samples, self._batch_dim)
                     if note:
                         self._notes.setdefault(note)
         finally:
             self._collector.release()
+        self.layers.end_pass()
         self._collector.end_batch(self._batches, scale, samples)
 
     def _mark_outputs(self, output: Any) -> None:
@@ -138,6 +147,7 @@ class _Observation:
             node = self._tracer.node_of(tensor)
             if node is not None and node.site is not None:
                 self._collector.mark_output(node.site)
+            self._collector.mark_paths(self._tracer.paths.unavoidable(node))
 
     def record(self) -> Record:
         """What was seen."""
@@ -161,4 +171,10 @@ class _Observation:
             seed=o.seed,
             notes=tuple(self._notes),
             versions={"leaky": leaky.__version__, "torch": torch.__version__, "numpy": np.__version__},
+            inputs=self._inputs.tensors,
+            outputs=self._outputs.tensors,
+            terms=() if self._loss is None else self._loss.terms,
+            gradients=None if self._loss is None else self._loss.gradients,
+            normalisations=self.layers.normalisations(),
+            shared_layers=self.layers.shared_layers(),
         )

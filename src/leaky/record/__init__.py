@@ -5,6 +5,16 @@ the region of the activation that each pre-activation fell into, so that "what i
 from the same numbers. Two Records of the same network merge in any order.
 """
 
+from leaky.record.ends import (
+    MOST_FEATURES,
+    FeatureStatistics,
+    LossTerm,
+    Normalisation,
+    ParameterGradients,
+    SharedLayer,
+    TensorStatistics,
+    merged,
+)
 from leaky.record.observation import NotExamined, Record
 from leaky.record.site import OutputMoments, Producer, Site
 from leaky.record.statistics import (
@@ -27,16 +37,24 @@ __all__ = [
     "BEYOND_HIGH",
     "BEYOND_LOW",
     "LINEAR",
+    "MOST_FEATURES",
     "NOTHING_SEEN",
     "REGIONS",
     "SCHEMA_VERSION",
+    "FeatureStatistics",
     "FloatArray",
     "GradientStatistics",
     "IntArray",
+    "LossTerm",
+    "Normalisation",
     "NotExamined",
     "OutputMoments",
+    "ParameterGradients",
     "Producer",
     "Record",
+    "SharedLayer",
     "Site",
+    "TensorStatistics",
     "UnitStatistics",
+    "merged",
 ]

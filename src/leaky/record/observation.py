@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from leaky.errors import InputError
+from leaky.record.ends import LossTerm, Normalisation, ParameterGradients, SharedLayer, TensorStatistics, merged
 from leaky.record.site import Site
 
 
@@ -33,6 +34,11 @@ class Record:
         seed: of the random numbers during the observation, None where they were left alone.
         notes: remarks on how the observation went ("the sample axis was taken from nn.RNN: 1").
         versions: of the packages that observed, by name.
+        inputs, outputs: what went in and what came out, a tensor each; empty in files of older versions.
+        terms: where the loss compared an output with a target of the batch, as far as that could be seen.
+        gradients: which parameters the loss's gradient reached, None without a loss.
+        normalisations: BatchNorms and their running statistics.
+        shared_layers: layers that ran more than once in one pass.
     """
 
     model: str
@@ -46,6 +52,12 @@ class Record:
     seed: int | None = None
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    inputs: tuple[TensorStatistics, ...] = ()
+    outputs: tuple[TensorStatistics, ...] = ()
+    terms: tuple[LossTerm, ...] = ()
+    gradients: ParameterGradients | None = None
+    normalisations: tuple[Normalisation, ...] = ()
+    shared_layers: tuple[SharedLayer, ...] = ()
 
     @property
     def units(self) -> int:
@@ -73,15 +85,23 @@ class Record:
         """
         theirs = {site.name: site for site in other.sites}
         mine = {site.name for site in self.sites}
-        merged = tuple(site.merge(theirs[site.name]) if site.name in theirs else site for site in self.sites)
+        both = tuple(site.merge(theirs[site.name]) if site.name in theirs else site for site in self.sites)
         return replace(
             self,
             samples=self.samples + other.samples,
             batches=self.batches + other.batches,
-            sites=merged + tuple(site for site in other.sites if site.name not in mine),
+            sites=both + tuple(site for site in other.sites if site.name not in mine),
             not_examined=tuple(dict.fromkeys(self.not_examined + other.not_examined)),
             on_noise=self.on_noise or other.on_noise,
             notes=tuple(dict.fromkeys(self.notes + other.notes)),
+            inputs=merged(self.inputs, other.inputs),
+            outputs=merged(self.outputs, other.outputs),
+            terms=merged(self.terms, other.terms),
+            gradients=self.gradients.merge(other.gradients)
+            if self.gradients and other.gradients
+            else self.gradients or other.gradients,
+            normalisations=self.normalisations or other.normalisations,
+            shared_layers=self.shared_layers or other.shared_layers,
         )
 
 

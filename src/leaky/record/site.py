@@ -52,6 +52,8 @@ class Site:
         smooth: whether the activation is not piecewise linear.
         calls: how often the site ran a forward pass (an RNN cell over time, a siamese tower).
         is_output: whether the site's output is the model's own output.
+        bypassed: whether some path to each of the model's outputs leads around the site (a residual branch, a gate);
+            None where that is not known.
         unit_dim, sample_dim: the axes of the pre-activation, for the reader; sample_dim None means that no sample
             axis could be told and each batch counted as one sample.
         shape: of the pre-activation on the first batch.
@@ -71,6 +73,7 @@ class Site:
     smooth: bool = False
     calls: int = 1
     is_output: bool = False
+    bypassed: bool | None = None
     unit_dim: int | None = None
     sample_dim: int | None = None
     shape: tuple[int, ...] = ()

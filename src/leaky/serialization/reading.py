@@ -21,6 +21,7 @@ from leaky.record import (
     Site,
     UnitStatistics,
 )
+from leaky.serialization.ends import ends_from_dict
 from leaky.serialization.fields import GRADIENTS, OUTPUTS, Json
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ def record_from_dict(data: Json, source: str = "the record") -> Record:
         seed=at.get("seed", int, None),
         notes=tuple(at.list_of("notes", str)),
         versions={str(k): str(v) for k, v in at.get("versions", dict).items()},
+        **ends_from_dict(at),
     )
 
 
@@ -72,6 +74,7 @@ def _site_from(at: Reader) -> Site:
         smooth=at.get("smooth", bool),
         calls=at.get("calls", int),
         is_output=at.get("is_output", bool),
+        bypassed=at.get("bypassed", bool, None),
         unit_dim=at.get("unit_dim", int, None),
         sample_dim=at.get("sample_dim", int, None),
         shape=tuple(at.list_of("shape", int)),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from leaky.record import BEYOND_HIGH, BEYOND_LOW, REGIONS, SCHEMA_VERSION, Record, Site
+from leaky.serialization.ends import ends_to_dict
 from leaky.serialization.fields import GRADIENTS, OUTPUTS, REGIONAL, Json
 
 
@@ -34,6 +35,7 @@ def record_to_dict(record: Record, verdicts: Mapping[str, Mapping[str, Sequence[
         "versions": dict(record.versions),
         "sites": [_site_to_dict(site, verdicts[site.name] if verdicts is not None else {}) for site in record.sites],
         "not_examined": [asdict(item) for item in record.not_examined],
+        **ends_to_dict(record),
     }
 
 
@@ -75,6 +77,7 @@ def _site_to_dict(site: Site, verdicts: Mapping[str, Sequence[int]]) -> Json:
         "smooth": site.smooth,
         "calls": site.calls,
         "is_output": site.is_output,
+        "bypassed": site.bypassed,
         "unit_dim": site.unit_dim,
         "sample_dim": site.sample_dim,
         "shape": list(site.shape),

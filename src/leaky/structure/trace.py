@@ -24,6 +24,7 @@ from leaky.structure.graph import Call, Node, SampleEvidence
 from leaky.structure.history import History, SiteUse
 from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line, without_wrappers
 from leaky.structure.naming import Place, SiteNames
+from leaky.structure.paths import Paths
 from leaky.structure.rules import axes_of
 
 
@@ -79,6 +80,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.evidence: SampleEvidence | None = None
         self.modules = ModuleStack(model, self._entered)
+        self.paths = Paths()
         self._listener = listener
         self._unit_dim = unit_dim
         self._history = history
@@ -106,6 +108,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         self._values.clear()
         self._input_dims.clear()
+        self.paths.clear()
         if self._history is not None:
             self._history.clear()
         self._made = self._anonymous = 0
@@ -132,6 +135,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._input_dims = {f.key: dim for dim, axis in enumerate(axes) for f in axis}
         node = Node(self._number(), "input", "", tuple(tensor.shape), axes)
         self._values[tensor] = node
+        self.paths.made(node)
         if self._history is not None:
             self._history.inputs.append(node)
 
@@ -198,6 +202,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor, axes in zip(tensors, axes_of(call), strict=True):
             node = result_node(self._number(), call, axes, tuple(tensor.shape), self.modules.path, name)
             self._values[tensor] = node
+            self.paths.made(node)
             nodes.append(node)
         for left, reason in call.evidence:
             self._contradicted(left, reason)

@@ -1,0 +1,151 @@
+"""What goes into a network and what comes out of it, batch by batch, as plain sums.
+
+Must not keep a batch: each is reduced when it passes. Torch and NumPy values give the same figures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leaky.record import MOST_FEATURES, FeatureStatistics, TensorStatistics, merged
+
+_VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T", "Clone", "Alias", "Expand", "ToCopy")
+"""Operations of autograd's graph that only rearrange what another one computed."""
+_MADE_BY = {
+    "Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "log_softmax", "Tanh": "tanh", "Relu": "relu",
+    "Softplus": "softplus", "LogSigmoid": "log_sigmoid", "LogSigmoidForward": "log_sigmoid",
+}  # fmt: skip
+"""Operations that bound an output, by their names in autograd's graph."""
+
+
+class Ends:
+    """The tensors at one end of a network, over the batches so far."""
+
+    def __init__(self) -> None:
+        self.tensors: tuple[TensorStatistics, ...] = ()
+
+    def add(self, named: dict[str, Any], samples: int, batch_dim: int | None) -> None:
+        """Take in the tensors of one batch.
+
+        Args:
+            named: each by its name.
+            samples: in the batch.
+            batch_dim: axis of the samples, None where the batch is one sample.
+        """
+        seen = (tensor_statistics(name, value, samples, batch_dim) for name, value in named.items())
+        self.tensors = merged(self.tensors, [item for item in seen if item is not None])
+
+
+def named(tensors: list[Any], word: str) -> dict[str, Any]:
+    """Tensors by name: "output" if it is alone, else "output 0", "output 1"."""
+    return {word if len(tensors) == 1 else f"{word} {place}": tensor for place, tensor in enumerate(tensors)}
+
+
+def tensor_statistics(name: str, value: Any, samples: int, batch_dim: int | None) -> TensorStatistics | None:
+    """The statistics of one batch of one tensor; None for what holds no plain numbers."""
+    array = _array(value)
+    if array is None or array.size == 0:
+        return None
+    rows = _by_sample(array, samples, batch_dim)
+    finite = np.isfinite(rows)
+    whole = bool(finite.all())
+    numbers = rows if whole else np.where(finite, rows, 0)
+    made_by, made_over = _maker(value)
+    count = int(finite.sum())
+    features = _features(rows, numbers, finite, whole)
+    low, high = (rows.min(), rows.max()) if whole else _finite_range(rows, finite)
+    flat = numbers.reshape(-1)
+    return TensorStatistics(
+        name=name,
+        dtype=str(value.dtype).removeprefix("torch."),
+        shape=tuple(array.shape),
+        samples=len(rows),
+        entries=count,
+        nonfinite=rows.size - count,
+        whole=array.dtype.kind != "f" or bool((np.floor(numbers) == numbers).all()),
+        total=float(flat.sum(dtype=np.float64)),
+        squares=float(np.einsum("i,i->", flat, flat, dtype=np.float64)),
+        minimum=float(low),
+        maximum=float(high),
+        alike=bool((rows == rows[:1]).all()),
+        first=hashlib.blake2b((rows[0] + 0).tobytes(), digest_size=8).hexdigest(),
+        features=features,
+        made_by=made_by,
+        made_over=made_over,
+    )
+
+
+def _array(value: Any) -> NDArray[Any] | None:
+    """The numbers of a dense tensor; whatever has no plain memory is left out."""
+    if isinstance(value, Tensor):
+        plain = value.layout == torch.strided and not value.is_quantized and not value.is_nested
+        if not plain or value.is_complex() or value.device.type == "meta":
+            return None
+        value = value.detach().resolve_neg().cpu()
+        wide = value.dtype in (torch.float32, torch.float64) or not value.is_floating_point()
+        value = (value if wide else value.float()).numpy()
+    array = np.asarray(value)
+    if array.dtype.kind == "b":
+        return array.astype(np.int64)
+    return array if array.dtype.kind in "fiu" else None
+
+
+def _by_sample(array: NDArray[Any], samples: int, batch_dim: int | None) -> NDArray[Any]:
+    """In shape (samples, …); as one sample where no axis is that of the samples."""
+    for axis in () if batch_dim is None else (batch_dim, 0):
+        if -array.ndim <= axis < array.ndim and array.shape[axis] == samples:
+            moved = np.moveaxis(array, axis, 0)
+            return moved.reshape(*moved.shape, *(1,) * (moved.ndim == 1))
+    return array.reshape(1, *array.shape, *(1,) * (array.ndim == 0))
+
+
+def _features(
+    rows: NDArray[Any], numbers: NDArray[Any], finite: NDArray[np.bool_], whole: bool
+) -> FeatureStatistics | None:
+    """Sums a feature: each entry of a sample is one, or each channel of a large sample."""
+    size = rows[0].size
+    if size > MOST_FEATURES and (rows.ndim < 3 or rows.shape[1] > MOST_FEATURES):
+        return None
+    shape = (len(rows), size, 1) if size <= MOST_FEATURES else (len(rows), rows.shape[1], -1)
+    x, kept = numbers.reshape(shape), finite.reshape(shape)
+    low, high = (x, x) if whole else (np.where(kept, x, np.inf), np.where(kept, x, -np.inf))
+    return FeatureStatistics(
+        entries=kept.sum(axis=(0, 2), dtype=np.float64),
+        sums=x.sum(axis=(0, 2), dtype=np.float64),
+        squares=np.einsum("nfp,nfp->f", x, x, dtype=np.float64),
+        minimum=low.min(axis=(0, 2)).astype(np.float64),
+        maximum=high.max(axis=(0, 2)).astype(np.float64),
+    )
+
+
+def _finite_range(rows: NDArray[Any], finite: NDArray[np.bool_]) -> tuple[float, float]:
+    kept = rows[finite]
+    return (float(kept.min()), float(kept.max())) if kept.size else (np.inf, -np.inf)
+
+
+def _maker(value: Any) -> tuple[str | None, int | None]:
+    """The bounding operation that computed a tensor, behind mere views, and what a softmax ran over."""
+    node = getattr(value, "grad_fn", None)
+    while node is not None:
+        name = node.name().rstrip("0123456789").removesuffix("Backward")
+        if name in _MADE_BY:
+            return _MADE_BY[name], _softmax_size(node) if "Softmax" in name else None
+        behind = [function for function, _ in node.next_functions if function is not None]
+        if name.removeprefix("Unsafe") not in _VIEWS or len(behind) != 1:
+            return None, None
+        node = behind[0]
+    return None, None
+
+
+def _softmax_size(node: Any) -> int | None:
+    result, dim = getattr(node, "_saved_result", None), getattr(node, "_saved_dim", None)
+    if result is None or dim is None or result.ndim == 0:
+        return None
+    signed = dim - (1 << 64) if dim >= 1 << 63 else dim  # autograd shows the axis −1 as an unsigned number
+    return int(result.shape[signed])

@@ -1,0 +1,120 @@
+"""What a pass shows of a model's layers beside its sites: BatchNorm's statistics, and layers that run more than once.
+
+What it hooks is let go afterwards, whatever happens, and no value is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from leaky.record import Normalisation, SharedLayer
+from leaky.structure.modules import without_wrappers
+
+BATCHES = 4
+"""Batches on which the statistics of what comes in are taken: a few thousand samples tell enough."""
+
+
+class LayerWatch:
+    """While open, notes what goes into each BatchNorm and how often each layer runs in a pass.
+
+    One hook for all modules: a hook on a module of its own would switch off torch's fused paths.
+
+    Args:
+        model: whose layers.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._handle: Any = None
+        self._norms: dict[str, tuple[Normalisation, Tensor, Tensor]] = {}
+        self._names: dict[nn.Module, str] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._calls: dict[str, int] = {}
+        self._most: dict[str, int] = {}
+        self._passes = 0
+
+    def __enter__(self) -> LayerWatch:
+        for name, module in self._model.named_modules():
+            name = without_wrappers(name)
+            if isinstance(module, _BatchNorm) and module.running_mean is not None:
+                self._norms[name] = _state(name, module)
+                self._names[module] = name
+            elif any(True for _ in module.parameters(recurse=False)):
+                self._names[module] = name
+        self._handle = register_module_forward_pre_hook(self._entering)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.remove()
+
+    def end_pass(self) -> None:
+        """Count a pass; after the first few nothing more is looked at."""
+        for name, calls in self._calls.items():
+            self._most[name] = max(self._most.get(name, 0), calls)
+        self._calls.clear()
+        self._passes += 1
+
+    def _entering(self, module: nn.Module, args: Any) -> None:
+        name = self._names.get(module) if self._passes < BATCHES else None
+        if name is None:
+            return
+        if name not in self._norms:
+            self._calls[name] = self._calls.get(name, 0) + 1
+        elif not module.training and args and isinstance(args[0], Tensor):
+            self._take(name, args[0].detach())
+
+    def _take(self, name: str, value: Tensor) -> None:
+        if value.ndim < 2 or not value.is_floating_point() or value.numel() == 0:
+            return
+        with torch.no_grad():
+            axes = [axis for axis in range(value.ndim) if axis != 1]
+            variance, mean = torch.var_mean(value.float(), dim=axes, correction=0)
+            mean, variance = mean.double().cpu(), variance.double().cpu()
+            count = torch.full_like(mean, value.numel() / value.shape[1])
+            part = torch.stack([count, count * mean, count * (variance + mean**2)])
+            self._sums[name] = self._sums[name] + part if name in self._sums else part
+
+    def normalisations(self) -> tuple[Normalisation, ...]:
+        """Each BatchNorm's running statistics, as they were before the first pass, beside what came in."""
+        return tuple(self._compared(*state) for state in self._norms.values())
+
+    def _compared(self, found: Normalisation, mean: Tensor, variance: Tensor) -> Normalisation:
+        sums = self._sums.get(found.name)
+        if sums is None or len(sums[0]) != len(mean):
+            return found
+        count, total, squares = sums
+        seen_mean = total / count
+        seen_variance = (squares / count - seen_mean**2).clamp(min=0)
+        return replace(
+            found,
+            distance=_finite(((seen_mean - mean) / variance.sqrt()).square().mean().sqrt()),
+            spread=_finite((seen_variance / variance).median()),
+        )
+
+    def shared_layers(self) -> tuple[SharedLayer, ...]:
+        """The layers with weights of their own that ran more than once in the first pass."""
+        return tuple(SharedLayer(name, calls) for name, calls in self._most.items() if calls > 1)
+
+
+def _state(name: str, module: _BatchNorm) -> tuple[Normalisation, Tensor, Tensor]:
+    """What a BatchNorm is before the first pass: its running mean and its running variance with its ε."""
+    assert module.running_mean is not None
+    assert module.running_var is not None
+    mean, variance = (x.detach().double().cpu().clone() for x in (module.running_mean, module.running_var))
+    tracked = module.num_batches_tracked
+    untouched = bool((mean == 0).all() and (variance == 1).all())
+    return Normalisation(name, None if tracked is None else int(tracked), untouched), mean, variance + module.eps
+
+
+def _finite(value: Tensor) -> float | None:
+    number = float(value)
+    return number if number == number and abs(number) != float("inf") else None

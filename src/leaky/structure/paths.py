@@ -1,0 +1,32 @@
+"""Which sites every path from the network's input to a value goes through.
+
+What a site loses is lost to the output only if no path leads around it: a residual branch or a squeeze-and-excitation
+gate may be silent as a whole while the network works.
+"""
+
+from __future__ import annotations
+
+from leaky.structure.graph import Node
+
+
+class Paths:
+    """The sites on every path to each value of one pass, kept as the values are made."""
+
+    def __init__(self) -> None:
+        self._through: dict[int, frozenset[str]] = {}
+
+    def clear(self) -> None:
+        """Forget the pass."""
+        self._through.clear()
+
+    def made(self, node: Node) -> None:
+        """Take in a value; an input has no site before it."""
+        before = [self._through[index] for index in node.inputs if index in self._through]
+        if node.operation != "input" and not before:
+            return  # made of weights alone
+        through = frozenset.intersection(*before) if before else frozenset()
+        self._through[node.index] = through if node.site is None else through | {node.site}
+
+    def unavoidable(self, node: Node | None) -> frozenset[str] | None:
+        """The sites on every path to a value; None where its origin is not known."""
+        return None if node is None else self._through.get(node.index)

@@ -1,0 +1,208 @@
+"""What goes in and out of a network, and what the loss compares: held against the whole data in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import leaky
+from leaky.record import Record, TensorStatistics
+from leaky.serialization import dumps, loads, record_from_dict, record_to_dict
+
+
+def linear() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def batches(*tensors: Tensor, size: int = 16) -> list[tuple[Tensor, ...]]:
+    return list(zip(*(tensor.split(size) for tensor in tensors), strict=True))
+
+
+def assert_is(found: TensorStatistics, whole: Tensor) -> None:
+    x = whole.double().numpy().reshape(len(whole), -1)
+    assert (found.samples, found.entries, found.nonfinite) == (len(x), x.size, 0)
+    assert (found.minimum, found.maximum) == (x.min(), x.max())
+    assert found.features is not None
+    np.testing.assert_allclose(found.features.mean, x.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found.features.variance, x.var(0), rtol=1e-9, atol=1e-14)
+    np.testing.assert_array_equal(found.features.maximum, x.max(0))
+    assert found.root_mean_square == pytest.approx(np.sqrt((x**2).mean()), rel=1e-12)
+
+
+def test_inputs_and_outputs_are_those_of_the_whole_data_however_they_are_cut() -> None:
+    x = torch.randn(50, 5) * 3 + 100
+    model = linear()
+    for size in (7, 50):
+        record = leaky.observe(model, x, batch_size=size)
+        assert_is(record.inputs[0], x)
+        with torch.no_grad():
+            out = torch.cat([model(part) for part in x.split(size)])
+        assert_is(record.outputs[0], out)
+        assert not record.outputs[0].alike
+
+
+def test_alike_is_exact_across_batches_and_records() -> None:
+    x = torch.randn(1, 5).repeat(40, 1)
+    record = leaky.observe(linear(), x, batch_size=16)
+    assert record.inputs[0].alike
+    other = leaky.observe(linear(), x + 1, batch_size=16)
+    assert other.inputs[0].alike
+    assert not record.merge(other).inputs[0].alike
+    x[33, 2] = torch.nextafter(x[33, 2], torch.tensor(torch.inf))
+    assert not leaky.observe(linear(), x, batch_size=16).inputs[0].alike
+
+
+def test_nonfinite_and_integer_inputs() -> None:
+    x = torch.randn(20, 5)
+    x[3, 1], x[4, 1] = torch.nan, torch.inf
+    seen = leaky.observe(linear(), x).inputs[0]
+    assert (seen.nonfinite, seen.entries) == (2, 98)
+    assert seen.features is not None
+    assert seen.features.entries.tolist() == [20, 18, 20, 20, 20]
+    tokens = torch.randint(0, 9, (30, 4))
+    model = nn.Sequential(nn.Embedding(9, 3), nn.ReLU())
+    seen = leaky.observe(model, tokens).inputs[0]
+    assert (seen.dtype, seen.whole, seen.is_floating) == ("int64", True, False)
+
+
+def observed(loss: Any, *tensors: Tensor, model: nn.Module | None = None) -> Record:
+    return leaky.observe(model or linear(), batches(*tensors), loss=loss)
+
+
+def test_class_targets_are_counted_as_accuracy() -> None:
+    torch.manual_seed(1)
+    x, y = torch.randn(60, 5), torch.randint(0, 2, (60,))
+    model = linear()
+    (term,) = observed(lambda out, batch: nn.functional.cross_entropy(out, batch[1]), x, y, model=model).terms
+    with torch.no_grad():
+        hits = int((model(x).argmax(1) == y).sum())
+    assert (term.operation, term.hits, term.compared, term.path) == ("cross_entropy", hits, 60, ())
+    assert term.classes == (int((y == 0).sum()), int((y == 1).sum()))
+    assert term.right == (hits / 60, max(term.classes) / 60)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda out, batch: nn.functional.mse_loss(out, batch[1]),
+        lambda out, batch: ((out - batch[1]) ** 2).mean(),
+        lambda out, batch: (batch[1] - out).square().mean(),
+        lambda out, batch: nn.SmoothL1Loss()(out, batch[1]),
+    ],
+    ids=["mse_loss", "minus", "turned", "module"],
+)
+def test_a_regression_is_told_as_r_squared(loss: Any) -> None:
+    torch.manual_seed(1)
+    x, y = torch.randn(60, 5), torch.randn(60, 2) * 3 + 1
+    model = linear()
+    (term,) = observed(loss, x, y, model=model).terms
+    with torch.no_grad():
+        wanted = 1 - (model(x) - y).square().sum() / (y - y.mean(0)).square().sum()
+    assert term.explained == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_the_way_of_an_output_to_the_comparison_is_kept() -> None:
+    torch.manual_seed(1)
+    x, y = torch.randn(60, 5), torch.randint(0, 2, (60,))
+    (term,) = observed(lambda out, batch: nn.functional.cross_entropy(out.softmax(1), batch[1]), x, y).terms
+    assert term.path == ("softmax",)
+    (term,) = observed(lambda out, batch: -out.log_softmax(1).gather(1, batch[1][:, None]).mean(), x, y).terms
+    assert (term.operation, term.path) == ("gather", ("log_softmax",))
+    assert term.hits is not None
+    (term,) = observed(lambda out, batch: (out[:, :1] - batch[1].float()).square().mean(), x, y).terms
+    assert (term.given.shape, term.target.shape) == ((16, 1), (16,))
+
+
+def test_what_made_an_output_is_told_behind_views() -> None:
+    x = torch.randn(20, 5)
+    ends = {"sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(1), "relu": nn.ReLU(), "tanh": nn.Tanh()}
+    for name, end in ends.items():
+        model = nn.Sequential(linear(), end, nn.Unflatten(1, (2, 1)))
+        record = leaky.observe(model, [(x, x)], loss=lambda out, batch: out.sum())
+        assert record.outputs[0].made_by == name
+        assert record.outputs[0].made_over == (2 if name == "softmax" else None)
+    assert leaky.observe(linear(), [(x, x)], loss=lambda out, batch: out.sum()).outputs[0].made_by is None
+
+
+class Parted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.unused = nn.Linear(5, 4), nn.Linear(4, 2), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(x)).detach())  # type: ignore[no-any-return]
+
+
+def test_parameters_that_no_gradient_reaches_are_named() -> None:
+    x = torch.randn(40, 5)
+    gradients = observed(lambda out, batch: out.square().mean(), x, model=Parted()).gradients
+    assert gradients is not None
+    assert (gradients.parameters, gradients.zero) == (6, ())
+    assert set(gradients.unreached) == {"first.weight", "first.bias", "unused.weight", "unused.bias"}
+    half = observed(lambda out, batch: (out * (batch[0][0, 0] > 9)).sum(), x, model=linear()).gradients
+    assert half is not None
+    assert half.all_zero
+
+
+def test_batchnorm_is_compared_with_what_comes_in() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 5) * 2 + 3
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.ReLU())
+    (fresh,) = leaky.observe(model, x).normalisations
+    assert (fresh.batches, fresh.untouched) == (0, True)
+    z = x.double()
+    assert fresh.distance == pytest.approx(float(z.mean(0).square().mean().sqrt() / np.sqrt(1 + 1e-5)), rel=1e-5)
+    assert fresh.spread == pytest.approx(float((z.var(0, correction=0) / (1 + 1e-5)).quantile(0.5)), rel=0.3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    (trained,) = leaky.observe(model, x, mode="train").normalisations
+    assert trained.untouched
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_layer_that_runs_twice_is_told() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.other = nn.Linear(5, 5), nn.Linear(5, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.other(torch.relu(self.layer(torch.relu(self.layer(x)))))  # type: ignore[no-any-return]
+
+    (shared,) = leaky.observe(Twice(), torch.randn(20, 5)).shared_layers
+    assert (shared.name, shared.calls) == ("layer", 2)
+
+
+def test_a_site_that_a_path_leads_around_is_bypassed() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.last = nn.Linear(5, 5), nn.Linear(5, 2)
+            self.branch, self.main = nn.ReLU(), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.main(x + self.inner(self.branch(x))))  # type: ignore[no-any-return]
+
+    sites = {site.name: site.bypassed for site in leaky.observe(Residual(), torch.randn(20, 5)).sites}
+    assert sites == {"branch": True, "main": False}
+
+
+def test_the_ends_survive_a_file_and_files_without_them_still_load() -> None:
+    torch.manual_seed(1)
+    x, y = torch.randn(40, 5), torch.randn(40, 2)
+    x[0, 0] = torch.nan
+    model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    record = observed(lambda out, batch: nn.functional.mse_loss(out, batch[1]), x, y, model=model)
+    data = record_to_dict(record)
+    back = record_from_dict(loads(dumps(data), "the file"))
+    assert record_to_dict(back) == data
+    assert back.terms[0].target.features is not None
+    for name in ("inputs", "outputs", "terms", "gradients", "normalisations"):
+        assert data.pop(name)
+    old = record_from_dict(loads(dumps(data), "an old file"))
+    assert (old.inputs, old.terms, old.gradients) == ((), (), None)
+    assert len(old.merge(record).inputs) == 1
