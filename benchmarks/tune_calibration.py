@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaky.files import write_whole
-from leaky.tuning.answering import BETTER, EQUAL, UNDECIDED, answer
-from leaky.tuning.judging import Judgement, judge
-from leaky.tuning.racing import Budget, plan
+from leaky.tuning.scheduling import Budget, next_trainings
+from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED, answer
+from leaky.tuning.statistics.judging import Judgement, judge
 
 ARMS = 8
 SEEDS = 20
@@ -97,7 +97,7 @@ def run(scores: NDArray[np.float64], budget: Budget, gap: float) -> tuple[float,
         wrong |= len(judgement.best_set) < ARMS if gap == 0 else ARMS - 1 not in judgement.best_set
         better |= now.kind == BETTER and now.at_least > gap * (ARMS - 1)
         equal |= now.kind == EQUAL and gap * (ARMS - 1) > WORTH
-        step = plan(seen, judgement, budget, now)
+        step = next_trainings(seen, judgement, budget, now)
         if not step.cells:
             trained = int((~np.isnan(seen)).sum())
             return wrong, len(judgement.best_set), trained, better, equal, now.kind == UNDECIDED

@@ -17,7 +17,7 @@ from benchmarks.tune_speed import cells_of, one_after_another, seconds
 from benchmarks.tune_tasks import SLOPES, digits_task
 from leaky.tuning.api import tune
 from leaky.tuning.arms import Arm
-from leaky.tuning.objective import Report
+from leaky.tuning.engines.objective import Report
 from leaky.tuning.study import Cell, Study
 from leaky.tuning.task import Task
 

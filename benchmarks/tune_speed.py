@@ -14,12 +14,12 @@ from torch import nn
 
 from benchmarks.tune_tasks import SLOPES, digits_task
 from leaky.tuning.arms import Arm, arms_of
-from leaky.tuning.batched import BatchedEngine
-from leaky.tuning.engine import TorchEngine
-from leaky.tuning.stacked_training import WHOLE, train_stacked
+from leaky.tuning.engines.batched import BatchedEngine
+from leaky.tuning.engines.stacked_training import WHOLE, train_stacked
+from leaky.tuning.engines.torch_engine import TorchEngine
+from leaky.tuning.engines.training import outputs, train
 from leaky.tuning.study import Cell
 from leaky.tuning.task import Task
-from leaky.tuning.training import outputs, train
 
 STEPS = 50
 """After which weights are compared: later, at high rates, rounding grows chaotically."""

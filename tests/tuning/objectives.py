@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leaky.tuning.objective import Report
+from leaky.tuning.engines.objective import Report
 from leaky.tuning.task import Task
 
 

@@ -17,7 +17,7 @@ from leaky.errors import InputError
 from leaky.theory import gain
 from leaky.tuning import Range, load_study, tune
 from leaky.tuning.arms import Arm, arm_of, arms_of
-from leaky.tuning.objective import Report
+from leaky.tuning.engines.objective import Report
 from leaky.tuning.search import SEARCH_FROM
 
 BEST = 0.23

@@ -19,12 +19,12 @@ from tests.tuning import objectives
 
 from leaky.errors import InputError, LeakyError
 from leaky.tuning import Result, Study, Trial, load_study, tune
-from leaky.tuning.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.arms import Arm
-from leaky.tuning.journal import journal_storage
-from leaky.tuning.objective import Report
-from leaky.tuning.ownership import Watch, this_process
-from leaky.tuning.storage import Store
+from leaky.tuning.engines.objective import Report
+from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED
+from leaky.tuning.storage.journal import journal_storage
+from leaky.tuning.storage.ownership import Watch, this_process
+from leaky.tuning.storage.store import Store
 from leaky.tuning.study import Cell
 
 SLOPES = (0.0, 0.01, 0.1)

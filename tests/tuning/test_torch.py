@@ -16,13 +16,13 @@ from leaky.errors import InputError
 from leaky.theory import gain, tailored_slope
 from leaky.tuning import tune
 from leaky.tuning.arms import Arm, arms_of
-from leaky.tuning.batched import BatchedEngine
+from leaky.tuning.engines.batched import BatchedEngine
+from leaky.tuning.engines.stacked_training import WHOLE, train_stacked
+from leaky.tuning.engines.stacking import CannotStackError, steps_of
+from leaky.tuning.engines.training import LocalEngine, train
 from leaky.tuning.rectifiers import exchange, rectifier_names
-from leaky.tuning.stacked_training import WHOLE, train_stacked
-from leaky.tuning.stacking import CannotStackError, steps_of
 from leaky.tuning.study import Cell
 from leaky.tuning.task import Task
-from leaky.tuning.training import LocalEngine, train
 
 
 def weights(model: nn.Module) -> Tensor:

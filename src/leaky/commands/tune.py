@@ -14,7 +14,7 @@ from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, Arm, slope_from
 
 if TYPE_CHECKING:
-    from leaky.tuning.loop import Progress
+    from leaky.tuning.running.worker import Progress
     from leaky.tuning.study import Study
 
 HELP = """Find the negative slope that suits TASK, by a paired experiment.

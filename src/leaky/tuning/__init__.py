@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from leaky.tuning.api import tune
-    from leaky.tuning.objective import Result
+    from leaky.tuning.engines.objective import Result
     from leaky.tuning.saving import load_study
     from leaky.tuning.search import Range
     from leaky.tuning.study import Study, Trial
@@ -18,7 +18,7 @@ __all__ = ["Range", "Result", "Study", "Task", "Trial", "load_study", "tune"]
 _HOME = {
     "tune": "leaky.tuning.api",
     "Range": "leaky.tuning.search",
-    "Result": "leaky.tuning.objective",
+    "Result": "leaky.tuning.engines.objective",
     "load_study": "leaky.tuning.saving",
     "Study": "leaky.tuning.study",
     "Trial": "leaky.tuning.study",

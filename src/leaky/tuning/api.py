@@ -12,11 +12,12 @@ from typing import Any
 
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, REFERENCES, AnyArm, Arm, Slope, arms_of
-from leaky.tuning.loop import Design, Engine, Progress
-from leaky.tuning.named import NamedEngine, task_named
-from leaky.tuning.objective import ObjectiveEngine
-from leaky.tuning.racing import PATIENCE, Budget
-from leaky.tuning.running import nominate, run, running_of
+from leaky.tuning.engines.by_name import NamedEngine, task_named
+from leaky.tuning.engines.engine import Engine
+from leaky.tuning.engines.objective import ObjectiveEngine
+from leaky.tuning.running.study_run import nominate, run, running_of
+from leaky.tuning.running.worker import Design, Progress
+from leaky.tuning.scheduling import PATIENCE, Budget
 from leaky.tuning.search import Range, range_of
 from leaky.tuning.study import MAXIMIZE, MINIMIZE, Study
 
@@ -196,6 +197,6 @@ def _engine(task: Any, arms: dict[str, Arm], engine: str) -> Engine:
         if engine == "batched":
             raise InputError("engine 'batched' needs a torch task, build and train=…; an objective trains by itself")
         return ObjectiveEngine(task, arms)
-    from leaky.tuning.engine import AUTO, KINDS, TorchEngine
+    from leaky.tuning.engines.torch_engine import AUTO, KINDS, TorchEngine
 
     return TorchEngine(task, arms, engine if engine in KINDS else AUTO)

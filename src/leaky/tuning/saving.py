@@ -11,7 +11,7 @@ from typing import Any
 
 from leaky.serialization import Json, Reader, dumps, read
 from leaky.tuning.arms import Arm, arms_of
-from leaky.tuning.racing import MODES, Budget
+from leaky.tuning.scheduling import MODES, Budget
 from leaky.tuning.study import MAXIMIZE, MINIMIZE, OUTCOMES, Searched, Study, Trial
 
 SCHEMA_VERSION = 1

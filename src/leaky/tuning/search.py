@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 from leaky.errors import InputError
 from leaky.serialization import Json
 from leaky.tuning.arms import Arm, arm_of
-from leaky.tuning.loop import POLL, Engine
+from leaky.tuning.engines.engine import Engine
+from leaky.tuning.running.worker import POLL
 from leaky.tuning.study import MAXIMIZE, Cell, Searched, Trial
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from leaky.tuning.candidates import CandidateStore
+    from leaky.tuning.storage.candidates import CandidateStore
 
 SEARCH_FROM = 2_000_000
 """The first seed of a search: far from those of the comparison and of the confirmation."""

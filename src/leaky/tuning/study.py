@@ -14,10 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
-from leaky.tuning.answering import UNDECIDED, Answer, answer, worth_of
 from leaky.tuning.arms import Arm, Slope
-from leaky.tuning.judging import FAILED, Difference, FloatArray, Judgement, difference, judge
-from leaky.tuning.racing import Budget
+from leaky.tuning.scheduling import Budget
+from leaky.tuning.statistics.answering import UNDECIDED, Answer, answer, worth_of
+from leaky.tuning.statistics.judging import FAILED, Difference, FloatArray, Judgement, difference, judge
 
 FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED = "finished", "diverged", "out_of_memory", "raised"
 OUTCOMES = (FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED)

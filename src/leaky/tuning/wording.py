@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 from leaky.report.words import counted, printable
-from leaky.tuning.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.arms import Arm
-from leaky.tuning.judging import Difference
+from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED
+from leaky.tuning.statistics.judging import Difference
 from leaky.tuning.study import FINISHED, MAXIMIZE, Study
 
 REFERENCES = ("0", "0.01")

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from leaky.tuning.critical import FIRST_LOOK, fixed_boundary, held_up, sequential_boundary, studentised
+from leaky.tuning.statistics.boundaries import FIRST_LOOK, fixed_boundary, held_up, sequential_boundary, studentised
 
 FloatArray = NDArray[np.float64]
 

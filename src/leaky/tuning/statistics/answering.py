@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leaky.tuning.critical import BLOCKS, fixed_boundary, sequential_boundary
-from leaky.tuning.judging import Difference, FloatArray, Judgement, complete_seeds, difference, pair_error
+from leaky.tuning.statistics.boundaries import BLOCKS, fixed_boundary, sequential_boundary
+from leaky.tuning.statistics.judging import Difference, FloatArray, Judgement, complete_seeds, difference, pair_error
 
 BETTER, EQUAL, UNDECIDED = "better", "equal", "undecided"
 ANSWERS = (BETTER, EQUAL, UNDECIDED)

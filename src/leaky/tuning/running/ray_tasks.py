@@ -13,15 +13,16 @@ from contextlib import suppress
 from typing import Any
 
 from leaky.errors import InputError, MissingExtraError
-from leaky.tuning.loop import POLL, Design, Engine, Progress, work
-from leaky.tuning.processes import Place
+from leaky.tuning.engines.engine import Engine
+from leaky.tuning.running.processes import StudyLocation
+from leaky.tuning.running.worker import POLL, Design, Progress, work
 
 END = 10.0
 """Seconds that interrupted tasks have to give back what they were training."""
 
 
 def work_in_ray(
-    count: int, place: Place, design: Design, engine: Engine, until: float | None, progress: Progress | None
+    count: int, place: StudyLocation, design: Design, engine: Engine, until: float | None, progress: Progress | None
 ) -> None:
     """Run the loop in `count` Ray tasks until the study is over.
 
@@ -75,7 +76,7 @@ def _ray() -> Any:
 def _run(
     ray: Any,
     count: int,
-    place: Place,
+    place: StudyLocation,
     design: Design,
     engine: Engine,
     until: float | None,
@@ -102,7 +103,7 @@ def _run(
         raise
 
 
-def _loop(place: Place, design: Design, engine: Engine, until: float | None) -> None:
+def _loop(place: StudyLocation, design: Design, engine: Engine, until: float | None) -> None:
     try:
         import torch
 

@@ -6,18 +6,19 @@ Nothing is kept in the process between two rounds, so that it may be killed at a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from leaky.tuning.arms import Arm
-from leaky.tuning.critical import FIRST_LOOK
-from leaky.tuning.racing import Budget, Plan, plan
+from leaky.tuning.engines.engine import Engine
+from leaky.tuning.scheduling import Budget, NextTrainings, next_trainings
+from leaky.tuning.statistics.boundaries import FIRST_LOOK
 from leaky.tuning.study import Cell, Study, Trial
 
 if TYPE_CHECKING:
-    from leaky.tuning.storage import Store
+    from leaky.tuning.storage.store import Store
 
 POLL = 0.1
 """Seconds between two looks at a storage in which other processes have all that is to be done."""
@@ -26,32 +27,6 @@ CONFIRM_FROM = 1_000_000
 
 Progress = Callable[[Study, int], None]
 """Called with the study so far and the trainings that are left at most."""
-
-
-def never() -> bool:
-    """Where nothing stops a study before its end."""
-    return False
-
-
-class Engine(Protocol):
-    """What trains."""
-
-    @property
-    def at_once(self) -> int:
-        """Cells that it takes at a time."""
-
-    @property
-    def description(self) -> str:
-        """How it trains, for the reader."""
-
-    def run(self, cells: list[Cell], stop: Callable[[], bool] = ...) -> Generator[Trial, None, None]:
-        """The trainings of these cells as they end; a further one begins when the caller comes back for more.
-
-        After `stop` no further one begins, and cells without a result are left.
-        """
-
-    def close(self) -> None:
-        """Give up what the engine holds: processes, for one."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +49,10 @@ class Design:
         """The study with these results."""
         return Study(self.arms, self.seeds, self.direction, self.budget, tuple(trials), ended, engine, worth=self.worth)
 
-    def step(self, study: Study) -> tuple[list[Cell], Plan]:
+    def step(self, study: Study) -> tuple[list[Cell], NextTrainings]:
         """What to run next, in order; nothing when the study is over."""
         compared = sum(trial.seconds for trial in study.trials if not trial.confirms)
-        step = plan(study.scores, study.judgement, self.budget, study.answer, compared)
+        step = next_trainings(study.scores, study.judgement, self.budget, study.answer, compared)
         if step.cells:
             return [Cell(self.arms[arm].label, self.seeds[seed]) for arm, seed in step.cells], step
         if study.recommended is None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from leaky.diagnosis import diagnose
 from leaky.observation import observe
 from leaky.tuning.arms import Arm, Slope
-from leaky.tuning.loop import never
-from leaky.tuning.objective import Report, Result, attempt
+from leaky.tuning.engines.engine import never
+from leaky.tuning.engines.objective import Report, Result, attempt
 from leaky.tuning.study import Cell, Trial
 from leaky.tuning.task import EVALUATION_BATCH, Data, Task
 

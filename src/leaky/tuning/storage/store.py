@@ -15,8 +15,8 @@ from typing import Any
 
 from leaky.errors import InputError, MissingExtraError
 from leaky.serialization import Json, Reader
-from leaky.tuning.ownership import SIGN_OF_LIFE_EVERY, Watch, this_process
 from leaky.tuning.saving import trial_from, trial_to_dict
+from leaky.tuning.storage.ownership import SIGN_OF_LIFE_EVERY, Watch, this_process
 from leaky.tuning.study import FINISHED, Cell, Trial
 
 try:
@@ -159,7 +159,7 @@ def _opened(storage: str | None) -> Any:
     if storage is None:
         return optuna.storages.InMemoryStorage()
     if "://" not in storage:
-        from leaky.tuning.journal import journal_storage
+        from leaky.tuning.storage.journal import journal_storage
 
         return journal_storage(storage)
     try:

@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from leaky.errors import InputError, LeakyError
 from leaky.serialization import Json
-from leaky.tuning.loop import POLL, Design, Engine, Progress, work
+from leaky.tuning.engines.engine import Engine
+from leaky.tuning.running.worker import POLL, Design, Progress, work
 
 if TYPE_CHECKING:
-    from leaky.tuning.storage import Store
+    from leaky.tuning.storage.store import Store
 
 RESTARTS = 3
 """Processes that are started again after they died, a study."""
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyLocation:
     """Where a study's storage is, and under which name and design."""
 
     storage: str | None
@@ -36,14 +37,14 @@ class Place:
 
     def open(self, design: Design) -> Store:
         """The store, for this process."""
-        from leaky.tuning.storage import Store
+        from leaky.tuning.storage.store import Store
 
         return Store(self.storage, self.name, self.design, design.direction, [arm.label for arm in design.arms])
 
 
 def work_in_processes(
     count: int,
-    place: Place,
+    place: StudyLocation,
     design: Design,
     engine: Engine,
     until: float | None,
@@ -92,7 +93,7 @@ def work_in_processes(
 def _watch(
     processes: list[Any],
     start: Callable[[], Any],
-    place: Place,
+    place: StudyLocation,
     design: Design,
     engine: Engine,
     progress: Progress | None,
@@ -116,7 +117,9 @@ def _watch(
         time.sleep(POLL)
 
 
-def _worker(place: Place, design: Design, engine: Engine, until: float | None, parent: int, threads: int) -> None:
+def _worker(
+    place: StudyLocation, design: Design, engine: Engine, until: float | None, parent: int, threads: int
+) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         import torch

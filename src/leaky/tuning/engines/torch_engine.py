@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from leaky.tuning.arms import Arm
-from leaky.tuning.batched import ALONE, CHUNK, NARROW, SLOWER, WIDTHS, BatchedEngine, described
-from leaky.tuning.crew import Crew, Died, most_processes
-from leaky.tuning.loop import never
-from leaky.tuning.objective import trial_of
-from leaky.tuning.stacked_training import WHOLE, seconds_alone
+from leaky.tuning.engines.batched import ALONE, CHUNK, NARROW, SLOWER, WIDTHS, BatchedEngine, described
+from leaky.tuning.engines.engine import never
+from leaky.tuning.engines.objective import trial_of
+from leaky.tuning.engines.stacked_training import WHOLE, seconds_alone
+from leaky.tuning.engines.training import LocalEngine
+from leaky.tuning.engines.worker_pool import Crew, Died, most_processes
 from leaky.tuning.study import OUT_OF_MEMORY, RAISED, Cell, Trial
 from leaky.tuning.task import Task
-from leaky.tuning.training import LocalEngine
 
 AUTO, BATCHED, LOCAL = KINDS = ("auto", "batched", "local")
 AHEAD = 2

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaky.errors import InputError
-from leaky.tuning import critical
-from leaky.tuning.answering import BETTER, EQUAL, UNDECIDED, Answer, answer
-from leaky.tuning.critical import BLOCKS, ERROR, fixed_boundary, sequential_boundary
-from leaky.tuning.judging import FAILED, FloatArray, difference, finite, judge
-from leaky.tuning.racing import Budget, plan
+from leaky.tuning.scheduling import Budget, next_trainings
+from leaky.tuning.statistics import boundaries as critical
+from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED, Answer, answer
+from leaky.tuning.statistics.boundaries import BLOCKS, ERROR, fixed_boundary, sequential_boundary
+from leaky.tuning.statistics.judging import FAILED, FloatArray, difference, finite, judge
 
 
 @pytest.mark.parametrize(("seeds", "quantile"), [(3, 4.3027), (5, 2.7764), (10, 2.2622), (20, 2.0930)])
@@ -158,7 +158,7 @@ def raced(scores: FloatArray, budget: Budget, worth: float = 0.01) -> tuple[Floa
     while True:
         judgement = judge(seen, budget.fixed_seeds)
         now = answer(seen, judgement, 0, worth, budget.fixed_seeds)
-        step = plan(seen, judgement, budget, now)
+        step = next_trainings(seen, judgement, budget, now)
         if not step.cells:
             return seen, step.ended
         arm, seed = step.cells[0]
@@ -247,15 +247,15 @@ def test_a_study_is_not_given_up_while_the_leader_is_ahead_by_more_than_matters(
     scores[:, :4] = 100 * np.random.default_rng(0).standard_normal((2, 4))
     scores[1, :4] += scores[0, :4].mean() - scores[1, :4].mean() + ahead
     now = Answer(UNDECIDED, 0, 0.01, None, 0.0, 9.0, (1,), 10**6)
-    assert bool(plan(scores, judge(scores), Budget(4, patience=1e4), now, seconds=8.0).cells) == goes_on
+    assert bool(next_trainings(scores, judge(scores), Budget(4, patience=1e4), now, seconds=8.0).cells) == goes_on
 
 
 def test_patience_pays_for_the_reference_and_the_open_slopes_alone() -> None:
     scores = np.full((3, 160), np.nan)
     scores[:, :4] = np.random.default_rng(1).standard_normal((3, 4))
     now = Answer(UNDECIDED, 0, 0.5, None, 0.0, 9.0, (2,), 40)
-    step = plan(scores, judge(scores), Budget(4, patience=100.0), now, seconds=12.0)
+    step = next_trainings(scores, judge(scores), Budget(4, patience=100.0), now, seconds=12.0)
     assert {arm for arm, _ in step.cells} == {0, 2}
     assert len(step.cells) == 88  # (100 − 12) s at a second a training
     assert step.left == 40
-    assert not plan(scores, judge(scores), Budget(4), now, seconds=12.0).cells
+    assert not next_trainings(scores, judge(scores), Budget(4), now, seconds=12.0).cells

@@ -15,17 +15,17 @@ import torch
 from tests.tuning import objectives
 from torch import nn
 
-from leaky.tuning import engine as engines
 from leaky.tuning.arms import Arm, arms_of
-from leaky.tuning.batched import ALONE, NARROW, BatchedEngine
-from leaky.tuning.crew import Crew, Died
-from leaky.tuning.engine import TorchEngine, Way, shares
-from leaky.tuning.flat import FlatOptimizer
-from leaky.tuning.stacked_training import WHOLE
+from leaky.tuning.engines import torch_engine as engines
+from leaky.tuning.engines.batched import ALONE, NARROW, BatchedEngine
+from leaky.tuning.engines.flat import FlatOptimizer
+from leaky.tuning.engines.stacked_training import WHOLE
+from leaky.tuning.engines.torch_engine import TorchEngine, Way, shares
+from leaky.tuning.engines.training import LocalEngine
+from leaky.tuning.engines.variants import ELEMENTWISE
+from leaky.tuning.engines.worker_pool import Crew, Died
 from leaky.tuning.study import Cell, Trial
 from leaky.tuning.task import Task
-from leaky.tuning.training import LocalEngine
-from leaky.tuning.variants import ELEMENTWISE
 
 ARMS = {arm.label: arm for arm in arms_of((0.0, 0.1, 0.2))}
 CELLS = [Cell(label, seed) for label in ARMS for seed in (0, 1)]
@@ -144,7 +144,8 @@ def test_a_member_that_is_killed_once_loses_nothing() -> None:
 INTERRUPTED = """
 import sys
 from tests.tuning import objectives
-from leaky.tuning import engine, tune
+from leaky.tuning import tune
+from leaky.tuning.engines import torch_engine as engine
 engine.most_processes = lambda: 2
 task = objectives.task(epochs=4)
 settings = {"slopes": (0.0, 0.1), "seeds": 400, "budget": "fixed", "confirm": 0, "storage": sys.argv[1]}

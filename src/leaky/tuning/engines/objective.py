@@ -14,7 +14,7 @@ from typing import Any
 from leaky.errors import InputError
 from leaky.failures import one_line
 from leaky.tuning.arms import Arm
-from leaky.tuning.loop import never
+from leaky.tuning.engines.engine import never
 from leaky.tuning.study import DIVERGED, FINISHED, OUT_OF_MEMORY, RAISED, Cell, Trial
 
 Report = Callable[[int, float], None]

@@ -3,7 +3,7 @@
 The probability that any arm is ever called worse than another while all are equal must stay at 5%, over all pairs of
 arms and over every moment at which a user may look and stop. No textbook distribution is used: the statistic itself is
 simulated, so that its variance rule and the correlation between pairs and between looks are in the figure. What studies
-usually need is kept in boundaries.json; `python -m leaky.tuning.critical` writes it.
+usually need is kept in boundaries.json; `python -m leaky.tuning.statistics.boundaries` writes it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leaky.tuning.stacked_functions import LargestApart, Multiply, Rectify, Slopes, windows_apart
+from leaky.tuning.engines.stacked_functions import LargestApart, Multiply, Rectify, Slopes, windows_apart
 
 Parameters = dict[str, Tensor]
 """Stacked parameters and buffers of one module, by their local names: shape (variants, …)."""

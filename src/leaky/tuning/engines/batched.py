@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import torch
 
 from leaky.tuning.arms import Arm
-from leaky.tuning.loop import never
-from leaky.tuning.objective import failure_of, trial_of
-from leaky.tuning.stacked_training import WHOLE, Curve, seconds_alone, seconds_stacked, train_stacked
+from leaky.tuning.engines.engine import never
+from leaky.tuning.engines.objective import failure_of, trial_of
+from leaky.tuning.engines.stacked_training import WHOLE, Curve, seconds_alone, seconds_stacked, train_stacked
+from leaky.tuning.engines.training import LocalEngine, result
+from leaky.tuning.engines.variants import Signature, Variant, Variants
 from leaky.tuning.study import DIVERGED, FINISHED, Cell, Trial
 from leaky.tuning.task import Task
-from leaky.tuning.training import LocalEngine, result
-from leaky.tuning.variants import Signature, Variant, Variants
 
 CHUNK = 16
 """Variants in a stack: more make the matrix products slower again."""

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from leaky.tuning.loop import never
+from leaky.tuning.engines.engine import never
 
 DEATHS = 2
 """Processes that may die over one job before it counts as what kills them."""

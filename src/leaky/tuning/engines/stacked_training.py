@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leaky.tuning.flat import FlatOptimizer
-from leaky.tuning.stacking import Stack
+from leaky.tuning.engines.flat import FlatOptimizer
+from leaky.tuning.engines.stacking import Stack
+from leaky.tuning.engines.variants import Variant
 from leaky.tuning.task import Task, put_seed
-from leaky.tuning.variants import Variant
 
 PROBE_STEPS, PROBE_SECONDS = 5, 0.1
 """Steps of a short trial, the first of which does not count; it ends sooner when so much time has gone."""

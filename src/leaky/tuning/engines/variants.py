@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from leaky.tuning.arms import Arm
-from leaky.tuning.stacking import CannotStackError, Step, steps_of
+from leaky.tuning.engines.stacking import CannotStackError, Step, steps_of
 from leaky.tuning.study import Cell
 from leaky.tuning.task import Task
 

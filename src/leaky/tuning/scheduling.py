@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from leaky.errors import InputError
-from leaky.tuning.answering import BETTER, EQUAL, MOST_SEEDS, UNDECIDED, Answer
-from leaky.tuning.critical import FIRST_LOOK, sequential_boundary
-from leaky.tuning.judging import FloatArray, Judgement, compare, finite
+from leaky.tuning.statistics.answering import BETTER, EQUAL, MOST_SEEDS, UNDECIDED, Answer
+from leaky.tuning.statistics.boundaries import FIRST_LOOK, sequential_boundary
+from leaky.tuning.statistics.judging import FloatArray, Judgement, compare, finite
 
 MODES = ("adaptive", "fixed")
 PATIENCE = 180.0
@@ -67,7 +67,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NextTrainings:
     """What to run next.
 
     Attributes:
@@ -81,7 +81,9 @@ class Plan:
     left: int
 
 
-def plan(scores: FloatArray, judgement: Judgement, budget: Budget, now: Answer, seconds: float = 0.0) -> Plan:
+def next_trainings(
+    scores: FloatArray, judgement: Judgement, budget: Budget, now: Answer, seconds: float = 0.0
+) -> NextTrainings:
     """What to run next, from what is known.
 
     Args:
@@ -94,22 +96,22 @@ def plan(scores: FloatArray, judgement: Judgement, budget: Budget, now: Answer, 
     arms = len(scores)
     if budget.mode == "fixed":
         missing = [(arm, seed) for seed in range(budget.seeds) for arm in range(arms) if np.isnan(scores[arm, seed])]
-        return Plan(tuple(missing), "" if missing else "every slope has its seeds", len(missing))
+        return NextTrainings(tuple(missing), "" if missing else "every slope has its seeds", len(missing))
     alive, seeds = judgement.best_set, judgement.seeds
     racing = (now.reference, *now.open) if now.open else ()
     if arms > 1 and len(alive) == 1 and not racing and seeds >= min(budget.seeds, FIRST_LOOK):
-        return Plan((), "one slope is better than all others", 0)
+        return NextTrainings((), "one slope is better than all others", 0)
     if now.kind == EQUAL:
-        return Plan((), "no slope is better than the simplest by more than matters", 0)
+        return NextTrainings((), "no slope is better than the simplest by more than matters", 0)
     spare = max(0, arms * budget.seeds - int((~np.isnan(scores)).sum()))
     extension = _extension(scores, budget, seconds)
     if _hopeless(scores, judgement, now, spare + extension):
-        return Plan((), GIVEN_UP[now.kind], 0)
+        return NextTrainings((), GIVEN_UP[now.kind], 0)
     # The seeds that the user asked for go to every slope in the race, what follows them to those that keep it open.
     wanted = _affordable(scores, tuple({*alive, *racing}), spare)
     if not wanted and racing:
         wanted = _affordable(scores, racing, extension)
-    return Plan(wanted, "" if wanted else SPENT[now.kind], min(len(wanted), now.more_trainings or len(wanted)))
+    return NextTrainings(wanted, "" if wanted else SPENT[now.kind], min(len(wanted), now.more_trainings or len(wanted)))
 
 
 def _affordable(scores: FloatArray, arms: tuple[int, ...], spare: int) -> tuple[tuple[int, int], ...]:

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from leaky.tuning import journal
+from leaky.tuning.storage import journal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the kernel's locks are those of POSIX")
 

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from leaky.activation.torch import LeakyReLU
 from leaky.errors import LeakyError
-from leaky.tuning.stacked_functions import Slopes
-from leaky.tuning.stacked_operations import FUNCTIONS, METHODS, MODULES, rectify, unsupported
+from leaky.tuning.engines.stacked_functions import Slopes
+from leaky.tuning.engines.stacked_operations import FUNCTIONS, METHODS, MODULES, rectify, unsupported
 
 _RECTIFIERS = (functional.leaky_relu, functional.relu, torch.relu)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from leaky.tuning.loop import Engine, never
+from leaky.tuning.engines.engine import Engine, never
 from leaky.tuning.study import Cell, Trial
 from leaky.user_code import resolve
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from leaky.errors import InputError
 from leaky.tuning.arms import Slope
-from leaky.tuning.loop import Design, Engine, Progress, work
-from leaky.tuning.processes import Place, work_in_processes
-from leaky.tuning.ray_workers import must_be_shared, work_in_ray
+from leaky.tuning.engines.engine import Engine
+from leaky.tuning.running.processes import StudyLocation, work_in_processes
+from leaky.tuning.running.ray_tasks import must_be_shared, work_in_ray
+from leaky.tuning.running.worker import Design, Progress, work
 from leaky.tuning.search import Range, Search
 from leaky.tuning.study import Searched, Study
 
@@ -44,7 +45,7 @@ def run(design: Design, engine: Engine, running: Running) -> Study:
         path = running.storage
         if path is None and (running.workers > 1 or running.in_ray):
             path = f"{folder}/study.journal"
-        place = Place(path, running.study_name, identity)
+        place = StudyLocation(path, running.study_name, identity)
         store = place.open(design)
         try:
             if running.in_ray:
@@ -65,7 +66,7 @@ def nominate(
     space: Range, direction: str, engine: Engine, running: Running
 ) -> tuple[tuple[Slope, ...], Searched, bool]:
     """The slopes that a search ends with, what it tried, and whether it came to its end."""
-    from leaky.tuning.candidates import CandidateStore
+    from leaky.tuning.storage.candidates import CandidateStore
 
     store = CandidateStore(running.storage, f"{running.study_name}: search", space.identity, direction, [])
     search = Search(space, store, direction)

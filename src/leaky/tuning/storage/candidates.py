@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from leaky.serialization import Reader
 from leaky.tuning.saving import trial_from, trial_to_dict
-from leaky.tuning.storage import OWNER, SIGN, Store
+from leaky.tuning.storage.store import OWNER, SIGN, Store
 from leaky.tuning.study import Trial
 
 ARM, SEED = "leaky:arm", "leaky:seed "

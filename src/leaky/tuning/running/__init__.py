@@ -1,0 +1,1 @@
+"""A study at work: what every process of it does, in this process, in several, or in Ray tasks."""

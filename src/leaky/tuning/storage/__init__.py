@@ -1,0 +1,1 @@
+"""The trainings of a study, kept so that a killed process loses at most the one that it was running."""
