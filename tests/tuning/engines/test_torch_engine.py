@@ -154,7 +154,7 @@ print(tune(task, engine="local", **settings))
 
 
 def test_ctrl_c_ends_the_processes_and_gives_the_verdict_so_far(tmp_path: Path) -> None:
-    root, path = Path(__file__).parents[2], tmp_path / "tune.journal"
+    root, path = Path(__file__).parents[3], tmp_path / "tune.journal"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])}
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(path)],
