@@ -108,7 +108,7 @@ def producer(
     fan_in: int, fan_out: int, weight_rms: float, name: str = "layer.weight", kind: str = "linear"
 ) -> Producer:
     """A weight behind a site."""
-    return Producer(name, kind, fan_in, fan_out, weight_rms)
+    return Producer(name, kind, float(fan_in), float(fan_out), weight_rms)
 
 
 def normal(samples: int, units: int, *positions: int, seed: int = 0) -> FloatArray:

@@ -134,36 +134,21 @@ class Collector:
     def _describe_producers(self, known: SiteAccumulator, call: SiteCall) -> None:
         for production in call.node.productions:
             if production.weight not in known.producers:
-                described = describe(production, self._weights.get(production.weight), call.layout.units)
+                described = describe(production, self._weights.get(production.weight))
                 if described is not None:
                     known.producers[production.weight] = described
 
 
-def describe(production: Production, weight: Tensor | None, units: int) -> Producer | None:
+def describe(production: Production, weight: Tensor | None) -> Producer | None:
     """What the record says of a weight; None for one that the model does not name.
-
-    fan_in and fan_out count connections: of a convolution all positions of the kernel, within one group.
 
     Args:
         production: how the weight was used.
         weight: it.
-        units: of the site behind it, which tell the two axes of a matrix apart.
     """
     if weight is None or weight.ndim < 2 or not weight.is_floating_point():
         return None
-    fan_in, fan_out = _fans(production, tuple(weight.shape), units)
     flat = weight.detach().reshape(-1)
     parts = (flat[start : start + _BLOCK] for start in range(0, weight.numel(), _BLOCK))
     rms = (sum(float(part.double().square().sum()) for part in parts) / max(1, weight.numel())) ** 0.5
-    return Producer(production.weight, production.kind, fan_in, fan_out, rms, production.groups)
-
-
-def _fans(production: Production, shape: tuple[int, ...], units: int) -> tuple[int, int]:
-    kernel = int(torch.Size(shape[2:]).numel())
-    if production.kind == "convolution":
-        return shape[1] * kernel, shape[0] * kernel // production.groups
-    if production.kind == "transposed_convolution":
-        return shape[0] * kernel // production.groups, shape[1] * kernel
-    if production.kind == "embedding":
-        return 1, shape[-1]
-    return (shape[1], shape[0]) if shape[0] == units or shape[1] != units else (shape[0], shape[1])
+    return Producer(production.weight, production.kind, production.fan_in, production.fan_out, rms, production.groups)

@@ -148,9 +148,7 @@ class _Observation:
         for production in view.productions:
             name = production.weight
             if name in self._model.weights:
-                described = describe(production, tensor(self._model.weight(name)), view.layout.units)
-                if described is not None and production.kind == "linear" and name in view.fans:
-                    described = replace(described, fan_in=view.fans[name][0], fan_out=view.fans[name][1])
+                described = describe(production, tensor(self._model.weight(name)))
                 if described is not None:
                     yield name, described
 

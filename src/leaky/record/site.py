@@ -19,15 +19,16 @@ class Producer:
     Attributes:
         name: qualified name of the weight, "layer1.0.conv2.weight".
         kind: "linear", "convolution", "transposed_convolution", "embedding" or "parameter".
-        fan_in, fan_out: connections into and out of one unit, He et al. 2015.
+        fan_in, fan_out: connections into and out of one unit, He et al. 2015; on average, where a stride makes them
+            differ.
         weight_rms: √E[w²] of the weight when observed.
         groups: of a convolution; 1 elsewhere.
     """
 
     name: str
     kind: str
-    fan_in: int
-    fan_out: int
+    fan_in: float
+    fan_out: float
     weight_rms: float
     groups: int = 1
 

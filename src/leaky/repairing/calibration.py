@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
-from leaky.repairing.following import follow, replay
-from leaky.repairing.initialization import Layer, layers_of
+from leaky.observation.following import follow, replay
+from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 
 _SMALLEST_DEVIATION = 1e-12

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from leaky.errors import InputError
 from leaky.observation.batches import tensors_in
-from leaky.repairing.following import Handler, follow, replay
-from leaky.repairing.initialization import Layer, layers_of
+from leaky.observation.following import Handler, follow, replay
 from leaky.structure.graph import Node
 from leaky.structure.history import Step
 from leaky.structure.label_rules import NONE, operands_of, over_weight, units_of_weight, weight_comes_first
 from leaky.structure.labels import Taken
+from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 from leaky.structure.units import SiteStructure, Structure, structure_of
 
@@ -90,7 +90,7 @@ class Ground:
         on_output: Callable[[Any], None] | None = None,
         max_samples: int | None = None,
     ) -> None:
-        """Run the batches with some steps run by handlers; see `leaky.repairing.following.replay`."""
+        """Run the batches with some steps run by handlers; see `leaky.observation.following.replay`."""
         replay(self.model, self.history, self.batches, handlers, max_samples=max_samples, on_output=on_output)
 
     def outputs(self) -> list[Tensor]:

@@ -13,30 +13,26 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from leaky import theory
 from leaky.errors import InputError
-from leaky.repairing.following import follow
+from leaky.observation.following import follow
 from leaky.structure.activations import Activation
-from leaky.structure.graph import Node, Production
+from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
+from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 from leaky.structure.residuals import residuals
 
 Mode = Literal["fan_in", "fan_out"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-KINDS = ("linear", "convolution", "transposed_convolution")
 _LEFT_ALONE = {
     "RNNBase": "its gates have an initialisation of their own",
     "RNNCellBase": "its gates have an initialisation of their own",
     "MultiheadAttention": "its projections have an initialisation of their own",
 }
-_SHAPE_ONLY = frozenset(
-    {"weight", "t", "transpose", "permute", "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "detach"}
-    | {"alias", "_to_copy"}
-)
 _NORMALISATIONS = frozenset(
     {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "native_layer_norm", "native_group_norm"}
 )
@@ -78,84 +74,6 @@ class Initialization:
     layers: tuple[LayerStart, ...]
     residual_scale: float
     left_alone: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """One use of a weight in a pass.
-
-    Attributes:
-        step: the operation.
-        production: the linear map.
-        weight: the parameter.
-        follows: the first rectifier behind it; None where none is.
-    """
-
-    step: Step
-    production: Production
-    weight: Tensor
-    follows: Activation | None
-
-    @property
-    def fan_in(self) -> float:
-        """Products that one output element sums, on average: a strided transposed convolution spreads its kernel."""
-        shape, production = self.weight.shape, self.production
-        kernel = math.prod(shape[2:])
-        if production.kind == "convolution":
-            return float(shape[1] * kernel)
-        if production.kind == "transposed_convolution":
-            return shape[0] * kernel / production.groups / self._stride
-        return self.weight.numel() / self._made
-
-    @property
-    def fan_out(self) -> float:
-        """Products that one input element enters, on average."""
-        shape, production = self.weight.shape, self.production
-        kernel = math.prod(shape[2:])
-        if production.kind == "convolution":
-            return shape[0] * kernel / production.groups / self._stride
-        if production.kind == "transposed_convolution":
-            return float(shape[1] * kernel)
-        return float(self._made)
-
-    @property
-    def _stride(self) -> int:
-        stride = self.step.call.argument(3, "stride", [1])
-        return stride ** (self.weight.ndim - 2) if isinstance(stride, int) else math.prod(stride)
-
-    @property
-    def _made(self) -> int:
-        """Units that a matrix makes: the new axis of its result."""
-        axes = self.step.results[0].axes
-        return next((f.size for axis in axes for f in axis if f.role == "unit"), 1)
-
-
-def layers_of(model: nn.Module, history: History) -> list[Layer]:
-    """Every use of a parameter as a linear map or convolution, in the order of the pass."""
-    parameters = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
-    nodes = {node.index: node for step in history.steps for node in (*step.call.nodes, *step.results)}
-    sites = [(nodes[step.site.pre_activation], step.site.activation) for step in history.steps if step.site]
-    found = []
-    for step in history.steps:
-        for production in step.call.produced:
-            weight = parameters.get(production.weight)
-            if weight is not None and production.kind in KINDS and _as_it_is(step, production.weight, weight):
-                follows = next((a for node, a in sites if _behind(production, step, node)), None)
-                found.append(Layer(step, production, weight, follows))
-    return found
-
-
-def _as_it_is(step: Step, name: str, weight: Tensor) -> bool:
-    """Whether the operation takes the parameter itself, up to its shape, and not something computed from it."""
-    made_of = [node for node in step.call.nodes if not node.from_data and name in node.weights]
-    return weight.ndim >= 2 and all(
-        node.weights == (name,) and node.operation in _SHAPE_ONLY and math.prod(node.shape) == weight.numel()
-        for node in made_of
-    )
-
-
-def _behind(production: Production, step: Step, pre_activation: Node) -> bool:
-    return production in pre_activation.productions and pre_activation.index >= step.results[0].index
 
 
 def gain_of(activation: Activation | None, negative_slope: float | None = None) -> float:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from leaky.repairing.following import follow
-from leaky.repairing.initialization import Layer, layers_of
+from leaky.observation.following import follow
 from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
+from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 from leaky.theory.signals import Graph, Vertex
 
@@ -117,7 +117,7 @@ class _Derivation:
         name = step.call.name
         if len(inputs) > 1:
             self._lost(step, "joins values other than by addition")
-        other = step.call.argument(1, "other")
+        other = step.call.get("other")
         if name in ("mul", "div") and isinstance(other, (int, float)) and other != 0:
             factor = float(other) if name == "mul" else 1 / float(other)
             return Vertex("same", inputs[:1], (factor**2,))

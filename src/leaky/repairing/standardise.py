@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from leaky.errors import InputError
 from leaky.repairing.ground import Entering, Ground, relative_change
-from leaky.repairing.initialization import Layer
 from leaky.repairing.snapshot import Snapshot
 from leaky.repairing.standardised import KINDS, Standardised, standardised_of
 from leaky.structure.history import History, Step
 from leaky.structure.label_rules import PRODUCTS
+from leaky.structure.layers import Layer
 
 LEAST_REACH, MOST_SIZE = 0.01, 10.0
 """Least largest magnitude, and most root mean square, of the middle feature with which nothing needs to be done:

@@ -87,8 +87,8 @@ def _producer_from(at: Reader) -> Producer:
     return Producer(
         name=at.get("name", str),
         kind=at.get("kind", str),
-        fan_in=at.get("fan_in", int),
-        fan_out=at.get("fan_out", int),
+        fan_in=at.number("fan_in"),
+        fan_out=at.number("fan_out"),
         weight_rms=at.number("weight_rms"),
         groups=at.get("groups", int),
     )

@@ -78,7 +78,7 @@ def _modifiers(call: Call, data: list[Node], constants: list[Node], produced: se
 def _affine(index: int, call: Call) -> Affine | None:
     """Scalar arithmetic on one value; everything else is a root of its own."""
     node = call.args[0] if call.args else None
-    other = call.argument(1, "other", 0)
+    other = call.get("other", 0)
     if not isinstance(node, Node):
         return None
     before = node.affine or Affine(node.index)
@@ -102,7 +102,7 @@ def _gate(call: Call) -> Gate | None:
     node = call.args[0] if call.args else None
     if not isinstance(node, Node):
         return None
-    other = call.argument(1, "other")
+    other = call.get("other")
     if node.gate is not None and call.name in _SAME_VALUE:
         return node.gate
     if node.gate is not None and call.name in ("mul", "div") and isinstance(other, (int, float)) and other:
@@ -123,7 +123,7 @@ _SIDES = {"gt": "positive", "ge": "positive", "lt": "negative", "le": "negative"
 def _upper_bound(call: Call) -> float | None:
     if call.name == "relu6":
         return 6.0
-    low, high = call.argument(1, "min", call.kwargs.get("min_val")), call.argument(2, "max", call.kwargs.get("max_val"))
+    low, high = call.get("min", call.get("min_val")), call.get("max", call.get("max_val"))
     if call.name in ("hardtanh", "clamp", "clip") and low == 0 and isinstance(high, (int, float)):
         return float(high)
     return None

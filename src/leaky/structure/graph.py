@@ -41,11 +41,15 @@ class Production:
         weight: its name.
         kind: "linear", "convolution", "transposed_convolution" or "embedding".
         groups: of a convolution.
+        fan_in: products that one output element sums; on average, where a stride makes them differ.
+        fan_out: products that one input element enters; on average likewise.
     """
 
     weight: str
     kind: str
     groups: int = 1
+    fan_in: float = 1
+    fan_out: float = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class Call:
         name: of the operator without namespace and without the underscore of an in-place variant.
         args, kwargs: with nodes.
         shapes: of the tensors that came out.
+        names: of the positional arguments, as the operator's schema has them.
         produced: linear maps that the rules found.
         evidence: nodes and axes that told something of the sample axis, and the operation's words for it.
     """
@@ -125,8 +130,16 @@ class Call:
     args: Sequence[Any]
     kwargs: dict[str, Any]
     shapes: list[tuple[int, ...]]
+    names: Sequence[str] = ()
     produced: tuple[Production, ...] = ()
     evidence: list[tuple[Axes, str]] = field(default_factory=list)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The argument of this name, however it was given."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        position = self.names.index(name) if name in self.names else len(self.args)
+        return self.args[position] if position < len(self.args) else default
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         """The argument given by position or by name."""
@@ -143,9 +156,11 @@ class Call:
                 found.extend(item for item in value if isinstance(item, Node))
         return found
 
-    def produce(self, weight: Node, kind: str, units: int, groups: int = 1) -> Axis:
-        """A fresh unit axis, made by the linear map of `weight`."""
-        self.produced += tuple(Production(name, kind, groups) for name in weight.weights)
+    def produce(self, weight: Node, kind: str, units: int, fans: Sequence[float], groups: int = 1) -> Axis:
+        """A fresh unit axis, made by the linear map of `weight`, with these fan_in and fan_out."""
+        self.produced += tuple(
+            Production(name, kind, groups, float(fans[0]), float(fans[1])) for name in weight.weights
+        )
         return (factor(units, "unit"),)
 
     def contracts(self, axes: Axes, axis: Axis, left: Axes) -> None:

@@ -209,7 +209,7 @@ def pooled_labels(step: Step, labels: dict[int, Tensor]) -> dict[int, Tensor]:
         dims = list(range(label.ndim - SPATIAL[step.call.name], label.ndim))
         kept = _same_over(label, dims, step).expand(result.shape)
     else:
-        asked = step.call.argument(1, "dim")
+        asked = step.call.get("dim")
         if not isinstance(asked, (int, list, tuple)) or isinstance(asked, bool):
             raise MixedError(f"{step} mixes units: it works on all of them at once")
         dims = [d % label.ndim for d in ([asked] if isinstance(asked, int) else asked)] or list(range(label.ndim))
@@ -236,7 +236,7 @@ def operands_of(step: Step) -> tuple[Node, Node, Node | None]:
         bias, left, right = args[:3]
     elif step.call.name in ("mm", "bmm", "matmul", "mv", "linear", "convolution"):
         left, right = args[:2]
-        bias = step.call.argument(2, "bias") if step.call.name in ("linear", "convolution") else None
+        bias = step.call.get("bias") if step.call.name in ("linear", "convolution") else None
     else:
         raise MixedError(f"{step} takes it in a way that is not followed")
     value, weight = (right, left) if right.from_data and not left.from_data else (left, right)
@@ -251,7 +251,7 @@ def contracted_labels(step: Step, weight: Node, label: Tensor) -> tuple[str, Ten
     """
     call = step.call
     if call.name == "convolution":
-        kind = "transposed_convolution" if bool(call.args[6]) else "convolution"
+        kind = "transposed_convolution" if bool(call.get("transposed")) else "convolution"
         return kind, over_weight(step, weight, labels_along(label, 1, step))
     if call.name == "linear":
         return "linear", over_weight(step, weight, labels_along(label, label.ndim - 1, step))
@@ -270,8 +270,8 @@ def over_weight(step: Step, weight: Node, contracted: Tensor) -> Tensor:
     """
     call = step.call
     if call.name == "convolution":
-        tail, groups = (1,) * (len(weight.shape) - 2), int(call.args[8])
-        if bool(call.args[6]):
+        tail, groups = (1,) * (len(weight.shape) - 2), int(call.get("groups"))
+        if bool(call.get("transposed")):
             return contracted.reshape(-1, 1, *tail).expand(weight.shape)
         rows = contracted.reshape(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1)
         return rows.reshape(weight.shape[0], weight.shape[1], *tail).expand(weight.shape)
@@ -285,8 +285,8 @@ def over_weight(step: Step, weight: Node, contracted: Tensor) -> Tensor:
 def units_of_weight(step: Step, weight: Node) -> Tensor:
     """The unit that each element of a weight, as it was taken, makes a part of."""
     call, shape = step.call, weight.shape
-    if call.name == "convolution" and bool(call.args[6]):
-        groups, made = int(call.args[8]), step.results[0].shape[1]
+    if call.name == "convolution" and bool(call.get("transposed")):
+        groups, made = int(call.get("groups")), step.results[0].shape[1]
         rows = torch.arange(made).reshape(groups, 1, -1).expand(-1, shape[0] // groups, -1)
         return rows.reshape(shape[0], shape[1], *(1,) * (len(shape) - 2)).expand(shape)
     if call.name == "convolution":

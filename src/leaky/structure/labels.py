@@ -294,7 +294,7 @@ class Atlas:
             raise MixedError(f"{step} takes it for its statistics")
         channel = labels_along(label, 1, step)
         owners = {}
-        for node in step.call.args[1:5]:
+        for node in map(step.call.get, ("weight", "bias", "running_mean", "running_var")):
             if isinstance(node, Node):
                 source = self.elements(node)
                 if source is None:
@@ -318,7 +318,7 @@ class Atlas:
         owner = torch.full((element_count(self._shapes[name]),), NONE)
         owner[elements.reshape(-1)] = node_owner.reshape(-1)
         added, mean = self._behind(step, bias)
-        padded = kind == "convolution" and any(int(p) for p in listed(call.argument(4, "padding", [0])))
+        padded = kind == "convolution" and any(int(p) for p in listed(call.get("padding", [0])))
         padded = padded or kind == "transposed_convolution" or self._padded(value)
         journey.taken.append(Taken(step, name, owner.reshape(self._shapes[name]), kind, added, mean, padded))
 
@@ -336,7 +336,7 @@ class Atlas:
                 return name, None
             before, user = users[0], users[0]
             if user.call.name in BATCH_NORMS and user.call.args[0] is node:
-                mean = user.call.args[3]
+                mean = user.call.get("running_mean")
                 return name, self._name(mean) if isinstance(mean, Node) else None
             constants = [argument for argument in user.call.nodes if argument is not node]
             if user.call.name == "add" and name is None and len(constants) == 1 and constants[0].learned:

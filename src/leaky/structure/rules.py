@@ -6,9 +6,9 @@ An operator without a rule keeps the axes that correspond one to one and forgets
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from leaky.structure.axes import (
     Axes,
@@ -79,13 +79,13 @@ def _reshape(call: Call) -> list[Axes]:
 
 @_rule("permute")
 def _permute(call: Call) -> list[Axes]:
-    return [permute(call.args[0].axes, call.argument(1, "dims"))]
+    return [permute(call.args[0].axes, call.get("dims"))]
 
 
 @_rule("transpose", "swapaxes")
 def _transpose(call: Call) -> list[Axes]:
     order = list(range(len(call.args[0].axes)))
-    first, second = call.argument(1, "dim0"), call.argument(2, "dim1")
+    first, second = call.get("dim0", call.get("axis0")), call.get("dim1", call.get("axis1"))
     order[first], order[second] = order[second], order[first]
     return [permute(call.args[0].axes, order)]
 
@@ -98,13 +98,13 @@ def _t(call: Call) -> list[Axes]:
 @_rule("unsqueeze")
 def _unsqueeze(call: Call) -> list[Axes]:
     axes = call.args[0].axes
-    dim = call.argument(1, "dim") % (len(axes) + 1)
+    dim = call.get("dim") % (len(axes) + 1)
     return [(*axes[:dim], (), *axes[dim:])]
 
 
 @_rule("squeeze")
 def _squeeze(call: Call) -> list[Axes]:
-    node, dims = call.args[0], call.argument(1, "dim")
+    node, dims = call.args[0], call.get("dim")
     rank = len(node.shape)
     asked = range(rank) if dims is None else {d % rank for d in ([dims] if isinstance(dims, int) else dims)}
     gone = {d for d in asked if node.shape[d] == 1}
@@ -119,7 +119,7 @@ def _expand(call: Call) -> list[Axes]:
 
 @_rule("select", "unbind")
 def _select(call: Call) -> list[Axes]:
-    axes, dim = call.args[0].axes, call.argument(1, "dim", 0)
+    axes, dim = call.args[0].axes, call.get("dim", 0)
     dim %= len(axes)
     return [axes[:dim] + axes[dim + 1 :]] * len(call.shapes)
 
@@ -140,7 +140,7 @@ def _slice(call: Call) -> list[Axes]:
 @_rule("index")
 def _index(call: Call) -> list[Axes]:
     """A boolean mask over the samples picks some of them; any other index may pick one twice."""
-    node, indices = call.args[0], call.argument(1, "indices")
+    node, indices = call.args[0], call.get("indices")
     shape = call.shapes[0]
     mask = indices[0] if len(indices) == 1 else None
     if not isinstance(mask, Node) or len(mask.shape) != 1 or shape[0] == mask.shape[0] or len(shape) != len(node.shape):
@@ -157,7 +157,7 @@ def _pixel_shuffle(call: Call) -> list[Axes]:
 @_rule("cat")
 def _cat(call: Call) -> list[Axes]:
     nodes = [node for node in call.args[0] if len(node.shape) == len(call.shapes[0])]
-    dim = call.argument(1, "dim", 0) % len(call.shapes[0])
+    dim = call.get("dim", 0) % len(call.shapes[0])
     merged = broadcast([(node.axes, node.shape) for node in nodes], call.shapes[0])
     joined = tuple(f for node in nodes for f in node.axes[dim])
     role = next((role for role in ("unit", "sample") if has(joined, role)), "other")
@@ -167,7 +167,7 @@ def _cat(call: Call) -> list[Axes]:
 @_rule("stack")
 def _stack(call: Call) -> list[Axes]:
     nodes, shape = call.args[0], call.shapes[0]
-    dim = call.argument(1, "dim", 0) % len(shape)
+    dim = call.get("dim", 0) % len(shape)
     inner = shape[:dim] + shape[dim + 1 :]
     axes = broadcast([(node.axes, node.shape) for node in nodes], inner)
     return [(*axes[:dim], (factor(shape[dim]),) if shape[dim] != 1 else (), *axes[dim:])]
@@ -175,7 +175,7 @@ def _stack(call: Call) -> list[Axes]:
 
 @_rule("sum", "mean", "amax", "amin", "max", "min", "var", "std", "norm", "logsumexp", "argmax", "prod", "any", "all")
 def _reduce(call: Call) -> list[Axes]:
-    node, dims = call.args[0], call.argument(1, "dim")
+    node, dims = call.args[0], call.get("dim")
     shape = call.shapes[0]
     if not isinstance(dims, (int, list, tuple)) or isinstance(dims, bool) or node.shape == shape:
         return _default(call)
@@ -209,13 +209,13 @@ def _product(call: Call, left: Node, right: Node) -> Axes:
     """
     if not right.from_data and len(right.shape) > 1:
         call.contracts(left.axes, left.axes[-1], left.axes[:-1])
-        unit = call.produce(right, "linear", right.shape[-1])
+        unit = call.produce(right, "linear", right.shape[-1], right.shape[-2:])
         return _stacked(demoted(left.axes[:-1]), right, unit)
     row = -2 if len(right.shape) > 1 else -1
     if not left.from_data and left.learned:
         stays = (*right.axes[:row], *right.axes[row:][1:])
         call.contracts(right.axes, right.axes[row], stays)
-        unit = call.produce(left, "linear", left.shape[-2])
+        unit = call.produce(left, "linear", left.shape[-2], left.shape[:-3:-1])
         return (*demoted(right.axes[:row]), unit, *demoted(right.axes[row:][1:]))
     if not left.from_data:
         return keep_equal(right.axes, right.shape, call.shapes[0])
@@ -241,14 +241,13 @@ def _stacked(kept: Axes, weight: Node, unit: Axis) -> Axes:
 def _linear(call: Call) -> list[Axes]:
     value, weight = call.args[0], call.args[1]
     call.contracts(value.axes, value.axes[-1], value.axes[:-1])
-    return [(*demoted(value.axes[:-1]), call.produce(weight, "linear", call.shapes[0][-1]))]
+    return [(*demoted(value.axes[:-1]), call.produce(weight, "linear", call.shapes[0][-1], weight.shape[::-1]))]
 
 
 @_rule("convolution", "_convolution", "mkldnn_convolution", "conv1d", "conv2d", "conv3d", "convolution_overrideable")
 def _convolution(call: Call) -> list[Axes]:
     value, weight, shape = call.args[0], call.args[1], call.shapes[0]
-    flags: tuple[Any, ...] = tuple(call.args[6:9]) if call.name in ("convolution", "_convolution") else ()
-    transposed, groups = (bool(flags[0]), int(flags[2])) if len(flags) == 3 else (False, 1)
+    transposed, groups = bool(call.get("transposed", False)), int(call.get("groups", 1))
     first = value.axes[1][:1]
     if weight.from_data and has(first, "sample") and first[0].size == groups:
         # one kernel a sample, as a modulated convolution has it: the groups are the samples
@@ -256,17 +255,30 @@ def _convolution(call: Call) -> list[Axes]:
     if any(has(axis, "sample") for axis in value.axes[1:]):
         call.evidence.append((value.axes[:1], f"{call.name} takes its samples along another axis"))
     kind = "transposed_convolution" if transposed else "convolution"
-    unit = call.produce(weight, kind, shape[1], groups)
+    unit = call.produce(weight, kind, shape[1], _fans(call, weight.shape, transposed, groups), groups)
     return [(*demoted(value.axes[:1]), unit, *plain(shape[2:]))]
+
+
+def _fans(call: Call, shape: tuple[int, ...], transposed: bool, groups: int) -> tuple[float, float]:
+    """fan_in and fan_out of a convolution: He et al. count every position of the kernel, within one group.
+
+    A stride s lets an input element enter 1 of s positions of the kernel, and those of a transposed convolution make
+    an output element of 1 in s.
+    """
+    rank, kernel = len(shape) - 2, math.prod(shape[2:])
+    given = call.get("stride") or 1
+    stride = given**rank if isinstance(given, int) else math.prod(given) ** (rank // len(given))
+    strided, other = shape[0] // groups * kernel / stride, shape[1] * kernel
+    return (strided, other) if transposed else (other, strided)
 
 
 @_rule("embedding")
 def _embedding(call: Call) -> list[Axes]:
     weight, indices = call.args[0], call.args[1]
-    return [(*demoted(indices.axes), call.produce(weight, "embedding", weight.shape[-1]))]
+    return [(*demoted(indices.axes), call.produce(weight, "embedding", weight.shape[-1], (1, weight.shape[-1])))]
 
 
 @_rule("mkldnn_rnn_layer")
 def _rnn_layer(call: Call) -> list[Axes]:
     value, weight = call.args[0], call.args[1]
-    return [(*demoted(value.axes[:-1]), call.produce(weight, "linear", call.shapes[0][-1]))]
+    return [(*demoted(value.axes[:-1]), call.produce(weight, "linear", call.shapes[0][-1], weight.shape[::-1]))]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -150,7 +151,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._listener.between()
         namespace, _, name = func._schema.name.partition("::")
         call = Call(
-            _base_name(name), [self._known(a) for a in args], {k: self._known(v) for k, v in kwargs.items()}, []
+            _base_name(name),
+            [self._known(a) for a in args],
+            {k: self._known(v) for k, v in kwargs.items()},
+            [],
+            argument_names(func),
         )
         if namespace not in _TRANSPARENT or call.name in FUSED:
             self._listener.not_examined(*_opaque(func._schema.name, self.modules.path))
@@ -310,6 +315,12 @@ _SPOKEN = {"_prelu_kernel": "prelu", "rrelu_with_noise": "rrelu"}
 def _opaque(operator: str, path: str) -> tuple[str, str]:
     reason = FUSED.get(operator.partition("::")[2], f"the custom operator {operator} hides what happens inside it")
     return path or "(model)", reason
+
+
+@cache
+def argument_names(func: Any) -> tuple[str, ...]:
+    """The names of an operator's arguments, in order."""
+    return tuple(argument.name for argument in func._schema.arguments)
 
 
 def _base_name(name: str) -> str:

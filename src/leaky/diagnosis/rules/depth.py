@@ -122,7 +122,7 @@ def level_by_factor(log_factor: float, info: float, warning: float, error: float
     return next((level for level, limit in limits if log_factor >= math.log(limit)), None)
 
 
-def weights_log_gain(site: Site, fans: Sequence[int]) -> float | None:
+def weights_log_gain(site: Site, fans: Sequence[float]) -> float | None:
     """ln(gain²·(1+α²)/2·Σ fan·E w²): what the weights' scale alone does to the second moment (He et al. 2015).
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from leaky.structure.axes import Axes, Axis, broadcast, demoted, has, plain, renewed
@@ -17,37 +17,12 @@ from leaky.structure.graph import Call, Node
 from leaky.structure.onnx.model import Array, Operation
 from leaky.structure.rules import axes_of
 
-
-@dataclass
-class OnnxCall(Call):
-    """A call that also notes how many connections a matrix makes into and out of a unit.
-
-    Attributes:
-        fans: fan_in and fan_out, by the weight's name.
-    """
-
-    fans: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def produce(self, weight: Node, kind: str, units: int, groups: int = 1) -> Axis:
-        """A fresh unit axis, made by the linear map of `weight`."""
-        if kind == "linear":
-            self.fans |= dict.fromkeys(weight.weights, self._connections(weight.shape, units))
-        return super().produce(weight, kind, units, groups)
-
-    def _connections(self, shape: tuple[int, ...], units: int) -> tuple[int, int]:
-        if self.name in ("matmul", "addmm"):
-            return math.prod(shape[-2:]) // units, units
-        if self.name == "Einsum":
-            return math.prod(shape) // units, units
-        return shape[-1], shape[-2]  # of a recurrent layer, one matrix for all of its gates
-
-
 Translation: TypeAlias = Callable[[Operation, Sequence[Any], Mapping[str, Array]], tuple[str, list[Any]]]
 
 
 def call_of(
     op: Operation, arguments: Sequence[Node | None], values: Mapping[str, Array], shapes: list[tuple[int, ...]]
-) -> OnnxCall:
+) -> Call:
     """The operation as torch's dispatcher would name it.
 
     Args:
@@ -61,7 +36,7 @@ def call_of(
     if translate is not None:
         with suppress(*_UNEXPECTED):  # inputs of which nothing is known
             name, translated = translate(op, arguments, values)
-    return OnnxCall(name, translated, {}, shapes)
+    return Call(name, translated, {}, shapes, _ARGUMENTS.get(name, ()))
 
 
 def axes_of_operation(op: Operation, call: Call) -> list[Axes]:
@@ -98,6 +73,25 @@ _NAMES = {
     "MatMulInteger": "matmul",
 }
 """Operators whose arguments are where torch has them, as far as the rules look."""
+
+_ARGUMENTS = {
+    "convolution": (
+        "input",
+        "weight",
+        "bias",
+        "stride",
+        "padding",
+        "dilation",
+        "transposed",
+        "output_padding",
+        "groups",
+    ),
+    "permute": ("self", "dims"),
+    "cat": ("tensors", "dim"),
+    **dict.fromkeys(("unsqueeze", "squeeze", "sum", "select", "index_select"), ("self", "dim")),
+    **dict.fromkeys(("add", "sub", "mul", "div"), ("self", "other")),
+}
+"""The names that torch gives to the arguments of an operator."""
 
 
 def _numbers(values: Mapping[str, Array], name: str) -> list[int] | None:
@@ -144,7 +138,8 @@ def _convolution(op: Operation, arguments: Sequence[Any], values: Mapping[str, A
     bias = arguments[2] if len(arguments) > 2 else None
     transposed = op.kind == "ConvTranspose"
     groups = int(op.attributes.get("group", 1))
-    return "convolution", [arguments[0], arguments[1], bias, None, None, None, transposed, None, groups]
+    stride = [int(s) for s in op.attributes.get("strides", ())] or None
+    return "convolution", [arguments[0], arguments[1], bias, stride, None, None, transposed, None, groups]
 
 
 def _gemm(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
@@ -190,7 +185,7 @@ def _recurrent(op: Operation, call: Call) -> list[Axes]:
     if has(time, "sample"):
         call.evidence.append(((batch,), f"{op.kind} runs over the axis that was taken for the samples"))
     directions, size = shape[2 if batch_first else 1], shape[-1]
-    (whole,) = call.produce(weight, "linear", directions * size)
+    (whole,) = call.produce(weight, "linear", directions * size, weight.shape[:-3:-1])
     direction = (replace(whole, size=directions),) if directions > 1 else ()
     last = (replace(whole, size=size),)
     if batch_first:
@@ -219,7 +214,8 @@ def _einsum(op: Operation, call: Call) -> list[Axes]:
         fresh = [letter for letter in right if letter in sizes and letter not in axes]
         if fresh and not node.from_data:
             axes = {letter: demoted((axis,))[0] for letter, axis in axes.items()}
-            (whole,) = call.produce(node, "linear", math.prod(sizes[letter] for letter in fresh))
+            units = math.prod(sizes[letter] for letter in fresh)
+            (whole,) = call.produce(node, "linear", units, (math.prod(node.shape) // units, units))
             axes |= {letter: (replace(whole, size=sizes[letter]),) for letter in fresh}
     return [tuple(axes.get(letter, ()) for letter in right)]
 

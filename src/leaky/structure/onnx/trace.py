@@ -31,13 +31,11 @@ class View:
         activation: what it computes, with its slopes.
         layout: where its samples and units are.
         productions: the weights behind it.
-        fans: connections into and out of a unit, by the name of a matrix behind it.
     """
 
     activation: Activation
     layout: Layout
     productions: tuple[Production, ...]
-    fans: dict[str, tuple[int, int]]
 
 
 class OnnxTracer:
@@ -53,7 +51,6 @@ class OnnxTracer:
         self._model = model
         self._values = values
         self._unit_dim = unit_dim
-        self._fans: dict[str, tuple[int, int]] = {}
 
     def trace(
         self, shapes: Shapes, sample_dims: Mapping[str, int | None]
@@ -93,7 +90,6 @@ class OnnxTracer:
         arguments = [self._argument(name, nodes) for name in op.inputs]
         call = call_of(op, arguments, self._values, outputs)
         axes_of_results = axes_of_operation(op, call)
-        self._fans |= call.fans
         for name, axes in zip(results, axes_of_results, strict=True):
             node = result_node(len(nodes), call, axes, shapes[name], op.name, None)
             nodes[name] = replace(node, from_data=name not in self._model.without_data)
@@ -132,8 +128,7 @@ class OnnxTracer:
         return self._view(replace(site.activation, negative_slope=slopes), view, node)
 
     def _view(self, activation: Activation, view: Layout, node: Node) -> View:
-        fans = {p.weight: self._fans[p.weight] for p in node.productions if p.weight in self._fans}
-        return View(activation, view, node.productions, fans)
+        return View(activation, view, node.productions)
 
     def _slopes(self, name: str, node: Node, view: Layout) -> np.ndarray | str:
         """The slope of each unit, or why there is none."""

@@ -1,0 +1,77 @@
+"""The layers of one pass: each use of a parameter as a linear map or convolution, its fans and what follows it.
+
+A layer is found by what it does, not by its class, so that functional calls and rectifiers in another module count.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from leaky.structure.activations import Activation
+from leaky.structure.graph import Node, Production
+from leaky.structure.history import History, Step
+from leaky.structure.modules import without_wrappers
+
+KINDS = ("linear", "convolution", "transposed_convolution")
+_SHAPE_ONLY = frozenset(
+    {"weight", "t", "transpose", "permute", "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "detach"}
+    | {"alias", "_to_copy"}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One use of a weight in a pass.
+
+    Attributes:
+        step: the operation.
+        production: the linear map.
+        weight: the parameter.
+        follows: the first rectifier behind it; None where none is.
+    """
+
+    step: Step
+    production: Production
+    weight: Tensor
+    follows: Activation | None
+
+    @property
+    def fan_in(self) -> float:
+        """Products that one output element sums, on average: a strided transposed convolution spreads its kernel."""
+        return self.production.fan_in
+
+    @property
+    def fan_out(self) -> float:
+        """Products that one input element enters, on average."""
+        return self.production.fan_out
+
+
+def layers_of(model: nn.Module, history: History) -> list[Layer]:
+    """Every use of a parameter as a linear map or convolution, in the order of the pass."""
+    parameters = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
+    nodes = {node.index: node for step in history.steps for node in (*step.call.nodes, *step.results)}
+    sites = [(nodes[step.site.pre_activation], step.site.activation) for step in history.steps if step.site]
+    found = []
+    for step in history.steps:
+        for production in step.call.produced:
+            weight = parameters.get(production.weight)
+            if weight is not None and production.kind in KINDS and _as_it_is(step, production.weight, weight):
+                follows = next((a for node, a in sites if _behind(production, step, node)), None)
+                found.append(Layer(step, production, weight, follows))
+    return found
+
+
+def _as_it_is(step: Step, name: str, weight: Tensor) -> bool:
+    """Whether the operation takes the parameter itself, up to its shape, and not something computed from it."""
+    made_of = [node for node in step.call.nodes if not node.from_data and name in node.weights]
+    return weight.ndim >= 2 and all(
+        node.weights == (name,) and node.operation in _SHAPE_ONLY and math.prod(node.shape) == weight.numel()
+        for node in made_of
+    )
+
+
+def _behind(production: Production, step: Step, pre_activation: Node) -> bool:
+    return production in pre_activation.productions and pre_activation.index >= step.results[0].index
