@@ -22,8 +22,6 @@ from leaky.tuning.search import Range, range_of
 from leaky.tuning.study import MAXIMIZE, MINIMIZE, Study
 
 DEFAULT_CONFIRM = 2
-ACCURACY_WORTH = 0.01
-"""The smallest difference of an accuracy that matters, unless the user says otherwise: one point."""
 ENGINES = ("auto", "batched", "local", "ray")
 
 
@@ -97,7 +95,7 @@ def tune(
         budget: "adaptive", or "fixed" for exactly these seeds for every slope and one look at the end.
         worth: the smallest difference of the score that matters to you. The study answers that a slope is better than
             the simplest one, that none is by more than this, or that it is undecided. By default .01 for an accuracy
-            and for scores between 0 and 1 that are better the higher, else 2% of a typical score.
+            and other scores between 0 and 1 that are better the higher, else 2% of a typical score.
         patience: seconds that all trainings of an adaptive study may take together while it is undecided, after its
             seeds are spent; 0 ends it with its seeds.
         direction: "maximize" or "minimize" the score; by default what the task's own score needs, or "maximize".
@@ -134,8 +132,6 @@ def tune(
     running = running_of(storage, study_name, workers, engine == "ray", time_limit, progress)
     space = None if search is None else range_of(search, None if checked is None else lambda: checked.layers)
     given = tuple((DEFAULT_SLOPES if space is None else REFERENCES) if slopes is None else slopes)
-    if worth is None and checked is not None and checked.metric is None and checked.classifies:
-        worth = ACCURACY_WORTH
     settled = partial(design_of, worth=worth, patience=patience)
     design = settled(given, seeds, budget, direction, confirm, searching=space is not None)
     make = partial(_engine, arms=AnyArm({arm.label: arm for arm in design.arms}), engine=engine)
