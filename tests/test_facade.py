@@ -21,6 +21,7 @@ PUBLIC = {
     "LeakyError",
     "LeakyReLU",
     "Record",
+    "analyse",
     "build_info",
     "calibrate",
     "check",

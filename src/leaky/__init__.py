@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leaky.diagnosis import compare, diagnose
     from leaky.errors import LeakyError
     from leaky.observation import observe
+    from leaky.observation.following import analyse
     from leaky.record import Record
     from leaky.repairing.calibration import calibrate
     from leaky.repairing.initialization import initialize
@@ -31,6 +32,7 @@ __all__ = [
     "LeakyError",
     "LeakyReLU",
     "Record",
+    "analyse",
     "build_info",
     "calibrate",
     "check",
@@ -52,6 +54,7 @@ _HOME = {
     "plot": "leaky.activation.diagram",
     "build_info": "leaky.activation.kernels",
     "observe": "leaky.observation",
+    "analyse": "leaky.observation.following",
     "diagnose": "leaky.diagnosis",
     "check": "leaky.checkup",
     "compare": "leaky.diagnosis",

@@ -37,21 +37,21 @@ def command(model: str | None, targets: tuple[float, ...], depth: int | None, da
     from leaky import theory
 
     network: Any = depth
-    example = None
     if model is not None:
         with own_stdout():
-            network, example = _loaded(model, data)
+            network = _analysed(model, data)
     name = model or f"a plain network of {depth} layers"
     with own_stdout():
-        found = [theory.tailored_slope(network, target, example=example) for target in targets or (0.9,)]
+        found = [theory.tailored_slope(network, target) for target in targets or (0.9,)]
     say("\n".join(_sentence(each, name) for each in found))
 
 
-def _loaded(name: str, data: str | None) -> tuple[Any, Any]:
+def _analysed(name: str, data: str | None) -> Any:
     from leaky.commands.loading import load_data, load_model
+    from leaky.observation.following import analyse
 
     subject = load_model(name)
-    return subject.network, None if data is None else load_data(data, subject).batches
+    return analyse(subject.network, None if data is None else load_data(data, subject).batches)
 
 
 def _sentence(found: TailoredSlope, name: str) -> str:

@@ -14,6 +14,7 @@ from leaky.errors import InputError
 from leaky.observation.batches import batches_of, tensors_in
 from leaky.observation.preserve import Preserved
 from leaky.observation.torch_route import uncompiled
+from leaky.structure.analysis import Analysis
 from leaky.structure.history import History
 from leaky.structure.trace import SiteCall, Tracer
 
@@ -40,6 +41,20 @@ class _Silent:
     def not_examined(self, name: str, reason: str) -> None:
         """Keep it."""
         self._history.not_examined.append((name, reason))
+
+
+def analyse(model: nn.Module, example: Any = None) -> Analysis:
+    """What one pass tells of a model: its layers and what follows each, its sites' units, shortcuts, theory's graph.
+
+    Args:
+        model: the model; it is left as it was.
+        example: data as `leaky.observe` takes them, of which two samples run; None to try inputs that the first layer
+            would take.
+
+    Raises:
+        InputError: if no example was given and no input could be guessed.
+    """
+    return Analysis(model, follow(model, example))
 
 
 def follow(model: nn.Module, example: Any = None) -> History:

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from leaky.errors import InputError
 from leaky.observation.batches import tensors_in
-from leaky.observation.following import Handler, follow, replay
+from leaky.observation.following import Handler, analyse, replay
 from leaky.structure.graph import Node
 from leaky.structure.history import Step
 from leaky.structure.label_rules import NONE, operands_of, over_weight, units_of_weight, weight_comes_first
 from leaky.structure.labels import Taken
-from leaky.structure.layers import Layer, layers_of
-from leaky.structure.modules import without_wrappers
-from leaky.structure.units import SiteStructure, Structure, structure_of
+from leaky.structure.units import SiteStructure, Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +43,11 @@ class Ground:
         self.model = model
         again = isinstance(batches, (Tensor, np.ndarray, Mapping, list, tuple)) or not hasattr(batches, "__iter__")
         self.batches = batches if again else list(batches)
-        self.history = follow(model, self.batches)
-        self.structure: Structure = structure_of(model, self.history)
-        self.layers: dict[int, Layer] = {layer.step.number: layer for layer in layers_of(model, self.history)}
-        self.parameters = {without_wrappers(n): p for n, p in model.named_parameters(remove_duplicate=False)}
-        self._buffers = {without_wrappers(n): b for n, b in model.named_buffers(remove_duplicate=False)}
+        self.analysis = analyse(model, self.batches)
+        self.history = self.analysis.history
+        self.structure: Structure = self.analysis.structure
+        self.layers = self.analysis.layers
+        self.parameters = self.analysis.parameters
 
     def unfree(self, names: Iterable[str], frozen: bool = False) -> str | None:
         """Why these parameters cannot be changed for one use alone: they have another name too, or are frozen.
@@ -75,14 +73,11 @@ class Ground:
         Raises:
             InputError: if there is none of this name.
         """
-        if name not in self.structure.sites:
-            known = ", ".join(map(repr, list(self.structure.sites)[:8])) or "none"
-            raise InputError(f"no site is named {name!r}; the sites are {known}")
-        return self.structure.sites[name]
+        return self.analysis.site(name)
 
     def tensor(self, name: str) -> Tensor:
         """A parameter or buffer."""
-        return self.parameters[name] if name in self.parameters else self._buffers[name]
+        return self.analysis.tensor(name)
 
     def replay(
         self,

@@ -246,7 +246,7 @@ def tailored(ground: Ground) -> float:
 
     target = DEEP_TARGET if len(ground.structure.sites) >= DEEP else 0.9
     try:
-        return max(LEAK, theory.tailored_slope(ground.model, target, example=ground.batches).negative_slope)
+        return max(LEAK, theory.tailored_slope(ground.analysis, target).negative_slope)
     except InputError:
         return LEAK
 

@@ -46,24 +46,6 @@ def born_dead_probability(widths: Sequence[int], negative_slope: float = 0.0) ->
     return Bounds(max(0.0, lower), upper)
 
 
-def inactive_probability(inputs: int, width: int) -> float:
-    """The probability that a second-layer ReLU unit is inactive for every input, biases included.
-
-    Args:
-        inputs: n₀, the number of inputs.
-        width: n₁ ≤ n₀ + 1, the width of the first hidden layer.
-
-    Raises:
-        InputError: for a wider first layer, of which no closed form is known.
-
-    Source:
-        arXiv 2412.06829: 2^−(n₁+1) for n₁ ≤ n₀, (2^n₀+1)/4^(n₀+1) for n₁ = n₀+1.
-    """
-    if not 1 <= width <= inputs + 1:
-        raise InputError(f"the first layer's width must lie in 1 … inputs + 1 = {inputs + 1}, not {width}")
-    return float(2.0 ** -(width + 1) if width <= inputs else (2.0**inputs + 1.0) / 4.0 ** (inputs + 1))
-
-
 def samples_needed(units: int, rate: float = 0.01, delta: float = 0.05) -> int:
     """How many independent samples make silence mean something: n = ⌈ln(U/δ)/−ln(1−p₀)⌉.
 

@@ -58,15 +58,6 @@ def correlation_map(c: float | FloatArray, negative_slope: float) -> float | Flo
     return _like(c, np.clip(mapped, -1.0, 1.0))
 
 
-@overload
-def correlation_map_derivative(c: float, negative_slope: float) -> float: ...
-@overload
-def correlation_map_derivative(c: FloatArray, negative_slope: float) -> FloatArray: ...
-def correlation_map_derivative(c: float | FloatArray, negative_slope: float) -> float | FloatArray:
-    """C′(c) = 1 − (1−α)²/(π(1+α²))·arccos c; 1 at c = 1 for every α. Arguments as in `correlation_map`."""
-    return _like(c, 1.0 - bend(negative_slope) * np.arccos(checked_correlation(c)))
-
-
 def bend(negative_slope: float) -> float:
     """(1−α)²/(π(1+α²)): how far the correlation map departs from the identity."""
     alpha = checked_slope(negative_slope)

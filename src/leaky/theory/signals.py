@@ -62,6 +62,15 @@ class Graph:
         return sum(vertex.kind == "rectifier" for vertex in self.vertices)
 
 
+def plain(depth: int) -> Graph:
+    """A network of `depth` layers in a row, a rectifier behind each."""
+    vertices = [Vertex("input")]
+    for _ in range(depth):
+        last = len(vertices)
+        vertices += [Vertex("layer", (last - 1,), (1.0,)), Vertex("rectifier", (last,), (1.0,))]
+    return Graph(tuple(vertices), (len(vertices) - 1,))
+
+
 def mapped(c: float, bend: float) -> float:
     """C(c) = c + bend·(√(1−c²) − c·arccos c), with bend = (1−α)²/(π(1+α²))."""
     c = max(-1.0, min(1.0, c))

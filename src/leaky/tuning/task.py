@@ -21,6 +21,7 @@ from torch.nn import functional
 from leaky import theory
 from leaky.errors import InputError
 from leaky.observation import observe
+from leaky.observation.following import analyse
 from leaky.repairing.initialization import initialize
 from leaky.tuning.arms import TAILORED, Arm
 from leaky.tuning.rectifiers import exchange, rectifiers_of
@@ -157,7 +158,7 @@ class Task:
     def tailored(self) -> float:
         """The slope from theory for the structure of this model."""
         model = self._built(Arm(0.01))
-        return theory.tailored_slope(model, example=self.data.inputs[:2]).negative_slope
+        return theory.tailored_slope(analyse(model, self.data.inputs[:2])).negative_slope
 
     def model(self, arm: Arm, seed: int) -> nn.Module:
         """The untrained model of an arm and a seed; torch's generator is left at that seed."""

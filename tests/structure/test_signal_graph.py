@@ -1,4 +1,4 @@
-"""The graph that theory gets of a model, against structures written by hand and against simulation."""
+"""The graph that theory gets of a model, against graphs written by hand and against simulation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.observation import networks
 from torch import Tensor, nn
 
 import leaky
-from leaky import theory
+from leaky import analyse, theory
 from leaky.errors import InputError
 
 
@@ -47,47 +47,43 @@ class Towers(nn.Module):
 
 @pytest.mark.parametrize(("depth", "expected"), [(20, 0.1813802775), (50, 0.4305229485), (100, 0.5704395311)])
 def test_a_plain_model_has_the_slope_of_its_depth(depth: int, expected: float) -> None:
-    assert theory.tailored_slope(plain(depth)).negative_slope == pytest.approx(expected, abs=5e-11)
+    assert theory.tailored_slope(analyse(plain(depth))).negative_slope == pytest.approx(expected, abs=5e-11)
 
 
 def test_a_residual_model_has_the_published_slope() -> None:
     """Blocks 3-4-23-3, shortcut weight .6, transitions behind a rectifier, one final rectifier, target .75."""
     blocks = [Weighted(index == 0) for group in (3, 4, 23, 3) for index in range(group)]
-    found = theory.tailored_slope(nn.Sequential(nn.Linear(4, 4), *blocks, nn.ReLU(), nn.Linear(4, 2)), 0.75)
+    found = theory.tailored_slope(analyse(nn.Sequential(nn.Linear(4, 4), *blocks, nn.ReLU(), nn.Linear(4, 2))), 0.75)
     assert found.negative_slope == pytest.approx(0.62918003, abs=5e-9)
     assert found.output_scale == pytest.approx(1.19699655, abs=5e-9)
 
 
 def test_concatenated_branches_count_by_their_width() -> None:
-    by_hand = theory.Chain(
-        (theory.Mixture((theory.Rectifiers(1), theory.Rectifiers(5)), (0.25, 0.75)), theory.Rectifiers(1))
-    )
     for alpha in (0.0, 0.3):
-        derived = theory.global_correlation(Towers(), alpha)
-        assert derived == pytest.approx(theory.global_correlation(by_hand, alpha), abs=1e-14)
-        assert theory.worst_correlation(Towers(), alpha) == pytest.approx(
-            theory.worst_correlation(by_hand, alpha), abs=1e-14
-        )
+        short, long = (theory.global_correlation(depth, alpha) for depth in (1, 5))
+        expected = theory.correlation_map(0.25 * short + 0.75 * long, alpha)
+        assert theory.global_correlation(analyse(Towers()), alpha) == pytest.approx(expected, abs=1e-14)
+        assert theory.worst_correlation(analyse(Towers()), alpha) == pytest.approx(max(expected, long), abs=1e-14)
 
 
 def test_a_target_out_of_reach_gives_the_reachable_value() -> None:
-    found = theory.tailored_slope(plain(10))
+    found = theory.tailored_slope(analyse(plain(10)))
     assert (found.reachable, found.negative_slope) == (False, 0.0)
     assert found.correlation == pytest.approx(0.8715355160, abs=5e-11)
 
 
 def test_what_cannot_be_derived_is_named() -> None:
     with pytest.raises(InputError, match=r"native_batch_norm in blocks.0.bn1 takes a mean over the samples away"):
-        theory.tailored_slope(networks.ResNet())
+        theory.tailored_slope(analyse(networks.ResNet()))
     with pytest.raises(InputError, match=r"1 is a GELU, whose correlation map is not the leaky ReLU's"):
-        theory.tailored_slope(nn.Sequential(nn.Linear(6, 6), nn.GELU()))
+        theory.tailored_slope(analyse(nn.Sequential(nn.Linear(6, 6), nn.GELU())))
     with pytest.raises(InputError, match="at least one rectifier"):
-        theory.tailored_slope(nn.Linear(6, 6))
+        theory.tailored_slope(analyse(nn.Linear(6, 6)))
 
 
 def test_what_is_taken_for_granted_is_said() -> None:
     pooled = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(4, 4, 3), nn.ReLU())
-    assert theory.tailored_slope(pooled).assumptions == (
+    assert theory.tailored_slope(analyse(pooled)).assumptions == (
         "pooling is taken to keep the correlation and the second moment",
     )
 
@@ -96,14 +92,16 @@ def test_leakys_own_function_with_a_gain_counts_once() -> None:
     model = nn.Sequential(nn.Linear(8, 8), leaky.LeakyReLU(0.2, gain=2.0), nn.Linear(8, 8), nn.ReLU())
     with torch.no_grad():
         model[2].bias.zero_()
-    first, second = theory.signal_propagation(model).sites
+    first, second = theory.signal_propagation(analyse(model)).sites
     square = float(model[2].weight.detach().double().square().mean())
     assert second.second_moment == pytest.approx(first.second_moment * 4 * (1 + 0.2**2) / 2 * 8 * square)
 
 
 def test_leakys_own_function_with_slopes_of_which_some_are_0_counts_once() -> None:
-    parts = (part for _ in range(20) for part in (nn.Linear(4, 4), leaky.LeakyReLU([0.0, 0.1, 0.2, 0.0])))
-    assert theory.tailored_slope(nn.Sequential(*parts)).negative_slope == pytest.approx(0.1813802775, abs=5e-11)
+    model = nn.Sequential(
+        *(part for _ in range(20) for part in (nn.Linear(4, 4), leaky.LeakyReLU([0.0, 0.1, 0.2, 0.0])))
+    )
+    assert theory.tailored_slope(analyse(model)).negative_slope == pytest.approx(0.1813802775, abs=5e-11)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.2, 0.5])
@@ -123,7 +121,7 @@ def test_signals_against_simulation(alpha: float) -> None:
         second.append(z.detach().square().mean())
         correlation.append(F.cosine_similarity(z[0], z[1], dim=0).detach())
         gradient.append(g.square().mean())
-        site = theory.signal_propagation(model).sites[-1]
+        site = theory.signal_propagation(analyse(model)).sites[-1]
         predicted.append((site.second_moment, site.correlation, site.gradient))
     for seen, expected in zip((second, correlation, gradient), zip(*predicted, strict=True), strict=True):
         difference = torch.stack(seen) - torch.tensor(expected)
@@ -148,7 +146,7 @@ def test_residual_sums_and_norms_in_the_prediction() -> None:
         model.norm.weight.fill_(3.0)
         model.b.weight.fill_(0.25)
         model.b.bias.fill_(1.0)
-    found = theory.signal_propagation(model, second_moment=2.0)
+    found = theory.signal_propagation(analyse(model), second_moment=2.0)
     # a: 8·.25·2 = 4; sum: 2 + 2; norm: 9; b: 8·.0625·9 + 1
     assert [site.second_moment for site in found.sites] == pytest.approx([4.0, 5.5])
     assert [site.depth for site in found.sites] == [1, 2]

@@ -5,15 +5,14 @@ What the closed forms do not cover is said, never guessed: it ends in `Graph.not
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from torch import Tensor, nn
 
-from leaky.observation.following import follow
 from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
-from leaky.structure.layers import Layer, layers_of
+from leaky.structure.layers import Layer
 from leaky.structure.modules import without_wrappers
 from leaky.theory.signals import Graph, Vertex
 
@@ -43,21 +42,21 @@ _OVER_SAMPLES = frozenset({"native_batch_norm", "cudnn_batch_norm", "_native_bat
 _WITHIN_A_SAMPLE = frozenset({"native_layer_norm", "native_group_norm", "_fused_rms_norm"})
 
 
-def graph_of(model: nn.Module, example: Any = None) -> Graph:
+def graph_of(model: nn.Module, history: History, layers: Mapping[int, Layer]) -> Graph:
     """The network of a model as theory sees it.
 
     Args:
-        model: left as it was.
-        example: a batch, as `leaky.observe` takes them; without it, inputs that the first layer would take are tried.
+        model: whose weights count.
+        history: of a pass of it.
+        layers: of that pass, by the step's number.
     """
-    history = follow(model, example)
-    return _Derivation(model, history).graph()
+    return _Derivation(model, history, layers).graph()
 
 
 class _Derivation:
-    def __init__(self, model: nn.Module, history: History) -> None:
+    def __init__(self, model: nn.Module, history: History, layers: Mapping[int, Layer]) -> None:
         self._history = history
-        self._layers = {layer.step.number: layer for layer in layers_of(model, history)}
+        self._layers = layers
         named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
         self._named: dict[str, Tensor] = {without_wrappers(name): tensor for name, tensor in named}
         self._vertices: list[Vertex] = []
