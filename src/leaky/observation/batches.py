@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
+from leaky.interruptions import surely_twice
+from leaky.observation.bits import copied, put_back
 
 BATCH_SIZE = 256
 
@@ -40,6 +44,15 @@ class Batch:
         several = len(places) > 1
         by_place = {f"{word} {i}" if several else word: tensor for i, (tensor, word) in enumerate(places)}
         return by_place | {key: tensor for key, value in self.kwargs.items() for tensor in tensors_in(value)[:1]}
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """While open a model may write to its inputs; then they are as they were, so that who looks again sees them."""
+        inputs = [(tensor, copied(tensor)) for tensor in self.tensors if not tensor.is_nested]
+        try:
+            yield
+        finally:
+            surely_twice(lambda: [partial(put_back, tensor, copy) for tensor, copy in inputs])
 
     def samples(self, batch_dim: int | None) -> int:
         """Samples along `batch_dim` of the first input; 1 where that is None or the input has no such axis."""
@@ -179,6 +192,8 @@ def _ready(value: Any, reference: Tensor | None, device: torch.device | None) ->
 
 
 def _tensor(array: np.ndarray[Any, Any], reference: Tensor | None, device: torch.device | None) -> Tensor:
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise InputError("an input array must have no masked elements; fill them first: array.filled(value)")
     if array.dtype.kind not in "fiub":
         raise InputError(f"an input array must hold numbers or booleans, not {array.dtype}")
     tensor = torch.from_numpy(np.array(array, order="C"))  # a copy: a memory-mapped array may be read-only

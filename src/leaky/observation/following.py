@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from leaky.errors import InputError
 from leaky.observation.batches import batches_of, tensors_in
-from leaky.observation.preserve import Preserved
+from leaky.observation.preserve import preserved
 from leaky.observation.torch_route import uncompiled
 from leaky.structure.analysis import Analysis
 from leaky.structure.history import History
@@ -84,11 +84,11 @@ def _follow(model: nn.Module, example: Any) -> History:
     history = History()
     tracer = Tracer(model, _Silent(history), history=history)
     batch_dim: int | None = 0
-    with Preserved(model, "eval", 0, None) as preserved, _plainly():
+    with preserved(model, "eval", 0) as kept, _plainly():
         for _ in range(2):
             batch = next(batches_of(example, model, batch_dim=batch_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
             history.batch_dim = batch_dim
-            with tracer.following(batch.tensors, batch_dim):
+            with batch.kept(), tracer.following(batch.tensors, batch_dim):
                 output = model(*batch.args, **batch.kwargs)
                 for tensor in tensors_in(output):
                     node = tracer.node_of(tensor)
@@ -97,7 +97,7 @@ def _follow(model: nn.Module, example: Any) -> History:
             if tracer.evidence is None or tracer.evidence.batch_dim == batch_dim:
                 break
             batch_dim = tracer.evidence.batch_dim
-            preserved.rewind()
+            kept.rewind()
     return history
 
 
@@ -159,9 +159,9 @@ def replay(
     Raises:
         InputError: if the model runs other operations on a batch than it did in the history.
     """
-    with Preserved(model, "eval", 0, None), _plainly():
+    with preserved(model, "eval", 0, values=False), _plainly():
         for batch in batches_of(batches, model, batch_dim=history.batch_dim, batch_size=None, max_samples=max_samples):
-            with _Replay(history, handlers):
+            with batch.kept(), _Replay(history, handlers):
                 output = model(*batch.args, **batch.kwargs)
             if on_output is not None:
                 on_output(output)

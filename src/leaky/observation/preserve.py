@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
+from leaky.interruptions import surely, surely_twice
+from leaky.observation.belongings import Belongings
+from leaky.observation.randomness import Randomness
+from leaky.observation.surroundings import Surroundings
+from leaky.observation.turns import turn
 
 
 class Preserved:
     """While open, the model is in `mode` on `device`; then everything is as it was.
 
-    Kept: each module's mode, parameters and buffers bit for bit (BatchNorm statistics, spectral norm's vectors), which
-    tensor objects they are, and the state of Python's, NumPy's and torch's random number generators.
+    Kept: the model's `Belongings`, the process's `Surroundings` and `Randomness`.
 
     Attributes:
         mode_is_fixed: whether the model runs in the mode that it was frozen or exported in.
@@ -27,98 +30,104 @@ class Preserved:
         mode: "eval" or "train".
         seed: for all generators while open; None leaves them as they come.
         device: to run on; None for where the model is.
+        values: whether the parameters' values are kept too; not where they are changed on purpose.
 
     Raises:
-        InputError: for another mode, an unusable device, or a model with parameters that have no shape yet.
+        InputError: for another mode, an unusable device, or a model that has no weights to run with.
     """
 
-    def __init__(self, model: nn.Module, mode: str, seed: int | None, device: str | None) -> None:
+    def __init__(self, model: nn.Module, mode: str, seed: int | None, device: str | None, values: bool = True) -> None:
         if mode not in ("eval", "train"):
             raise InputError(f"mode must be 'eval' or 'train', not {mode!r}")
-        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
-            raise InputError("the model has lazy layers without a shape yet; run one batch through it first")
-        if any(p.device.type == "meta" for p in model.parameters()):
-            raise InputError("the model is on the meta device and has no weights; load them first")
+        must_have_weights(model)
         self.mode_is_fixed = False
         self._model = model
         self._mode = mode
-        self._seed = seed
         self._device = None if device is None else _usable_device(device)
+        self._belongings = Belongings(model, values)
+        self._surroundings = Surroundings()
+        self._random = Randomness(seed)
+        self._open = False
 
     def __enter__(self) -> Preserved:
-        self._modes = [(module, getattr(module, "training", None)) for module in self._model.modules()]
-        self._buffers = [
-            (module, name, buffer, None if buffer is None else buffer.detach().clone())
-            for module in self._model.modules()
-            for name, buffer in module._buffers.items()
-        ]
-        self._parameters = [(name, p, p.data, p._version) for name, p in self._model.named_parameters()]
-        self._random = _random_state()
         try:
+            self._open = True
             self.mode_is_fixed = not _set_modes(self._model, self._mode == "train")
             if self._device is not None:
                 self._model.to(self._device)
-            self._reseed()
+            self._random.begin()
         except BaseException:
-            self._restore()
+            self.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        self.close()
+
+    def close(self) -> None:
+        """Put everything back, if that has not been done."""
+        if self._open:
+            surely_twice(self._steps)
+            self._open = False
 
     def rewind(self) -> None:
         """Put buffers and generators back to where the first pass began, to run it once more."""
-        self._restore_buffers()
+        self._belongings.restore_buffers()
         if self._device is not None:
             self._model.to(self._device)
-        _set_random_state(self._random)
-        self._reseed()
+        self._random.begin()
 
     @property
-    def changed_parameters(self) -> list[str]:
-        """Names of parameters that the model's own forward pass wrote to; those are not put back."""
-        return [name for name, p, data, version in self._parameters if p.data is data and p._version != version]
+    def notes(self) -> list[str]:
+        """What the model's own code changed in it and around it, in sentences."""
+        around = [f"the model itself changes {name} when it runs; it was put back" for name in self._around()]
+        return self._belongings.notes() + around
 
-    def _reseed(self) -> None:
-        if self._seed is not None:
-            random.seed(self._seed)
-            np.random.seed(self._seed % 2**32)
-            torch.manual_seed(self._seed)
+    def _around(self) -> list[str]:
+        return [name for name in self._surroundings.changed() if name != "whether gradients are recorded"]
 
-    def _restore(self) -> None:
-        for _, parameter, data, _ in self._parameters:
-            if parameter.data_ptr() != data.data_ptr() or parameter.device != data.device:
-                parameter.data = data
-        self._restore_buffers()
-        for module, training in self._modes:
-            if training is not None:
-                module.training = training
-        _set_random_state(self._random)
-
-    def _restore_buffers(self) -> None:
-        for module, name, buffer, copy in self._buffers:
-            if buffer is not None and copy is not None:
-                with torch.no_grad():
-                    _put_back(buffer, copy)
-            if module._buffers.get(name) is not buffer:
-                module._buffers[name] = buffer
+    def _steps(self) -> Iterator[Callable[[], None]]:
+        yield self._surroundings.close_modes
+        yield self._surroundings.restore_hooks
+        yield self._surroundings.restore_settings
+        yield self._belongings.restore_modes
+        yield self._belongings.restore_tables
+        yield self._belongings.restore_parameters
+        yield self._belongings.restore_buffers
+        yield self._random.restore
 
 
-def _put_back(buffer: Tensor, copy: Tensor) -> None:
-    """Write `copy` into `buffer` only where it differs, so that an untouched buffer keeps its version."""
-    if buffer.shape != copy.shape:
-        buffer.data = copy
-    elif not torch.equal(_bits(buffer), _bits(copy)):
-        buffer.copy_(copy)
+@contextmanager
+def preserved(
+    model: nn.Module, mode: str, seed: int | None = None, device: str | None = None, values: bool = True
+) -> Iterator[Preserved]:
+    """`Preserved`, when no other thread has the model, and also where an interruption cuts its own end short."""
+    with turn(model):
+        kept = Preserved(model, mode, seed, device, values)
+        try:
+            with kept:
+                yield kept
+        finally:
+            surely([kept.close])
 
 
-def _bits(value: Tensor) -> Tensor:
-    """The bytes of a tensor: NaN equals itself, −0 differs from 0."""
-    flat = value.detach().contiguous().reshape(-1)
-    return flat.view(torch.uint8) if flat.numel() and not flat.is_quantized else flat
+def must_have_weights(model: nn.Module) -> None:
+    """Refuse a model that cannot be run and put back.
+
+    Raises:
+        InputError: if its parameters are lazy, fake or on the meta device, or what is made here is.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(nn.parameter.is_lazy(tensor) for tensor in tensors):
+        raise InputError("the model has lazy layers without a shape yet; run one batch through it first")
+    if type(torch.empty(0)) is not Tensor or torch.empty(0).device.type == "meta" or any(map(_is_unreal, tensors)):
+        raise InputError("the model is on the meta device, or fake, and has no weights; load them first, outside of it")
+
+
+def _is_unreal(tensor: Tensor) -> bool:
+    return tensor.device.type == "meta" or type(tensor).__name__ in ("FakeTensor", "FunctionalTensor")
 
 
 def _set_modes(model: nn.Module, training: bool) -> bool:
@@ -139,18 +148,3 @@ def _usable_device(device: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {device!r} must be usable here: {str(error).splitlines()[0]}") from error
     return usable
-
-
-def _random_state() -> tuple[Any, ...]:
-    used = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    cuda = torch.cuda.get_rng_state_all() if used else None
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
-
-
-def _set_random_state(state: tuple[Any, ...]) -> None:
-    python, numpy, cpu, cuda = state
-    random.setstate(python)
-    np.random.set_state(numpy)
-    torch.set_rng_state(cpu)
-    if cuda is not None:
-        torch.cuda.set_rng_state_all(cuda)

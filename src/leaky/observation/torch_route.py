@@ -19,7 +19,7 @@ from leaky.observation.collector import Collector
 from leaky.observation.ends import Ends, named
 from leaky.observation.layers import LayerWatch
 from leaky.observation.loss import Loss, LossWatch
-from leaky.observation.preserve import Preserved
+from leaky.observation.preserve import Preserved, preserved
 from leaky.record import Record
 from leaky.structure.trace import Tracer
 
@@ -47,8 +47,8 @@ class Options:
 
 def observe_torch(model: nn.Module, data: Any, options: Options) -> Record:
     """Run the model over the data as it is and gather what its sites show."""
-    with Preserved(model, options.mode, options.seed, options.device) as preserved, uncompiled():
-        observation = _Observation(model, options, preserved)
+    with preserved(model, options.mode, options.seed, options.device) as kept, uncompiled():
+        observation = _Observation(model, options, kept)
         with observation.layers:
             observation.run(data)
         return observation.record()
@@ -127,7 +127,7 @@ class _Observation:
         scale = 1.0
         try:
             self._inputs.add(batch.named, samples, self._batch_dim)
-            with torch.set_grad_enabled(self._loss is not None):
+            with batch.kept(), torch.set_grad_enabled(self._loss is not None):
                 with self._tracer.following(batch.tensors, self._batch_dim, samples):
                     output = self._model(*batch.args, **batch.kwargs)
                     self._mark_outputs(output)
@@ -152,9 +152,8 @@ class _Observation:
     def record(self) -> Record:
         """What was seen."""
         o = self._options
-        changed = self._preserved.changed_parameters
-        if changed:
-            self._notes.setdefault(f"the forward pass itself writes to its parameters {', '.join(changed[:4])}")
+        for note in self._preserved.notes:
+            self._notes.setdefault(note)
         if self._preserved.mode_is_fixed:
             self._notes.setdefault("the model has no mode to choose and ran in the one that it was frozen in")
         if any(type(module).__name__ == "OptimizedModule" for module in self._model.modules()):

@@ -34,7 +34,7 @@ class ModuleStack:
         self._entered = entered
         self._running: list[tuple[nn.Module, str]] = []
         self._handles: list[Any] = []
-        self._thread = 0
+        self.thread = 0
 
     @property
     def module(self) -> nn.Module | None:
@@ -47,7 +47,7 @@ class ModuleStack:
         return self._running[-1][1] if self._running else ""
 
     def __enter__(self) -> ModuleStack:
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
         try:
             self._handles.append(register_module_forward_pre_hook(self._before))
             self._handles.append(register_module_forward_hook(self._after, always_call=True))
@@ -66,13 +66,13 @@ class ModuleStack:
 
     def _before(self, module: nn.Module, args: Any) -> None:
         name = self._names.get(id(module))
-        if name is None or threading.get_ident() != self._thread:
+        if name is None or threading.get_ident() != self.thread:
             return
         self._running.append((module, name))
         self._entered(module, args if isinstance(args, tuple) else (args,))
 
     def _after(self, module: nn.Module, args: Any, output: Any) -> None:
-        if id(module) not in self._names or threading.get_ident() != self._thread:
+        if id(module) not in self._names or threading.get_ident() != self.thread:
             return
         while self._running:
             if self._running.pop()[0] is module:

@@ -1,0 +1,87 @@
+"""The random number generators of the process, put back as far as what was drawn was drawn here.
+
+They belong to all threads: where another thread draws from one meanwhile, putting it back would let that thread draw
+the same numbers again, so it is left as it is. Whether one does is seen where no code of the model or its data runs.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+WATCHED = 0.01
+"""Seconds of watching a generator that changed, where there are other threads."""
+
+
+def _cuda_state() -> Any:
+    used = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.cuda.get_rng_state_all() if used else None
+
+
+def _set_cuda_state(state: Any) -> None:
+    if state is not None:
+        torch.cuda.set_rng_state_all(state)
+
+
+GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "Python's": (random.getstate, random.setstate),
+    "NumPy's": (np.random.get_state, np.random.set_state),
+    "torch's": (torch.get_rng_state, torch.set_rng_state),
+    "CUDA's": (_cuda_state, _set_cuda_state),
+}
+"""How the state of each is read and set."""
+
+
+class Randomness:
+    """The generators as they are now.
+
+    Args:
+        seed: that they begin from at each `begin`; None leaves them as they come.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        self._seed = seed
+        self._first = {name: read() for name, (read, _) in GENERATORS.items()}
+        self._restored = False
+
+    def begin(self) -> None:
+        """Set them to where the first pass begins."""
+        for name, (_, write) in GENERATORS.items():
+            write(self._first[name])
+        if self._seed is not None:
+            random.seed(self._seed)
+            np.random.seed(self._seed % 2**32)
+            torch.manual_seed(self._seed)
+
+    def restore(self) -> None:
+        """Put back those that no other thread draws from."""
+        if self._restored:
+            return
+        changed = [name for name, (read, _) in GENERATORS.items() if not _equal(read(), self._first[name])]
+        shared = _drawn_from_elsewhere(changed) if changed and threading.active_count() > 1 else set()
+        for name in changed:
+            if name not in shared:
+                GENERATORS[name][1](self._first[name])
+        self._restored = True
+
+
+def _drawn_from_elsewhere(names: list[str]) -> set[str]:
+    before = {name: GENERATORS[name][0]() for name in names}
+    time.sleep(WATCHED)
+    return {name for name in names if not _equal(GENERATORS[name][0](), before[name])}
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return bool(one == other)
