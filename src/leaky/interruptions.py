@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MOST = 20
 """Interruptions of one step after which it is given up: somebody insists."""
@@ -42,4 +45,22 @@ def surely_twice(steps: Callable[[], Iterable[Callable[[], None]]]) -> None:
         surely(steps())
     except BaseException:
         surely(steps())
+        raise
+
+
+def undone_unless_done(act: Callable[[], T], undo: Callable[[], None]) -> T:
+    """What `act` returns; where it raises, `undo` has run, also where its own beginning was interrupted.
+
+    Args:
+        act: the work.
+        undo: puts back what `act` changed; may run twice.
+    """
+    try:
+        try:
+            return act()
+        except BaseException:
+            undo()
+            raise
+    except BaseException:
+        undo()
         raise

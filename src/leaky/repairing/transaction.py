@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
+from leaky.interruptions import undone_unless_done
 from leaky.repairing.doing import Doing
 from leaky.repairing.ground import Ground, relative_change
 from leaky.repairing.initialization import initialize
@@ -83,13 +84,14 @@ class Transaction:
             return self._untouched(self._nothing())
         snapshot = Snapshot(plan.model, self._optimizer)
         modes = {name: module.training for name, module in plan.model.named_modules()}
-        try:
+
+        def act() -> RepairRecord:
             record = self._tried(snapshot) if self._train is not None else self._done(snapshot)
-        except BaseException:
-            snapshot.restore()
-            raise
-        if not record.kept:
-            snapshot.restore()
+            if not record.kept:
+                snapshot.restore()
+            return record
+
+        record = undone_unless_done(act, snapshot.restore)
         for name, module in plan.model.named_modules():  # `train` and `validate` may have left another one
             module.training = modes.get(name, plan.model.training)
         return record

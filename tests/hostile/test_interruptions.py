@@ -1,0 +1,146 @@
+"""An interruption at any line leaves everything as it was; a sample here, every line in benchmarks.hostile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tests.hostile.interrupting import interrupted_at, lines_of
+from tests.observation.test_leaves_everything import everything, trained
+from torch import nn
+
+import leaky
+from leaky.interruptions import surely, surely_twice, undone_unless_done
+from leaky.observation.turns import turn
+from leaky.repairing.snapshot import Snapshot
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+
+
+def observing(model: nn.Module, data: torch.Tensor) -> Callable[[], Any]:
+    return lambda: leaky.observe(model, data, mode="train", seed=3)
+
+
+def with_loss(model: nn.Module, data: torch.Tensor) -> Callable[[], Any]:
+    return lambda: leaky.observe(model, [data, data], mode="eval", loss=lambda y, _: y.square().mean())
+
+
+@pytest.mark.parametrize("make", [observing, with_loss])
+@pytest.mark.parametrize("offset", range(2))
+def test_an_observation_may_be_interrupted_at_any_line(
+    make: Callable[[nn.Module, torch.Tensor], Callable[[], Any]], offset: int
+) -> None:
+    model, data = trained(network), torch.randn(20, 4)
+    model.eval() if make is observing else model.train()
+    run = make(model, data)
+    run()  # whatever is imported or cached at first use
+    lines, before = lines_of(run), everything(model)
+    places = set()
+    step = 29
+    for line in [*range(1 + 13 * offset, lines - 600, 16 * step), *range(lines - 600 + offset, lines, step)]:
+        places.add(interrupted_at(run, line))
+        after = everything(model)
+        assert {key for key in before if before[key] != after[key]} == set(), (line, places)
+        assert torch._C._len_torch_dispatch_stack() == 0
+        with turn(model):
+            pass
+    assert len(places) > 20, "the harness must have interrupted something"
+
+
+def test_a_rollback_may_be_interrupted_at_any_line() -> None:
+    model = trained(network)
+    optimizer = torch.optim.Adam(model.parameters())
+    optimizer.step()
+    before = everything(model)
+    kept = {name: value.clone() for name, value in optimizer.state[model[0].weight].items()}
+    snapshot = Snapshot(model, optimizer)
+
+    def repair() -> None:
+        with torch.no_grad():
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.add_(1)
+        model[2] = nn.LeakyReLU()
+        model.eval()
+        optimizer.state[model[0].weight]["exp_avg"].add_(1)
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        undone_unless_done(repair, snapshot.restore)
+
+    lines = lines_of(run)
+    random = torch.get_rng_state()
+    for line in range(1, lines + 1, 7):
+        assert interrupted_at(run, line)
+        torch.set_rng_state(random)
+        after = everything(model)
+        assert {key for key in before if before[key] != after[key]} == set(), line
+        state = optimizer.state[model[0].weight]
+        assert all(torch.equal(state[name], value) for name, value in kept.items())
+
+
+def test_steps_run_to_their_end_and_the_first_interruption_is_raised() -> None:
+    done: list[str] = []
+
+    def interrupted() -> None:
+        done.append("a")
+        if len(done) < 3:
+            raise KeyboardInterrupt(f"{len(done)}")
+
+    def fails() -> None:
+        done.append("b")
+        raise ValueError("it fails")
+
+    with pytest.raises(KeyboardInterrupt, match="1"):
+        surely([interrupted, fails, lambda: done.append("c")])
+    assert done == ["a", "a", "a", "b", "c"]
+    done.clear()
+    with pytest.raises(ValueError, match="it fails"):
+        surely_twice(lambda: [fails])
+    assert done == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda layer: setattr(layer, "weight", nn.Parameter(torch.ones(8, 1).expand(8, 4))), "expanded"),
+        (lambda layer: setattr(layer, "weight", nn.Parameter(torch.eye(8, 4).to_sparse())), "it is sparse_coo"),
+        (lambda layer: layer.to("meta"), "meta device, or fake"),
+    ],
+    ids=["expanded", "sparse", "meta"],
+)
+def test_what_could_not_be_rolled_back_is_refused_first(spoil: Callable[[nn.Linear], Any], words: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    spoil(model[0])
+    with pytest.raises(leaky.LeakyError, match=words):
+        Snapshot(model)
+
+
+def test_what_was_made_in_inference_mode_is_refused_first() -> None:
+    with torch.inference_mode():
+        model = nn.Linear(3, 2)
+    with pytest.raises(leaky.LeakyError, match="weight could not be: it was made in inference mode"):
+        Snapshot(model)
+
+
+def test_an_interrupted_wait_leaves_the_turn_to_others() -> None:
+    model = nn.Linear(2, 2)
+    entered, leave = threading.Event(), threading.Event()
+
+    def holds() -> None:
+        with turn(model):
+            entered.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=holds)
+    thread.start()
+    entered.wait(30)
+    assert interrupted_at(lambda: turn(model).__enter__(), 4)
+    leave.set()
+    thread.join(30)
+    with turn(model):
+        pass
