@@ -22,8 +22,9 @@ from torch import Tensor, nn
 import leaky
 from leaky.checkup import Checkup
 from leaky.diagnosis import VERDICTS, diagnose
+from leaky.documents import dumps, schema
 from leaky.errors import InputError
-from leaky.serialization import dumps, record_to_dict, schema
+from leaky.record.writing import record_to_dict
 
 
 def network(shift: float = 0.0) -> nn.Module:
@@ -135,9 +136,16 @@ def test_the_schema_refuses_a_site_without_verdicts(checkup: Checkup) -> None:
         jsonschema.Draft202012Validator(schema()).validate(written)
 
 
-def test_a_record_saved_alone_is_diagnosed_on_loading(checkup: Checkup, tmp_path: Path) -> None:
-    (tmp_path / "record.json").write_text(dumps(record_to_dict(checkup.record)))
+def test_a_checkup_without_findings_is_diagnosed_on_loading(checkup: Checkup, tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text(dumps({"schema_version": 1, **record_to_dict(checkup.record)}))
     assert leaky.load(tmp_path / "record.json").verdicts == checkup.verdicts
+
+
+def test_the_first_checkups_had_no_kind(checkup: Checkup, tmp_path: Path) -> None:
+    written = checkup.to_dict()
+    del written["kind"]
+    (tmp_path / "old.json").write_text(dumps(written))
+    assert same(checkup, leaky.load(tmp_path / "old.json"))
 
 
 def test_save_knows_its_formats(checkup: Checkup, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 
 import leaky
 from leaky.commands import run
-from leaky.serialization import schema
+from leaky.documents import schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

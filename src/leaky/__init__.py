@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from leaky.activation.diagram import plot
     from leaky.activation.kernels import build_info
     from leaky.activation.torch import LeakyReLU
-    from leaky.checkup import Checkup, check, load
+    from leaky.checkup import Checkup, check
     from leaky.diagnosis import compare, diagnose
+    from leaky.documents import load
     from leaky.errors import LeakyError
     from leaky.observation import observe
     from leaky.observation.following import analyse
@@ -58,7 +59,7 @@ _HOME = {
     "diagnose": "leaky.diagnosis",
     "check": "leaky.checkup",
     "compare": "leaky.diagnosis",
-    "load": "leaky.checkup",
+    "load": "leaky.documents",
     "Checkup": "leaky.checkup",
     "Record": "leaky.record",
     "calibrate": "leaky.repairing.calibration",

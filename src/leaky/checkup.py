@@ -8,16 +8,15 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from leaky import serialization
-from leaky.diagnosis import LEVELS, VERDICTS, Diagnosis, Finding, Level, Thresholds, UnitVerdicts, diagnose
+from leaky import documents
+from leaky.diagnosis import Diagnosis, Finding, Thresholds, UnitVerdicts, diagnose
+from leaky.documents import Json
 from leaky.errors import InputError
-from leaky.files import write_whole
 from leaky.record import Record
-from leaky.serialization import Json, Reader
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -80,13 +79,9 @@ class Checkup:
 
     def to_dict(self) -> Json:
         """The checkup as JSON-safe data, as docs/json.md describes it."""
-        verdicts = {name: asdict(units) for name, units in self.verdicts.items()}
-        return {
-            **serialization.record_to_dict(self.record, verdicts),
-            "findings": [{**asdict(finding), "units": list(finding.units)} for finding in self.findings],
-            "thresholds": self.diagnosis.thresholds.as_dict(),
-            "initial": None if self.initial is None else serialization.record_to_dict(self.initial),
-        }
+        from leaky.checkup_document import encode
+
+        return documents.document("checkup", encode(self))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the checkup to `path`, whole or not at all, in the format of its suffix: .json.
@@ -97,7 +92,9 @@ class Checkup:
         suffix = Path(path).suffix.lower()
         if suffix not in FORMATS:
             raise InputError(f"the file's suffix must be one of {', '.join(FORMATS)}, not {suffix or 'none'!r}")
-        write_whole(path, serialization.dumps(self.to_dict()).encode())
+        from leaky.checkup_document import encode
+
+        documents.write(path, "checkup", encode(self))
 
 
 def check(
@@ -200,52 +197,3 @@ def _with_weights(model: Any, initial: Any) -> Any:
         ) from error
     load_weights(second, state, f"the initial weights in {initial!r}" if is_file else "the initial weights")
     return second
-
-
-def load(path: str | os.PathLike[str]) -> Checkup:
-    """The checkup that `Checkup.save` wrote. A record that was saved without findings is diagnosed anew.
-
-    Raises:
-        InputError: if it is no such file, is damaged, or was written by a newer leaky.
-    """
-    data, source = serialization.read(path), repr(os.fspath(path))
-    record = serialization.record_from_dict(data, source)
-    at = Reader(data, source)
-    first = at.get("initial", dict, None)
-    initial = None if first is None else serialization.record_from_dict(first, f"{source}: initial")
-    if "findings" not in data:
-        return Checkup(diagnose(record, initial=initial), initial)
-    diagnosis = Diagnosis(
-        record=record,
-        findings=tuple(_finding(finding) for finding in at.items("findings")),
-        verdicts={
-            site.name: _verdicts(here, site.units) for here, site in zip(at.items("sites"), record.sites, strict=True)
-        },
-        thresholds=_thresholds(at),
-    )
-    return Checkup(diagnosis, initial)
-
-
-def _finding(at: Reader) -> Finding:
-    return Finding(
-        rule=at.get("rule", str),
-        level=cast(Level, at.one_of("level", LEVELS)),
-        site=at.get("site", str, None),
-        units=tuple(at.list_of("units", int)),
-        message=at.get("message", str),
-        evidence=at.get("evidence", dict),
-        advice=at.get("advice", str),
-    )
-
-
-def _verdicts(at: Reader, units: int) -> UnitVerdicts:
-    found = {verdict: tuple(at.list_of(verdict, int)) for verdict in VERDICTS}
-    for verdict, indices in found.items():
-        if any(not 0 <= index < units for index in indices):
-            raise at.wrong(verdict, f"a list of units below {units}")
-    return UnitVerdicts(**found)
-
-
-def _thresholds(at: Reader) -> Thresholds:
-    known = Thresholds().as_dict().keys()
-    return Thresholds.of({name: value for name, value in at.get("thresholds", dict).items() if name in known})

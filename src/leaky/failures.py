@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from leaky.errors import LeakyError
-from leaky.report.words import printable
+from leaky.text import printable
 
 MOST = 400
 """Characters of an exception's own words that are shown."""

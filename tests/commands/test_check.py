@@ -18,7 +18,7 @@ import torch
 
 import leaky
 from leaky.commands import Status, run
-from leaky.serialization import schema
+from leaky.documents import schema
 
 NET = """
 import os

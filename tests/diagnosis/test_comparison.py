@@ -258,7 +258,7 @@ def test_checkups_are_compared_by_the_thresholds_that_made_them() -> None:
 
 def test_it_goes_into_json() -> None:
     found = between(site([1]), site([2]))
-    data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["worse"] is True
     assert data["reasons"] == list(found.reasons)
     assert data["units"][0]["lost"] == [2]

@@ -149,7 +149,7 @@ def test_whatever_was_seen_the_findings_are_sound(data: st.DataObject) -> None:
         if finding.site is not None:
             assert set(finding.units) <= set(range(record.site(finding.site).units))
     assert not compare(found, found).worse
-    json.dumps(compare(found, found).as_dict(), allow_nan=False)
+    json.dumps(compare(found, found).to_dict(), allow_nan=False)
 
 
 def test_every_finding_carries_the_slug_of_a_rule(diagnosis: Diagnosis) -> None:

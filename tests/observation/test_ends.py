@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import leaky
+from leaky.documents import dumps, loads
 from leaky.record import Record, TensorStatistics
-from leaky.serialization import dumps, loads, record_from_dict, record_to_dict
+from leaky.record.reading import record_from_dict
+from leaky.record.writing import record_to_dict
 
 
 def linear() -> nn.Module:

@@ -87,8 +87,8 @@ def command(
     """Observe, diagnose, print; see HELP."""
     check_writable(json_path)
     from leaky.commands.loading import load_data, load_model
+    from leaky.documents import dumps
     from leaky.report.terminal import TerminalReport
-    from leaky.serialization import dumps
 
     dim = axis(batch_dim)
     with own_stdout():

@@ -19,13 +19,12 @@ def command(old: str, new: str, json_path: str | None) -> Status:
     Exits with 1 where something got worse, with 3 where no site is in both.
     """
     check_writable(json_path)
-    from leaky.checkup import load
     from leaky.diagnosis import compare
+    from leaky.documents import dumps, load_as
     from leaky.report.comparison import ComparisonReport
-    from leaky.serialization import dumps
 
-    found = compare(load(old), load(new))
-    write_result(ComparisonReport(found), dumps(found.as_dict()), json_path)
+    found = compare(load_as("checkup", old), load_as("checkup", new))
+    write_result(ComparisonReport(found), dumps(found.to_dict()), json_path)
     if found.worse:
         return Status.FOUND
     return Status.OK if found.examined else Status.NOTHING_EXAMINED

@@ -104,7 +104,7 @@ def _kept_elsewhere(path: str, save: Callable[[str], None]) -> str | None:
 
 def say(text: str) -> None:
     """Print to stdout; in ASCII where it knows no more."""
-    from leaky.report.words import ascii_only
+    from leaky.text import ascii_only
 
     def write() -> None:
         try:
@@ -127,7 +127,7 @@ def show(report: RenderableType | str) -> None:
 
 def note(text: str) -> None:
     """A line for the person, on stderr."""
-    from leaky.report.words import printable
+    from leaky.text import printable
 
     with contextlib.suppress(OSError):
         click.echo(printable(text), err=True)

@@ -85,8 +85,8 @@ def command(
     if search is None and (per_layer or candidates):
         raise InputError("--per-layer and --candidates belong to --search LOW HIGH")
     check_writable(json_path)
+    from leaky.documents import dumps
     from leaky.tuning.api import tune
-    from leaky.tuning.saving import study_to_json
     from leaky.tuning.search import Range
 
     chosen = {name: value for name, value in options.items() if value is not None}
@@ -96,7 +96,7 @@ def command(
         space = Range(*search, per_layer=per_layer, **({} if candidates is None else {"candidates": candidates}))
     with own_stdout(), _progress() as tell:
         study = tune(task, slopes=given, search=space, progress=tell, **chosen)
-    write_result(str(study), study_to_json(study), json_path)
+    write_result(str(study), dumps(study.to_dict()), json_path)
 
 
 @contextlib.contextmanager

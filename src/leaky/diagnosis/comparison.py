@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import Any
+import os
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from leaky import documents
 from leaky.diagnosis.changes import (
     COMPARED,
     Diagnosed,
@@ -95,9 +96,21 @@ class Comparison:
         """Everything that changed, a line each, apart from the totals."""
         return tuple(_lines(self))
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it as strict JSON holds it."""
-        return {**asdict(self), "worse": self.worse, "reasons": list(self.reasons)}
+    def to_dict(self) -> documents.Json:
+        """All of it as JSON-safe data, a document of the kind "comparison"."""
+        from leaky.diagnosis.comparison_document import encode
+
+        return documents.document("comparison", encode(self))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the comparison as JSON, whole or not at all; `leaky.load` reads it.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        from leaky.diagnosis.comparison_document import encode
+
+        documents.write(path, "comparison", encode(self))
 
     def __str__(self) -> str:
         return "\n".join([*self.changes, _counted(self), _verdict(self)])

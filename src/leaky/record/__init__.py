@@ -30,8 +30,6 @@ from leaky.record.statistics import (
     UnitStatistics,
 )
 
-SCHEMA_VERSION = 1
-
 __all__ = [
     "BELOW",
     "BEYOND_HIGH",
@@ -40,7 +38,6 @@ __all__ = [
     "MOST_FEATURES",
     "NOTHING_SEEN",
     "REGIONS",
-    "SCHEMA_VERSION",
     "FeatureStatistics",
     "FloatArray",
     "GradientStatistics",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass, field, replace
 
+from leaky import documents
 from leaky.errors import InputError
 from leaky.record.ends import LossTerm, Normalisation, ParameterGradients, SharedLayer, TensorStatistics, merged
 from leaky.record.site import Site
+from leaky.text import counted, listed, named, printable
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,21 @@ class Record:
         for site in self.sites:
             if site.name == name:
                 return site
-        raise InputError(f"no site is named {name!r}; the sites are {_listing([s.name for s in self.sites])}")
+        raise InputError(f"no site is named {named(name)}; the sites are {listed(named(s.name) for s in self.sites)}")
+
+    def __repr__(self) -> str:
+        seen = f"{counted(self.units, 'unit')} at {counted(len(self.sites), 'site')}"
+        return printable(f"<Record of {named(self.model)}: {seen}, {counted(self.samples, 'sample')}>")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record as JSON, whole or not at all; `leaky.load` reads it.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        from leaky.record.writing import record_to_dict
+
+        documents.write(path, "record", record_to_dict(self))
 
     def merge(self, other: Record) -> Record:
         """The record of both sets of samples, as if one observation had seen them (ranks, shards, days).
@@ -103,8 +119,3 @@ class Record:
             normalisations=self.normalisations or other.normalisations,
             shared_layers=self.shared_layers or other.shared_layers,
         )
-
-
-def _listing(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"

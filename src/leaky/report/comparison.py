@@ -10,7 +10,7 @@ from rich.text import Text
 
 from leaky.diagnosis import Comparison
 from leaky.report.pen import Pen
-from leaky.report.words import counted
+from leaky.text import counted
 
 
 class ComparisonReport:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from leaky.diagnosis import Diagnosis, Finding, level_rank
 from leaky.report.pen import Pen
-from leaky.report.words import counted, ranges
+from leaky.text import counted, ranges
 
 LEVEL_STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold blue"}
 

@@ -9,7 +9,7 @@ from leaky.diagnosis import Diagnosis, Finding
 from leaky.report import rows as report_rows
 from leaky.report.rows import Row
 from leaky.report.strip import histogram
-from leaky.report.words import number, printable, ranges, share
+from leaky.text import number, printable, ranges, share
 
 LEVEL_COLOURS = {"error": "#c0392b", "warning": "#b9770e", "info": "#2471a3"}
 STRIP_COLOURS = ("#c0392b", *["#7f8c8d"] * 8, "#b9770e")

@@ -8,7 +8,7 @@ from rich.console import ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from leaky.report.words import ascii_only, printable
+from leaky.text import ascii_only, printable
 
 
 @dataclass(frozen=True)

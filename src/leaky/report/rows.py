@@ -9,7 +9,7 @@ import numpy as np
 from leaky import theory
 from leaky.diagnosis import Diagnosis, UnitVerdicts
 from leaky.record import Site
-from leaky.report.words import counted, number, share
+from leaky.text import counted, number, share
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 from leaky.report.pen import Pen
 from leaky.report.rows import Row
 from leaky.report.strip import ASCII_RAMP, RAMP, strip
-from leaky.report.words import number, share
+from leaky.text import number, share
 
 WIDE = 100
 """From this width on, the table has a column for the bound of each site."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from leaky.errors import InputError
 
 PRELU, TAILORED = "prelu", "tailored"
+LARGEST = 1e15
+"""Of a slope: its square is a number in float32 still."""
 OTHERS = ("elu", "gelu", "silu")
 """Activations without a slope that a study can put beside the slopes."""
 Slope = float | str | tuple[float, ...]
@@ -80,8 +82,8 @@ def _value(slope: Slope) -> Slope:
 
 
 def _number(slope: float) -> float:
-    if isinstance(slope, bool) or not math.isfinite(slope):
-        raise InputError(f"a slope must be a finite number, not {slope!r}")
+    if isinstance(slope, bool) or not abs(slope) <= LARGEST:  # NaN as well
+        raise InputError(f"a slope must be a finite number of at most {LARGEST:g} in size, not {slope!r}")
     return float(slope) + 0.0  # −0.0 is the same slope as 0.0
 
 

@@ -1,4 +1,4 @@
-"""A study and its trainings as strict JSON, and back.
+"""A study and its trainings as a document, and back.
 
 The trainings are the data; the conclusions are written beside them for other readers and are not read back.
 """
@@ -7,67 +7,146 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from leaky.serialization import Json, Reader, dumps, read
+from leaky import documents
+from leaky.documents import Json, Reader, plain
+from leaky.errors import InputError
+from leaky.text import named
 from leaky.tuning.arms import Arm, arms_of
-from leaky.tuning.scheduling import MODES, Budget
-from leaky.tuning.study import MAXIMIZE, MINIMIZE, OUTCOMES, Searched, Study, Trial
-
-SCHEMA_VERSION = 1
+from leaky.tuning.scheduling import Budget
+from leaky.tuning.study import LARGEST_FIGURE, Searched, Study, Trial
 
 
-def study_to_json(study: Study) -> str:
-    """The study as strict JSON text."""
-    return dumps(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "kind": "study",
-            "slopes": [arm.value for arm in study.arms],  # a tuple becomes a list
-            "seeds": list(study.seeds),
-            "direction": study.direction,
-            "budget": {"mode": study.budget.mode, "seeds": study.budget.seeds, "patience": study.budget.patience},
-            "worth": study.worth,
-            "ended": study.ended,
-            "engine": study.engine,
-            "search": None if study.searched is None else {**vars(study.searched)},
-            "conclusion": _conclusion(study),
-            "trials": [trial_to_dict(trial) for trial in study.trials],
-        }
-    )
+@dataclass(frozen=True)
+class TrialDocument:
+    """One training of a study.
+
+    Attributes:
+        slope: the label of what was tried, "0.01" or "prelu".
+        seed: of initialisation and data order.
+        outcome: how it ended.
+        reason: in words, where it did not finish.
+        trained_slope: that it trained with, where the slope is a rule ("tailored"); null elsewhere.
+        confirms: whether its seed came after the choice and does not take part in it.
+        score: what slopes are chosen by; null unless it finished.
+        test: the score on data that nothing is chosen by; null where there are none.
+        seconds: that it took.
+        measurements: figures of the trained network, by name.
+        curve: pairs of a step and a value, as the training reported them.
+    """
+
+    slope: str
+    seed: int
+    outcome: Literal["finished", "diverged", "out_of_memory", "raised"]
+    reason: str
+    trained_slope: float | None = None
+    confirms: bool = False
+    score: float | None = None
+    test: float | None = None
+    seconds: float = 0.0
+    measurements: dict[str, float] = field(default_factory=dict)
+    curve: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class BudgetDocument:
+    """What a study may spend.
+
+    Attributes:
+        mode: whether seeds are spent by need, or exactly so many a slope.
+        seeds: a slope.
+        patience: seconds that an undecided study may go on for.
+    """
+
+    mode: Literal["adaptive", "fixed"]
+    seeds: int
+    patience: float = 0.0
+
+
+@dataclass(frozen=True)
+class StudyDocument:
+    """Slopes × seeds, every training with its result, and the conclusion.
+
+    Attributes:
+        slopes: what is compared: numbers, names, and lists of numbers, one for each rectifier.
+        seeds: of the comparison, in the order in which they are run.
+        direction: of the score.
+        budget: what may be spent.
+        trials: every training that ended.
+        ended: why the study is over; "" if it was stopped before its end.
+        engine: how the trainings ran, and why so.
+        worth: the smallest difference of scores that matters; null where nobody said.
+        search: what was tried to find some of the slopes; null where all were given.
+        conclusion: what the trainings say together, for other readers; leaky concludes anew.
+    """
+
+    slopes: tuple[float | str | tuple[float, ...], ...]
+    seeds: tuple[int, ...]
+    direction: Literal["maximize", "minimize"]
+    budget: BudgetDocument
+    trials: tuple[TrialDocument, ...]
+    ended: str = ""
+    engine: str = ""
+    worth: float | None = None
+    search: Searched | None = None
+    conclusion: dict[str, Any] = field(default_factory=dict)
+
+
+SCHEMA = StudyDocument
+
+
+def encode(study: Study) -> Json:
+    """The body of a study's document."""
+    return {
+        "slopes": [arm.value for arm in study.arms],  # a tuple becomes a list
+        "seeds": list(study.seeds),
+        "direction": study.direction,
+        "budget": {"mode": study.budget.mode, "seeds": study.budget.seeds, "patience": study.budget.patience},
+        "worth": study.worth,
+        "ended": study.ended,
+        "engine": study.engine,
+        "search": plain.encode(study.searched),
+        "conclusion": _conclusion(study),
+        "trials": [trial_to_dict(trial) for trial in study.trials],
+    }
+
+
+def decode(at: Reader) -> Study:
+    """The study that `encode` wrote."""
+    body = plain.decode(StudyDocument, at)
+    try:
+        study = Study(
+            arms=arms_of(body.slopes),
+            seeds=body.seeds,
+            direction=body.direction,
+            budget=Budget(body.budget.seeds, body.budget.mode, body.budget.patience),
+            trials=tuple(map(_trial, body.trials, at.items("trials"))),
+            ended=body.ended,
+            engine=body.engine,
+            searched=body.search,
+            worth=body.worth,
+        )
+    except InputError as error:
+        raise InputError(f"{at.source}: {error}") from error
+    labels = {arm.label for arm in study.arms}
+    if len(set(study.seeds)) < len(study.seeds) or any(seed < 0 for seed in study.seeds):
+        raise at.wrong("seeds", "different numbers of at least 0")
+    for place, trial in enumerate(study.trials):
+        if trial.arm not in labels or (not trial.confirms and trial.seed not in study.seeds):
+            came = f"number {place} is of {named(trial.arm)}, {trial.seed}"
+            raise InputError(f"{at.source}: trials must be of the study's slopes and seeds; {came}")
+    return study
 
 
 def load_study(path: str | os.PathLike[str]) -> Study:
-    """The study that `Study.save` wrote.
+    """The study that `Study.save` wrote; `leaky.load` reads every kind.
 
     Raises:
         InputError: if the file cannot be read or is no study that this leaky knows; the message names the field.
     """
-    at = Reader(read(path), repr(os.fspath(path)))
-    if at.get("kind", str) != "study":
-        raise at.wrong("kind", "'study'")
-    budget = at.inside("budget")
-    study = Study(
-        arms=arms_of(at.data.get("slopes", [])),
-        seeds=tuple(at.list_of("seeds", int)),
-        direction=at.one_of("direction", (MAXIMIZE, MINIMIZE)),
-        budget=Budget(
-            budget.get("seeds", int),
-            budget.one_of("mode", MODES),
-            budget.number("patience") if "patience" in budget.data else 0.0,
-        ),
-        trials=tuple(trial_from(trial) for trial in at.items("trials")),
-        ended=at.get("ended", str),
-        engine=at.get("engine", str),
-        searched=_searched(at.inside("search")) if at.data.get("search") is not None else None,
-        worth=_optional(at, "worth"),
-    )
-    labels = {arm.label for arm in study.arms}
-    for place, trial in enumerate(study.trials):
-        if trial.arm not in labels or (not trial.confirms and trial.seed not in study.seeds):
-            raise at.wrong(
-                "trials", f"of the study's slopes and seeds; number {place} is of {trial.arm!r}, {trial.seed}"
-            )
+    study: Study = documents.load_as("study", path)
     return study
 
 
@@ -84,41 +163,33 @@ def trial_to_dict(trial: Trial) -> Json:
         "reason": trial.reason,
         "seconds": trial.seconds,
         "measurements": {name: value for name, value in trial.measurements.items() if math.isfinite(value)},
-        "curve": [[step, value] for step, value in trial.curve],
+        "curve": plain.encode(trial.curve),
     }
 
 
 def trial_from(at: Reader) -> Trial:
     """The training that `trial_to_dict` wrote."""
+    return _trial(plain.decode(TrialDocument, at), at)
+
+
+def _trial(body: TrialDocument, at: Reader) -> Trial:
+    figures = (body.score, body.test, body.seconds, *body.measurements.values())
+    if any(figure is not None and not abs(figure) <= LARGEST_FIGURE for figure in figures) or body.seconds < 0:
+        place = f"{at.place or 'the training'} of {named(body.slope)}, {body.seed}"
+        raise InputError(f"{at.source}: {place} must have figures of at most {LARGEST_FIGURE:g}, and seconds from 0 on")
     return Trial(
-        arm=at.get("slope", str),
-        seed=at.get("seed", int),
-        outcome=at.one_of("outcome", OUTCOMES),
-        score=_optional(at, "score"),
-        test=_optional(at, "test"),
-        reason=at.get("reason", str),
-        seconds=at.number("seconds"),
-        confirms=at.get("confirms", bool),
-        slope=_optional(at, "trained_slope"),
-        measurements={str(name): float(value) for name, value in at.get("measurements", dict).items()},
-        curve=tuple((int(step), float(value)) for step, value in at.get("curve", list)),
+        arm=body.slope,
+        seed=body.seed,
+        outcome=body.outcome,
+        score=body.score,
+        test=body.test,
+        reason=body.reason,
+        seconds=body.seconds,
+        confirms=body.confirms,
+        slope=body.trained_slope,
+        measurements=body.measurements,
+        curve=body.curve,
     )
-
-
-def _searched(at: Reader) -> Searched:
-    return Searched(
-        low=at.number("low"),
-        high=at.number("high"),
-        per_layer=at.get("per_layer", bool),
-        sampler=at.get("sampler", str),
-        seeds=at.get("seeds", int),
-        trainings=at.get("trainings", int),
-        tried=tuple((str(label), float(value)) for label, value in at.get("tried", list)),
-    )
-
-
-def _optional(at: Reader, key: str) -> float | None:
-    return None if at.data.get(key) is None else at.number(key)
 
 
 def _conclusion(study: Study) -> Json:

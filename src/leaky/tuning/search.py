@@ -14,8 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from leaky.documents import Json
 from leaky.errors import InputError
-from leaky.serialization import Json
 from leaky.tuning.arms import Arm, arm_of
 from leaky.tuning.engines.engine import Engine
 from leaky.tuning.running.worker import POLL

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from leaky import documents
 from leaky.tuning.arms import Arm, Slope
 from leaky.tuning.scheduling import Budget
 from leaky.tuning.statistics.answering import UNDECIDED, Answer, answer, worth_of
@@ -22,6 +23,8 @@ from leaky.tuning.statistics.judging import FAILED, Difference, FloatArray, Judg
 FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED = "finished", "diverged", "out_of_memory", "raised"
 OUTCOMES = (FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED)
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
+LARGEST_FIGURE = 1e100
+"""Of a score or another figure of a training: beyond it, squares of differences are no numbers any more."""
 
 
 @dataclass(frozen=True)
@@ -237,16 +240,21 @@ class Study:
         """Time that all trainings took together."""
         return math.fsum(trial.seconds for trial in self.trials)
 
+    def to_dict(self) -> documents.Json:
+        """The study as JSON-safe data, a document of the kind "study"."""
+        from leaky.tuning.saving import encode
+
+        return documents.document("study", encode(self))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the study as JSON, whole or not at all.
 
         Raises:
             InputError: if the file cannot be written.
         """
-        from leaky.files import write_whole
-        from leaky.tuning.saving import study_to_json
+        from leaky.tuning.saving import encode
 
-        write_whole(path, study_to_json(self).encode())
+        documents.write(path, "study", encode(self))
 
     def __str__(self) -> str:
         from leaky.tuning.wording import study_text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from leaky.report.words import counted, printable
+from leaky.text import counted, printable
 from leaky.tuning.arms import Arm
 from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.statistics.judging import Difference

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from leaky.documents import Json
 from leaky.errors import InputError, LeakyError
-from leaky.serialization import Json
 from leaky.tuning.engines.engine import Engine
 from leaky.tuning.running.worker import POLL, Design, Progress, work
 

@@ -14,7 +14,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from leaky.serialization import Reader
+from leaky.documents import Reader
 from leaky.tuning.saving import trial_from, trial_to_dict
 from leaky.tuning.storage.store import OWNER, SIGN, Store
 from leaky.tuning.study import Trial

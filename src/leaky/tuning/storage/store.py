@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from leaky.documents import Json, Reader
 from leaky.errors import InputError, MissingExtraError
-from leaky.serialization import Json, Reader
 from leaky.tuning.saving import trial_from, trial_to_dict
 from leaky.tuning.storage.ownership import SIGN_OF_LIFE_EVERY, Watch, this_process
 from leaky.tuning.study import FINISHED, Cell, Trial

@@ -1,11 +1,5 @@
 """How the arrays of `UnitStatistics` are called in JSON: the one table that writing and reading share."""
 
-from __future__ import annotations
-
-from typing import Any
-
-Json = dict[str, Any]
-
 REGIONAL = (("count", "counts"), ("sum", "sums"), ("sum_of_squares", "squares"))
 """(prefix in JSON, attribute of UnitStatistics) of the (4, units) arrays; "sum_below" is Σz below the threshold."""
 GRADIENTS = (("gradient_absolute_sum", "absolute_sums"), ("gradient_sum_of_squares", "squares"))

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from leaky.record import (
+from leaky.documents import Json, Reader
+from leaky.record.ends import (
     FeatureStatistics,
     LossTerm,
     Normalisation,
     ParameterGradients,
-    Record,
     SharedLayer,
     TensorStatistics,
 )
-from leaky.serialization.fields import Json
-
-if TYPE_CHECKING:
-    from leaky.serialization.reading import Reader
+from leaky.record.observation import Record
 
 _FEATURES = ("entries", "sums", "squares", "minimum", "maximum")
 _NUMBERS = ("total", "squares", "minimum", "maximum")
@@ -61,12 +58,12 @@ def ends_from_dict(at: Reader) -> dict[str, Any]:
         "gradients": None
         if gradients is None
         else ParameterGradients(
-            gradients.get("parameters", int),
+            gradients.count("parameters"),
             tuple(gradients.list_of("unreached", str)),
             tuple(gradients.list_of("zero", str)),
         ),
         "normalisations": tuple(map(_normalisation_from, items("normalisations"))),
-        "shared_layers": tuple(SharedLayer(e.get("name", str), e.get("calls", int)) for e in items("shared_layers")),
+        "shared_layers": tuple(SharedLayer(e.get("name", str), e.count("calls")) for e in items("shared_layers")),
     }
 
 
@@ -91,9 +88,9 @@ def _tensor_from(at: Reader) -> TensorStatistics:
         name=at.get("name", str),
         dtype=at.get("dtype", str),
         shape=tuple(at.list_of("shape", int)),
-        samples=at.get("samples", int),
-        entries=at.get("entries", int),
-        nonfinite=at.get("nonfinite", int),
+        samples=at.count("samples"),
+        entries=at.count("entries"),
+        nonfinite=at.count("nonfinite"),
         whole=at.get("whole", bool),
         total=at.number("total"),
         squares=at.number("squares"),
@@ -137,7 +134,7 @@ def _term_from(at: Reader) -> LossTerm:
         target=_tensor_from(at.inside("target")),
         residual_squares=at.number("residual_squares") if known else None,
         hits=at.get("hits", int, None),
-        compared=at.get("compared", int),
+        compared=at.count("compared"),
         classes=tuple(at.list_of("classes", int)),
     )
 

@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leaky.record import BEYOND_HIGH, BEYOND_LOW, REGIONS, SCHEMA_VERSION, Record, Site
-from leaky.serialization.ends import ends_to_dict
-from leaky.serialization.fields import GRADIENTS, OUTPUTS, REGIONAL, Json
+from leaky.documents import Json
+from leaky.record.ends_document import ends_to_dict
+from leaky.record.fields import GRADIENTS, OUTPUTS, REGIONAL
+from leaky.record.observation import Record
+from leaky.record.site import Site
+from leaky.record.statistics import BEYOND_HIGH, BEYOND_LOW, REGIONS
+
+_FIGURES = ("fan_in", "fan_out", "weight_rms")
+"""Of a producer."""
 
 
 def record_to_dict(record: Record, verdicts: Mapping[str, Mapping[str, Sequence[int]]] | None = None) -> Json:
-    """The record as JSON-safe data.
+    """The record as JSON-safe data, the body of a document.
 
     Args:
         record: what was observed.
@@ -23,7 +29,6 @@ def record_to_dict(record: Record, verdicts: Mapping[str, Mapping[str, Sequence[
             figures; None leaves the verdicts out.
     """
     return {
-        "schema_version": SCHEMA_VERSION,
         "model": record.model,
         "data": record.data,
         "mode": record.mode,
@@ -83,7 +88,10 @@ def _site_to_dict(site: Site, verdicts: Mapping[str, Sequence[int]]) -> Json:
         "shape": list(site.shape),
         "source": site.source,
         "producers": [
-            {**asdict(producer), "weight_rms": numbers("producers.weight_rms", producer.weight_rms)}
+            {
+                **asdict(producer),
+                **{name: numbers(f"producers.{name}", getattr(producer, name)) for name in _FIGURES},
+            }
             for producer in site.producers
         ],
         "statistics": _statistics_to_dict(site, numbers),

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tests.records import normal, producer, record_from, site_from
 
+from leaky.documents import document, dumps, loads, schema
 from leaky.record import GradientStatistics, NotExamined, Record, Site, UnitStatistics
-from leaky.serialization import dumps, loads, record_from_dict, record_to_dict, schema
+from leaky.record.reading import record_from_dict
+from leaky.record.writing import record_to_dict
 
 VERDICTS = ("dead", "locked_negative", "locked_positive", "dormant")
 
@@ -44,7 +46,7 @@ def sites() -> dict[str, Site]:
 
 
 def written_and_read(record: Record) -> Record:
-    return record_from_dict(loads(dumps(record_to_dict(record)), "the test"))
+    return record_from_dict(loads(dumps(record_to_dict(record)).encode(), "the test"))
 
 
 def assert_same(left: Any, right: Any, place: str = "record") -> None:
@@ -101,11 +103,11 @@ def test_everything_around_the_sites_comes_back() -> None:
 @pytest.mark.parametrize("name", sites())
 def test_what_is_written_follows_the_schema_field_by_field(name: str) -> None:
     record = record_from(sites()[name], not_examined=(NotExamined("head", "it was compiled"),))
-    data = json.loads(dumps(record_to_dict(record)), parse_constant=pytest.fail)
-    whole = schema()
+    data = json.loads(dumps(document("record", record_to_dict(record))), parse_constant=pytest.fail)
+    whole = schema("record")
     validator = jsonschema.Draft202012Validator
     validator.check_schema(whole)
-    validator({**whole["$defs"]["record"], "$defs": whole["$defs"]}).validate(data)
+    validator(whole).validate(data)
     assert undescribed(data, whole["$defs"]["record"], whole["$defs"]) == []
 
 
@@ -161,29 +163,32 @@ def records(draw: st.DrawFn) -> Record:
     units = draw(st.integers(0, 4))
     # A region that nothing fell into is left out and comes back as 0.0: no sum of nothing is −0.0.
     numbers = st.floats(allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)
+    positive = st.floats(0.0, allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)
     whole = st.integers(0, 2**63 - 1)
 
     def array(elements: st.SearchStrategy[Any], *shape: int) -> Any:
-        kind = np.int64 if elements is whole else np.float64
+        kind = np.float64 if elements in (numbers, positive) else np.int64
         return draw(arrays.arrays(kind, shape, elements=elements))
 
     gradient = draw(st.booleans()) and GradientStatistics(
-        draw(whole), array(numbers, 4, units), array(numbers, 4, units)
+        draw(whole), array(positive, 4, units), array(positive, 4, units)
     )
+    samples = draw(whole)
     statistics = UnitStatistics(
-        samples=draw(whole),
-        fired=array(whole, units),
+        samples=samples,
+        fired=array(st.integers(0, samples), units),
         counts=array(whole, 4, units),
         sums=array(numbers, 4, units),
-        squares=array(numbers, 4, units),
+        squares=array(positive, 4, units),
         minimum=array(numbers, units),
         maximum=array(numbers, units),
         nonfinite=array(whole, units),
         last_fired=array(whole, units),
         gradient=gradient or None,
     )
-    site = Site(draw(st.text()), draw(st.text()), array(numbers, units), statistics, draw(numbers), draw(numbers))
-    return record_from(site, model=draw(st.text()), data=draw(st.text()), notes=tuple(draw(st.lists(st.text()))))
+    words = st.text(alphabet=st.characters())  # half surrogate pairs too
+    site = Site(draw(words), draw(words), array(numbers, units), statistics, draw(numbers), draw(numbers))
+    return record_from(site, model=draw(words), data=draw(words), notes=tuple(draw(st.lists(st.text()))))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

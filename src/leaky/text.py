@@ -1,14 +1,18 @@
-"""Numbers and untrusted words for people.
+"""Numbers, lists and untrusted words for people: the one place that words them.
 
-Layer names come from the user's model or from a file: nothing in them may steer a terminal. A terminal that knows
-ASCII alone must get words that it can show.
+Layer names come from the user's model or from a file: nothing in them may steer a terminal or a page, or fill it. A
+terminal that knows ASCII alone must get words that it can show.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+LONGEST = 300
+"""Characters of a word or a name from outside that are shown."""
 
 _ASCII = str.maketrans(
     {
@@ -21,16 +25,35 @@ _ASCII = str.maketrans(
 
 
 def printable(text: str) -> str:
-    r"""`text` with each character that is not for showing (control, escape, direction override) as \x1b or \u202e."""
-    return "".join(_escaped(c) if unicodedata.category(c) in _UNSHOWN else c for c in text)
+    r"""`text` as it may be shown anywhere: the one escape of untrusted words.
+
+    Each character that is not for showing (control, escape, direction override, half a surrogate pair) is spelled out,
+    as \x1b or \u202e; of a word of more than `LONGEST` characters, the middle is left out.
+    """
+    spelled = "".join(_escaped(c) if unicodedata.category(c) in _UNSHOWN else c for c in text)
+    return _LONG_WORD.sub(lambda found: shortened(found[0]), spelled)
 
 
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_LONG_WORD = re.compile(rf"\S{{{LONGEST + 1},}}")
 
 
 def _escaped(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """`text` with an ellipsis in the middle where it has more than `most` characters."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def named(name: str) -> str:
+    """A name from outside in quotes, as an error says it: printable, of at most `LONGEST` characters."""
+    return repr(shortened(name))
 
 
 def ascii_only(text: str) -> str:
@@ -74,3 +97,25 @@ def ranges(units: Sequence[int], most: int = 12) -> str:
 def counted(count: int, noun: str) -> str:
     """A count with its noun: "1 unit", "1,797 units"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def percentage(value: float) -> str:
+    """A share that must not be rounded to all or nothing: .0123 → "1.2%", .9997 → "99.970%", 1.0 → "100%"."""
+    percent = 100 * value
+    if percent in (0.0, 100.0):
+        return f"{percent:.0f}%"
+    if 99.95 <= percent < 100:
+        return f"{percent:.3f}%" if percent < 99.9995 else ">99.999%"
+    return f"{percent:.1f}%" if percent >= 1 else f"{percent:.2g}%"
+
+
+def listed(items: Iterable[object], most: int = 8) -> str:
+    """Some items and how many more there are: "a, b, c and 5 more"; "none" for none."""
+    words = [str(item) for item in items]
+    rest = len(words) - most
+    return (", ".join(words[:most]) + (f" and {rest:,} more" if rest > 0 else "")) or "none"
+
+
+def together(items: Sequence[str]) -> str:
+    """All items as a sentence has them: "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

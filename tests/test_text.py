@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaky.report.words import ascii_only, counted, number, printable, ranges, share
+from leaky.text import ascii_only, counted, number, printable, ranges, share
 
 
 @pytest.mark.parametrize(
