@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 import leaky
 from leaky.observation.reduction import as_units
-from leaky.structure.trace import SiteCall, Tracer
+from leaky.structure.listening import SiteCall
+from leaky.structure.trace import Tracer
 
 N = 9
 IMAGE = (N, 3, 8, 8)

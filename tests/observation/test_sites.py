@@ -173,11 +173,16 @@ def test_transformer_layer_on_the_slow_path(batch_first: bool) -> None:
     assert [(site.units, site.samples) for site in record.sites] == [(16, N)]
 
 
-def test_a_fused_fast_path_is_listed_not_skipped() -> None:
-    record = leaky.observe(encoder(True), [torch.randn(N, T, 8)], mode="eval")
-    assert record.sites == ()
-    assert [item.name for item in record.not_examined] == ["(model)"]
-    assert "fastpath" in record.not_examined[0].reason
+def test_a_fused_encoder_is_opened_while_it_is_observed_and_fused_again_after() -> None:
+    model, data = encoder(True).eval(), torch.randn(N, T, 8)
+    with torch.no_grad():
+        model.linear1.bias[3] = -50.0
+    padding = (torch.arange(T) >= T - 2).expand(N, T)
+    for batches in ([data], [{"src": data, "src_key_padding_mask": padding}]):
+        record = leaky.observe(model, batches)
+        assert [(site.name, site.units, site.samples) for site in record.sites] == [("relu#1", 16, N)]
+        assert record.sites[0].statistics.fired[3] == 0
+        assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_an_unresolved_axis_is_listed_and_unit_dim_resolves_it() -> None:

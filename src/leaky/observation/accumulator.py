@@ -6,10 +6,11 @@ once, and as firing if any of the calls fired on it. That is why a batch is coun
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from leaky.observation.reduction import gradient_sums, region_codes
@@ -17,6 +18,14 @@ from leaky.observation.running import Flags, RunningSums
 from leaky.record import FloatArray, GradientStatistics, Producer, Site
 from leaky.structure.activations import Activation
 from leaky.structure.axes import Layout
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Which of a batch's samples a call saw: their numbers, and how many the batch has."""
+
+    ids: NDArray[np.int64]
+    samples: int
 
 
 class SiteAccumulator:
@@ -54,25 +63,50 @@ class SiteAccumulator:
 
     def _start(self) -> None:
         self._fired: dict[int, Flags] = {}
+        self._picked: tuple[Flags, Flags] | None = None
         self._gradient: tuple[FloatArray, FloatArray] | None = None
         self._calls_now = 0
 
     def _flags(self, view: Layout) -> Flags:
         """Which unit fired on which sample of this batch; calls with as many samples see the same ones."""
-        self._calls_now += 1
         return self._fired.setdefault(view.samples, np.zeros((view.samples, self.units), np.uint8))
 
-    def add(self, pre_activation: Tensor, view: Layout, batch: int) -> None:
-        """Take in the pre-activation of one call, before the site runs."""
-        self._sums.add(pre_activation, view, self._flags(view), batch)
+    def add(self, pre_activation: Tensor, view: Layout, batch: int, part: Part | None = None) -> None:
+        """Take in the pre-activation of one call, before the site runs.
 
-    def add_and_rectify(self, pre_activation: Tensor, view: Layout, batch: int, output: Tensor) -> Tensor | None:
+        Args:
+            pre_activation: z.
+            view: how to see it as (samples, units, positions).
+            batch: index of the batch.
+            part: which of the batch's samples they are; None where they are all of them in order.
+        """
+        self._calls_now += 1
+        if part is None:
+            self._sums.add(pre_activation, view, self._flags(view), batch)
+            return
+        flags = np.zeros((view.samples, self.units), np.uint8)
+        self._sums.add(pre_activation, view, flags, batch)
+        self._pick(part, flags)
+
+    def add_and_rectify(
+        self, pre_activation: Tensor, view: Layout, batch: int, output: Tensor, part: Part | None = None
+    ) -> Tensor | None:
         """Take it in and rectify it into `output` in the same pass; None, and nothing done, where that cannot be."""
-        flags = self._flags(view)
+        flags = self._flags(view) if part is None else np.zeros((view.samples, self.units), np.uint8)
         result = self._sums.add_and_rectify(pre_activation, view, flags, batch, output)
-        if result is None:
-            self._calls_now -= 1
+        if result is not None:
+            self._calls_now += 1
+            if part is not None:
+                self._pick(part, flags)
         return result
+
+    def _pick(self, part: Part, flags: Flags) -> None:
+        """Count what fired for the samples that a call saw; one that was seen several times is one."""
+        if self._picked is None or len(self._picked[1]) < part.samples:
+            self._picked = (np.zeros((part.samples, self.units), np.uint8), np.zeros(part.samples, np.uint8))
+        fired, seen = self._picked
+        np.bitwise_or.at(fired, part.ids, flags)
+        seen[part.ids] = 1
 
     def add_output(self, output: Tensor, view: Layout) -> None:
         """Take in the output of a call of a smooth activation."""
@@ -97,6 +131,10 @@ class SiteAccumulator:
         """
         if not self._calls_now:
             return
+        if self._picked is not None:
+            fired, seen = self._picked
+            whole = self._fired.pop(len(seen), None)
+            self._sums.count(fired[seen > 0] if whole is None else fired | whole, index)
         for flags in self._fired.values():
             self._sums.count(flags, index)
         if self._gradient is not None:

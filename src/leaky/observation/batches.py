@@ -206,7 +206,7 @@ def _cut(batch: Batch, batch_dim: int, count: int, keep: int) -> Batch:
     def shorten(value: Tensor) -> Tensor:
         for dim in (batch_dim, 0):
             if -value.ndim <= dim < value.ndim and value.shape[dim] == count:
-                return value.narrow(dim, 0, keep)
+                return value.narrow(dim, 0, keep).contiguous()
         return value
 
     return Batch(

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leaky.observation.accumulator import GradientCatcher, SiteAccumulator
+from leaky.observation.accumulator import GradientCatcher, Part, SiteAccumulator
 from leaky.record import NotExamined, Producer, Site
 from leaky.structure.graph import Production
+from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
-from leaky.structure.trace import SiteCall
 
 _IN_PLACE = {torch.ops.aten.relu_.default, torch.ops.aten.leaky_relu_.default}
 _FUSED = {torch.ops.aten.relu.default, torch.ops.aten.leaky_relu.default, *_IN_PLACE}
@@ -50,12 +50,13 @@ class Collector:
             return None
         if self._gradients:
             self._catcher = accumulator.expect_gradient(pre_activation, call.layout, call.activation)
+        part = None if call.ids is None else Part(call.ids, max(self._samples, int(call.ids.max(initial=0)) + 1))
         if call.operator in _FUSED:
             output = pre_activation if call.operator in _IN_PLACE else torch.empty_like(pre_activation)
-            done = accumulator.add_and_rectify(pre_activation, call.layout, self._batch, output)
+            done = accumulator.add_and_rectify(pre_activation, call.layout, self._batch, output, part)
             if done is not None:
                 return done
-        accumulator.add(pre_activation, call.layout, self._batch)
+        accumulator.add(pre_activation, call.layout, self._batch, part)
         return None
 
     def after(self, call: SiteCall, output: Tensor) -> None:
@@ -78,6 +79,10 @@ class Collector:
     def not_examined(self, name: str, reason: str) -> None:
         """Note what ran and could not be examined, once."""
         self._not_examined.setdefault(NotExamined(name, reason))
+
+    def expect(self, samples: int) -> None:
+        """Say how many samples the next batch has."""
+        self._samples = samples
 
     def mark_output(self, name: str) -> None:
         """Note that the site's output is the model's."""

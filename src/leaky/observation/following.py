@@ -16,7 +16,8 @@ from leaky.observation.preserve import preserved
 from leaky.observation.torch_route import uncompiled
 from leaky.structure.analysis import Analysis
 from leaky.structure.history import History
-from leaky.structure.trace import SiteCall, Tracer
+from leaky.structure.listening import SiteCall
+from leaky.structure.trace import Tracer
 
 _IMAGE_SIZES = (32, 28, 8, 16, 24, 48, 64, 96, 128, 224, 299)
 _SAMPLES = 2

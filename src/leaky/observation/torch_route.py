@@ -56,7 +56,18 @@ def observe_torch(model: nn.Module, data: Any, options: Options) -> Record:
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Compiled parts run as they were written, so that what happens inside them is seen."""
+    """Compiled parts run as they were written and fused layers one operation after another, so that they are seen."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with _eager():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
     if "torch._dynamo" not in sys.modules:
         yield
         return
@@ -125,6 +136,7 @@ class _Observation:
     def _pass(self, batch: Batch) -> None:
         samples = batch.samples(self._batch_dim)
         scale = 1.0
+        self._collector.expect(samples)
         try:
             self._inputs.add(batch.named, samples, self._batch_dim)
             with batch.kept(), torch.set_grad_enabled(self._loss is not None):

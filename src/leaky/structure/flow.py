@@ -36,7 +36,31 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
         gate=_gate(call),
         shaped=any(node.shaped or (node.learned and not node.from_data) for node in nodes),
         site=site or _site_passed_on(call, data),
+        lost=any(node.lost for node in (data or nodes)),
     )
+
+
+_CONTRACTIONS = {
+    **dict.fromkeys(("mm", "bmm", "matmul", "mv", "linear", "convolution", "_convolution"), (0, 1)),
+    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), (1, 2)),
+    "embedding": (1, 0),
+}
+"""Operators that contract a value with a weight: the positions of the two."""
+
+
+def as_data(call: Call) -> None:
+    """Take a value of lost origin for data where a learned weight contracts it and nothing else here is data."""
+    if call.name not in _CONTRACTIONS or any(node.from_data for node in call.nodes):
+        return
+    for value, weight in (_CONTRACTIONS[call.name], _CONTRACTIONS[call.name][::-1]):
+        if max(value, weight) >= len(call.args):
+            return
+        node, other = call.args[value], call.args[weight]
+        if isinstance(node, Node) and isinstance(other, Node) and node.lost and other.learned and not other.lost:
+            args = list(call.args)
+            args[value] = replace(node, from_data=True, weights=(), learned=False)
+            call.args = args
+            return
 
 
 def _site_passed_on(call: Call, data: list[Node]) -> str | None:

@@ -73,6 +73,8 @@ class Node:
         shaped: whether a learned weight had a part in it.
         zero: whether it is the constant 0.
         site: the site whose output it is, up to its shape.
+        lost: whether a value of unknown origin had a part in it, which may be the data.
+        sample: the one sample that it belongs to, where the axis of the samples was taken off it.
     """
 
     index: int
@@ -91,6 +93,8 @@ class Node:
     shaped: bool = False
     zero: bool = False
     site: str | None = None
+    lost: bool = False
+    sample: int | None = None
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,20 @@ class ModuleStack:
     Args:
         model: whose modules are named.
         entered: called with each module of the model that starts, and its inputs.
+        not_examined: called with a module that cannot be followed, and why.
     """
 
-    def __init__(self, model: nn.Module, entered: Callable[[nn.Module, tuple[Any, ...]], None]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        entered: Callable[[nn.Module, tuple[Any, ...]], None],
+        not_examined: Callable[[str, str], None],
+    ) -> None:
         self._names: dict[int, str] = {}
         for name, module in model.named_modules():
             self._names.setdefault(id(module), without_wrappers(name))
         self._entered = entered
+        self._not_examined = not_examined
         self._running: list[tuple[nn.Module, str]] = []
         self._handles: list[Any] = []
         self.thread = 0
@@ -66,7 +73,10 @@ class ModuleStack:
 
     def _before(self, module: nn.Module, args: Any) -> None:
         name = self._names.get(id(module))
-        if name is None or threading.get_ident() != self.thread:
+        if name is None:
+            return
+        if threading.get_ident() != self.thread:
+            self._not_examined(name or "(model)", "it ran in another thread than the model, where it is not followed")
             return
         self._running.append((module, name))
         self._entered(module, args if isinstance(args, tuple) else (args,))
@@ -85,12 +95,23 @@ def without_wrappers(name: str) -> str:
 
 
 def user_line() -> tuple[str | None, int]:
-    """The innermost line of code outside torch and leaky that is running, "model.py:31", and its instruction."""
+    """The line of the running module's own code that calls, "model.py:31", and its instruction.
+
+    Where a module of torch calls by itself there is no such line, and none where the code was generated (an exported or
+    traced program): what stands behind it, the caller of the whole model at last, is not the model's.
+    """
     frame: FrameType | None = sys._getframe(1)
+    innermost = None
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        file = frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+        if frame.f_code.co_name == "_call_impl" and package == "torch":
+            return None, innermost or 0
+        if file.startswith("<eval_with_key>"):
+            return None, frame.f_lasti
+        if package == "torch":
+            innermost = frame.f_lasti
         if package not in _LIBRARIES:
-            file = frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
             return f"{file}:{frame.f_lineno}", frame.f_lasti
         frame = frame.f_back
     return None, 0

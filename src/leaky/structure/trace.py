@@ -9,60 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from leaky.activation.running import running_bounds
 from leaky.structure.activations import Activation, bounded, prepares_input, recognise
-from leaky.structure.axes import Axes, Layout, layout, marked, of_input, plain
-from leaky.structure.flow import result_node, unchanged_root
+from leaky.structure.axes import Axes, Layout, find, layout, marked, of_input, plain
+from leaky.structure.flow import as_data, result_node, unchanged_root
 from leaky.structure.graph import Call, Node, SampleEvidence
-from leaky.structure.history import History, SiteUse
-from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line, without_wrappers
+from leaky.structure.history import History
+from leaky.structure.listening import Listener, SiteCall
+from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line
 from leaky.structure.naming import Place, SiteNames
 from leaky.structure.paths import Paths
 from leaky.structure.rules import axes_of
-
-
-@dataclass(frozen=True, eq=False)
-class SiteCall:
-    """One call of a site: its name, what it computes, how to see its pre-activation, and torch's operator for it."""
-
-    name: str
-    activation: Activation
-    node: Node
-    layout: Layout
-    source: str | None
-    operator: Any
-
-    @property
-    def use(self) -> SiteUse:
-        """The call as plain data of a history."""
-        return SiteUse(self.name, self.activation, self.node.index, self.layout, self.source)
-
-
-class Listener(Protocol):
-    """What a tracer tells."""
-
-    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
-        """A site is about to run; its output, bit for bit, where the listener has computed it, else None.
-
-        An in-place site overwrites its pre-activation after this.
-        """
-
-    def after(self, call: SiteCall, output: Tensor) -> None:
-        """The site has run."""
-
-    def between(self) -> None:
-        """Another operation starts; the outputs handed over before now have their gradient history."""
-
-    def not_examined(self, name: str, reason: str) -> None:
-        """Something ran that cannot be examined."""
+from leaky.structure.samples import Ids, SampleIds
+from leaky.structure.values import Values
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -80,18 +47,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.evidence: SampleEvidence | None = None
-        self.modules = ModuleStack(model, self._entered)
+        self.modules = ModuleStack(model, self._entered, listener.not_examined)
         self.paths = Paths()
         self._listener = listener
         self._unit_dim = unit_dim
         self._history = history
         self._names = SiteNames()
-        self._learned = {id(p) for p in model.parameters()}
-        named = [*model.named_parameters(), *model.named_buffers()]
-        self._owned = {id(tensor): (without_wrappers(name), tensor) for name, tensor in named}
-        self._values: Any = WeakTensorKeyDictionary()
+        self._made = 0
+        self._values = Values(model, self._number)
+        self._ids = SampleIds()
         self._input_dims: dict[int, int] = {}
-        self._made = self._anonymous = 0
         self._module_input = ("", 0)
         self._scripted_calls = 0
         self._own: tuple[tuple[float, float | None] | None, str] = (None, "")
@@ -108,14 +73,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             samples: how many those are, so that an input of another length is not taken for a batch of them.
         """
         self._values.clear()
+        self._ids.clear()
         self._input_dims.clear()
         self.paths.clear()
         if self._history is not None:
             self._history.clear()
-        self._made = self._anonymous = 0
+        self._made = 0
         self._names.start_pass()
         for tensor in inputs:
             self._register_input(tensor, batch_dim, samples)
+        torch.clear_autocast_cache()  # a weight that was cast before the pass would be one that nobody knows
         try:
             with self.modules, self:
                 yield self
@@ -125,8 +92,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def node_of(self, value: Tensor) -> Node | None:
         """What is known of a tensor of the pass that is being followed."""
-        node = self._values.get(value)
-        return node if isinstance(node, Node) else None
+        return self._values.get(value)
 
     def _register_input(self, tensor: Tensor, batch_dim: int | None, samples: int | None) -> None:
         axes = of_input(tensor.shape, batch_dim)
@@ -135,7 +101,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._input_dims:
             self._input_dims = {f.key: dim for dim, axis in enumerate(axes) for f in axis}
         node = Node(self._number(), "input", "", tuple(tensor.shape), axes)
-        self._values[tensor] = node
+        self._values.put(tensor, node)
+        self._values.expect_samples(node)
         self.paths.made(node)
         if self._history is not None:
             self._history.inputs.append(node)
@@ -159,11 +126,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         if namespace not in _TRANSPARENT or call.name in FUSED:
             self._listener.not_examined(*_opaque(func._schema.name, self.modules.path))
+        as_data(call)
         site = self._site(func, call, args)
         output = None if site is None else self._listener.before(site, args[site.activation.operand])
         if output is None:
             output = func(*args, **kwargs)
-        results = self._remember(call, output, site)
+        results = self._remember(func, call, output, site, args)
         if self._history is not None:
             self._history.add(func, call, results, self.modules.path, None if site is None else site.use)
         if site is not None:
@@ -172,43 +140,29 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _known(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return self._node(value)
+            return self._values.node(value)
         if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
             return [self._known(item) for item in value]
         return value
 
-    def _node(self, tensor: Tensor) -> Node:
-        node = self._values.get(tensor)
-        if node is None:
-            node = self._constant(tensor)
-            self._values[tensor] = node
-        return node  # type: ignore[no-any-return]
-
-    def _constant(self, tensor: Tensor) -> Node:
-        """A tensor that came from outside the pass: a weight, a buffer, a constant."""
-        shape = tuple(tensor.shape)
-        learned = id(tensor) in self._learned or isinstance(tensor, nn.Parameter)
-        if id(tensor) in self._owned:
-            name = self._owned[id(tensor)][0]
-        else:
-            self._anonymous += 1
-            name = f"(unnamed {self._anonymous})"
-        return Node(
-            self._number(), "weight", "", shape, plain(shape), from_data=False, weights=(name,), learned=learned
-        )
-
-    def _remember(self, call: Call, output: Any, site: SiteCall | None) -> tuple[Node, ...]:
+    def _remember(
+        self, func: Any, call: Call, output: Any, site: SiteCall | None, args: Sequence[Any]
+    ) -> tuple[Node, ...]:
         tensors = [t for t in (output if isinstance(output, (list, tuple)) else [output]) if isinstance(t, Tensor)]
         call.shapes = [tuple(t.shape) for t in tensors]
         if not tensors:
+            self._values.leaked |= any(node.from_data for node in call.nodes)  # a number went out to Python
             return ()
         name = site.name if site else self._inside_own_function(call)
         nodes = []
-        for tensor, axes in zip(tensors, axes_of(call), strict=True):
-            node = result_node(self._number(), call, axes, tuple(tensor.shape), self.modules.path, name)
-            self._values[tensor] = node
+        for tensor, sampled in zip(tensors, self._ids.follow(call, args, axes_of(call)), strict=True):
+            node = result_node(self._number(), call, sampled.axes, tuple(tensor.shape), self.modules.path, name)
+            node = self._values.told(node, sampled.sample, made_of_nothing=not call.nodes)
+            self._values.put(tensor, node)
             self.paths.made(node)
             nodes.append(node)
+        for node in self._values.share(func, args, tensors, nodes):
+            self.paths.made(node)
         for left, reason in call.evidence:
             self._contradicted(left, reason)
         return tuple(nodes)
@@ -230,7 +184,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if prepares_input(call, activation):
             return None
         node, value = call.args[activation.operand], args[activation.operand]
-        if not node.from_data or not value.is_floating_point():
+        if not (node.from_data or node.lost) or not value.is_floating_point():
             return None
         place = self._place(call, activation, node)
         view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
@@ -246,9 +200,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return None
         if bounds is not None:
             self._own = (bounds, name)
-        return SiteCall(
-            name, activation if bounds is None else bounded(activation, *bounds), node, view, place.source, func
-        )
+        activation = activation if bounds is None else bounded(activation, *bounds)
+        return SiteCall(name, activation, node, view, place.source, func, self._samples_of(node, view))
+
+    def _samples_of(self, node: Node, view: Layout) -> Ids | None:
+        if view.sample_dim is None:
+            return None if node.sample is None else np.asarray([node.sample])
+        dim = find(node.axes, "sample")
+        return None if dim is None else self._ids.of(node.axes[dim])
 
     def _place(self, call: Call, activation: Activation, node: Node) -> Place:
         module = self.modules.module

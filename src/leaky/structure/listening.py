@@ -1,0 +1,61 @@
+"""What a tracer tells of each site, and whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from leaky.structure.activations import Activation
+from leaky.structure.axes import Layout
+from leaky.structure.graph import Node
+from leaky.structure.history import SiteUse
+from leaky.structure.samples import Ids
+
+
+@dataclass(frozen=True, eq=False)
+class SiteCall:
+    """One call of a site.
+
+    Attributes:
+        name: of the site.
+        activation: what it computes.
+        node: the pre-activation.
+        layout: how to see it as (samples, units, positions).
+        source: "file.py:31" of a functional call, None for a module.
+        operator: torch's.
+        ids: which of the batch's samples each of the layout's samples is; None where they are all of them in order.
+    """
+
+    name: str
+    activation: Activation
+    node: Node
+    layout: Layout
+    source: str | None
+    operator: Any
+    ids: Ids | None = None
+
+    @property
+    def use(self) -> SiteUse:
+        """The call as plain data of a history."""
+        return SiteUse(self.name, self.activation, self.node.index, self.layout, self.source)
+
+
+class Listener(Protocol):
+    """What a tracer tells."""
+
+    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
+        """A site is about to run; its output, bit for bit, where the listener has computed it, else None.
+
+        An in-place site overwrites its pre-activation after this.
+        """
+
+    def after(self, call: SiteCall, output: Tensor) -> None:
+        """The site has run."""
+
+    def between(self) -> None:
+        """Another operation starts; the outputs handed over before now have their gradient history."""
+
+    def not_examined(self, name: str, reason: str) -> None:
+        """Something ran that cannot be examined."""

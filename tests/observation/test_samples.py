@@ -1,0 +1,83 @@
+"""n counts independent samples: cut, picked, repeated or put together, each sample of a batch counts once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import leaky
+
+N, EDGES = 40, 300
+Part = Callable[[Tensor], Tensor]
+
+
+def _edges(x: Tensor) -> Tensor:
+    return torch.randint(0, len(x), (EDGES,), generator=torch.Generator().manual_seed(0))
+
+
+WAYS: dict[str, Callable[[Part, Tensor], Tensor]] = {
+    "as it is": lambda f, x: f(x),
+    "one at a time": lambda f, x: torch.stack([f(row) for row in x]),
+    "one at a time, by number": lambda f, x: torch.stack([f(x[i]) for i in reversed(range(len(x)))]),
+    "one at a time, two-dimensional": lambda f, x: torch.cat([f(x[i : i + 1]) for i in range(len(x))]),
+    "one at a time, axis put back": lambda f, x: torch.cat([f(row[None]) for row in x]),
+    "in chunks": lambda f, x: torch.cat([f(part) for part in x.chunk(3)]),
+    "a part of them": lambda f, x: torch.cat([f(x[:15]), f(x[15:])]),
+    "stacked first": lambda f, x: f(torch.stack(list(x))),
+    "in another order": lambda f, x: f(x[torch.arange(len(x) - 1, -1, -1)]),
+    "twice": lambda f, x: f(torch.cat([x, x])),
+    "repeated": lambda f, x: f(x.repeat(3, 1)),
+    "interleaved": lambda f, x: f(x.repeat_interleave(3, 0)),
+    "the ends of edges": lambda f, x: f(x[_edges(x)]),
+    "the ends of edges by index_select": lambda f, x: f(x.index_select(0, _edges(x))),
+    "positions folded into the samples": lambda f, x: f(x.reshape(-1, 6)[torch.arange(0, len(x) * 2, 2)]),
+    "some of them by a mask": lambda f, x: f(x[x[:, 0] > 0]),
+}
+
+
+class Way(nn.Module):
+    def __init__(self, way: Callable[[Part, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.way = nn.Linear(6, 8), way
+        with torch.no_grad():
+            self.layer.bias[3] = -50.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.way(lambda part: torch.relu(self.layer(part)), x)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("batches", [1, 2])
+def test_every_sample_counts_once(way: str, batches: int) -> None:
+    torch.manual_seed(0)
+    model = Way(WAYS[way])
+    folded = way.startswith("positions")
+    data = [torch.randn(N, 2, 6) if folded else torch.randn(N, 6) for _ in range(batches)]
+    record = leaky.observe(model, data)
+    (site,) = record.sites
+    samples, fired = 0, torch.zeros(8, dtype=torch.long)
+    for x in data:  # the rows that the layer saw, from the rows themselves
+        seen = torch.unique(x[_edges(x)], dim=0) if "edges" in way else x[x[:, 0] > 0] if "mask" in way else x
+        z = model.layer(seen[:, 0] if folded else seen)
+        samples, fired = samples + len(seen), fired + (z > 0).sum(0)
+    assert site.samples == samples
+    assert site.statistics.fired.tolist() == fired.tolist()
+
+
+def test_pictures_padded_one_by_one_are_samples_again() -> None:
+    class Pads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            canvas = torch.zeros(len(x), 3, 9, 9)
+            for picture, place in zip(x, canvas, strict=True):
+                place[:, :6, :6].copy_(picture)
+            return torch.relu(self.conv(canvas)).mean((2, 3))
+
+    (site,) = leaky.observe(Pads(), torch.randn(N, 3, 6, 6)).sites
+    assert (site.units, site.samples) == (4, N)
