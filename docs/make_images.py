@@ -16,6 +16,8 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 import leaky
+from leaky.checkup import checked
+from leaky.observation import Options
 
 HERE = Path(__file__).parent
 IMAGES = HERE / "images"
@@ -30,9 +32,8 @@ def terminal() -> str:
     x, y = demo["digits"]()
     model, initial = demo["network"](), demo["network"]()
     demo["train"](model, demo["BAD_RATE"], x, y)
-    checkup = leaky.check(
-        model, x, initial=initial, model_name="examples/digits_demo.py:network", data_name="digits.npy"
-    )
+    options = Options(model_name="examples/digits_demo.py:network", data_name="digits.npy")
+    checkup = checked(model, x, options, initial=initial)
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())
     console.print(Text.assemble(("$ ", "bold green"), COMMAND, "\n"))
     console.print(checkup)

@@ -20,11 +20,14 @@ from tests.records import normal, planted, record_from, site_from
 from torch import Tensor, nn
 
 import leaky
-from leaky.checkup import Checkup
+from leaky.checkup import Checkup, checked
 from leaky.diagnosis import VERDICTS, diagnose
 from leaky.documents import dumps, schema
 from leaky.errors import InputError
+from leaky.observation import Options, observed
 from leaky.record.writing import record_to_dict
+
+NAMES = Options(model_name="net", data_name="noise")
 
 
 def network(shift: float = 0.0) -> nn.Module:
@@ -42,11 +45,11 @@ def data(samples: int = 1500) -> Tensor:
 
 @pytest.fixture(scope="module")
 def checkup() -> Checkup:
-    return leaky.check(network(100.0), data(), initial=network(), model_name="net", data_name="noise")
+    return checked(network(100.0), data(), NAMES, initial=network())
 
 
 def test_check_is_observe_and_diagnose(checkup: Checkup) -> None:
-    record = leaky.observe(network(100.0), data(), model_name="net", data_name="noise")
+    record = observed(network(100.0), data(), NAMES)
     assert record_to_dict(checkup.record) == record_to_dict(record)
     assert checkup.verdicts["1"].dead == (0, 1, 2, 3, 4)
     assert checkup.findings == checkup.diagnosis.findings
@@ -91,14 +94,31 @@ def test_a_misspelt_threshold_is_told_before_the_work() -> None:
         raise AssertionError("the model was run")
         yield
 
-    with pytest.raises(InputError, match="'dormant_scor' is none of them"):
-        leaky.check(network(), no_batches(), dormant_scor=0.1)
+    with pytest.raises(InputError, match="no threshold 'dormant_scor'; did you mean 'dormant_score'"):
+        leaky.check(network(), no_batches(), thresholds={"dormant_scor": 0.1})
 
 
 def test_thresholds_and_ignored_rules_arrive() -> None:
-    found = leaky.check(network(100.0), data(), ignore=["dead"], dormant_score=0.5)
+    found = leaky.check(network(100.0), data(), ignore=["dead"], thresholds={"dormant_score": 0.5})
     assert found.diagnosis.thresholds.dormant_score == 0.5
     assert "dead" not in {finding.rule for finding in found.findings}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batchsize": 3}, "check has no option 'batchsize'; did you mean 'batch_size'"),
+        ({"treshold": {}}, "check has no option 'treshold'; did you mean 'thresholds'"),
+        ({"batch_dim": 1}, "check has no option 'batch_dim'; did you mean 'sample_dim'"),
+        ({"dormant_score": 0.5}, "dormant_score is a threshold: thresholds={'dormant_score': 0.5}"),
+        ({"on_noise": True}, "check has no option 'on_noise'"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"mode": "test"}, "mode must be 'eval' or 'train', not 'test'"),
+    ],
+)
+def test_a_misspelt_option_gets_its_name(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        leaky.check(network(), data(), **options)
 
 
 def same(left: Checkup, right: Checkup) -> bool:

@@ -171,7 +171,7 @@ def _verdicts(
         network,
         list(batches(network, data, samples)),
         loss=lambda output, _: sample_losses(output).mean(),
-        batch_dim=network.sample_dim,
+        sample_dim=network.sample_dim,
     )
     diagnosis = leaky.diagnose(record)
     seen = [(site.units, site.samples) for site in record.sites]

@@ -125,7 +125,7 @@ def _repaired(
     model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Callable[[Split], Tensor], data: Task, seed: int
 ) -> Outcome:
     x, y = inputs(data.train), data.train.y
-    plan = repair(model, leaky.check(model, x, rate=0.1), x, seed=seed)
+    plan = repair(model, leaky.check(model, x, thresholds={"rate": 0.1}), x, seed=seed)
     done = plan.apply(
         validate=lambda subject: accuracy(subject, inputs(data.validation), data.validation.y),
         train=lambda subject: steps(subject, optimizer, x, y, TRIAL, 1000 + seed),

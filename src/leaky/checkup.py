@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from leaky.record import Record
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+
+    from leaky.observation import Options
 
 FORMATS = (".json",)
 """The suffixes that `Checkup.save` knows."""
@@ -99,81 +101,65 @@ class Checkup:
 
 def check(
     model: Any,
-    batches: Any,
+    data: Any,
     *,
     initial: Any = None,
-    mode: str = "eval",
-    loss: Callable[[Any, Any], Any] | None = None,
-    device: str | None = None,
-    max_samples: int | None = None,
-    seed: int | None = None,
-    unit_dim: int | None = None,
-    batch_dim: int | str | None = "auto",
-    batch_size: int | None = None,
-    model_name: str | None = None,
-    data_name: str | None = None,
-    on_noise: bool = False,
-    progress: Callable[[int], None] | None = None,
+    thresholds: Mapping[str, float] | None = None,
     ignore: Collection[str] = (),
-    **thresholds: float,
+    **options: Any,
 ) -> Checkup:
     """Find the units of a model that have stopped learning: `leaky.observe`, then `leaky.diagnose`.
 
     Args:
         model: a torch module, or an ONNX model as path or bytes. It is left as it was.
-        batches: a tensor or array of shape (samples, …), or an iterable of batches, each a tensor, an array, a tuple
+        data: a tensor or array of shape (samples, …), or an iterable of batches, each a tensor, an array, a tuple
             whose first item is the input, or a mapping of keyword inputs.
         initial: the weights that training began with, as a state dict, a .pt or .safetensors file, or a second model;
             it is observed on the same data, and tells born dead from died in training.
-        mode: as for `leaky.observe`, like every option but the thresholds.
-        loss: as for `leaky.observe`.
-        device: as for `leaky.observe`.
-        max_samples: as for `leaky.observe`.
-        seed: as for `leaky.observe`.
-        unit_dim: as for `leaky.observe`.
-        batch_dim: as for `leaky.observe`.
-        batch_size: as for `leaky.observe`.
-        model_name: as for `leaky.observe`.
-        data_name: as for `leaky.observe`.
-        on_noise: as for `leaky.observe`.
-        progress: as for `leaky.observe`; starts anew for the initial weights, which come first.
-        ignore: slugs of rules whose findings are left out.
         thresholds: what decides, by name; docs/rules/README.md has the table.
+        ignore: slugs of rules whose findings are left out.
+        options: how to observe: mode, loss, device, max_samples, seed, unit_dim, sample_dim, batch_size and progress,
+            as in `leaky.observe`. progress starts anew for the initial weights, which come first.
 
     Returns:
         The Checkup: print it, save it, read its findings.
 
     Raises:
-        InputError: if the model, the data or an option is not what it must be. What the model's own code raises
-            passes through unchanged.
+        InputError: if the model, the data, an option or a threshold is not what it must be. What the model's own code
+            raises passes through unchanged.
     """
-    from leaky.observation import observe
+    from leaky.observation import Options
+
+    limits = sorted(Thresholds().as_dict().keys() & options.keys())
+    if limits:
+        raise InputError(f"{limits[0]} is a threshold: thresholds={{{limits[0]!r}: {options[limits[0]]!r}}}")
+    chosen = Options.of(options, "check", ("initial", "thresholds", "ignore"))
+    return checked(model, data, chosen, initial=initial, thresholds=thresholds, ignore=ignore)
+
+
+def checked(
+    model: Any,
+    data: Any,
+    options: Options,
+    *,
+    initial: Any = None,
+    thresholds: Mapping[str, float] | None = None,
+    ignore: Collection[str] = (),
+) -> Checkup:
+    """As `check`, with the options of the observation as one thing."""
+    from leaky.observation import observed
 
     Thresholds.of(thresholds)  # a misspelt name is told before the work, not after it
-    options: dict[str, Any] = {
-        "mode": mode,
-        "loss": loss,
-        "device": device,
-        "max_samples": max_samples,
-        "seed": seed,
-        "unit_dim": unit_dim,
-        "batch_dim": batch_dim,
-        "batch_size": batch_size,
-        "model_name": model_name,
-        "data_name": data_name,
-        "on_noise": on_noise,
-        "progress": progress,
-    }
     first = None
     if initial is not None:
-        if isinstance(batches, Iterator):
+        if isinstance(data, Iterator):
             raise InputError(
-                "with initial weights the batches must be something that can be run through twice, such as a list or "
-                f"a DataLoader, not a {type(batches).__name__}"
+                "with initial weights the data must be something that can be run through twice, such as a list or "
+                f"a DataLoader, not a {type(data).__name__}"
             )
-        first = observe(_with_weights(model, initial), batches, **options)
-    record = observe(model, batches, **options)
-    return Checkup(diagnose(record, initial=first, ignore=ignore, **thresholds), first)
+        first = observed(_with_weights(model, initial), data, options)
+    record = observed(model, data, options)
+    return Checkup(diagnose(record, initial=first, ignore=ignore, thresholds=thresholds), first)
 
 
 def _with_weights(model: Any, initial: Any) -> Any:

@@ -119,3 +119,12 @@ def listed(items: Iterable[object], most: int = 8) -> str:
 def together(items: Sequence[str]) -> str:
     """All items as a sentence has them: "a", "a and b", "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, or all of them."""
+    import difflib
+
+    choices = list(known)
+    near = difflib.get_close_matches(name, choices, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; it must be one of {', '.join(choices)}"

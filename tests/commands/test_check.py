@@ -165,7 +165,7 @@ def test_options_arrive(leaky_run: Runner) -> None:
 def test_batches_are_cut_as_told(leaky_run: Runner) -> None:
     _, out, _ = leaky_run("check", "cli_net.py:build", "--data", "x.npy", "--batch-size", "100", "--json", "-")
     assert json.loads(out)["batches"] == 15
-    _, out, _ = leaky_run("check", "cli_net.py:build", "--data", "x.npy", "--batch-dim", "none", "--json", "-")
+    _, out, _ = leaky_run("check", "cli_net.py:build", "--data", "x.npy", "--sample-dim", "none", "--json", "-")
     assert (json.loads(out)["batches"], json.loads(out)["samples"]) == (1, 1)
 
 
@@ -215,9 +215,12 @@ def test_weights_and_initial_weights(leaky_run: Runner, folder: Path) -> None:
         (("check", "cli_net.py:build", "--data", "x.npy", "--weights", "no.pt"), "there is none at 'no.pt'"),
         (("check", "cli_net.py:build", "--data", "noise:3"), "Error: RuntimeError: "),
         (("check", "cli_net.py:build", "--data", "x.npy", "--set", "delta"), "'delta' is not NAME=NUMBER"),
-        (("check", "cli_net.py:build", "--data", "x.npy", "--set", "nope=1"), "'nope' is none of them"),
+        (
+            ("check", "cli_net.py:build", "--data", "x.npy", "--set", "nope=1"),
+            "there is no threshold 'nope'; it must be one of delta",
+        ),
         (("check", "cli_net.py:build", "--data", "x.npy", "--ignore", "nope"), "nope"),
-        (("check", "cli_net.py:build", "--data", "x.npy", "--batch-dim", "one"), "neither a whole number nor none"),
+        (("check", "cli_net.py:build", "--data", "x.npy", "--sample-dim", "one"), "neither a whole number nor none"),
         (
             ("check", "cli_net.py:build", "--data", "x.npy", "--json", "absent/a.json"),
             "--json must be a file in a folder",

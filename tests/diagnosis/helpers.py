@@ -20,7 +20,7 @@ def findings(rule: str, *sites: Site, initial: Record | None = None, **threshold
 
 def findings_in(rule: str, record: Record, initial: Record | None = None, **thresholds: float) -> list[Finding]:
     """The same in a record."""
-    found = [f for f in diagnose(record, initial=initial, **thresholds).findings if f.rule == rule]
+    found = [f for f in diagnose(record, initial=initial, thresholds=thresholds).findings if f.rule == rule]
     for finding in found:
         json.dumps(finding.evidence, allow_nan=False)
         assert finding.message

@@ -222,7 +222,7 @@ def test_figures_of_each_site() -> None:
 
 def test_what_makes_two_hard_to_compare_is_noted() -> None:
     old = diagnose(record_from(site([]), data="train.npy"))
-    new = diagnose(record_from(site([]), data="noise", mode="train", on_noise=True), rate=0.02)
+    new = diagnose(record_from(site([]), data="noise", mode="train", on_noise=True), thresholds={"rate": 0.02})
     notes = compare(old, new).notes
     assert "the data set differs: 'train.npy', now 'noise'" in notes
     assert "the mode differs: 'eval', now 'train'" in notes
@@ -250,8 +250,8 @@ class CheckupLike:
 
 
 def test_checkups_are_compared_by_the_thresholds_that_made_them() -> None:
-    old = diagnose(record_from(site([1], slope=0.05)), dead_derivative=0.1)
-    new = diagnose(record_from(site([1], slope=0.05, n=100)), dead_derivative=0.1)
+    old = diagnose(record_from(site([1], slope=0.05)), thresholds={"dead_derivative": 0.1})
+    new = diagnose(record_from(site([1], slope=0.05, n=100)), thresholds={"dead_derivative": 0.1})
     found = compare(CheckupLike(old), CheckupLike(new))  # type: ignore[arg-type]
     assert change(found, "dead").undecided == (1,)
 

@@ -57,14 +57,14 @@ def test_the_confidence_names_units_rate_and_samples(diagnosis: Diagnosis) -> No
 
 
 def test_too_few_samples_claim_no_confidence(diagnosis: Diagnosis) -> None:
-    assert diagnose(diagnosis.record, units_examined=10**9).confidence == (
+    assert diagnose(diagnosis.record, thresholds={"units_examined": 10**9}).confidence == (
         "No unit can be called dead or locked yet: to say so of any of 1,000,000,000 units with 95% confidence takes "
         "2,361 independent samples at a site, and 1,500 went in."
     )
 
 
 def test_the_number_of_units_compared_can_be_given(diagnosis: Diagnosis) -> None:
-    found = diagnose(diagnosis.record, units_examined=10_000)
+    found = diagnose(diagnosis.record, thresholds={"units_examined": 10_000})
     assert (found.units_examined, found.samples_needed) == (10_000, 1215)
     assert found.verdicts["second"].unproven == ()
     assert next(f for f in found.findings if f.rule == "dead").evidence["samples_needed"] == 1215

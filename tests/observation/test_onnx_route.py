@@ -13,7 +13,7 @@ from tests.onnx_graphs import Array, fetch, graph, normal
 from tests.records import site_from
 
 import leaky
-from leaky.observation import onnx_reader
+from leaky.observation import Options, observed, onnx_reader
 from leaky.record import Record, Site
 
 N = 23
@@ -194,7 +194,7 @@ def assert_same(site: Site, oracle: Site, relative: float = 1e-6) -> None:
 def test_every_figure(name: str, batch_size: int | None) -> None:
     case = CASES[name]
     dim = 1 if name == "gemm of a transposed input" else 0
-    record = leaky.observe(case.model, case.feeds, batch_size=batch_size, batch_dim=dim)
+    record = leaky.observe(case.model, case.feeds, batch_size=batch_size, sample_dim=dim)
     assert (record.samples, record.batches) == (N, 1 if batch_size is None else -(-N // batch_size))
     assert record.not_examined == ()
     (site,) = record.sites
@@ -272,8 +272,9 @@ def test_forms_of_data(form: str) -> None:
 
 def test_record() -> None:
     seen: list[int] = []
-    options: dict[str, Any] = {"model_name": "net", "data_name": "rows", "on_noise": True, "seed": 7}
-    record = leaky.observe(MLP, X.astype(np.float64), max_samples=20, batch_size=8, progress=seen.append, **options)
+    names: dict[str, Any] = {"model_name": "net", "data_name": "rows", "on_noise": True}
+    options = Options(max_samples=20, batch_size=8, progress=seen.append, seed=7, **names)
+    record = observed(MLP, X.astype(np.float64), options)
     assert (record.model, record.data, record.on_noise, record.seed, record.mode) == ("net", "rows", True, 7, "eval")
     assert (record.samples, record.batches, seen) == (20, 3, [8, 16, 20])
     assert record.notes == ("input 'x' was converted from float64 to float32, which the model takes",)
@@ -337,12 +338,12 @@ def test_a_recurrent_layer_says_where_the_samples_are(data: Any) -> None:
     record = leaky.observe(TIME_FIRST, data)
     assert (record.samples, record.sites[0].samples) == (9, 9)
     assert any("axis 1 of the input, because RNN runs over" in note for note in record.notes)
-    assert (leaky.observe(TIME_FIRST, data, batch_dim=0).samples, record.notes) == (4, record.notes)
+    assert (leaky.observe(TIME_FIRST, data, sample_dim=0).samples, record.notes) == (4, record.notes)
 
 
 def test_sequences_of_many_lengths() -> None:
     lengths = [normal(t, 3, 6, seed=t) for t in (2, 5, 3)]
-    record = leaky.observe(TIME_FIRST, lengths, batch_dim=1)
+    record = leaky.observe(TIME_FIRST, lengths, sample_dim=1)
     z = [fetch(TIME_FIRST, ["z"], {"x": x})[0][:, 0] for x in lengths]
     assert (record.samples, record.batches, record.sites[0].samples) == (9, 3, 9)
     np.testing.assert_array_equal(
@@ -352,7 +353,7 @@ def test_sequences_of_many_lengths() -> None:
 
 def test_each_batch_is_one_sample_where_there_is_no_sample_axis() -> None:
     model = graph("net (float[6] x) => (float[8] y) { z = MatMul(x, w) y = Relu(z) }", w=W["w"])
-    record = leaky.observe(model, list(X), batch_dim=None)
+    record = leaky.observe(model, list(X), sample_dim=None)
     assert (record.samples, record.batches) == (50, 50)
     assert_same(record.sites[0], site_from(X @ W["w"], 0.0, batch_size=1))
 

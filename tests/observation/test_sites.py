@@ -192,7 +192,7 @@ def test_an_unresolved_axis_is_listed_and_unit_dim_resolves_it() -> None:
     assert record.sites == ()
     assert "unit axis" in record.not_examined[0].reason
     assert seen(leaky.observe(model, data, unit_dim=2)) == [("0", "ReLU", 6, N, 1)]
-    assert seen(leaky.observe(model, data, unit_dim=-1, batch_dim=1)) == [("0", "ReLU", 6, T, 1)]
+    assert seen(leaky.observe(model, data, unit_dim=-1, sample_dim=1)) == [("0", "ReLU", 6, T, 1)]
 
 
 def test_arithmetic_on_the_input_is_no_site() -> None:
@@ -300,7 +300,7 @@ def test_samples_of_a_time_first_model_are_explained() -> None:
         ({"mode": "test"}, "mode must be 'eval' or 'train', not 'test'"),
         ({"max_samples": 0}, "max_samples must be at least 1"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"batch_dim": "first"}, "batch_dim must be"),
+        ({"sample_dim": "first"}, "sample_dim must be"),
         ({"device": "nowhere"}, "device 'nowhere' must be usable"),
         ({"loss": lambda output, batch: 1.0}, "loss must return a tensor, not float"),
         ({"loss": lambda output, batch: output.detach().sum()}, "loss must depend on a parameter"),

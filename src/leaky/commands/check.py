@@ -64,7 +64,12 @@ Exit status
     "--initial", metavar="FILE", help="The weights that training began with: tells born dead from died later."
 )
 @click.option("--unit-dim", type=int, metavar="AXIS", help="Axis of the units at every site that has it.")
-@click.option("--batch-dim", metavar="AXIS", help="Axis of the samples in the inputs; none: a batch is one sample.")
+@click.option(
+    "--sample-dim",
+    "--batch-dim",
+    metavar="AXIS",
+    help="Axis of the samples in the inputs; none: a batch is one sample.",
+)
 @click.option(
     "--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples a batch of arrays and noise. [256]"
 )
@@ -78,10 +83,12 @@ def command(
     fail_on: str,
     weights: str | None,
     seed: int | None,
-    batch_dim: str | None,
+    sample_dim: str | None,
     batch_size: int | None,
     settings: tuple[str, ...],
     verbose: bool,
+    initial: str | None,
+    ignore: tuple[str, ...],
     **options: Any,
 ) -> Status:
     """Observe, diagnose, print; see HELP."""
@@ -90,38 +97,39 @@ def command(
     from leaky.documents import dumps
     from leaky.report.terminal import TerminalReport
 
-    dim = axis(batch_dim)
+    dim = axis(sample_dim)
     with own_stdout():
         subject = load_model(model, weights=weights, seed=seed)
         given = load_data(
             data, subject, seed=seed, batch_dim=dim if isinstance(dim, int) else None, batch_size=batch_size
         )
-        options |= {"seed": seed, "batch_dim": dim, "batch_size": batch_size, **thresholds(settings)}
-        checkup = _checked(subject, given, options)
+        options |= {"seed": seed, "sample_dim": dim, "batch_size": batch_size}
+        checkup = _checked(subject, given, options, thresholds(settings), initial, ignore)
     write_result(TerminalReport(checkup.diagnosis, full=verbose), dumps(checkup.to_dict()), json_path)
     if not checkup.record.sites:
         return Status.NOTHING_EXAMINED
     return Status.FOUND if fail_on != "never" and checkup.diagnosis.at_least(cast("Level", fail_on)) else Status.OK
 
 
-def _checked(model: Model, data: Data, options: dict[str, Any]) -> Checkup:
-    from leaky.checkup import Checkup, check
+def _checked(
+    model: Model,
+    data: Data,
+    options: dict[str, Any],
+    settings: dict[str, float],
+    initial: str | None,
+    ignore: tuple[str, ...],
+) -> Checkup:
+    from leaky.checkup import Checkup, checked
     from leaky.failures import one_line
+    from leaky.observation import Options
     from leaky.report.progress import progress
 
     most = options["max_samples"]
     total = data.samples if most is None or data.samples is None else min(most, data.samples)
     try:
         with progress(total) as tick:
-            checkup = check(
-                model.model,
-                data.batches,
-                model_name=model.name,
-                data_name=data.name,
-                on_noise=data.on_noise,
-                progress=tick,
-                **options,
-            )
+            how = Options(model_name=model.name, data_name=data.name, on_noise=data.on_noise, progress=tick, **options)
+            checkup = checked(model.model, data.batches, how, initial=initial, thresholds=settings, ignore=ignore)
     except LeakyError:
         raise
     except SystemExit as stop:

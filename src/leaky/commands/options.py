@@ -24,7 +24,7 @@ def axis(text: str | None) -> int | str | None:
     try:
         return int(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a whole number nor none", param_hint="--batch-dim") from None
+        raise click.BadParameter(f"{text!r} is neither a whole number nor none", param_hint="--sample-dim") from None
 
 
 def thresholds(settings: Sequence[str]) -> dict[str, float]:

@@ -74,8 +74,9 @@ def command(
     _check_places(out, recipe, dry_run, (data, model.rpartition(":")[0]))
     if train is not None and validate is None:
         raise click.UsageError("--train must come with --validate, the metric that says which way learns best")
-    from leaky.checkup import check
+    from leaky.checkup import checked
     from leaky.commands.loading import load_data, load_model
+    from leaky.observation import Options
     from leaky.repairing.planning import repair
 
     with own_stdout():
@@ -83,9 +84,8 @@ def command(
         subject = load_model(model, weights=weights, seed=seed)
         network = subject.network
         given = load_data(data, subject, seed=seed)
-        checkup = check(
-            network, given.batches, max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise
-        )
+        options = Options(max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise)
+        checkup = checked(network, given.batches, options)
         plan = repair(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)
         done = (
             None

@@ -5,7 +5,7 @@ Must never import torch: a diagnosis is made from a saved record anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -38,7 +38,11 @@ __all__ = [
 
 
 def diagnose(
-    record: Record, *, initial: Record | None = None, ignore: Collection[str] = (), **thresholds: float
+    record: Record,
+    *,
+    initial: Record | None = None,
+    ignore: Collection[str] = (),
+    thresholds: Mapping[str, float] | None = None,
 ) -> Diagnosis:
     """Every finding that the rules make of a record, and the verdict on each unit.
 
@@ -47,7 +51,8 @@ def diagnose(
         initial: the same network before training, on comparable data: tells units born dead from those that died in
             training, and an initialisation that ignores the slope.
         ignore: slugs of rules to leave out; verdicts are not affected.
-        thresholds: by name, in place of the defaults of `leaky.diagnosis.Thresholds`.
+        thresholds: by name, in place of the defaults of `leaky.diagnosis.Thresholds`; docs/rules/README.md has the
+            table.
 
     Raises:
         InputError: for an unknown threshold or rule, a threshold out of range, or an initial record of another network.

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from leaky.errors import InputError
+from leaky.text import did_you_mean, named
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Thresholds:
         rows = {row.name: row for row in table()}
         for name, value in (overrides or {}).items():
             if name not in rows:
-                raise InputError(f"a threshold must be one of {', '.join(rows)}; {name!r} is none of them")
+                raise InputError(f"there is no threshold {named(name)}{did_you_mean(name, rows)}")
             _check(rows[name], value)
         return cls(**{name: float(value) for name, value in (overrides or {}).items()})
 

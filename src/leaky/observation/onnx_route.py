@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from leaky.observation.collector import describe
 from leaky.observation.onnx_inputs import Feed
 from leaky.observation.onnx_reader import Plan, Reader, tensor
 from leaky.observation.onnx_sessions import VERSIONS, seed_operators
+from leaky.observation.options import Options
 from leaky.observation.reduction import as_units
 from leaky.record import Producer, Record
 from leaky.structure.axes import Layout
@@ -30,60 +31,37 @@ from leaky.structure.onnx.reading import load
 from leaky.structure.onnx.trace import View
 
 
-def observe_onnx(
-    model: str | os.PathLike[str] | bytes,
-    batches: Any,
-    *,
-    max_samples: int | None = None,
-    seed: int | None = None,
-    unit_dim: int | None = None,
-    batch_dim: int | None = 0,
-    batch_dim_given: bool = True,
-    batch_size: int | None = None,
-    model_name: str | None = None,
-    data_name: str | None = None,
-    on_noise: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> Record:
+def observe_onnx(model: str | os.PathLike[str] | bytes, data: Any, options: Options) -> Record:
     """Run an ONNX model over data and record what each unit of each site saw; see `leaky.observe`.
 
     Args:
         model: path of a file, or its contents.
-        batches: an array of shape (samples, …) or arrays by input, cut into batches; or an iterable of batches.
-        max_samples: samples after which to stop.
-        seed: of the model's own random operators.
-        unit_dim: axis of every pre-activation that holds the units.
-        batch_dim: axis of the inputs that holds the samples; None where every batch is one sample.
-        batch_dim_given: whether that axis holds even where the model says otherwise.
-        batch_size: samples a batch, where an array is cut up.
-        model_name: what to call the model in reports.
-        data_name: what to call the data in reports.
-        on_noise: whether the data are made up.
-        progress: called with the number of samples seen, after each batch.
+        data: an array of shape (samples, …) or arrays by input, cut into batches; or an iterable of batches.
+        options: how to observe; the seed is that of the model's own random operators.
 
     Raises:
         InputError: if the model or the data are not what they must be.
     """
     notes: dict[str, None] = {}
-    if seed is not None:
-        seed_operators(seed)
+    if options.seed is not None:
+        seed_operators(options.seed)
     with tempfile.TemporaryDirectory(prefix="leaky-", ignore_cleanup_errors=True) as scratch:
         loaded = load(model, Path(scratch))
-        reader = Reader(loaded, unit_dim, notes)
-        first, data = reader.inputs.opened(batches)
-        plan = reader.plan(first, batch_dim, batch_dim_given)
+        reader = Reader(loaded, options.unit_dim, notes)
+        first, opened = reader.inputs.opened(data)
+        plan = reader.plan(first, options.batch_dim, options.batch_dim_given)
         observation = _Observation(loaded, reader, plan)
-        for feed in reader.inputs.feeds(data, plan.batch_dim, batch_size, max_samples):
+        for feed in reader.inputs.feeds(opened, plan.batch_dim, options.batch_size, options.max_samples):
             observation.take(feed)
-            if progress is not None:
-                progress(observation.samples)
+            if options.progress is not None:
+                options.progress(observation.samples)
     record = observation.record(notes)
     return replace(
         record,
-        model=model_name or record.model,
-        data=data_name or record.data,
-        on_noise=on_noise,
-        seed=seed,
+        model=options.model_name or record.model,
+        data=options.data_name or record.data,
+        on_noise=options.on_noise,
+        seed=options.seed,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,31 +18,13 @@ from leaky.observation.batches import Batch, batches_of, tensors_in
 from leaky.observation.collector import Collector
 from leaky.observation.ends import Ends, named
 from leaky.observation.layers import LayerWatch
-from leaky.observation.loss import Loss, LossWatch
+from leaky.observation.loss import LossWatch
+from leaky.observation.options import Options
 from leaky.observation.preserve import Preserved, preserved
 from leaky.record import Record
 from leaky.structure.trace import Tracer
 
 _RETRIES = 2
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to observe; see `leaky.observe`."""
-
-    mode: str
-    loss: Loss | None
-    device: str | None
-    max_samples: int | None
-    seed: int | None
-    unit_dim: int | None
-    batch_dim: int | None
-    batch_dim_given: bool
-    batch_size: int | None
-    model_name: str | None
-    data_name: str | None
-    on_noise: bool
-    progress: Callable[[int], None] | None
 
 
 def observe_torch(model: nn.Module, data: Any, options: Options) -> Record:
@@ -101,7 +83,7 @@ class _Observation:
                 return
             self._preserved.rewind()
             self._start()
-        self._options = replace(self._options, batch_dim_given=True)
+        self._options = replace(self._options, sample_dim=self._batch_dim)
         self._complete(data)
 
     def _complete(self, data: Any) -> bool:

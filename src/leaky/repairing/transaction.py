@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -231,8 +230,8 @@ class Transaction:
 
     def _share_now(self) -> float:
         """The lost share, by the thresholds of the plan's checkup."""
-        thresholds: dict[str, Any] = self._plan.checkup.diagnosis.thresholds.as_dict()
-        return _share(check(self._plan.model, self._plan.batches, seed=0, **thresholds))
+        thresholds = self._plan.checkup.diagnosis.thresholds.as_dict()
+        return _share(check(self._plan.model, self._plan.batches, seed=0, thresholds=thresholds))
 
 
 def _finite(outputs: list[Tensor]) -> bool:
