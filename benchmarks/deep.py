@@ -22,7 +22,7 @@ from benchmarks.repair.training import accuracy, steps
 from leaky import theory
 from leaky.files import write_whole
 from leaky.repairing.ground import Ground
-from leaky.repairing.step_size import step_size
+from leaky.repairing.operations.step_size import step_size
 
 RESULT = Path(__file__).parent / "results" / "deep.json"
 DEPTH, WIDTH, STEPS, RATES, SEEDS = 100, 32, 300, (1e-3, 3e-3), 3

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import leaky
 from leaky.commands import run
-from leaky.repairing.plan import RepairRecord
+from leaky.repairing.outcome import RepairRecord
 from leaky.tuning import Study
 
 FOLDER = Path("leaky-demo")

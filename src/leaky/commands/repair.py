@@ -25,7 +25,7 @@ HELP = """Win back the dead units of MODEL without moving its function, or leave
 MODEL and DATA are as for leaky check. The change is kept if the outputs move by at most --max-change of their size,
 or, with --validate, if your metric gets no worse than by --tolerance; otherwise nothing is written. With --train as
 well, the model as it was, repaired, and begun anew are each trained for a while, and the best is kept. A model of which
-the weights do not hold everything is rebuilt with leaky.repair(model, RECIPE) before they are loaded.
+the weights do not hold everything is rebuilt with leaky.apply_recipe(model, RECIPE) before they are loaded.
 
 \b
 Exit status
@@ -77,7 +77,7 @@ def command(
     from leaky.checkup import checked
     from leaky.commands.loading import load_data, load_model
     from leaky.observation import Options
-    from leaky.repairing.planning import repair
+    from leaky.repairing.api import repair
 
     with own_stdout():
         metric, training = _function(validate, "--validate"), _function(train, "--train")

@@ -48,6 +48,13 @@ class Ground:
         self.structure: Structure = self.analysis.structure
         self.layers = self.analysis.layers
         self.parameters = self.analysis.parameters
+        self._outputs: list[Tensor] | None = None
+        self._entering: dict[int, Entering] = {}
+
+    def forget(self) -> None:
+        """Forget what was measured, because weights have changed; the structure stays."""
+        self._outputs = None
+        self._entering = {}
 
     def unfree(self, names: Iterable[str], frozen: bool = False) -> str | None:
         """Why these parameters cannot be changed for one use alone: they have another name too, or are frozen.
@@ -90,15 +97,28 @@ class Ground:
 
     def outputs(self) -> list[Tensor]:
         """Every floating tensor that the model returns for each batch."""
-        kept: list[Tensor] = []
-        self.replay({}, lambda out: kept.extend(t.detach().clone() for t in tensors_in(out) if t.is_floating_point()))
-        return kept
+        if self._outputs is None:
+            self._look(())
+        assert self._outputs is not None
+        return self._outputs
 
     def entering(self, steps: Iterable[Step]) -> dict[int, Entering]:
-        """What enters these products on the batches, by the step's number."""
+        """What enters these products on the batches, by the step's number; what was measured is not measured again."""
+        wanted = {step.number: step for step in steps}
+        missing = [step for number, step in wanted.items() if number not in self._entering]
+        if missing:
+            self._look(missing)
+        return {number: self._entering[number] for number in wanted}
+
+    def _look(self, steps: Iterable[Step]) -> None:
+        """One pass over the batches: the outputs, and what enters these products."""
         watchers = {step.number: _Watcher(step) for step in steps}
-        self.replay(watchers)
-        return {number: watcher.seen() for number, watcher in watchers.items()}
+        kept: list[Tensor] = []
+        self.replay(
+            watchers, lambda out: kept.extend(t.detach().clone() for t in tensors_in(out) if t.is_floating_point())
+        )
+        self._entering |= {number: watcher.seen() for number, watcher in watchers.items()}
+        self._outputs = kept
 
     def shift(self, taken: Taken, entering: Tensor, mask: Tensor) -> Tensor:
         """What constant entries add to each unit of a product, Σ w·entering over the masked elements, float64."""

@@ -106,7 +106,7 @@ def initialize(
     *,
     negative_slope: float | None = None,
     mode: Mode = "fan_in",
-    orthogonal: bool = False,
+    orthogonal: bool = True,
     seed: int | None = None,
 ) -> Initialization:
     """Draw every layer's weights from N(0, gain²/fan) with the gain of the activation that follows it; zero biases.
@@ -152,16 +152,19 @@ def initialize(
     with torch.no_grad():
         _reset_normalisations(model, norms, scale)
         for layer, start in zip(chosen, starts, strict=True):
-            layer.weight.normal_(0.0, start.standard_deviation, generator=generator)
             if orthogonal:
-                _orthogonalise(layer, start.standard_deviation)
+                orthogonal_(layer, start.standard_deviation, generator)
+            else:
+                layer.weight.normal_(0.0, start.standard_deviation, generator=generator)
         _zero_biases(model, chosen)
     return Initialization(starts, scale, left_alone)
 
 
-def _orthogonalise(layer: Layer, deviation: float) -> None:
-    """Make the weight's matrix of units by inputs, of each group, orthogonal, with entries of this deviation."""
+def orthogonal_(layer: Layer, deviation: float, generator: torch.Generator | None = None) -> None:
+    """Draw the weight's matrix of units by inputs, of each group, orthogonal, with entries of this deviation."""
     weight, groups = layer.weight, layer.production.groups if layer.production.kind != "linear" else 1
+    generator = generator if generator is None or generator.device == weight.device else None
+    weight.normal_(0.0, 1.0, generator=generator)
     for block in weight.chunk(groups):
         matrix = block.flatten(1).double()
         wide = matrix.shape[0] < matrix.shape[1]

@@ -1,22 +1,30 @@
-"""What a repair would change and why, and what it did: plain data, but for the model that a plan is for.
+"""What a repair would do and why: plain data, without a model, to be printed, saved, edited and carried out.
 
-Nothing is touched before `Plan.apply`.
+Must say all that happens: the treatments in the order in which they are tried, the modules that are exchanged and the
+keys of the state dict that appear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-import torch
-from torch import nn
-
-from leaky.checkup import Checkup
 from leaky.errors import InputError
-from leaky.repairing.recipe import Recipe
+from leaky.files import write_whole
 
-Kind = Literal["standardise", "revive", "recentre", "swap", "begin anew"]
+SCHEMA_VERSION = 1
+
+DOCUMENT = "leaky-repair-plan"
+"""The kind of a saved plan."""
+
+Kind = Literal[
+    "standardise", "estimate statistics", "recentre", "revive", "recycle", "swap", "reinitialise", "begin anew"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -24,16 +32,25 @@ class Action:
     """One thing to do.
 
     Attributes:
-        kind: "standardise", "revive", "recentre", "swap" or "begin anew".
+        kind: the operation.
         site: its name, or that of the layer whose inputs are standardised; None for the whole network.
-        units: the units concerned.
+        units: the units concerned; none where the whole site is.
         reason: why.
+        negative_slope: α of the rectifier that is put in; None where none is.
+        changes: modules that are exchanged and keys of the state dict that appear, in words.
     """
 
     kind: Kind
     site: str | None
     units: tuple[int, ...]
     reason: str
+    negative_slope: float | None = None
+    changes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        units = f" units {listed(self.units)}" if self.units else ""
+        lines = [f"{self.kind} {self.site or 'the whole network'}{units}: {self.reason}"]
+        return "\n".join([*lines, *(f"    changes {change}" for change in self.changes)])
 
 
 @dataclass(frozen=True)
@@ -44,151 +61,183 @@ class Left:
     units: tuple[int, ...]
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.site}{f' units {listed(self.units)}' if self.units else ''}: {self.reason}"
+
 
 @dataclass(frozen=True)
-class Trial:
-    """What a short piece of the user's own training made of the model, changed in one of several ways.
+class Treatment:
+    """Actions that are done together and tried as one.
 
     Attributes:
-        name: "as it was", "repaired" or "begun anew".
-        before, after: the user's metric, right after the change and after the training.
+        name: "shifted", "revived", "recycled", "begun anew", …
+        actions: in their order.
+        keeps_function: whether the outputs on the data stay, up to rounding.
     """
 
     name: str
-    before: float
-    after: float
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.before:.6g}, trained for a while {self.after:.6g}"
+    actions: tuple[Action, ...]
+    keeps_function: bool
 
 
 @dataclass(frozen=True)
-class RepairRecord:
-    """What a transaction did.
-
-    Attributes:
-        kept: whether the model is changed; if not, it is as it was to the last bit.
-        reason: why it was kept or rolled back.
-        actions: what was done.
-        left: what was not, and why.
-        output_change: ‖change of the outputs‖ / ‖outputs‖ on the batches.
-        metric: the user's validation metric before and after; None without one.
-        lost_share: units that are dead or constant over all units, before and after.
-        recipe: what the weights cannot hold.
-        trials: what each way came to, where `train` was given.
-    """
-
-    kept: bool
-    reason: str
-    actions: tuple[Action, ...]
-    left: tuple[Left, ...]
-    output_change: float
-    metric: tuple[float, float] | None
-    lost_share: tuple[float, float]
-    recipe: Recipe
-    trials: tuple[Trial, ...] = ()
-
-    def __str__(self) -> str:
-        lines = [("Kept: " if self.kept else "Rolled back: ") + self.reason]
-        lines += [f"  outputs changed by {self.output_change:.3g} of their size"]
-        if self.metric is not None:
-            lines += [f"  validation {self.metric[0]:.6g} before, {self.metric[1]:.6g} after"]
-        lines += [f"  {trial}" for trial in self.trials]
-        lines += [f"  dead or constant units {self.lost_share[0]:.2%} before, {self.lost_share[1]:.2%} after"]
-        return "\n".join(lines)
-
-
-@dataclass(eq=False)
 class Plan:
-    """What would be changed.
+    """What would be tried.
 
     Attributes:
-        model: the model.
-        checkup: what the plan was made from.
-        actions: what to do, in order; empty for a healthy model.
-        left: what cannot be repaired.
-        recentred: the same with units shifted back by their bias instead, which moves the function; done where that
-            brings a better metric. Empty where no unit can be.
-        suspicion: why beginning anew might be better, which only a metric can tell; None where nothing says so.
-        negative_slope: of the rectifiers that are put in.
-        slope_given: whether the user chose that slope.
+        treatments: gentlest first; none for a model that needs none.
+        planned: the name of the one that is done where nothing can be measured; None where none may be.
+        left: what cannot be repaired, or is not for a reason.
+        doubt: why the weights may be worth less than new ones, which only training can tell; None without such a sign.
+        nothing_to_lose: why any change can only help; None where the model does something.
+        training_decides: whether the units in trouble may be a consequence of something that only training tells.
+        examined: how many sites and units.
+        lost_share: units in trouble over all units.
+        thresholds: of the checkup that it was made from.
         seed: of new weights.
     """
 
-    model: nn.Module
-    checkup: Checkup
-    batches: Any
-    actions: tuple[Action, ...]
+    treatments: tuple[Treatment, ...]
+    planned: str | None
     left: tuple[Left, ...]
-    recentred: tuple[Action, ...]
-    suspicion: str | None
-    negative_slope: float
-    slope_given: bool
-    seed: int
+    doubt: str | None
+    nothing_to_lose: str | None
+    training_decides: bool
+    examined: tuple[int, int]
+    lost_share: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.actions)
 
-    def __str__(self) -> str:
-        record = self.checkup.record
-        lines = []
-        if not self.actions:
-            nothing = "Nothing to repair: no unit is dead or constant."
-            what = "Nothing that could be repaired." if self.left or self.suspicion else nothing
-            lines.append(f"{what} {record.units} units at {len(record.sites)} sites were examined.")
-        for action in self.actions:
-            units = f" units {_listed(action.units)}" if action.units else ""
-            lines.append(f"{action.kind} {action.site or 'the whole network'}{units}: {action.reason}")
-        for left in self.left:
-            units = f" units {_listed(left.units)}" if left.units else ""
-            lines.append(f"left alone: {left.site}{units}: {left.reason}")
-        if self.suspicion is not None and not any(action.kind == "begin anew" for action in self.actions):
-            lines.append(
-                f"in doubt: {self.suspicion}; apply(validate=…, train=…) tries whether to begin anew is better"
-            )
-        return "\n".join(lines)
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """The actions of the planned treatment."""
+        return next((t.actions for t in self.treatments if t.name == self.planned), ())
 
-    def apply(
-        self,
-        *,
-        validate: Callable[[nn.Module], float] | None = None,
-        train: Callable[[nn.Module], object] | None = None,
-        tolerance: float = 1e-3,
-        max_change: float = 0.05,
-        higher_is_better: bool = True,
-        optimizer: torch.optim.Optimizer | None = None,
-    ) -> RepairRecord:
-        """Do it, measure, and keep it or put everything back to the last bit.
-
-        Args:
-            validate: the user's metric of a model. It decides: a change that worsens it by more than `tolerance` is
-                rolled back. A network that told no inputs apart before has nothing to lose; there it only reports.
-            train: a short piece of the user's own training of the model, some dozens of steps. With it and `validate`,
-                the model as it was, repaired, and begun anew are each trained so, from the same random state, and the
-                one that scores best is kept, with what it learned meanwhile; the repaired one also where it is worse
-                by no more than `tolerance`. It must not step a scheduler, and an optimizer that it uses and that lives
-                on must be given as `optimizer`.
-            tolerance: in the metric's own unit.
-            max_change: without `validate`, the largest relative change of the outputs that is kept.
-            higher_is_better: whether more of the metric is better.
-            optimizer: whose state of the changed weights begins anew; parameters stay the same objects, so that groups,
-                schedulers and the loop go on.
-
-        Returns:
-            What was done and measured.
+    def without(self, *names: str) -> Plan:
+        """The plan without these treatments, or without all that is done at these sites.
 
         Raises:
-            InputError: if `train` comes without `validate`.
-            Whatever an operation, `train` or `validate` raises; model and optimizer are then as they were.
+            InputError: if the plan has no such treatment or site.
         """
-        from leaky.repairing.transaction import Limits, Transaction  # not at the top: it works on plans
+        known = {t.name for t in self.treatments} | {a.site for t in self.treatments for a in t.actions if a.site}
+        for name in names:
+            if name not in known:
+                raise InputError(f"the plan has no treatment or site {name!r}; it has {', '.join(sorted(known))}")
+        rest = []
+        for treatment in self.treatments:
+            actions = tuple(action for action in treatment.actions if action.site not in names)
+            if treatment.name not in names and actions:
+                rest.append(replace(treatment, actions=actions))
+        planned = self.planned if any(t.name == self.planned for t in rest) else None
+        return replace(self, treatments=tuple(rest), planned=planned)
 
-        if train is not None and validate is None:
-            raise InputError("train must come with validate, the metric that says which way learns best")
-        limits = Limits(tolerance, max_change, higher_is_better)
-        return Transaction(self, validate, train, limits, optimizer).run()
+    def __str__(self) -> str:
+        lines = []
+        if not self.treatments:
+            nothing = "Nothing that could be repaired." if self.left or self.doubt else "Nothing to repair."
+            lines.append(f"{nothing} {self.examined[1]} units at {self.examined[0]} sites were examined.")
+        for treatment in self.treatments:
+            if treatment.name == self.planned:
+                lines += map(str, treatment.actions)
+        others = [t for t in self.treatments if t.name != self.planned]
+        if others and self.planned is not None:
+            lines.append("with validate=… and train=… these are tried too, gentlest first:")
+        elif others:
+            lines.append("nothing is done without evidence; with validate=… and train=… these are tried:")
+        for treatment in others:
+            lines.append(f"  {treatment.name}")
+            lines += [f"    {line}" for action in treatment.actions for line in str(action).splitlines()]
+        lines += [f"left alone: {left}" for left in self.left]
+        if self.doubt is not None:
+            lines.append(f"in doubt: {self.doubt}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON-safe data."""
+        return {"kind": DOCUMENT, "schema_version": SCHEMA_VERSION, **json.loads(json.dumps(asdict(self)))}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON, whole or not at all."""
+        write_whole(path, (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode())
 
 
-def _listed(units: Sequence[int], most: int = 12) -> str:
+def read_plan(source: Mapping[str, Any] | str | os.PathLike[str]) -> Plan:
+    """A plan from the file that `Plan.save` wrote, or from its data.
+
+    Raises:
+        InputError: if it is no plan, or was written by a newer leaky.
+    """
+    shown, data = "the plan", source
+    if not isinstance(source, Mapping):
+        shown = repr(os.fspath(source))
+        try:
+            data = json.loads(Path(source).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{shown} must be a readable JSON file: {error}") from error
+    if not isinstance(data, Mapping) or data.get("kind") != DOCUMENT:
+        raise InputError(f"{shown} must be a plan that leaky.repair made")
+    version = data.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= SCHEMA_VERSION:
+        raise InputError(
+            f"{shown} has schema version {version!r}, and this leaky reads up to {SCHEMA_VERSION}; update it"
+        )
+    try:
+        return _plan(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{shown} is damaged: {type(error).__name__} {error}") from error
+
+
+def _plan(data: Mapping[str, Any]) -> Plan:
+    sites, units = (int(count) for count in data["examined"])
+    return Plan(
+        treatments=tuple(
+            Treatment(_text(t["name"]), tuple(map(_action, t["actions"])), bool(t["keeps_function"]))
+            for t in data["treatments"]
+        ),
+        planned=None if data["planned"] is None else _text(data["planned"]),
+        left=tuple(Left(_text(e["site"]), _units(e["units"]), _text(e["reason"])) for e in data["left"]),
+        doubt=None if data["doubt"] is None else _text(data["doubt"]),
+        nothing_to_lose=None if data["nothing_to_lose"] is None else _text(data["nothing_to_lose"]),
+        training_decides=bool(data["training_decides"]),
+        examined=(sites, units),
+        lost_share=float(data["lost_share"]),
+        thresholds={_text(name): float(value) for name, value in data["thresholds"].items()},
+        seed=int(data["seed"]),
+    )
+
+
+def _action(data: Mapping[str, Any]) -> Action:
+    if data["kind"] not in KINDS:
+        raise ValueError(f"an action of the kind {data['kind']!r}, where {', '.join(KINDS)} are known")
+    slope = data["negative_slope"]
+    return Action(
+        kind=data["kind"],
+        site=None if data["site"] is None else _text(data["site"]),
+        units=_units(data["units"]),
+        reason=_text(data["reason"]),
+        negative_slope=None if slope is None else float(slope),
+        changes=tuple(map(_text, data["changes"])),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where a text must be")
+    return value
+
+
+def _units(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(
+        isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values
+    ):
+        raise TypeError(f"{values!r} where a list of units must be")
+    return tuple(values)
+
+
+def listed(units: Sequence[int], most: int = 12) -> str:
+    """Units, in words."""
     shown = ", ".join(map(str, units[:most]))
     return shown + (f" and {len(units) - most} more" if len(units) > most else "")

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from leaky.activation.torch import LeakyReLU
 from leaky.errors import InputError
 from leaky.files import write_whole
-from leaky.repairing.standardise import put_standardised
-from leaky.repairing.standardised import KINDS
-from leaky.repairing.swap import put_rectifier
+from leaky.repairing.operations.standardise import put_standardised
+from leaky.repairing.operations.standardised import KINDS
+from leaky.repairing.operations.swap import put_rectifier
 
 SCHEMA_VERSION = 2
 

@@ -79,3 +79,8 @@ def standardised_of(old: nn.Module) -> Standardised:
         new.register_buffer("input_mean", weight.new_zeros(shape))
         new.register_buffer("input_scale", weight.new_ones(shape))
     return new
+
+
+def is_standardised(module: nn.Module) -> bool:
+    """Whether a layer standardises its inputs."""
+    return isinstance(module, tuple(KINDS.values()))

@@ -6,17 +6,21 @@ The weights keep what they had learned, so the outputs move; a metric tells whet
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from leaky.observation import observe
 from leaky.record import Site
 from leaky.repairing.ground import Ground, owned
-from leaky.repairing.optimizer_state import reset_slices
-from leaky.repairing.snapshot import Snapshot
+from leaky.repairing.operations.operation import Operation, units_by_site
+from leaky.repairing.operations.optimizer_state import reset_slices
+from leaky.repairing.plan import Action, Left
+from leaky.repairing.subject import Subject
+from leaky.repairing.trouble import trouble_of
 from leaky.structure.units import Made, SiteStructure
 
 
@@ -41,27 +45,25 @@ def recentre(
     Returns:
         The units that were shifted; the others have no bias of their own or the same pre-activation on every sample.
     """
-    ground = Ground(model, batches)
-    snapshot = Snapshot(model, optimizer)
-    try:
-        return recentre_on(ground, units, optimizer)
-    except BaseException:
-        snapshot.restore()
-        raise
+    subject = Subject(model, batches, optimizer=optimizer)
+    with subject.undone_on_error():
+        return _recentre(subject, units)
 
 
-def recentre_on(
-    ground: Ground, units: Mapping[str, Sequence[int]], optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, tuple[int, ...]]:
-    """`recentre` for a model whose structure is known. Site by site, because units feed units."""
+def _recentre(subject: Subject, units: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Site by site, because units feed units."""
     shifted: dict[str, tuple[int, ...]] = {}
+    ground = subject.ground
     for name in sorted(units, key=lambda name: ground.site(name).step.number):
-        site = ground.site(name)
-        seen = observe(ground.model, ground.batches, seed=0).site(name)
-        chosen = recentrable(ground, site, seen, units[name])
+        site, seen = ground.site(name), subject.record.site(name)
+        still = set(trouble_of(seen).stuck) | set(
+            trouble_of(seen).locked
+        )  # what stands before may have brought some back
+        chosen = tuple(unit for unit in recentrable(ground, site, seen, units[name]) if unit in still)
         if chosen:
-            _shift(ground, site, seen, chosen, optimizer)
+            _shift(ground, site, seen, chosen, subject.optimizer)
             shifted[name] = chosen
+            subject.changed()
     return shifted
 
 
@@ -70,9 +72,13 @@ def recentrable(ground: Ground, site: SiteStructure, seen: Site, units: Sequence
     biases = [bias for bias in map(_bias, site.made) if bias is not None]
     if not biases or ground.unfree(biases) is not None:
         return ()
-    rounding = 1e-6 * np.abs(seen.mean)
-    varies = np.sqrt(np.nan_to_num(seen.variance)) > rounding
+    varies = varying(seen)
     return tuple(unit for unit in units if unit not in site.not_made and bool(varies[unit]))
+
+
+def varying(seen: Site) -> NDArray[np.bool_]:
+    """Whether each unit's pre-activation tells samples apart, beyond rounding."""
+    return np.asarray(np.sqrt(np.nan_to_num(seen.variance)) > 1e-6 * np.abs(np.nan_to_num(seen.mean)))
 
 
 def _bias(made: Made) -> str | None:
@@ -107,3 +113,34 @@ def _shift(
             bias[place] += ratio * float(deviation[unit]) - float(seen.mean[unit])
     if optimizer is not None and name in ground.parameters:
         reset_slices(optimizer, ground.parameters[name], owned(owner, units))
+
+
+def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
+    """Units that do not vary are able where others in front of them are dead: those may be shifted back before."""
+    assert wanted.site is not None
+    name, ground = wanted.site, subject.ground
+    site, seen = ground.site(name), subject.record.site(name)
+    able = set(recentrable(ground, site, seen, wanted.units))
+    if any(bias is not None for bias in map(_bias, site.made)):
+        for made in site.made:
+            free = ground.unfree([made.weight, *([made.bias[0]] if made.bias else [])]) is None
+            weight = ground.tensor(made.weight).detach().cpu()
+            able |= {u for u in wanted.units if free and u not in site.not_made and bool(weight[made.owner == u].any())}
+    chosen = tuple(unit for unit in wanted.units if unit in able)
+    rest = tuple(unit for unit in wanted.units if unit not in able)
+    left = (Left(name, rest, "their pre-activation does not vary, or no bias of their own shifts it"),) if rest else ()
+    return (replace(wanted, units=chosen) if chosen else None), left
+
+
+def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
+    _recentre(subject, units_by_site(actions))
+
+
+RECENTRE = Operation(
+    kind="recentre",
+    needs="a bias, or a BatchNorm's, of the units' own",
+    promises="the weights stay; the bias moves, and the outputs with it",
+    keeps_function=False,
+    able=_able,
+    carry_out=_carry_out,
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from leaky.errors import InputError
 from leaky.repairing.ground import Entering, Ground, relative_change
-from leaky.repairing.snapshot import Snapshot
-from leaky.repairing.standardised import KINDS, Standardised, standardised_of
+from leaky.repairing.operations.operation import Operation
+from leaky.repairing.operations.standardised import KINDS, Standardised, standardised_of
+from leaky.repairing.plan import Action, Left
+from leaky.repairing.subject import Subject
 from leaky.structure.history import History, Step
 from leaky.structure.label_rules import PRODUCTS
 from leaky.structure.layers import Layer
@@ -87,6 +89,11 @@ class InputRange:
         return None
 
 
+def first_steps(ground: Ground) -> list[Step]:
+    """The operations of the layers that take the model's input as it came, up to its shape."""
+    return [layer.step for layer in _first_layers(ground)]
+
+
 def input_ranges(ground: Ground) -> tuple[InputRange, ...]:
     """What enters every layer that takes the model's input as it came, up to its shape."""
     first = _first_layers(ground)
@@ -110,11 +117,11 @@ def standardise(model: nn.Module, batches: Any, *, modules: Sequence[str] | None
     Raises:
         InputError: if a named layer cannot be standardised, or the function would move; the message says why.
     """
-    return standardise_on(Ground(model, batches), modules)
+    return _standardise_layers(Subject(model, batches), modules)
 
 
-def standardise_on(ground: Ground, modules: Sequence[str] | None = None) -> tuple[str, ...]:
-    """`standardise` for a model whose structure is known; that structure is out of date afterwards."""
+def _standardise_layers(subject: Subject, modules: Sequence[str] | None = None) -> tuple[str, ...]:
+    ground = subject.ground
     first = {layer.step.module: layer for layer in _first_layers(ground)}
     chosen = [name for name, layer in first.items() if _refusal(ground, layer) is None] if modules is None else modules
     for name in chosen:
@@ -122,21 +129,17 @@ def standardise_on(ground: Ground, modules: Sequence[str] | None = None) -> tupl
         if reason is not None:
             raise InputError(f"the input of {name!r} cannot be standardised: {reason}")
     entering, before = ground.entering(first[name].step for name in chosen), ground.outputs()
-    snapshot = Snapshot(ground.model)
-    try:
+    with subject.undone_on_error():
         with torch.no_grad():
             for name in chosen:
                 _standardise(ground, first[name], entering[first[name].step.number])
-        _check(ground, chosen, before)
-    except BaseException:
-        snapshot.restore()
-        raise
+        subject.changed(modules=True)
+        _check(chosen, before, subject.outputs)
     return tuple(chosen)
 
 
-def _check(ground: Ground, chosen: Sequence[str], before: list[Tensor]) -> None:
+def _check(chosen: Sequence[str], before: list[Tensor], after: list[Tensor]) -> None:
     """That the function has stayed: what a model does with its layers beside running them cannot all be seen."""
-    after = Ground(ground.model, ground.batches).outputs()
     change = relative_change(before, after)
     finest = min((torch.finfo(out.dtype).eps for out in after), default=1.0)
     if not change <= MOST_CHANGE * math.sqrt(finest):
@@ -266,3 +269,37 @@ def _absorb(new: Standardised, centre: Tensor, scale: Tensor) -> None:
     weight.copy_((blocks / scale.reshape(per_group)).reshape(weight.shape))
     if new.bias is not None:
         new.bias.copy_(new.bias.detach().double().cpu() + shift)
+
+
+def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
+    assert wanted.site is not None
+    first = {layer.step.module: layer for layer in _first_layers(subject.ground)}
+    reason = (
+        _refusal(subject.ground, first[wanted.site])
+        if wanted.site in first
+        else "it does not take the model's input as it came"
+    )
+    if reason is not None:
+        return None, (Left(wanted.site, (), f"{wanted.reason}, but {reason}"),)
+    kind = type(subject.ground.model.get_submodule(wanted.site)).__name__
+    change = (
+        f"{wanted.site}: {kind} becomes Standardised{kind}; the state dict gets the keys {wanted.site}.input_mean and "
+        ".input_scale, so that leaky.apply_recipe must prepare a model for it"
+    )
+    return replace(wanted, changes=(change,)), ()
+
+
+def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
+    """The weights are other ones then, of another size: what the optimizer knows of them begins anew."""
+    for path in _standardise_layers(subject, [action.site for action in actions if action.site is not None]):
+        subject.forget_state(list(subject.model.get_submodule(path).parameters(recurse=False)))
+
+
+STANDARDISE = Operation(
+    kind="standardise",
+    needs="a first layer that is a Linear or a convolution of its own",
+    promises="the function, up to rounding",
+    keeps_function=True,
+    able=_able,
+    carry_out=_carry_out,
+)

@@ -1,4 +1,4 @@
-"""Removing units that are constant on the evidence: a new, smaller network of the same modules, the same function.
+"""Pruning units that are constant on the evidence: a new, smaller network of the same modules, the same function.
 
 Every tensor that has an entry for the unit loses it; what the unit gave goes into the next bias. The new network is run
 against the old one before it is handed over.
@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leaky.checkup import Checkup, check
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground, owned, relative_change
-from leaky.repairing.revive import refusals
+from leaky.repairing.operations.refusals import refusals
+from leaky.repairing.plan import listed
 from leaky.structure.modules import without_wrappers
 from leaky.structure.units import SiteStructure
 
@@ -27,8 +29,8 @@ _SIZES = {0: ("out_features", "out_channels", "num_features", "num_parameters"),
 
 
 @dataclass(frozen=True, eq=False)
-class Removal:
-    """What `remove` did.
+class Pruning:
+    """What `prune` did.
 
     Attributes:
         model: the new network; the old one is untouched.
@@ -44,19 +46,48 @@ class Removal:
     change: float
     parameters: tuple[int, int]
 
+    def __str__(self) -> str:
+        count = sum(map(len, self.removed.values()))
+        before, after = self.parameters
+        lines = [
+            f"{count} units removed: {before:,} parameters before, {after:,} after ({1 - after / before:.1%} less)"
+        ]
+        lines[0] = lines[0] if count else "No unit was removed."
+        lines += [f"  {name}: units {listed(units)}" for name, units in self.removed.items()]
+        for name, reasons in self.refused.items():
+            for reason in dict.fromkeys(reasons.values()):
+                stayed = [unit for unit, own in reasons.items() if own == reason]
+                lines.append(f"  left alone: {name} units {listed(stayed)}: {reason}")
+        return "\n".join([*lines, f"  outputs changed by {self.change:.3g} of their size"])
 
-def remove(model: nn.Module, units: Mapping[str, Sequence[int]], batches: Any) -> Removal:
-    """A smaller network without these units and with the same outputs on the batches to 1e-6.
+
+def prune(model: nn.Module, data: Any, units: Mapping[str, Sequence[int]] | Checkup | None = None) -> Pruning:
+    """A smaller network without units that give nothing, with the same outputs on the data to 1e-6.
+
+    Every tensor that has an entry for such a unit loses it; what the unit gave goes into the next bias.
 
     Args:
         model: left as it was. Its parameters are not the new one's: an optimizer needs to be made anew.
-        units: which, by the site's name as `leaky.check` has it.
-        batches: the evidence, as `leaky.observe` takes them.
+        data: the evidence, as `leaky.check` takes them.
+        units: which, by the site's name; or a checkup, of which the dead and constant units are taken, as those of a
+            new one are by default.
+
+    Returns:
+        The new network, what was removed, and why other units stayed.
 
     Raises:
         InputError: if the smaller network does not run or differs, because the model's own code has a size written
             into it.
     """
+    if not isinstance(units, Mapping):
+        checkup = check(model, data, seed=0) if units is None else units
+        outputs = {site.name for site in checkup.record.sites if site.is_output}
+        found = {name: tuple(sorted({*v.dead, *v.constant})) for name, v in checkup.verdicts.items()}
+        units = {name: gone for name, gone in found.items() if gone and name not in outputs}
+    return _pruned(model, data, units)
+
+
+def _pruned(model: nn.Module, batches: Any, units: Mapping[str, Sequence[int]]) -> Pruning:
     ground = Ground(copy.deepcopy(model), batches)
     sites = {name: ground.site(name) for name in units}
     refused = refusals(ground, sites, units, frozen=True)
@@ -75,7 +106,7 @@ def remove(model: nn.Module, units: Mapping[str, Sequence[int]], batches: Any) -
     change = _checked(ground, before, chosen)
     kept = {name: cut for name, cut in chosen.items() if cut}
     reasons = {name: found for name, found in refused.items() if found}
-    return Removal(ground.model, kept, reasons, change, (size, _size(ground.model)))
+    return Pruning(ground.model, kept, reasons, change, (size, _size(ground.model)))
 
 
 def _size(model: nn.Module) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,14 @@ from leaky.observation import observe
 from leaky.record import FloatArray
 from leaky.repairing.ground import Entering, Ground, owned
 from leaky.repairing.initialization import gain_of
-from leaky.repairing.optimizer_state import reset_slices
-from leaky.repairing.snapshot import Snapshot
+from leaky.repairing.operations.operation import Operation, units_by_site
+from leaky.repairing.operations.optimizer_state import reset_slices
+from leaky.repairing.operations.refusals import refusals
+from leaky.repairing.plan import Action, Left
+from leaky.repairing.subject import Subject
 from leaky.structure.graph import Node
-from leaky.structure.label_rules import labels_in, operands_of, over_weight
-from leaky.structure.labels import Channelled, Taken
+from leaky.structure.labels import Channelled
 from leaky.structure.units import Made, SiteStructure
-
-CONSTANT = 1e-7
-"""A unit's output counts as constant if its range is at most this part of its magnitude."""
 
 CENTRED_ON = 1024
 """Samples that new units are centred on, at most."""
@@ -75,95 +75,23 @@ def revive(
     Returns:
         Which units were revived, and why others were not.
     """
-    ground = Ground(model, batches)
-    return revive_on(ground, units, optimizer=optimizer, seed=seed, approximate=approximate)
+    subject = Subject(model, batches, optimizer=optimizer)
+    return _revive(subject, units, seed, approximate)
 
 
-def revive_on(
-    ground: Ground,
-    units: Mapping[str, Sequence[int]],
-    *,
-    optimizer: torch.optim.Optimizer | None = None,
-    seed: int | None = None,
-    approximate: bool = False,
+def _revive(
+    subject: Subject, units: Mapping[str, Sequence[int]], seed: int | None, approximate: bool = False
 ) -> Revival:
-    """`revive` for a model whose structure is known."""
+    ground = subject.ground
     sites = {name: ground.site(name) for name in units}
     entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
     refused = refusals(ground, sites, units, approximate, entering)
     chosen = {name: tuple(sorted({unit for unit in units[name] if unit not in refused[name]})) for name in units}
-    snapshot = Snapshot(ground.model, optimizer)
-    try:
+    with subject.undone_on_error():
         changed = _change(ground, sites, chosen, entering, seed)
-        count = _forget(ground, changed, optimizer)
-    except BaseException:
-        snapshot.restore()
-        raise
+        count = _forget(ground, changed, subject.optimizer)
+    subject.changed()
     return Revival({name: u for name, u in chosen.items() if u}, {n: r for n, r in refused.items() if r}, count)
-
-
-def refusals(
-    ground: Ground,
-    sites: Mapping[str, SiteStructure],
-    units: Mapping[str, Sequence[int]],
-    approximate: bool = False,
-    entering: Mapping[int, Entering] | None = None,
-    frozen: bool = False,
-) -> dict[str, dict[int, str]]:
-    """Why units cannot be taken out of the function, by site and unit; see `revive`. `frozen` ones may, to remove."""
-    if entering is None:
-        entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
-    refused = {name: _refused(ground, site, units[name], frozen) for name, site in sites.items()}
-    for name, site in sites.items():
-        rest = [unit for unit in units[name] if unit not in refused[name]]
-        refused[name].update(_not_constant(ground, site, rest, entering, approximate))
-    return refused
-
-
-def _refused(ground: Ground, site: SiteStructure, units: Sequence[int], frozen: bool) -> dict[int, str]:
-    unfree = ground.unfree(weights_around(site), frozen)
-    refused = {}
-    for unit in units:
-        reason = "there is no such unit" if not 0 <= unit < site.units else site.refusal(unit) or unfree
-        if reason is not None:
-            refused[unit] = reason
-    return refused
-
-
-def weights_around(site: SiteStructure) -> list[str]:
-    """Names of the weights and biases that make a site's units, and of those that take them."""
-    made = [name for m in site.made for name in (m.weight, *([m.bias[0]] if m.bias else []))]
-    return [*made, *(name for t in site.taken for name in (t.weight, t.bias) if name is not None)]
-
-
-def _not_constant(
-    ground: Ground, site: SiteStructure, units: Sequence[int], entering: Mapping[int, Entering], approximate: bool
-) -> dict[int, str]:
-    """The units of which the outgoing weights cannot be taken away exactly, and why."""
-    refused: dict[int, str] = {}
-    for taken in site.taken:
-        seen = entering[taken.step.number]
-        span, size = seen.high - seen.low, torch.maximum(seen.high.abs(), seen.low.abs())
-        varies = _owners_where(ground, taken, span > CONSTANT * size)
-        shifts = _owners_where(ground, taken, size > 0)
-        for unit in units:
-            if unit in varies and not approximate:
-                refused.setdefault(unit, "its output varies on these data, and taking it away would move the function")
-            elif unit in shifts and taken.padded and not approximate:
-                refused.setdefault(unit, f"it is constant, not 0, and {taken.weight} sums over padding too")
-            elif unit in shifts and taken.bias is None and taken.running_mean is None:
-                refused.setdefault(unit, f"it is not 0, and {taken.weight} has no bias to take what it gives")
-    return refused
-
-
-def _owners_where(ground: Ground, taken: Taken, entries: Tensor) -> set[int]:
-    """The units that own a weight of an entry of the contracted axis for which `entries` is true."""
-    _, weight, _ = operands_of(taken.step)
-    source = ground.structure.atlas.elements(weight)
-    assert source is not None
-    mask = torch.zeros(taken.owner.numel(), dtype=torch.bool)
-    mask[source[1].reshape(-1)] = over_weight(taken.step, weight, entries).reshape(-1)
-    return set(labels_in(taken.owner.reshape(-1)[mask]))
 
 
 def _change(
@@ -308,3 +236,38 @@ def _forget(ground: Ground, changed: _MASKS, optimizer: torch.optim.Optimizer | 
         if optimizer is not None:
             count += reset_slices(optimizer, parameter, mask)
     return count
+
+
+def _able(subject: Subject, wanted: Action, approximate: bool) -> tuple[Action | None, tuple[Left, ...]]:
+    assert wanted.site is not None
+    name, ground = wanted.site, subject.ground
+    refused = refusals(ground, {name: ground.site(name)}, {name: wanted.units}, approximate)[name]
+    free = tuple(unit for unit in wanted.units if unit not in refused)
+    left = [
+        Left(name, tuple(unit for unit in wanted.units if refused.get(unit) == reason), reason)
+        for reason in dict.fromkeys(refused.values())
+    ]
+    return (replace(wanted, units=free) if free else None), tuple(left)
+
+
+def _carry_out(subject: Subject, actions: Sequence[Action], approximate: bool) -> None:
+    _revive(subject, units_by_site(actions), subject.seed, approximate)
+
+
+REVIVE = Operation(
+    kind="revive",
+    needs="units whose output is constant on the data, with weights of their own on both sides",
+    promises="the outputs on the data, to 1e-6",
+    keeps_function=True,
+    able=partial(_able, approximate=False),
+    carry_out=partial(_carry_out, approximate=False),
+)
+
+RECYCLE = Operation(
+    kind="recycle",
+    needs="units with weights of their own on both sides",
+    promises="the mean of what the units gave; what varied of it is lost",
+    keeps_function=False,
+    able=partial(_able, approximate=True),
+    carry_out=partial(_carry_out, approximate=True),
+)

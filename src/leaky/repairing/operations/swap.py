@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from leaky.activation.torch import LeakyReLU
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
-from leaky.repairing.snapshot import Snapshot
+from leaky.repairing.operations.operation import Operation
+from leaky.repairing.plan import Action, Left
+from leaky.repairing.subject import Subject
 from leaky.structure.label_rules import NONE
 from leaky.structure.units import SiteStructure
 
@@ -97,29 +99,26 @@ def swap(
     Raises:
         InputError: if the site cannot be swapped; the message says why and what to do.
     """
-    return swap_on(Ground(model, batches), site, negative_slope=negative_slope, units=units, fold=fold)
+    return _swap(Subject(model, batches), site, negative_slope=negative_slope, units=units, fold=fold)
 
 
-def swap_on(
-    ground: Ground, name: str, *, negative_slope: float, units: Iterable[int] | None = None, fold: bool = True
+def _swap(
+    subject: Subject, name: str, *, negative_slope: float, units: Iterable[int] | None = None, fold: bool = True
 ) -> Swap:
-    """`swap` for a model whose structure is known; that structure is out of date afterwards."""
+    ground = subject.ground
     site = ground.site(name)
     reason = refusal(ground, site)
     if reason is not None:
         raise InputError(f"site {name!r} cannot be swapped: {reason}")
     slope = slopes_of(site, negative_slope, units)
-    before, entering = ground.outputs(), ground.entering(taken.step for taken in site.taken)
-    snapshot = Snapshot(ground.model)
-    try:
+    entering, before = ground.entering(taken.step for taken in site.taken), ground.outputs()
+    with subject.undone_on_error():
         put_rectifier(ground.model, site.step.module, slope, channel_dim_of(site))
-        after = Ground(ground.model, ground.batches)
+        subject.changed(modules=True)
         entered = {taken.weight: entering[taken.step.number].mean for taken in site.taken}
-        folded = _fold_shift(after, site, entered) if fold else ()
-        drift = relative_change(before, after.outputs())
-    except BaseException:
-        snapshot.restore()
-        raise
+        folded = _fold_shift(subject.ground, site, entered) if fold else ()
+        subject.changed()
+        drift = relative_change(before, subject.outputs)
     return Swap(site.step.module, slope, channel_dim_of(site), drift, folded)
 
 
@@ -184,3 +183,41 @@ def _fold_shift(after: Ground, site: SiteStructure, entered: dict[str, Tensor]) 
         if after.fold(taken, -after.shift(taken, shift, taken.owner != NONE)):
             folded.append(target)
     return tuple(folded)
+
+
+def key_added(site: SiteStructure, units: Sequence[int]) -> bool:
+    """Whether a leak for these units alone needs slopes of their own, which are a buffer of the state dict."""
+    return bool(units) and len(set(units)) < site.units
+
+
+def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
+    assert wanted.site is not None
+    site = subject.ground.site(wanted.site)
+    reason = refusal(subject.ground, site) or (not_apart(site) if key_added(site, wanted.units) else None)
+    if reason is not None:
+        return None, (Left(wanted.site, wanted.units, reason),)
+    module = subject.ground.model.get_submodule(site.step.module)
+    change = f"{site.step.module}: {type(module).__name__} becomes LeakyReLU({wanted.negative_slope:g})"
+    if key_added(site, wanted.units):
+        change += (
+            f" for these units; the state dict gets the key {site.step.module}.negative_slope, so that "
+            "leaky.apply_recipe must prepare a model for it"
+        )
+    return replace(wanted, changes=(change,)), ()
+
+
+def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
+    for action in actions:
+        assert action.site is not None
+        assert action.negative_slope is not None
+        _swap(subject, action.site, negative_slope=action.negative_slope, units=action.units or None)
+
+
+SWAP = Operation(
+    kind="swap",
+    needs="a rectifier that is a module of its own and runs once",
+    promises="the mean of what enters the next layers; the drift is told",
+    keeps_function=False,
+    able=_able,
+    carry_out=_carry_out,
+)

@@ -1,0 +1,199 @@
+"""`leaky.repair`: a plan bound to its model, to be read, edited and applied; and recipes applied to fresh models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from leaky.checkup import Checkup, check
+from leaky.errors import InputError
+from leaky.repairing.executing import Execution, Limits
+from leaky.repairing.outcome import RepairRecord
+from leaky.repairing.plan import Action, Left, Plan, Treatment, read_plan
+from leaky.repairing.proposing import propose
+from leaky.repairing.recipe import Recipe, read_recipe
+from leaky.repairing.subject import Subject
+
+
+@dataclass(eq=False)
+class Repair:
+    """A plan with the model and the data that it is for. Nothing is touched before `apply`.
+
+    Attributes:
+        plan: plain data, to be printed, saved and edited.
+        model: the model.
+        data: the evidence.
+    """
+
+    plan: Plan
+    model: nn.Module
+    data: Any
+    _subject: Subject | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.plan)
+
+    def __str__(self) -> str:
+        return str(self.plan)
+
+    def __repr__(self) -> str:
+        names = ", ".join(treatment.name for treatment in self.plan.treatments) or "nothing"
+        return f"<Repair of a {type(self.model).__name__}: {names}>"
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What is done where nothing can be measured."""
+        return self.plan.actions
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """What is tried, gentlest first."""
+        return self.plan.treatments
+
+    @property
+    def left(self) -> tuple[Left, ...]:
+        """What is left alone, and why."""
+        return self.plan.left
+
+    def without(self, *names: str) -> Repair:
+        """The same without these treatments, or without what is done at these sites."""
+        return Repair(self.plan.without(*names), self.model, self.data, self._subject)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON."""
+        self.plan.save(path)
+
+    def apply(
+        self,
+        *,
+        validate: Callable[[nn.Module], float] | None = None,
+        train: Callable[[nn.Module], object] | None = None,
+        tolerance: float = 1e-3,
+        max_change: float = 0.05,
+        higher_is_better: bool = True,
+        optimizer: torch.optim.Optimizer | None = None,
+        most_trainings: int = 8,
+    ) -> RepairRecord:
+        """Do it, measure, and keep it or put everything back to the last bit.
+
+        Args:
+            validate: the user's metric of a model. A change that it calls better is kept; one that makes it worse by
+                more than `tolerance` is not. A metric that does not move, or is no better than that of new networks,
+                neither approves nor vetoes.
+            train: a short piece of the user's own training of the model, some dozens of steps. With it and `validate`,
+                the model as it was and each treatment are trained so, from the same state and random numbers; losers
+                stop early, close ones go on, and what learns best is kept with what it learned meanwhile. Optimizers,
+                schedulers, generators and other networks that it holds are put back between trials.
+            tolerance: in the metric's own unit.
+            max_change: without `validate`, the largest relative change of the outputs that is kept.
+            higher_is_better: whether more of the metric is better.
+            optimizer: whose state of the changed weights begins anew; parameters stay the same objects, so that groups,
+                schedulers and the loop go on. By default the one that `train` holds.
+            most_trainings: calls of `train` at most, over all trials.
+
+        Returns:
+            What was done and measured.
+
+        Raises:
+            InputError: if `train` comes without `validate`.
+            Whatever an operation, `train` or `validate` raises; model and optimizer are then as they were.
+        """
+        if train is not None and validate is None:
+            raise InputError("train must come with validate, the metric that says which treatment learns best")
+        limits = Limits(tolerance, max_change, higher_is_better, most_trainings)
+        subject = self._subject or Subject(self.model, self.data)
+        self._subject = None  # what it knows holds for the model as it is now
+        subject.seed, subject.optimizer = self.plan.seed, optimizer
+        return Execution(self.plan, subject, validate, train, limits).run()
+
+
+def repair(
+    model: nn.Module,
+    checkup: Any = None,
+    data: Any = None,
+    *,
+    negative_slope: float | None = None,
+    seed: int = 0,
+    include: Collection[str] = (),
+) -> Repair:
+    """Plan the repair of a model: `leaky.repair(model, data)`, or with a checkup of it that was made on the data.
+
+    Each site in trouble is treated in several ways, gentlest first: BatchNorm's statistics estimated anew, biases
+    shifted, units revived or recycled, a leak, a layer anew, all anew. `Repair.apply` says which one is kept, on the
+    evidence that it is given.
+
+    Args:
+        model: left as it is until `Repair.apply`.
+        checkup: of this model; or a plan that was made for it, or its file; or the data, if there is none.
+        data: the evidence that the checkup was made on, or other data of the kind.
+        negative_slope: α of the rectifiers that are put in; revived units get it too where it is given. By default .1
+            where a leak is tried, and what theory says for a network that begins anew. 0 for none.
+        seed: of new weights.
+        include: sites that are treated although they are sparse by design.
+
+    Returns:
+        The plan with its model: print it, apply it.
+
+    Raises:
+        InputError: if checkup and model do not belong together.
+    """
+    if negative_slope is not None and not 0 <= negative_slope <= 1:
+        raise InputError(f"negative_slope must be from 0 to 1 for a repair, not {negative_slope!r}")
+    if isinstance(checkup, Recipe) or (isinstance(checkup, Mapping) and checkup.get("kind") == "leaky-recipe"):
+        raise InputError("a recipe is applied by leaky.apply_recipe(model, recipe); repair takes a checkup or data")
+    plan = checkup if isinstance(checkup, Plan) else None
+    if isinstance(checkup, str | os.PathLike):
+        plan = read_plan(checkup)
+    if plan is not None:
+        return Repair(plan, model, _needed(data, "a plan"))
+    if not isinstance(checkup, Checkup):
+        if (checkup is None) == (data is None):
+            raise InputError("repair must have data to examine the model on: leaky.repair(model, data)")
+        subject = Subject(model, data if checkup is None else checkup, seed=seed)
+        checkup = check(model, subject.data, seed=0)
+    else:
+        subject = Subject(model, _needed(data, "a checkup"), seed=seed)
+    _check_same(subject, checkup)
+    subject.known(checkup.record)
+    plan = propose(subject, checkup, negative_slope=negative_slope, include=include)
+    return Repair(plan, model, subject.data, subject)
+
+
+def apply_recipe(model: nn.Module, recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str]) -> nn.Module:
+    """Put what weights cannot hold of a repair into a freshly built model, so that repaired weights load into it.
+
+    Args:
+        model: built as the repaired one was before its repair; changed in place.
+        recipe: of the repair's record, its data or its file.
+
+    Returns:
+        The same model.
+
+    Raises:
+        InputError: if model and recipe do not belong together; the model is then as it was.
+    """
+    return (recipe if isinstance(recipe, Recipe) else read_recipe(recipe)).apply(model)
+
+
+def _needed(data: Any, what: str) -> Any:
+    if data is None:
+        raise InputError(f"repair must have the data that {what} is for: leaky.repair(model, checkup, data)")
+    return data
+
+
+def _check_same(subject: Subject, checkup: Checkup) -> None:
+    known = subject.ground.structure.sites
+    sites = checkup.record.sites
+    if sites and not any(site.name in known for site in sites):
+        raise InputError(f"the checkup must be of this model; none of its sites ({sites[0].name!r}, …) is in it")
+    for seen in sites:
+        if seen.name in known and known[seen.name].units != seen.units:
+            raise InputError(
+                f"the checkup must be of this model: it has {seen.units} units at {seen.name!r}, and the model "
+                f"{known[seen.name].units}"
+            )

@@ -1,0 +1,63 @@
+"""What is zero or sparse because somebody wanted it so, and must be left alone unless asked.
+
+Pruned weights, codes of sparse autoencoders and k-winners look like trouble to who only counts units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from leaky.record import Site
+from leaky.repairing.ground import Ground, owned
+from leaky.structure.units import SiteStructure
+
+ZEROS = 0.1
+"""The share of exact zeros in a weight, rows and columns of whole units apart, from which on it was pruned."""
+
+RARE = 0.2
+"""Firing rate of the middle unit that fires at all, up to which an overcomplete code is sparse."""
+
+_WINNERS = frozenset({"topk", "kthvalue", "sort", "scatter", "scatter_", "index_put"})
+
+
+def by_design(ground: Ground, site: SiteStructure, seen: Site) -> str | None:
+    """Why a whole site is left alone; None where it is not sparse by design."""
+    for made in site.made:
+        weight = ground.tensor(made.weight).detach()
+        if _pruned(weight):
+            return f"{made.weight} has been pruned: its zeros are meant"
+    if site.passed & _WINNERS:
+        return "only the strongest units are let through behind it, so that the others are silent by design"
+    if _is_code(ground, site, seen):
+        return "it is the sparse code of an autoencoder, in which most units are meant to be silent"
+    return None
+
+
+def cut_off(ground: Ground, site: SiteStructure) -> tuple[int, ...]:
+    """The units that were taken out on purpose: zeros in all that makes them and in all that takes them."""
+    weights = [(ground.tensor(made.weight).detach(), made.owner) for made in site.made]
+    after = [(ground.tensor(taken.weight).detach(), taken.owner) for taken in site.taken]
+    if not weights or not after:
+        return ()
+    return tuple(unit for unit in range(site.units) if all(_zero(w, owner, unit) for w, owner in (*weights, *after)))
+
+
+def _zero(weight: Tensor, owner: Tensor, unit: int) -> bool:
+    mask = owned(owner, [unit]).to(weight.device)
+    return bool(mask.any()) and not bool(weight[mask].any())
+
+
+def _pruned(weight: Tensor) -> bool:
+    rows = weight.flatten(1)
+    alive = rows[(rows != 0).any(1)][:, (rows != 0).any(0)]  # whole units that give or get nothing are told elsewhere
+    return alive.numel() > 0 and float((alive == 0).double().mean()) >= ZEROS
+
+
+def _is_code(ground: Ground, site: SiteStructure, seen: Site) -> bool:
+    """An overcomplete layer between an input and an output of the same size, of which few units fire at a time."""
+    shapes = {tuple(node.shape[1:]) for node in ground.history.inputs if len(node.shape) > 1}
+    back = all(tuple(out.shape[1:]) in shapes for out in ground.outputs()) and bool(shapes)
+    features = max((int(np.prod(shape)) for shape in shapes), default=0)
+    rates = seen.firing_rate[np.nan_to_num(seen.firing_rate) > 0]
+    return back and site.units >= features > 0 and len(rates) > 0 and float(np.median(rates)) <= RARE

@@ -1,0 +1,251 @@
+"""A plan carried out as a transaction: measured before and after, kept or put back to the last bit, whatever raises.
+
+Where a metric and a piece of training are given, a race decides (`leaky.repairing.race`); else what the metric or the
+outputs say (`leaky.repairing.judging`). Knows plans, never how they are made.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leaky.diagnosis import diagnose
+from leaky.errors import InputError
+from leaky.interruptions import undone_unless_done
+from leaky.repairing.ground import relative_change
+from leaky.repairing.initialization import initialize
+from leaky.repairing.judging import Bench, judged
+from leaky.repairing.operations import OPERATIONS
+from leaky.repairing.outcome import RepairRecord, Verdict
+from leaky.repairing.plan import Action, Plan
+from leaky.repairing.race import AS_IT_WAS, Race, same_random_numbers
+from leaky.repairing.recipe import Recipe, recipe_of
+from leaky.repairing.snapshot import Snapshot
+from leaky.repairing.subject import Subject
+from leaky.repairing.surroundings import Surroundings
+from leaky.repairing.trouble import trouble_of
+from leaky.repairing.variation import tells_apart
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the user said of when to keep a change."""
+
+    tolerance: float
+    max_change: float
+    higher_is_better: bool
+    most_trainings: int
+
+    def __post_init__(self) -> None:
+        for name in ("tolerance", "max_change"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise InputError(f"{name} must be a number of at least 0, not {value!r}")
+        if not self.most_trainings >= 2:
+            raise InputError(f"most_trainings must be at least 2, to compare anything, not {self.most_trainings!r}")
+
+    def score(self, metric: float) -> float:
+        """More is better; −inf for what is no number."""
+        if not math.isfinite(metric):
+            return -math.inf
+        return metric if self.higher_is_better else -metric
+
+
+class Execution:
+    """One plan on one model.
+
+    Args:
+        plan: what to try.
+        subject: the model with its data.
+        validate: the user's metric.
+        train: the user's piece of training.
+        limits: when to keep a change.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        subject: Subject,
+        validate: Callable[[nn.Module], float] | None,
+        train: Callable[[nn.Module], object] | None,
+        limits: Limits,
+    ) -> None:
+        self._plan, self._subject, self._limits = plan, subject, limits
+        self._validate, self._train = validate, train
+        self._around = Surroundings([train, validate], subject.model)
+        if subject.optimizer is None and len(self._around.optimizers) == 1 and train is not None:
+            subject.optimizer = self._around.optimizers[0]
+        self._troubled = 0
+
+    def run(self) -> RepairRecord:
+        """Try, keep or put back."""
+        plan, subject = self._plan, self._subject
+        if not plan.treatments:
+            return self._untouched("there was nothing to repair")
+        modes = {name: module.training for name, module in subject.model.named_modules()}
+        put_back = self._kept()
+
+        def act() -> RepairRecord:
+            before = list(subject.outputs)
+            record = self._raced(before) if self._train is not None else self._judged(before)
+            if record.verdict in ("left", "rolled back"):
+                put_back()
+            return record
+
+        record = undone_unless_done(act, put_back)
+        for name, module in subject.model.named_modules():  # `train` and `validate` may have left another one
+            module.training = modes.get(name, subject.model.training)
+        return record
+
+    def _kept(self) -> Callable[[], None]:
+        """Remember model, optimizer and surroundings."""
+        subject = self._subject
+        snapshot, around = Snapshot(subject.model, subject.optimizer), self._around.kept()
+
+        def put_back() -> None:
+            snapshot.restore()
+            around()
+            subject.changed(modules=True)
+
+        return put_back
+
+    def do(self, actions: tuple[Action, ...]) -> Recipe:
+        """Carry out actions in their order, those of one kind that follow each other together."""
+        for kind, group in itertools.groupby(actions, key=lambda action: action.kind):
+            OPERATIONS[kind].carry_out(self._subject, list(group))
+        return recipe_of(self._subject.model, {})
+
+    def _raced(self, before: list[Tensor]) -> RepairRecord:
+        """Every treatment with a piece of the user's training behind it."""
+        plan, limits, subject = self._plan, self._limits, self._subject
+        train = self._train
+        assert train is not None
+
+        def trained() -> None:
+            train(subject.model)
+            subject.changed()
+
+        race = Race(
+            self.do,
+            trained,
+            self._metric,
+            self._kept,
+            1.0 if limits.higher_is_better else -1.0,
+            limits.tolerance,
+            limits.most_trainings,
+        )
+        start = self._metric()
+        winner, runners = race.run(plan.treatments)
+        trials = tuple(runner.trial for runner in runners)
+        used = (race.trainings, limits.most_trainings)
+        notes = (*self._around.told, *race.withdrawn)
+        if winner.treatment is AS_IT_WAS:
+            reason = "it learns as well as with any treatment"
+            tried = tuple(action for treatment in plan.treatments for action in treatment.actions)
+            return self._record("left", reason, tried, before, before, (start, start), Recipe(), trials, used, notes)
+        winner.put_back()
+        subject.changed(modules=True)
+        after = list(subject.outputs)
+        other = max((r.score for r in runners if r is not winner), default=-math.inf)
+        words = "it learns best" if winner.score >= other else "it learns as well as what is harsher"
+        reason = f"{winner.treatment.name}, {words}: {winner.after:.6g} after a short training"
+        metric = (start, winner.after)
+        return self._record(
+            "kept", reason, winner.treatment.actions, before, after, metric, winner.recipe, trials, used, notes
+        )
+
+    def _judged(self, before: list[Tensor]) -> RepairRecord:
+        """What the metric, or the outputs, say of each treatment."""
+        plan, limits, subject = self._plan, self._limits, self._subject
+        put_back = self._kept()
+        self._troubled = self._in_trouble()
+        start = None if self._validate is None else self._metric()
+        bench = Bench(
+            do=self.do,
+            put_back=put_back,
+            measure=self._metric,
+            score=limits.score,
+            newborn=lambda seed: self._newborn(seed, put_back),
+            sound=self._sound,
+            moved=lambda: relative_change(before, subject.outputs),
+        )
+        found = judged(plan, bench, start, limits.tolerance, limits.max_change)
+        if found.treatment is None:
+            metric = None if start is None else (start, start)
+            tried = () if found.verdict == "left" and not found.trials else plan.actions
+            return self._record(found.verdict, found.reason, tried, before, before, metric, Recipe(), found.trials)
+        after = list(subject.outputs)
+        now = [trial.after for trial in found.trials if trial.name == found.treatment.name]
+        metric = None if start is None else (start, now[0] if now else self._metric())
+        recipe = recipe_of(subject.model, {})
+        return self._record(
+            found.verdict, found.reason, found.treatment.actions, before, after, metric, recipe, found.trials
+        )
+
+    def _metric(self) -> float:
+        """What the user's metric says; the modes of the model stay, which metrics often change."""
+        assert self._validate is not None
+        model = self._subject.model
+        modes = [(module, module.training) for module in model.modules()]
+        value = self._validate(model)
+        for module, training in modes:
+            module.training = training
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"validate must return one number, not a {type(value).__name__}: {error}") from error
+
+    def _newborn(self, seed: int, put_back: Callable[[], None]) -> float:
+        """The score of the network with new weights."""
+        with same_random_numbers(seed):
+            initialize(self._subject.model, self._subject.data, seed=self._plan.seed + 1 + seed)
+            score = self._limits.score(self._metric())
+        put_back()
+        return score
+
+    def _in_trouble(self) -> int:
+        return sum(len(trouble_of(site).candidates) for site in self._subject.record.sites)
+
+    def _sound(self) -> bool:
+        outputs = self._subject.outputs
+        if not all(bool(torch.isfinite(out).all()) for out in outputs):
+            return False
+        return tells_apart(outputs) and self._in_trouble() < max(1, self._troubled)
+
+    def _untouched(self, reason: str) -> RepairRecord:
+        share = self._plan.lost_share
+        return RepairRecord("nothing to do", reason, (), self._plan.left, 0.0, None, (share, share), Recipe())
+
+    def _record(
+        self,
+        verdict: Verdict,
+        reason: str,
+        actions: tuple[Action, ...],
+        before: list[Tensor],
+        after: list[Tensor],
+        metric: tuple[float, float] | None,
+        recipe: Recipe,
+        trials: Any,
+        trainings: tuple[int, int] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> RepairRecord:
+        changed = verdict in ("kept", "not judged")
+        share = self._plan.lost_share
+        shares = (share, self._share_now() if changed else share)
+        change = relative_change(before, after)
+        return RepairRecord(
+            verdict, reason, actions, self._plan.left, change, metric, shares, recipe, trials, trainings, notes
+        )
+
+    def _share_now(self) -> float:
+        """Dead or constant units over all units, as the model is now."""
+        record = self._subject.record
+        verdicts = diagnose(record, thresholds=self._plan.thresholds).verdicts
+        lost = sum(len({*found.dead, *found.constant}) for found in verdicts.values())
+        return lost / record.units if record.units else 0.0

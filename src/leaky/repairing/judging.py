@@ -1,0 +1,161 @@
+"""What is kept on a metric alone, or on nothing but the outputs, where no piece of training can decide.
+
+A metric that does not move, or that is at chance, neither approves nor vetoes: then what moves nothing may be done, or
+the gentlest treatment of a network that has nothing to lose. A network is never thrown away on a metric alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from leaky.repairing.outcome import Trial, Verdict
+from leaky.repairing.plan import Action, Plan, Treatment
+
+THROWS_AWAY = "begun anew"
+"""The treatment that only a training may choose, or that there is nothing to lose."""
+
+NEWBORN = 3
+"""Networks with new weights that one is compared with which has perhaps learned nothing."""
+
+WEAK = 0.1
+"""By what part of the best gain a gentler treatment may be worse than the best."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a judgement may do: carry out a treatment, look, and put the model back.
+
+    Attributes:
+        do: carries out actions.
+        put_back: brings the model to where it was.
+        measure: the user's metric.
+        score: a metric with more being better; −inf for what is no number.
+        newborn: the score of a network that begins anew with this seed; the model is put back.
+        sound: whether the outputs are finite and tell inputs apart, and fewer units are in trouble than at first.
+        moved: the relative change of the outputs since the start.
+    """
+
+    do: Callable[[tuple[Action, ...]], object]
+    put_back: Callable[[], None]
+    measure: Callable[[], float]
+    score: Callable[[float], float]
+    newborn: Callable[[int], float]
+    sound: Callable[[], bool]
+    moved: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What to do, and why; the model is left with it done."""
+
+    treatment: Treatment | None
+    verdict: Verdict
+    reason: str
+    trials: tuple[Trial, ...] = ()
+
+
+def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_change: float) -> Judgement:
+    """Choose between the treatments of a plan without training; what is chosen has been done to the model."""
+    if start is None:
+        return _without_a_metric(plan, bench, max_change)
+    before, shown = bench.score(start), start
+    if plan.training_decides:
+        words = f"only training can tell what helps ({plan.doubt}); give train= to let an experiment decide"
+        return Judgement(None, "left", words)
+    chance = _at_chance(plan, bench, before, tolerance)
+    trials: list[Trial] = []
+    scores: dict[str, float] = {}
+    for treatment in plan.treatments:
+        if treatment.name == THROWS_AWAY:
+            continue
+        bench.do(treatment.actions)
+        metric = bench.measure()
+        scores[treatment.name] = bench.score(metric)
+        trials.append(Trial(treatment.name, metric, metric))
+        bench.put_back()
+    base = before if chance is None else max(before, *chance)
+    best = max(scores.values(), default=-math.inf)
+    if best > base + tolerance:
+        enough = best - max(tolerance, WEAK * (best - base) if math.isfinite(base) else 0.0)
+        chosen = next(t for t in plan.treatments if scores.get(t.name, -math.inf) >= enough)
+        bench.do(chosen.actions)
+        after = next(trial.after for trial in trials if trial.name == chosen.name)
+        words = f"{chosen.name}: validation went from {shown:.6g} to {after:.6g}"
+        return Judgement(chosen, "kept", words, tuple(trials))
+    if chance is not None:
+        return _at_a_loss(plan, bench, shown, scores, min(chance) - tolerance, tuple(trials))
+    return _no_better(plan, bench, shown, scores, before - tolerance, tuple(trials))
+
+
+def _at_chance(plan: Plan, bench: Bench, score: float, tolerance: float) -> list[float] | None:
+    """The scores of networks that have learned nothing, where this one's is no better; None where it is."""
+    if not math.isfinite(score):
+        return [-math.inf]
+    newborn = [bench.newborn(seed) for seed in range(NEWBORN)]
+    return newborn if plan.nothing_to_lose is not None or score <= max(newborn) + tolerance else None
+
+
+def _no_better(
+    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], enough: float, trials: tuple[Trial, ...]
+) -> Judgement:
+    """The metric means something and none is better: only what moves nothing may be done."""
+    for treatment in plan.treatments:
+        if (
+            treatment.name == plan.planned
+            and treatment.keeps_function
+            and scores.get(treatment.name, -math.inf) >= enough
+        ):
+            bench.do(treatment.actions)
+            words = f"{treatment.name}: it moves nothing, and validation {shown:.6g} does not judge it"
+            return Judgement(treatment, "not judged", words, trials)
+    tried = "none of the treatments is better by the metric alone" if trials else "a metric alone cannot tell"
+    return Judgement(None, "left", f"{tried} (validation {shown:.6g}); give train= to let an experiment decide", trials)
+
+
+def _at_a_loss(
+    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], worst: float, trials: tuple[Trial, ...]
+) -> Judgement:
+    """The metric is at chance: the gentlest treatment that brings units back, and is no worse than any new network.
+
+    Where there is nothing to lose it may be worse, and the network may begin anew.
+    """
+    for treatment in plan.treatments:
+        if plan.nothing_to_lose is None and not scores.get(treatment.name, -math.inf) >= worst:
+            continue
+        bench.do(treatment.actions)
+        if bench.sound():
+            words = (
+                f"{treatment.name}: validation {shown:.6g} is that of a network that has learned nothing, so it judges"
+            )
+            return Judgement(treatment, "not judged", f"{words} nothing; fewer units are in trouble", trials)
+        bench.put_back()
+    words = f"validation {shown:.6g} is that of a network that has learned nothing, so it judges nothing"
+    return Judgement(None, "left", f"{words}; give train= to let an experiment decide", trials)
+
+
+def _without_a_metric(plan: Plan, bench: Bench, max_change: float) -> Judgement:
+    if plan.nothing_to_lose is not None:
+        for treatment in plan.treatments:
+            bench.do(treatment.actions)
+            if bench.sound():
+                words = f"{treatment.name}: {plan.nothing_to_lose}, so nothing is lost; now they tell inputs apart"
+                return Judgement(treatment, "not judged", words)
+            bench.put_back()
+        return Judgement(None, "rolled back", f"{plan.nothing_to_lose}, and nothing that was tried changes that")
+    planned = [treatment for treatment in plan.treatments if treatment.name == plan.planned]
+    for treatment in planned:
+        bench.do(treatment.actions)
+        change = bench.moved()
+        words = f"the outputs changed by {change:.3g} of their size (at most {max_change:g} is kept)"
+        if change <= max_change:
+            return Judgement(treatment, "not judged", words)
+        bench.put_back()
+        return Judgement(None, "rolled back", words)
+    return Judgement(None, "left", f"nothing was done without evidence: {_why(plan.treatments)}")
+
+
+def _why(treatments: Sequence[Treatment]) -> str:
+    names = ", ".join(treatment.name for treatment in treatments)
+    return f"give validate= or train= to try what would move the outputs ({names})"

@@ -1,0 +1,92 @@
+"""The whole network anew, with the slope that theory gives its structure; frozen weights stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from leaky import theory
+from leaky.errors import InputError
+from leaky.observation.batches import batches_of
+from leaky.repairing.calibration import calibrate
+from leaky.repairing.ground import Ground
+from leaky.repairing.initialization import initialize
+from leaky.repairing.operations.operation import Operation
+from leaky.repairing.operations.standardised import is_standardised
+from leaky.repairing.operations.step_size import step_size
+from leaky.repairing.operations.swap import channel_dim_of, put_rectifier, refusal
+from leaky.repairing.plan import Action, Left
+from leaky.repairing.subject import Subject
+
+LEAK = 0.1
+"""The slope of a network that begins anew where theory asks for less, so that narrow networks are not born dead."""
+
+DEEP = 13
+"""Sites from which on a network is deep: below 13 layers no initialisation brings inputs close (see `leaky slope`)."""
+
+DEEP_TARGET = 0.5
+"""The correlation of two orthogonal inputs behind such a deep network that its slope is chosen for: .9, the usual one,
+lets 60 to 180 plain layers learn too, but slower (`python -m benchmarks.deep`)."""
+
+
+def tailored(ground: Ground) -> float:
+    """The slope that theory gives; `LEAK` where it knows none or less."""
+    target = DEEP_TARGET if len(ground.structure.sites) >= DEEP else 0.9
+    try:
+        return max(LEAK, theory.tailored_slope(ground.analysis, target).negative_slope)
+    except InputError:
+        return LEAK
+
+
+def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
+    """Everything that can be swapped is; what cannot is listed with the edit to make."""
+    ground = subject.ground
+    if not ground.layers:
+        return None, (Left("(model)", (), "it has no layer that could begin anew"),)
+    if not any(layer.weight.requires_grad for layer in ground.layers.values()):
+        return None, (Left("(model)", (), "all of its layers are frozen"),)
+    slope = wanted.negative_slope
+    if not slope:
+        return wanted, ()
+    modules, left = [], []
+    for name, site in ground.structure.sites.items():
+        reason = refusal(ground, site, whole_module=True)
+        if reason is None:
+            modules.append(site.step.module)
+        else:
+            left.append(Left(name, (), reason))
+    changes = (f"the rectifiers {', '.join(dict.fromkeys(modules))} become LeakyReLU({slope:.4g})",) if modules else ()
+    action = Action(wanted.kind, wanted.site, wanted.units, wanted.reason, slope, (*wanted.changes, *changes))
+    return action, tuple(left)
+
+
+def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
+    ground, model = subject.ground, subject.model
+    slope = actions[0].negative_slope
+    with subject.undone_on_error():
+        gain = 1 / step_size(ground, subject.optimizer)
+        for site in ground.structure.sites.values():
+            if slope and refusal(ground, site, whole_module=True) is None:
+                put_rectifier(model, site.step.module, slope, channel_dim_of(site), gain)
+        initialize(model, ground.batches, seed=subject.seed)
+        if not any(map(is_standardised, model.modules())) and not _unit_size(model, ground.batches):
+            calibrate(model, ground.batches)
+        subject.forget_state([p for p in model.parameters() if p.requires_grad])
+    subject.changed(modules=True)
+
+
+def _unit_size(model: Any, batches: Any) -> bool:
+    """Whether the inputs have about the size that an initialisation by variance takes for granted."""
+    first = next(batches_of(batches, model, batch_dim=0, batch_size=None, max_samples=None))
+    sizes = [float(t.detach().double().square().mean()) for t in first.tensors if t.is_floating_point()]
+    return all(0.1 < size < 10 for size in sizes)
+
+
+BEGIN_ANEW = Operation(
+    kind="begin anew",
+    needs="layers that are not frozen",
+    promises="frozen and shared-by-reference parameters, attention, embeddings; nothing else",
+    keeps_function=False,
+    able=_able,
+    carry_out=_carry_out,
+)

@@ -1,0 +1,47 @@
+"""What every operation of repair is: the same small interface.
+
+An operation says of a wanted action what of it can be done and why the rest cannot, does it, and tells the subject what
+it changed. Undoing is the same for all of them: `Subject.undone_on_error`, and the snapshots of whoever calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from leaky.repairing.plan import Action, Kind, Left
+from leaky.repairing.subject import Subject
+
+Able: TypeAlias = Callable[[Subject, Action], tuple[Action | None, tuple[Left, ...]]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that can be done to a model.
+
+    Attributes:
+        kind: of the actions that it carries out.
+        needs: what must be given for it.
+        promises: what stays as it was.
+        keeps_function: whether the outputs on the data stay, up to rounding.
+        able: what of a wanted action can be done, and what is left with the reason; changes nothing.
+        carry_out: does actions of this kind together.
+    """
+
+    kind: Kind
+    needs: str
+    promises: str
+    keeps_function: bool
+    able: Able
+    carry_out: Callable[[Subject, Sequence[Action]], None]
+
+
+def all_of_it(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
+    """Every action of the kind can be done."""
+    return wanted, ()
+
+
+def units_by_site(actions: Sequence[Action]) -> dict[str, tuple[int, ...]]:
+    """The units of actions, by site."""
+    return {action.site: action.units for action in actions if action.site is not None}

@@ -1,0 +1,303 @@
+"""From a checkup to a plan: which treatments there are for what was found, gentlest first.
+
+Must list what cannot be repaired, with the reason and, where only the user's source can change it, the edit to make. A
+healthy model gives an empty plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leaky.checkup import Checkup
+from leaky.record import Site
+from leaky.repairing.design import by_design, cut_off
+from leaky.repairing.operations import OPERATIONS
+from leaky.repairing.operations.anew import DEEP, tailored
+from leaky.repairing.operations.standardise import first_steps, input_ranges
+from leaky.repairing.operations.statistics import stale
+from leaky.repairing.plan import Action, Kind, Left, Plan, Treatment
+from leaky.repairing.subject import Subject
+from leaky.repairing.trouble import Trouble, trouble_of
+from leaky.repairing.variation import tells_apart
+
+ALIKE = 0.95
+"""From this part of the pre-activations' second moment on that is their mean's, all inputs look alike to a site."""
+
+SIZES = (0.15, 15.0)
+"""Root mean squares of a site's pre-activations outside of which its weights are under suspicion."""
+
+LEAK = 0.1
+"""The slope of rectifiers that are put in."""
+
+MOST_OF_A_LAYER = 0.5
+"""The share of a site's units in trouble from which on its layer may begin anew."""
+
+_SAME = "its outputs are the same for all inputs"
+
+_LOST_RANGE = frozenset({"growth", "decay", "non-finite"})
+"""Rules whose errors say that the range is lost with depth."""
+
+
+@dataclass
+class _Draft:
+    """What is gathered for a plan: wanted actions go through their operations, which say what of them can be done."""
+
+    subject: Subject
+    left: list[Left] = field(default_factory=list)
+
+    def able(self, wanted: Sequence[Action], *, silent: bool = False) -> tuple[Action, ...]:
+        """What can be done of these actions; what cannot is listed, unless another treatment is for it."""
+        found = []
+        for action in wanted:
+            able, left = OPERATIONS[action.kind].able(self.subject, action)
+            if able is not None:
+                found.append(able)
+            if not silent:
+                self.left += [one for one in left if one not in self.left]
+        return tuple(found)
+
+
+def propose(
+    subject: Subject, checkup: Checkup, *, negative_slope: float | None = None, include: Collection[str] = ()
+) -> Plan:
+    """The plan for a model from what was seen of it; the model is left as it is.
+
+    Args:
+        subject: the model and the data of the checkup.
+        checkup: of it.
+        negative_slope: α of the rectifiers that are put in; None for `LEAK`, or for what theory says where the network
+            begins anew.
+        include: sites that are treated although they are sparse by design.
+    """
+    draft = _Draft(subject)
+    ground = subject.ground
+    troubles = {name: t for name, t in _troubles(checkup, include).items() if name in ground.structure.sites}
+    taken = {step for name in troubles for step in (t.step for t in ground.site(name).taken)}
+    ground.entering([*first_steps(ground), *taken])  # one pass for all that is measured
+    wanted = _wanted(draft, checkup, troubles, include)
+    ranges = input_ranges(ground)
+    first = draft.able([Action("standardise", r.module, (), r.trouble) for r in ranges if r.trouble is not None])
+    doubt, nothing = _doubt(checkup), _nothing_to_lose(subject.outputs)
+    if not wanted and nothing == _SAME:
+        nothing = None  # no unit is in trouble: a last layer of zeros learns by itself
+    if any(seen.constant for seen in ranges):
+        nothing = None  # inputs that are all the same say nothing about the network
+        first = ()
+    alike = _alike(checkup)
+    if alike is not None and len(wanted) > len(ground.structure.sites) / 2:
+        wanted = {}  # in trouble as a consequence: no unit is the cause
+    else:
+        alike = None
+    lost = alike or nothing or _range_lost(checkup)
+    treatments = _treatments(draft, wanted, first, lost or doubt, negative_slope)
+    decides = alike is not None and nothing is None
+    total = sum(site.units for site in checkup.record.sites)
+    gone = sum(len(t.gone) for t in _troubles(checkup, ()).values())
+    return Plan(
+        treatments=treatments,
+        planned=None if decides else _planned(treatments, nothing, troubles),
+        left=tuple(draft.left),
+        doubt=lost or doubt,
+        nothing_to_lose=nothing,
+        training_decides=decides,
+        examined=(len(checkup.record.sites), total),
+        lost_share=gone / total if total else 0.0,
+        thresholds=dict(checkup.diagnosis.thresholds.as_dict()),
+        seed=subject.seed,
+    )
+
+
+def _troubles(checkup: Checkup, include: Collection[str]) -> dict[str, Trouble]:
+    found = {}
+    for site in checkup.record.sites:
+        trouble = trouble_of(site, checkup.verdicts[site.name])
+        if trouble.gone or trouble.stuck or trouble.locked or site.name in include:
+            found[site.name] = trouble
+    return found
+
+
+def _wanted(
+    draft: _Draft, checkup: Checkup, troubles: dict[str, Trouble], include: Collection[str]
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The units to treat and why, by site; what is left alone on purpose is listed."""
+    ground = draft.subject.ground
+    found: dict[str, tuple[tuple[int, ...], str]] = {}
+    for name, trouble in troubles.items():
+        site, seen = ground.site(name), checkup.record.site(name)
+        if not trouble.candidates:
+            if trouble.gone:
+                share = len(trouble.gone) / trouble.units
+                draft.left.append(
+                    Left(name, trouble.gone, f"they are {share:.1%} of the site; healthy ones have as many")
+                )
+            continue
+        reason = None if name in include else by_design(ground, site, seen)
+        if reason is not None:
+            draft.left.append(Left(name, trouble.candidates, reason))
+            continue
+        cut = set() if name in include else set(cut_off(ground, site)).intersection(trouble.candidates)
+        if cut:
+            draft.left.append(
+                Left(name, tuple(sorted(cut)), "they were cut off: all that makes and takes them is zero")
+            )
+        rest = tuple(unit for unit in trouble.candidates if unit not in cut)
+        if len(rest) > 0 and not (cut and set(rest).isdisjoint({*trouble.gone, *trouble.stuck, *trouble.locked})):
+            found[name] = (rest, trouble.reason)
+    return found
+
+
+def _treatments(
+    draft: _Draft,
+    wanted: dict[str, tuple[tuple[int, ...], str]],
+    first: tuple[Action, ...],
+    anew: str | None,
+    negative_slope: float | None,
+) -> tuple[Treatment, ...]:
+    """Gentlest first; each has the standardising of the inputs in front, which moves nothing."""
+    ground = draft.subject.ground
+    able = draft.able
+    slope = LEAK if negative_slope is None else negative_slope
+    every = {kind: [Action(kind, name, units, why) for name, (units, why) in wanted.items()] for kind in _BY_UNIT}
+    found: list[tuple[str, tuple[Action, ...]]] = []
+    old = stale(ground)
+    if old:
+        reason = f"{len(old)} of them are not those of the data ({next(iter(old))}: {next(iter(old.values()))})"
+        found.append(("statistics estimated anew", able([Action("estimate statistics", None, (), reason)])))
+    if first:
+        found.append(("inputs standardised", ()))
+    shifted = able(every["recentre"], silent=True)
+    revived = able(every["revive"], silent=True)
+    leak = () if not slope else _leaks(draft, wanted, revived, slope, given=negative_slope is not None)
+    if shifted:
+        found.append(("shifted", (*shifted, *_rest(revived, shifted))))
+    if revived:
+        found.append(("revived", (*revived, *(leak if negative_slope else ()))))
+    recycled = able(every["recycle"], silent=bool(shifted or revived))
+    if recycled and recycled != tuple(_as(recycled, "recycle", revived)):
+        found.append(("recycled", recycled))
+    if leak and not shifted:
+        found.append(("leaky", leak))
+    layers = [n for n, (units, _) in wanted.items() if len(units) > MOST_OF_A_LAYER * ground.site(n).units]
+    if layers and len(layers) < len(ground.structure.sites):
+        reasons = [Action("reinitialise", name, (), wanted[name][1]) for name in layers]
+        found.append(("layers anew", able(reasons, silent=True)))
+    if wanted or anew is not None or first:
+        theory = tailored(ground) if negative_slope is None else negative_slope
+        reason = anew or "what put the network into this state may have harmed its weights too"
+        found.append(("begun anew", able([Action("begin anew", None, (), reason, theory)], silent=not slope)))
+    return tuple(
+        # a leak behind units that give nothing yet moves nothing either
+        Treatment(
+            name, (*first, *actions), name == "revived" or all(OPERATIONS[a.kind].keeps_function for a in actions)
+        )
+        for name, actions in found
+        if actions or (first and name == "inputs standardised")
+    )
+
+
+_BY_UNIT: tuple[Kind, ...] = ("recentre", "revive", "recycle")
+
+
+def _as(actions: Sequence[Action], kind: Kind, others: Sequence[Action]) -> Sequence[Action]:
+    return [Action(kind, other.site, other.units, other.reason) for other in others] if actions else []
+
+
+def _rest(actions: Sequence[Action], done: Sequence[Action]) -> tuple[Action, ...]:
+    """Of these actions, what the others leave."""
+    units = {action.site: set(action.units) for action in done}
+    rest = []
+    for action in actions:
+        free = tuple(unit for unit in action.units if unit not in units.get(action.site, ()))
+        if free:
+            rest.append(Action(action.kind, action.site, free, action.reason))
+    return tuple(rest)
+
+
+def _leaks(
+    draft: _Draft,
+    wanted: dict[str, tuple[tuple[int, ...], str]],
+    revived: Sequence[Action],
+    slope: float,
+    *,
+    given: bool,
+) -> tuple[Action, ...]:
+    """A leak for the sites in trouble: for the whole site, which changes no key, or for the units that are revived."""
+    ground = draft.subject.ground
+    units = {action.site: action.units for action in revived}
+    actions = []
+    for name, (candidates, reason) in wanted.items():
+        if np.any(np.asarray(ground.site(name).use.activation.negative_slope)):
+            continue
+        chosen = units.get(name, candidates) if given else ()
+        actions.append(Action("swap", name, chosen, f"{reason}; a leak lets them learn", slope))
+    return draft.able(actions, silent=bool(revived))
+
+
+def _planned(treatments: Sequence[Treatment], nothing: str | None, troubles: dict[str, Trouble]) -> str | None:
+    """What is done where nothing can be measured: what keeps the function; anything gentle, where there is none.
+
+    Units that have been silent on too few samples only are not touched so: on other data they may be at work.
+    """
+    names = [treatment.name for treatment in treatments]
+
+    def proven(action: Action) -> bool:
+        return action.site not in troubles or set(action.units) <= set(troubles[action.site].gone)
+
+    keeping = [t.name for t in treatments if t.keeps_function and all(map(proven, t.actions))]
+    if nothing is None:
+        return keeping[-1] if keeping else None
+    for name in ("statistics estimated anew", "shifted", "revived", "recycled", "leaky", "layers anew", "begun anew"):
+        if name in names:
+            return name
+    return None
+
+
+def _doubt(checkup: Checkup) -> str | None:
+    """Why the weights may be worth less than new ones; None where nothing says so."""
+    sizes = {site.name: _size(site) for site in checkup.record.sites if not site.is_output and not site.smooth}
+    odd = {name: size for name, size in sizes.items() if not SIZES[0] <= size <= SIZES[1]}
+    if not odd:
+        return None
+    name = max(odd, key=lambda key: abs(math.log(max(odd[key], 1e-30))))
+    return f"the pre-activations of {name} have a root mean square of {odd[name]:.3g}, where about 1 is usual"
+
+
+def _size(site: Site) -> float:
+    """Root mean square of the pre-activations."""
+    squares = site.variance + site.mean**2
+    return float(np.sqrt(np.nanmean(squares))) if np.isfinite(squares).any() else float("inf")
+
+
+def _nothing_to_lose(outputs: Sequence[Tensor]) -> str | None:
+    """Why any change can only help; None where the model does something."""
+    if not all(bool(torch.isfinite(out).all()) for out in outputs):
+        return "its outputs are not finite"
+    return None if tells_apart(outputs) else _SAME
+
+
+def _range_lost(checkup: Checkup) -> str | None:
+    """That the range is lost with depth, in words."""
+    for finding in checkup.findings:
+        if finding.rule in _LOST_RANGE and finding.level == "error":
+            return finding.message
+    return None
+
+
+def _alike(checkup: Checkup) -> str | None:
+    """That the deepest quarter of a deep network's sites tells no inputs apart, in words."""
+    inner = [site for site in checkup.record.sites if not site.is_output]
+    last = inner[-max(1, len(inner) // 4) :] if len(inner) >= DEEP else []
+    shares = []
+    for site in last:
+        means, variances = np.nan_to_num(site.mean) ** 2, np.nan_to_num(site.variance)
+        total = float((means + variances).sum())
+        shares.append(float(means.sum()) / total if total > 0 else 1.0)
+    if not shares or min(shares) < ALIKE:
+        return None
+    return f"its deepest {len(last)} sites see {min(shares):.1%} or more of the same in every input"

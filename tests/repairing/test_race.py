@@ -1,0 +1,121 @@
+"""The race by itself: what wins, what goes on, and how many trainings are spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from leaky.errors import InputError
+from leaky.repairing.plan import Action, Treatment
+from leaky.repairing.race import Race
+from leaky.repairing.recipe import Recipe
+
+NAN = float("nan")
+
+SCRIPTS: dict[str, tuple[dict[str, list[float]], str, int]] = {
+    # metric after the change and after each training, by treatment; what wins; trainings
+    "the gentler one, hardly worse": (
+        {"as it was": [0.1, 0.1], "shifted": [0.1, 0.80, 0.9, 0.9], "begun anew": [0.1, 0.82, 0.91, 0.92]},
+        "shifted",
+        7,
+    ),
+    "the harsher one, clearly better": (
+        {"as it was": [0.1, 0.1], "shifted": [0.1, 0.3], "begun anew": [0.1, 0.9]},
+        "begun anew",
+        3,
+    ),
+    "nothing, as good as all": (
+        {"as it was": [0.1, 0.9, 0.9, 0.9], "shifted": [0.1, 0.88, 0.9, 0.9], "begun anew": [0.1, 0.3]},
+        "as it was",
+        7,
+    ),
+    "a close race goes on": (
+        {"as it was": [0.1, 0.1], "shifted": [0.1, 0.8, 0.95], "begun anew": [0.1, 0.9, 0.91], "revived": [0.1, 0.2]},
+        "shifted",
+        8,
+    ),
+    "nothing learns": (
+        {"as it was": [0.1, 0.1, 0.1, 0.1], "shifted": [0.1, 0.1, 0.1, 0.1], "begun anew": [0.1, 0.1, 0.1, 0.1]},
+        "as it was",
+        6,
+    ),
+    "not a number": ({"as it was": [NAN, NAN], "shifted": [0.1, NAN], "begun anew": [0.1, NAN]}, "as it was", 3),
+    "out of nowhere": ({"as it was": [NAN, NAN], "shifted": [NAN, 0.5], "begun anew": [0.1, 0.2]}, "shifted", 3),
+}
+
+
+class Model:
+    """What a race changes: which treatment it is in, and how often that was trained."""
+
+    def __init__(self, scores: dict[str, list[float]]) -> None:
+        self.scores, self.now = scores, ("as it was", 0)
+        self.trained: list[str] = []
+
+    def do(self, actions: Sequence[Action]) -> Recipe:
+        assert self.now == ("as it was", 0)
+        self.now = (actions[0].reason, 0)
+        return Recipe()
+
+    def train(self) -> None:
+        name, count = self.now
+        self.now = (name, count + 1)
+        self.trained.append(name)
+
+    def measure(self) -> float:
+        name, count = self.now
+        values = self.scores[name]
+        return values[min(count, len(values) - 1)]
+
+    def kept(self) -> Callable[[], None]:
+        now = self.now
+
+        def put_back() -> None:
+            self.now = now
+
+        return put_back
+
+
+def treatments(names: Sequence[str]) -> list[Treatment]:
+    return [Treatment(n, (Action("recentre", None, (), n),), keeps_function=False) for n in names if n != "as it was"]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_what_wins_and_what_it_costs(name: str, sign: float) -> None:
+    scores, winner, most = SCRIPTS[name]
+    model = Model({treatment: [sign * value for value in values] for treatment, values in scores.items()})
+    race = Race(model.do, model.train, model.measure, model.kept, sign, 0.01, 8)
+    won, runners = race.run(treatments(list(scores)))
+    assert won.treatment.name == winner
+    assert race.trainings == len(model.trained) == sum(runner.trainings for runner in runners) <= most
+    won.put_back()
+    assert model.now == (winner, won.trainings)
+
+
+def test_the_number_of_trainings_is_bounded_and_losers_are_stopped() -> None:
+    names = ["as it was", *(f"treatment {i}" for i in range(9))]
+    model = Model({name: [0.1, 0.1 + 0.01 * i] for i, name in enumerate(names)})
+    race = Race(model.do, model.train, model.measure, model.kept, 1.0, 1e-3, 5)
+    race.run(treatments(names))
+    assert race.trainings <= 5
+    model = Model({"as it was": [0.1], "shifted": [0.1, 0.9], "revived": [0.1, 0.88], "begun anew": [0.1, 0.15]})
+    race = Race(model.do, model.train, model.measure, model.kept, 1.0, 1e-3, 8)
+    race.run(treatments(["as it was", "shifted", "revived", "begun anew"]))
+    assert model.trained[4:] == ["shifted", "revived"] * 2
+    assert model.trained.count("begun anew") == 1
+
+
+def test_a_treatment_that_refuses_is_withdrawn_with_the_reason() -> None:
+    model = Model({"as it was": [0.1], "begun anew": [0.1, 0.9]})
+
+    def do(actions: Sequence[Action]) -> Recipe:
+        if actions[0].reason == "shifted":
+            raise InputError("it is frozen")
+        return model.do(actions)
+
+    race = Race(do, model.train, model.measure, model.kept, 1.0, 1e-3, 8)
+    won, runners = race.run(treatments(["shifted", "begun anew"]))
+    assert won.treatment.name == "begun anew"
+    assert len(runners) == 2
+    assert race.withdrawn == ["shifted could not be tried: it is frozen"]
