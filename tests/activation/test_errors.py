@@ -122,10 +122,10 @@ def test_out_where_a_gradient_is_required_is_refused_and_allowed_without() -> No
     plain, tracked = torch.tensor([1.0, -1.0]), torch.tensor([1.0, -1.0], requires_grad=True)
     slope = torch.tensor(0.1, requires_grad=True)
     for arguments, name in (
-        ({"x": tracked, "out": plain.clone()}, "the input requires one"),
-        ({"x": plain, "negative_slope": slope, "out": plain.clone()}, "negative_slope requires one"),
-        ({"x": plain, "out": tracked}, "out requires one"),
-        ({"x": tracked, "negative_slope": slope, "out": plain}, "the input and negative_slope requires? one"),
+        ({"input": tracked, "out": plain.clone()}, "the input requires one"),
+        ({"input": plain, "negative_slope": slope, "out": plain.clone()}, "negative_slope requires one"),
+        ({"input": plain, "out": tracked}, "out requires one"),
+        ({"input": tracked, "negative_slope": slope, "out": plain}, "the input and negative_slope requires? one"),
     ):
         with pytest.raises(InputError, match=f"out= must not be given where a gradient is required, and {name}"):
             leaky_relu(**arguments)

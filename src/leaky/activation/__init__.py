@@ -32,29 +32,31 @@ ArrayOrTensor = TypeVar("ArrayOrTensor", bound="np.ndarray[Any, Any] | torch.Ten
 
 
 def leaky_relu(
-    x: ArrayOrTensor,
+    input: ArrayOrTensor,  # noqa: A002 - torch's own name, so that this stands wherever F.leaky_relu does
     negative_slope: Slope = 0.01,
+    inplace: bool = False,
     *,
     gain: float = 1.0,
     clamp: float | None = None,
     channel_dim: int = 1,
-    inplace: bool = False,
     out: ArrayOrTensor | None = None,
 ) -> ArrayOrTensor:
     """The Leaky ReLU, y = gain·f(x), held at ±clamp, with f(x) = x for x > 0 and αx otherwise.
 
+    Takes the place of `torch.nn.functional.leaky_relu`, whose arguments come first, in its order and by its names.
     Value and derivative are torch's `leaky_relu` bit for bit: the derivative at 0 is α; at NaN the value is NaN and the
     derivative α. At slope 0 they are `relu`'s: −inf gives 0. float16 and bfloat16 are computed in float32 and rounded
     once. Any slope is right, negative ones and those above 1 too, also in place.
 
     Args:
-        x: a NumPy array or a torch tensor of any shape, float16, bfloat16, float32 or float64.
+        input: x, a NumPy array or a torch tensor of any shape, float16, bfloat16, float32 or float64; a NumPy array may
+            also be a long double or of the other byte order. Of a masked array, the result has the mask.
         negative_slope: α, a number or a one-dimensional array or tensor with one slope a channel. A tensor that
             requires a gradient gets it.
+        inplace: write the result over x.
         gain: factor on the output, > 0; `leaky.theory.gain(α)` keeps the second moment of a Gaussian input.
         clamp: bound on |y| after the gain, > 0; None for no bound. Beyond it the derivative is 0, at it the inner one.
         channel_dim: the dimension of x along which several slopes run.
-        inplace: write the result over x.
         out: write the result into this array or tensor, of x's shape and type. Allows no gradient.
 
     Returns:
@@ -68,6 +70,7 @@ def leaky_relu(
         α is rounded to float32 in front of anything but float64, as torch does. A learnable slope that is exactly 0
         follows `relu` too, and still gets its gradient.
     """
+    x = input
     if (  # the common call of a small network, whose time is all in asking
         type(x) is _tensor
         and type(negative_slope) is float
@@ -86,10 +89,10 @@ def leaky_relu(
         return on_tensors(  # type: ignore[no-any-return]
             x,
             negative_slope,
+            inplace,
             gain=gain,
             clamp=clamp,
             channel_dim=channel_dim,
-            inplace=inplace,
             out=out,
         )
     if isinstance(x, np.ndarray | np.generic):
@@ -97,10 +100,10 @@ def leaky_relu(
         return on_arrays(  # type: ignore[no-any-return]
             x,
             negative_slope,
+            inplace,
             gain=gain,
             clamp=clamp,
             channel_dim=channel_dim,
-            inplace=inplace,
             out=out,
         )
     raise InputError(f"the input must be a NumPy array or a torch tensor, not {described(x)}")

@@ -19,18 +19,18 @@ Array: TypeAlias = NDArray[Any]
 FLOATING_TYPES = ("float16", "bfloat16", "float32", "float64")
 """By name, since bfloat16 is another package's type."""
 
-_COMMON_NUMBERS = frozenset(np.dtype(name).num for name in ("float16", "float32", "float64"))
-"""NumPy's own of them, by number: a type's name takes microseconds to make."""
+_COMMON_NUMBERS = frozenset(np.dtype(kind).num for kind in ("float16", "float32", "float64", np.longdouble))
+"""NumPy's own of them and its long double, by number: a type's name takes microseconds to make."""
 
 
 def leaky_relu(
     x: Array,
     negative_slope: float | Array = 0.01,
+    inplace: bool = False,
     *,
     gain: float = 1.0,
     clamp: float | None = None,
     channel_dim: int = 1,
-    inplace: bool = False,
     out: Array | None = None,
 ) -> Array:
     """gain·f(x), held at ±clamp; see `leaky.leaky_relu`."""
@@ -42,6 +42,10 @@ def leaky_relu(
     slope = _checked_slope(x, negative_slope, channel_dim)
     gain, clamp = arguments.positive_gain(gain), arguments.positive_clamp(clamp)
     target = _target(x, inplace, out)
+    if isinstance(x, np.ma.MaskedArray):
+        if target is not None:
+            raise InputError("a masked array must not be written to; leave inplace= and out= away for a new one")
+        return np.ma.array(_rectify(np.asarray(x), slope, gain, clamp, None), mask=x.mask, copy=False)
     result = _rectify(np.asarray(x), slope, gain, clamp, target)
     return result if isinstance(x, np.ndarray) else result[()]
 
@@ -88,7 +92,7 @@ def _checked_slope(x: Array, negative_slope: object, channel_dim: int) -> float 
     """A float, or an array shaped to broadcast against x."""
     if not isinstance(negative_slope, np.ndarray):
         return arguments.slope_number(negative_slope)
-    if negative_slope.dtype.name not in FLOATING_TYPES:
+    if negative_slope.dtype.num not in _COMMON_NUMBERS and negative_slope.dtype.name not in FLOATING_TYPES:
         raise InputError(f"negative_slope must hold floating-point numbers, not {negative_slope.dtype}")
     if np.isnan(negative_slope).any():
         raise InputError("negative_slope must hold numbers; it holds NaN")

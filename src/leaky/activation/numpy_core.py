@@ -23,13 +23,17 @@ KINDS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
 
 _COMMON = {np.dtype(name).num: KINDS[name] for name in ("float32", "float64", "float16")}
 
+_LONG_DOUBLE = np.dtype(np.longdouble).num
+
 WORTHWHILE = 1024
 """Elements from which the core beats plain operations."""
 
 
 def usable(x: Array, slope: float | Array, target: Array | None) -> bool:
     """Whether the core computes this: one slope, memory without gaps, and a result that does not overlap its input."""
-    if x.size < WORTHWHILE or isinstance(slope, np.ndarray) or kernels.core() is None or not x.dtype.isnative:
+    if x.size < WORTHWHILE or isinstance(slope, np.ndarray) or kernels.core() is None:
+        return False
+    if not x.dtype.isnative or x.dtype.num == _LONG_DOUBLE:
         return False
     if not _is_dense(x):
         return False

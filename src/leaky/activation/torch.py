@@ -17,18 +17,18 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function
 
 from leaky.activation import arguments, running, torch_arguments, torch_core, torch_operations
-from leaky.activation.torch_arguments import FLOATING_TYPES
+from leaky.activation.torch_arguments import FLOATING_TYPES, LARGEST_FLOAT32
 from leaky.errors import InputError
 
 
 def leaky_relu(
     x: Tensor,
     negative_slope: float | Tensor = 0.01,
+    inplace: bool = False,
     *,
     gain: float = 1.0,
     clamp: float | None = None,
     channel_dim: int = 1,
-    inplace: bool = False,
     out: Tensor | None = None,
 ) -> Tensor:
     """gain·f(x), held at ±clamp; see `leaky.leaky_relu`."""
@@ -38,21 +38,24 @@ def leaky_relu(
             (x, negative_slope, out),
             x,
             negative_slope,
+            inplace,
             gain=gain,
             clamp=clamp,
             channel_dim=channel_dim,
-            inplace=inplace,
             out=out,
         )
     if type(x) is Tensor and type(negative_slope) is float and gain == 1.0 and clamp is None and out is None:
         # the common call, without what all the other cases need
         followed = torch.compiler.is_compiling() or torch._C._is_tracing()  # then a size is no number to decide by
         small = followed or x.numel() < torch_core.MASKED
-        if negative_slope * 0.0 == 0.0 and negative_slope and small and not inplace and x.dtype in FLOATING_TYPES:
+        finite = -LARGEST_FLOAT32 <= negative_slope <= LARGEST_FLOAT32  # not NaN, and a number in every type
+        if finite and negative_slope and small and not inplace and x.dtype in FLOATING_TYPES:
             return torch._C._nn.leaky_relu(x, negative_slope)
     torch_arguments.check_input(x)
     slope, axis = torch_arguments.checked_slope(x, negative_slope, channel_dim)
     gain, clamp = arguments.positive_gain(gain), arguments.positive_clamp(clamp)
+    if x.dtype != torch.float64:
+        slope, clamp = torch_arguments.in_float32(slope, clamp)
     torch_arguments.check_target(x, slope, inplace, out)
     return _rectify(x, slope, gain, clamp, axis, inplace, out)
 
@@ -77,7 +80,7 @@ def _rectify(
     if isinstance(slope, float) and gain == 1.0 and clamp is None:
         if inplace and slope >= 0:  # below 0, torch cannot tell the sign of x from αx in the backward pass
             return torch.relu_(x) if slope == 0 else functional.leaky_relu_(x, slope)
-        if out is not None:
+        if out is not None and not torch_arguments.overlap(x, out):
             return torch.clamp_min(x, 0.0, out=out) if slope == 0 else torch._C._nn.leaky_relu(x, slope, out=out)
     # what the backward pass keeps must not be what is written over
     y = _composed(x.clone() if inplace and torch.is_grad_enabled() else x, slope, gain, clamp, axis)
@@ -143,8 +146,11 @@ def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-class LeakyReLU(nn.Module):
+class LeakyReLU(nn.LeakyReLU):
     """gain·f(x), held at ±clamp, as a module; without gain and clamp what `nn.LeakyReLU` or `nn.PReLU` is.
+
+    It is an `nn.LeakyReLU`, so that code which looks for rectifiers to exchange, to count or to initialise for finds
+    it; what reads `negative_slope` from any of them must know that here it may be a tensor.
 
     Args:
         negative_slope: α, a number, or a sequence or tensor with one slope a channel. A `nn.Parameter` is learnable.
@@ -161,7 +167,8 @@ class LeakyReLU(nn.Module):
         InputError: for a slope, gain or clamp that `leaky.leaky_relu` refuses.
     """
 
-    __constants__ = ("channel_dim", "clamp", "gain", "inplace", "learnable")
+    __constants__ = ("channel_dim", "clamp", "gain", "inplace", "learnable")  # type: ignore[assignment]
+    channel_dim: int  # an annotation of its own: TorchScript would take the base's, where the slope is a float
 
     def __init__(
         self,
@@ -173,29 +180,29 @@ class LeakyReLU(nn.Module):
         channel_dim: int = 1,
         learnable: bool = False,
     ) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # not the base's, which makes the slope a float
         self.inplace = inplace
         self.gain = arguments.positive_gain(gain)
         self.clamp = arguments.positive_clamp(clamp)
         self.channel_dim = channel_dim
         slope = torch_arguments.module_slope(negative_slope, learnable)
         self.learnable = isinstance(slope, nn.Parameter)
-        self.negative_slope: float | Tensor  # here, not at the class: TorchScript would read it there
+        self.negative_slope: float | Tensor  # type: ignore[assignment]  # here: at the class, TorchScript would read it
         if isinstance(slope, float | nn.Parameter):
             self.negative_slope = slope
         else:
             self.register_buffer("negative_slope", slope)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base's name
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return self._scripted(x)
+            return self._scripted(input)
         return leaky_relu(
-            x,
+            input,
             self.negative_slope,
+            self.inplace,
             gain=self.gain,
             clamp=self.clamp,
             channel_dim=self.channel_dim,
-            inplace=self.inplace,
         )
 
     def _scripted(self, x: Tensor) -> Tensor:

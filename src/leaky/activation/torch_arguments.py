@@ -6,6 +6,7 @@ Must cost next to nothing, and must not look at numbers where that would wait fo
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -17,6 +18,8 @@ from leaky.activation import arguments
 from leaky.errors import InputError
 
 FLOATING_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 
 
 def module_slope(negative_slope: object, learnable: bool) -> float | Tensor:
@@ -57,6 +60,13 @@ def checked_slope(x: Tensor, negative_slope: object, channel_dim: int) -> tuple[
         return negative_slope, arguments.channel_axis(tuple(x.shape), tuple(negative_slope.shape), channel_dim)
 
 
+def in_float32(slope: float | Tensor, clamp: float | None) -> tuple[float | Tensor, float | None]:
+    """Slope and bound as all types but float64 compute with them; torch itself refuses numbers beyond float32's."""
+    if isinstance(slope, float) and not -LARGEST_FLOAT32 <= slope <= LARGEST_FLOAT32:
+        slope = math.copysign(math.inf, slope)
+    return slope, None if clamp is not None and clamp > LARGEST_FLOAT32 else clamp
+
+
 @contextlib.contextmanager
 def _shapes_as_numbers() -> Iterator[None]:
     """`torch.jit.trace` warns where a shape decides anything; the number of channels is a constant of the model."""
@@ -76,6 +86,12 @@ def check_slope_values(slopes: Tensor) -> None:
 
 
 def check_target(x: Tensor, slope: float | Tensor, inplace: bool, out: Tensor | None) -> None:
+    target = x if inplace else out
+    if target is not None and isinstance(target, Tensor) and _is_expanded(target):
+        raise InputError(
+            f"{'the input' if inplace else 'out'} must have a place in memory for each of its elements to be written "
+            "to; it is expanded: clone() it first"
+        )
     if out is None:
         return
     if inplace:
@@ -94,6 +110,28 @@ def check_target(x: Tensor, slope: float | Tensor, inplace: bool, out: Tensor | 
             f"out= must not be given where a gradient is required, and {' and '.join(names)} requires one; "
             "leave out= away, or call under torch.no_grad()"
         )
+
+
+def _is_expanded(target: Tensor) -> bool:
+    if torch.compiler.is_compiling() or target.layout != torch.strided:
+        return False
+    return any(stride == 0 and size > 1 for stride, size in zip(target.stride(), target.shape, strict=True))
+
+
+def overlap(x: Tensor, out: Tensor) -> bool:
+    """Whether writing to `out` could change what is still to be read of `x`; not where both are the same."""
+    if out is x or torch.compiler.is_compiling() or not (has_values(x) and has_values(out)):
+        return False
+    if x.data_ptr() == out.data_ptr() and x.stride() == out.stride():
+        return False
+    first, second = _span(x), _span(out)
+    return first[0] < second[1] and second[0] < first[1]
+
+
+def _span(x: Tensor) -> tuple[int, int]:
+    """The first byte of a tensor's memory and the one behind its last."""
+    reach = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True)) if x.numel() else -1
+    return x.data_ptr(), x.data_ptr() + (reach + 1) * x.element_size()
 
 
 def has_values(tensor: Tensor) -> bool:

@@ -196,7 +196,9 @@ def _tensor(array: np.ndarray[Any, Any], reference: Tensor | None, device: torch
         raise InputError("an input array must have no masked elements; fill them first: array.filled(value)")
     if array.dtype.kind not in "fiub":
         raise InputError(f"an input array must hold numbers or booleans, not {array.dtype}")
-    tensor = torch.from_numpy(np.array(array, order="C"))  # a copy: a memory-mapped array may be read-only
+    # torch knows neither long doubles nor the other byte order. A copy: a memory-mapped array may be read-only.
+    dtype = np.float64 if array.dtype == np.longdouble else array.dtype.newbyteorder("=")
+    tensor = torch.from_numpy(np.array(array, dtype, order="C"))
     if reference is not None and tensor.is_floating_point():
         tensor = tensor.to(reference.dtype)
     return tensor if device is None else tensor.to(device)

@@ -122,7 +122,7 @@ def recipe_of(model: nn.Module, rectifiers: Mapping[str, Rectifier]) -> Recipe:
 
 
 def _rectifier_of(path: str, module: nn.Module) -> dict[str, Rectifier]:
-    if isinstance(module, nn.LeakyReLU):
+    if type(module) is nn.LeakyReLU:
         return {path: Rectifier(path, float(module.negative_slope))}
     if not isinstance(module, LeakyReLU) or module.clamp is not None or module.learnable:
         return {}
