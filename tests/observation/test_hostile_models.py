@@ -326,3 +326,23 @@ def test_beside_an_idle_thread_what_was_drawn_is_put_back() -> None:
         over.set()
         thread.join()
     assert (random.getstate(), str(np.random.get_state()), bits(torch.get_rng_state())) == before
+
+
+def test_a_branch_in_a_thread_of_the_model_is_listed() -> None:
+    class Threaded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+            self.side = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: list[Tensor] = []
+            thread = threading.Thread(target=lambda: found.append(self.side(x)))
+            thread.start()
+            thread.join()
+            return self.main(x) + found[0]
+
+    record = leaky.observe(Threaded(), [torch.randn(50, 4)] * 2)
+    assert [site.name for site in record.sites] == ["main.1"]
+    assert "side" in {item.name for item in record.not_examined}
+    assert all("another thread" in item.reason for item in record.not_examined)
