@@ -20,20 +20,46 @@ MOST = 400
 """Characters of an exception's own words that are shown."""
 
 
-def one_line(error: BaseException, context: str = "") -> str:
+def one_line(error: BaseException, context: str = "", ours: bool = False) -> str:
     """The message of `error`, and for anything but a `LeakyError` its type and its place in the user's code.
 
     Args:
         error: what was raised.
         context: what the error happened on, for errors of the user's code.
+        ours: whether its place is looked for in leaky instead.
     """
-    words = " ".join(printable(" ".join(str(error).split())).split())
+    words = " ".join(printable(" ".join(_words(error).split())).split())
     if isinstance(error, LeakyError):
         return words
     words = words if len(words) <= MOST else f"{words[: MOST - 2]} …"
-    place = _place(error)
+    place = _own_place(error) if ours else _place(error)
     parts = [f"{type(error).__name__}{': ' * bool(words)}{words}", f"at {place}" if place else "", context]
     return "; ".join(part for part in parts if part)
+
+
+def is_internal(error: BaseException) -> bool:
+    """Whether leaky's own code went wrong: raised there, or below it without any code of the user's or of a model."""
+    if isinstance(error, (LeakyError, OSError, MemoryError, ImportError)) or not isinstance(error, Exception):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return False
+    if _is_ours(frames[-1].filename):
+        return True
+    others = [frame for frame in frames if not _is_ours(frame.filename)]
+    return all(_is_installed(frame.filename) and frame.name != "forward" for frame in others)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # somebody's own __str__
+        return "(its message could not be made)"
+
+
+def _own_place(error: BaseException) -> str:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name}" if frames else ""
 
 
 def _place(error: BaseException) -> str:

@@ -39,6 +39,8 @@ def resolve(name: str, role: str) -> Any:
             f"{role} {place!r} must be importable, and it ended the program on import (status {stop.code}): "
             'put what it runs under if __name__ == "__main__"'
         ) from stop
+    except SyntaxError as error:
+        raise InputError(_misspelt(error, role, place)) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise InputError(f"{role} {place!r} must have {attribute!r}{_instead(part, found)}")
@@ -107,6 +109,14 @@ def _from_file(path: Path, role: str) -> ModuleType:
             ) from error
         raise
     return module
+
+
+def _misspelt(error: SyntaxError, role: str, place: str) -> str:
+    """Where and what: the file may be another one, which the named one imports."""
+    file = Path(error.filename or place)
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    line = f" `{error.text.strip()}`" if error.text and error.text.strip() else ""
+    return f"{role} must be valid Python, and {str(shown)!r} is not in line {error.lineno}: {error.msg}{line}"
 
 
 def _look_in(folder: Path) -> None:

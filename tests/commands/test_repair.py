@@ -102,7 +102,7 @@ def test_mistakes_end_in_a_line_and_status_2(place: Path, capsys: pytest.Capture
         (["--out", "out.pt", "--recipe", "out.pt"], "read or written as something else"),
         (["--out", "out.pt", "--recipe", "x.npy"], "read or written as something else"),
         (["--out", "out.pt", "--recipe", "net.py"], "read or written as something else"),
-        (["--out", "out.pt", "--max-change", "nan"], "max_change must be a number of at least 0"),
+        (["--out", "out.pt", "--max-change", "nan"], "'nan' is not a finite number"),
         (["--out", "out.pt", "--negative-slope", "5"], "negative_slope must be from 0 to 1"),
     ],
 )

@@ -53,4 +53,4 @@ def test_mistakes_end_in_a_line_and_status_2(file: str, capsys: pytest.CaptureFi
     error = capsys.readouterr().err
     assert "native_batch_norm in 1 takes a mean over the samples away" in error
     assert "either MODEL or --depth" in error
-    assert "must lie in (0, 1), not 1.5" in error
+    assert "1.5 is not in the range 0<x<1" in error

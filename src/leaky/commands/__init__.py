@@ -5,22 +5,15 @@ One module a verb, each with its `command`; what they share stands in `options`,
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import click
 
 from leaky import __version__
 from leaky.commands import check, compare, plot, repair, slope, tune
-from leaky.commands.ending import Status, status_of
+from leaky.commands.ending import STATUS_HELP, Status, status_of
 
-__all__ = ["Status", "main", "run"]
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and end the program with its status."""
-    sys.exit(run(arguments))
+__all__ = ["Status", "run"]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +24,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="LEAKY_DEBUG=1 in the environment shows a traceback with an error.",
+    epilog=STATUS_HELP,
 )
 @click.version_option(__version__, prog_name="leaky")
 def cli() -> None:

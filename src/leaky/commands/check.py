@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from leaky.commands.ending import TRACEBACK_HINT, Status
-from leaky.commands.options import axis, json_option, thresholds
+from leaky.commands.options import AXIS, SEED, SIZE, axis, json_option, thresholds
 from leaky.commands.output import check_writable, own_stdout, write_result
+from leaky.commands.signals import Terminated
 from leaky.errors import InputError, LeakyError
 
 if TYPE_CHECKING:
@@ -55,24 +56,20 @@ Exit status
 )
 @click.option("--mode", type=click.Choice(["eval", "train"]), default="eval", show_default=True, help="Of the modules.")
 @click.option("--device", metavar="NAME", help="Where to run; by default where the model is.")
-@click.option("--max-samples", type=click.IntRange(min=1), metavar="N", help="Stop after so many samples.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), metavar="N", help="Of all random numbers: initial weights, noise, ..."
-)
+@click.option("--max-samples", type=SIZE, metavar="N", help="Stop after so many samples.")
+@click.option("--seed", type=SEED, metavar="N", help="Of all random numbers: initial weights, noise, ...")
 @click.option("--weights", metavar="FILE", help="The state dict, .pt (read without unpickling) or .safetensors.")
 @click.option(
     "--initial", metavar="FILE", help="The weights that training began with: tells born dead from died later."
 )
-@click.option("--unit-dim", type=int, metavar="AXIS", help="Axis of the units at every site that has it.")
+@click.option("--unit-dim", type=AXIS, metavar="AXIS", help="Axis of the units at each site that has it.")
 @click.option(
     "--sample-dim",
     "--batch-dim",
     metavar="AXIS",
     help="Axis of the samples in the inputs; none: a batch is one sample.",
 )
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples a batch of arrays and noise. [256]"
-)
+@click.option("--batch-size", type=SIZE, metavar="N", help="Samples a batch of arrays and noise. [256]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A threshold, see docs/rules; repeatable.")
 @click.option("--verbose", "-v", is_flag=True, help="Show every finding in full.")
 @click.option("--ignore", multiple=True, metavar="RULE", help="Leave a rule's findings out; repeatable.")
@@ -120,7 +117,7 @@ def _checked(
     ignore: tuple[str, ...],
 ) -> Checkup:
     from leaky.checkup import Checkup, checked
-    from leaky.failures import one_line
+    from leaky.failures import is_internal, one_line
     from leaky.observation import Options
     from leaky.report.progress import progress
 
@@ -130,11 +127,13 @@ def _checked(
         with progress(total) as tick:
             how = Options(model_name=model.name, data_name=data.name, on_noise=data.on_noise, progress=tick, **options)
             checkup = checked(model.model, data.batches, how, initial=initial, thresholds=settings, ignore=ignore)
-    except LeakyError:
+    except (LeakyError, KeyboardInterrupt, Terminated):
         raise
     except SystemExit as stop:
         raise InputError(f"the model or its data ended the program while they ran (status {stop.code})") from stop
-    except Exception as error:
+    except BaseException as error:
+        if is_internal(error):
+            raise
         # The model's own code raised; what it was fed is the first thing that its author wants to know.
         raise InputError(one_line(error, f"the data are {data.form}" if data.form else "") + TRACEBACK_HINT) from error
     record = replace(checkup.record, notes=checkup.record.notes + data.notes)

@@ -5,6 +5,7 @@ LEAKY_DEBUG=1 shows a traceback instead of the line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from enum import IntEnum
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 
+from leaky.commands.signals import Terminated
 from leaky.errors import LeakyError, NothingExaminedError
 
 TRACEBACK_HINT = " (LEAKY_DEBUG=1 shows the traceback)"
@@ -24,7 +26,21 @@ class Status(IntEnum):
     FOUND = 1
     WRONG_INPUT = 2
     NOTHING_EXAMINED = 3
+    INTERNAL = 70
     INTERRUPTED = 130
+    TERMINATED = 143
+
+
+STATUS_HELP = """\b
+Exit status of every command
+  0    done; nothing that a gate should stop at
+  1    check: a finding; compare: it got worse; repair: rolled back
+  2    wrong usage or input, or the user's code failed
+  3    nothing could be examined or compared
+  70   an error of leaky's own
+  130  interrupted (Ctrl-C); 143 terminated (SIGTERM)
+
+LEAKY_DEBUG=1 in the environment shows a traceback with an error."""
 
 
 def status_of(act: Callable[[], Any]) -> int:
@@ -35,20 +51,35 @@ def status_of(act: Callable[[], Any]) -> int:
         error.show()
         return Status.WRONG_INPUT
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        return Status.INTERRUPTED
+        return _told("Interrupted.", Status.INTERRUPTED)
+    except Terminated:
+        return _told("Terminated.", Status.TERMINATED)
     except SystemExit as stop:
         # sys.exit(0) in code that builds a model must not read as "nothing was found".
-        click.echo(f"Error: code of the model or the data ended the program (status {stop.code})", err=True)
-        return Status.WRONG_INPUT
-    except Exception as error:
-        if _debugging():
-            raise
-        from leaky.failures import one_line
+        words = f"Error: code of the model or the data ended the program (status {stop.code})"
+        return _told(words, Status.WRONG_INPUT)
+    except BaseException as error:
+        return _failed(error)
 
-        hint = "" if isinstance(error, LeakyError) else TRACEBACK_HINT
-        click.echo(f"Error: {one_line(error)}{hint}", err=True)
-        return Status.NOTHING_EXAMINED if isinstance(error, NothingExaminedError) else Status.WRONG_INPUT
+
+def _failed(error: BaseException) -> int:
+    if _debugging():
+        raise error
+    from leaky.failures import is_internal, one_line
+
+    if isinstance(error, LeakyError):
+        missing = isinstance(error, NothingExaminedError)
+        return _told(f"Error: {one_line(error)}", Status.NOTHING_EXAMINED if missing else Status.WRONG_INPUT)
+    if is_internal(error):
+        words = f"Error: leaky itself failed, please report it: {one_line(error, ours=True)}{TRACEBACK_HINT}"
+        return _told(words, Status.INTERNAL)
+    return _told(f"Error: {one_line(error)}{TRACEBACK_HINT}", Status.WRONG_INPUT)
+
+
+def _told(words: str, status: Status) -> Status:
+    with contextlib.suppress(OSError):  # nobody reads stderr
+        click.echo(words, err=True)
+    return status
 
 
 def _debugging() -> bool:

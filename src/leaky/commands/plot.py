@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-from leaky.commands.options import TakesSlopes
+from leaky.commands.options import FINITE, POSITIVE, TakesSlopes
 from leaky.commands.output import note
 from leaky.files import must_be_writable
 
 
 @click.command("plot", cls=TakesSlopes)
 @click.option(
-    "--slopes", type=float, multiple=True, metavar="A [B ...]", default=(0.0, 0.01, 0.1, 0.3), help="[0 .01 .1 .3]"
+    "--slopes", type=FINITE, multiple=True, metavar="A [B ...]", default=(0.0, 0.01, 0.1, 0.3), help="[0 .01 .1 .3]"
 )
-@click.option("--gain", type=float, default=1.0, show_default=True, help="Factor on the output.")
-@click.option("--clamp", type=float, help="Bound on |y|, after the gain.")
+@click.option("--gain", type=POSITIVE, default=1.0, show_default=True, help="Factor on the output.")
+@click.option("--clamp", type=POSITIVE, help="Bound on |y|, after the gain.")
 @click.option("--out", required=True, metavar="FILE", help="Picture to write: .svg, .png or .pdf.")
 def command(slopes: tuple[float, ...], gain: float, clamp: float | None, out: str) -> None:
     """Draw the Leaky ReLU and its derivative."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leaky.commands.options import FINITE, NOT_NEGATIVE, SEED, SIZE
 from leaky.commands.output import own_stdout, say, written_first
 from leaky.errors import InputError, MissingExtraError
 from leaky.files import must_be_writable, write_whole
@@ -42,16 +43,18 @@ Exit status
 @click.option("--out", metavar="FILE", help="Where the repaired state dict goes, .pt or .safetensors.")
 @click.option("--recipe", metavar="FILE", help="Where what weights cannot hold goes. [OUT.recipe.json, if any]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
-@click.option("--negative-slope", type=float, metavar="A", help="Of rectifiers that are put in. [from theory, or .1]")
+@click.option("--negative-slope", type=FINITE, metavar="A", help="Of rectifiers that are put in. [from theory, or .1]")
 @click.option(
-    "--max-change", type=float, default=0.05, show_default=True, help="Relative change of the outputs to keep."
+    "--max-change", type=NOT_NEGATIVE, default=0.05, show_default=True, help="Relative change of the outputs to keep."
 )
 @click.option("--validate", metavar="CODE", help="file.py:name of a function of the model that returns your metric.")
 @click.option("--train", metavar="CODE", help="file.py:name of a function that trains it for some dozens of steps.")
-@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="By how much the metric may get worse.")
+@click.option(
+    "--tolerance", type=NOT_NEGATIVE, default=1e-3, show_default=True, help="By how much the metric may get worse."
+)
 @click.option("--lower-is-better", is_flag=True, help="The metric is a loss.")
-@click.option("--max-samples", type=click.IntRange(min=1), metavar="N", help="Use so many samples as evidence at most.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of new weights and of noise.")
+@click.option("--max-samples", type=SIZE, metavar="N", help="Use so many samples as evidence at most.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of new weights and of noise.")
 def command(
     model: str,
     data: str,

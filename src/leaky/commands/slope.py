@@ -6,20 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leaky.commands.options import PROPER_SHARE
 from leaky.commands.output import own_stdout, say
 
 if TYPE_CHECKING:
     from leaky.theory import TailoredSlope
 
+DEPTH = click.IntRange(1, 100_000)
 DEPTHS = (10, 13, 20, 30, 50, 75, 100, 150, 200)
 
 
 @click.command("slope")
 @click.argument("model", required=False)
 @click.option(
-    "--target", "targets", type=float, multiple=True, metavar="C", help="Correlation to reach, in (0, 1). [.9; .9 .95]"
+    "--target",
+    "targets",
+    type=PROPER_SHARE,
+    multiple=True,
+    metavar="C",
+    help="Correlation to reach, in (0, 1). [.9; .9 .95]",
 )
-@click.option("--depth", type=click.IntRange(min=1), metavar="L", help="Layers of a plain network, in place of MODEL.")
+@click.option("--depth", type=DEPTH, metavar="L", help="Layers of a plain network, in place of MODEL.")
 @click.option("--data", metavar="DATA", help="What to run MODEL on, where its first layer does not tell.")
 def command(model: str | None, targets: tuple[float, ...], depth: int | None, data: str | None) -> None:
     """Say which negative slope theory gives MODEL, and why; without one, a table of depth against slope.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leaky.commands.options import TakesSlopes, json_option
+from leaky.commands.options import FINITE, NOT_NEGATIVE, POSITIVE, TakesSlopes, json_option
 from leaky.commands.output import check_writable, own_stdout, write_result
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, Arm, slope_from
@@ -31,6 +31,10 @@ simplest, that none is by more than --worth, or that it is undecided, with what 
 Ctrl-C ends with the answer so far.
 """
 
+MOST = 100_000
+COUNT = click.IntRange(1, MOST)
+"""Of seeds and candidates."""
+
 
 @click.command("tune", cls=TakesSlopes, help=HELP)
 @click.argument("task")
@@ -41,10 +45,12 @@ Ctrl-C ends with the answer so far.
     help="Numbers; prelu, tailored, elu, gelu, silu; numbers with / between them for the layers, 0.1/0.2. "
     f"[{' '.join(Arm(slope).label for slope in DEFAULT_SLOPES)}; beside --search: 0 0.01]",
 )
-@click.option("--search", type=(float, float), metavar="LOW HIGH", help="Look there first; compare the best it finds.")
+@click.option(
+    "--search", type=(FINITE, FINITE), metavar="LOW HIGH", help="Look there first; compare the best it finds."
+)
 @click.option("--per-layer", is_flag=True, help="Search one slope for each rectifier module.")
-@click.option("--candidates", type=click.IntRange(min=1), metavar="N", help="Slopes that a search tries. [24]")
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="A slope.")
+@click.option("--candidates", type=COUNT, metavar="N", help="Slopes that a search tries. [24]")
+@click.option("--seeds", type=COUNT, default=5, show_default=True, help="A slope.")
 @click.option(
     "--budget",
     type=click.Choice(["adaptive", "fixed"]),
@@ -54,23 +60,23 @@ Ctrl-C ends with the answer so far.
 )
 @click.option(
     "--worth",
-    type=float,
+    type=NOT_NEGATIVE,
     metavar="X",
     help="The smallest difference of the score that matters. [.01 of an accuracy, else 2% of a typical score]",
 )
 @click.option(
     "--patience",
-    type=float,
+    type=NOT_NEGATIVE,
     metavar="SECONDS",
     help="Of training, for which an undecided study goes on beyond its seeds. [180]",
 )
 @click.option("--direction", type=click.Choice(["maximize", "minimize"]), help="Of the score. [the task's own]")
 @click.option("--engine", type=click.Choice(["auto", "batched", "local", "ray"]), default="auto", show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, or Ray tasks.")
+@click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes, or Ray tasks.")
 @click.option("--storage", metavar="PATH|URL", help="A journal file, or a storage URL of Optuna's. [memory]")
 @click.option("--study-name", default="leaky", show_default=True, metavar="NAME", help="Of the study in the storage.")
-@click.option("--time-limit", type=float, metavar="SECONDS", help="No training begins after that.")
-@click.option("--confirm", type=click.IntRange(min=0), metavar="N", help="Fresh seeds for the chosen slope's score.")
+@click.option("--time-limit", type=POSITIVE, metavar="SECONDS", help="No training begins after that.")
+@click.option("--confirm", type=click.IntRange(0, MOST), metavar="N", help="Fresh seeds for the chosen slope's score.")
 @json_option
 def command(
     task: str,

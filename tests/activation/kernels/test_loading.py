@@ -139,3 +139,23 @@ def test_many_callers_at_once():
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(24)))
+
+
+def test_a_daemon_thread_in_a_kernel_does_not_disturb_the_end_of_the_program():
+    program = """
+import threading, time
+import numpy as np
+import leaky
+x = np.ones(2**20, np.float32)
+started = threading.Event()
+def loop():
+    while True:
+        leaky.leaky_relu(x, 0.1)
+        started.set()
+for _ in range(3):
+    threading.Thread(target=loop, daemon=True).start()
+started.wait()
+time.sleep(0.05)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -9,6 +9,7 @@
 
 #include "dispatch.hpp"
 #include "pages.hpp"
+#include "released_gil.hpp"
 #include "work.hpp"
 
 namespace nb = nanobind;
@@ -29,7 +30,7 @@ void forward(int type, Address source, Address target, int64_t rows, int64_t len
     const Forward call = {(Type)type, at<void>(source), at<void>(target), CACHED, rows, length,
                           (Slopes)how, channels, {slope, at<void>(slopes), gain, bound},
                           at<uint8_t>(linear), at<uint8_t>(beyond)};
-    nb::gil_scoped_release released;
+    const ReleasedGil released;
     run_forward(kernels(), call, fresh, threads);
 }
 
@@ -39,7 +40,7 @@ void backward(int type, Address source, Address target, int64_t rows, int64_t le
     const Backward call = {(Type)type, at<void>(source), at<void>(target), CACHED, rows, length,
                            (Slopes)how, channels, {slope, at<void>(slopes), gain, bound},
                            at<uint8_t>(linear), at<uint8_t>(beyond)};
-    nb::gil_scoped_release released;
+    const ReleasedGil released;
     run_backward(kernels(), call, fresh, threads);
 }
 
@@ -51,7 +52,7 @@ void statistics(int type, Address source, Address target, int64_t outer, int64_t
                              {outer, samples, middle, units, inner},
                              {slope, at<void>(slopes), gain, bound},
                              threshold, at<double>(floor), at<double>(cap), at<uint8_t>(fired)};
-    nb::gil_scoped_release released;
+    const ReleasedGil released;
     gather(kernels(), call, at<double>(sums), batch, fresh, threads);
 }
 
@@ -62,7 +63,7 @@ void gradient_statistics(int type, Address source, Address target, int64_t outer
                                      {outer, samples, middle, units, inner},
                                      {slope, at<void>(slopes), gain, bound},
                                      plane_length, at<uint8_t>(linear), at<uint8_t>(beyond)};
-    nb::gil_scoped_release released;
+    const ReleasedGil released;
     gather_gradient(kernels(), call, at<double>(sums), threads);
 }
 
@@ -87,13 +88,13 @@ NB_MODULE(_core, module) {
     module.def("forward", &forward);
     module.def("backward", &backward);
     module.def("copy", [](Address source, Address target, int64_t bytes, int threads) {
-        nb::gil_scoped_release released;
+        const ReleasedGil released;
         run_copy(kernels(), at<char>(source), at<char>(target), bytes, threads);
     });
     module.def("statistics", &statistics);
     module.def("gradient_statistics", &gradient_statistics);
     module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
-        nb::gil_scoped_release released;
+        const ReleasedGil released;
         count_fired(at<uint8_t>(fired), samples, units, at<double>(sums), batch);
     });
 }

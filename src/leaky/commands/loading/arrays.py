@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaky.errors import InputError
+from leaky.text import printable, shortened
 
 if TYPE_CHECKING:
     from leaky.commands.loading.models import Model
@@ -25,6 +26,8 @@ Array = NDArray[Any]
 
 POSITIONAL = ("x", "X", "input", "inputs")
 """Names of the array in an .npz file that is the model's first input."""
+MOST_NOISE, MOST_IN_BATCH = 2**40, 2**31
+"""Elements that can be made in a lifetime, and held in memory."""
 LAZY_NOISE = 2**24
 """Elements from which on noise is made batch by batch."""
 
@@ -221,17 +224,28 @@ def noise(shape: str, seed: int, dim: int, size: int) -> Data:
     Raises:
         InputError: if that is no shape.
     """
-    if not re.fullmatch(r"\d+([x,]\d+)*", shape):
-        raise InputError(f"noise must have a shape like noise:256x3x32x32, samples first, not {shape!r}")
+    if not re.fullmatch(r"\d{1,30}([x,]\d{1,30}){0,63}", shape, re.ASCII):
+        raise InputError(f"noise must have a shape like noise:256x3x32x32, samples first, not {shortened(shape)!r}")
     sizes = tuple(int(part) for part in re.split("[x,]", shape))
     if not -len(sizes) <= dim < len(sizes) or 0 in sizes:
         raise InputError(f"noise must have at least one sample along axis {dim}, and no axis of 0, not {shape}")
+    elements, batch = math.prod(sizes), math.prod(sizes) // sizes[dim] * min(size, sizes[dim])
+    if elements > MOST_NOISE or batch > MOST_IN_BATCH:
+        raise InputError(
+            f"noise must have at most {MOST_NOISE:,} numbers, and {MOST_IN_BATCH:,} in a batch of {size} samples, "
+            f"not the {_powers(elements)} of {printable(shortened(shape))}"
+        )
     name = f"standard normal noise, seed {seed}"
     samples, words = sizes[dim], f"float32 of shape {sizes}"
     if dim == 0 and math.prod(sizes) > LAZY_NOISE:
         return Data(Repeatable(lambda: _normal(sizes, seed, size)), name, samples, on_noise=True, form=words)
     (array,) = _normal(sizes, seed, sizes[0])
     return Data(array, name, samples, on_noise=True, form=words)
+
+
+def _powers(count: int) -> str:
+    """A number that may have thousands of digits."""
+    return f"{count:,}" if count < 10**15 else f"more than 10^{int(math.log10(count))}"
 
 
 def _normal(sizes: tuple[int, ...], seed: int, size: int) -> Iterator[Array]:

@@ -84,6 +84,8 @@ def journal_storage(path: str) -> Any:
     """
     if not Path(path).absolute().parent.is_dir():
         raise InputError(f"the folder of the storage {path!r} must exist")
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"the storage {path!r} must be a regular file, or not be there yet")
     try:
         return JournalStorage(JournalFileBackend(path, cast(Any, KernelLock(path)) if fcntl else None))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

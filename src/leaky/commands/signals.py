@@ -1,0 +1,81 @@
+"""Ctrl-C and SIGTERM end the program within a second, in order where that can be, and at once the second time.
+
+Python tells its main thread of a signal only between two steps of Python. Where that does not come, in a loop of
+compiled code for one, a thread of ours ends the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+PATIENCE = 0.8
+"""Seconds in which the main thread must have heard of a signal."""
+STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+WORDS = {signal.SIGINT: "Interrupted.", signal.SIGTERM: "Terminated."}
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+class _Listener:
+    def __init__(self) -> None:
+        self.heard = threading.Event()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.heard.is_set():
+            end_at_once(number)
+        self.heard.set()
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    def watch(self, wakeups: socket.socket) -> None:
+        """Wait for a signal's number to come through the socket, then for the main thread to hear of it."""
+        with contextlib.suppress(OSError):
+            while received := wakeups.recv(1):
+                number = received[0]
+                if number in STATUSES and not self.heard.wait(PATIENCE):
+                    end_at_once(number)
+
+
+def end_at_once(number: int) -> None:
+    """End the process without another step of Python."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{WORDS[signal.Signals(number)]}\n".encode())
+    os._exit(STATUSES[signal.Signals(number)])
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+    """While open, SIGINT raises KeyboardInterrupt and SIGTERM `Terminated`; after it both just end the process.
+
+    In the main thread of a program that is about to end, and only there.
+    """
+    listener = _Listener()
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    for number in STATUSES:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and shells' background jobs have it
+            signal.signal(number, listener)
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=_forget)  # a child's signals are not ours
+    threading.Thread(target=listener.watch, args=(ours,), daemon=True, name="leaky signals").start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        for number in STATUSES:
+            if signal.getsignal(number) is listener:
+                signal.signal(number, signal.SIG_DFL)
+        ours.close()
+        theirs.close()
+
+
+def _forget() -> None:
+    with contextlib.suppress(ValueError):
+        signal.set_wakeup_fd(-1)
