@@ -53,6 +53,10 @@ class ModuleStack:
         """Its qualified name; "" for the model itself."""
         return self._running[-1][1] if self._running else ""
 
+    def running_already(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Note a module whose call began before the stack was opened."""
+        self._before(module, args)
+
     def __enter__(self) -> ModuleStack:
         self.thread = threading.get_ident()
         try:

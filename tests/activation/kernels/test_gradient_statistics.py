@@ -1,4 +1,4 @@
-"""Backward pass and sums of the gradient in one pass, against the backward kernel and float64 sums."""
+"""Sums of the gradient by the region of the value beside it, against float64 sums over masks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.activation.kernels.reference import mixed, required_core, same_bits
+from tests.activation.kernels.reference import mixed, required_core
 
-from leaky.activation.kernels.statistics import FLOAT32, FLOAT64, DenseLayout, GradientSums
+from leaky.activation.kernels.statistics import FLOAT32, FLOAT64, GRADIENT_ROWS, DenseLayout
 
 KINDS = {torch.float32: FLOAT32, torch.float64: FLOAT64}
 LAYOUTS = [
@@ -22,48 +22,35 @@ LAYOUTS = [
 ]
 
 
-def planes_of(x, clamp, slope):
-    """The forward pass's own bit planes, of one row."""
-    y, masks = torch.empty_like(x), torch.zeros(2, (x.numel() + 7) // 8, dtype=torch.uint8)
-    linear, beyond = masks[0].data_ptr(), masks[1].data_ptr() if clamp else 0
-    bound = clamp or math.inf
-    args = (1, x.numel(), 0, 1, slope, 0, 1.0, bound, linear, beyond, False, 1)
-    required_core().forward(KINDS[x.dtype], x.data_ptr(), y.data_ptr(), *args)
-    return masks, args
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("clamp", [None, 0.75])
+@pytest.mark.parametrize("bounded", [False, True], ids=["open", "bounded"])
 @pytest.mark.parametrize("special", [False, True], ids=["finite", "special"])
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: "×".join(map(str, layout)))
-def test_sums_and_gradients(layout, special, clamp, dtype):
-    core, slope = required_core(), 0.2
+def test_sums(layout, special, bounded, dtype):
+    core, threshold = required_core(), 0.1
     x = mixed(math.prod(layout), dtype, 1, special=False)
     g = mixed(math.prod(layout), dtype, 2, special=special)
     g[g.abs() > 1e30] = 3.0  # whose squares would hide all others
-    masks, args = planes_of(x, clamp, slope)
-    expected = torch.empty_like(g)
-    core.backward(KINDS[dtype], g.data_ptr(), expected.data_ptr(), *args)
+    floor, cap = np.linspace(-1.0, -0.2, layout.units), np.linspace(0.3, 1.0, layout.units)
+    bounds = (floor.ctypes.data, cap.ctypes.data) if bounded else (0, 0)
     arrays = []
-    for threads, writes in ((1, True), (2, True), (2, False)):
-        sums, result = GradientSums(core, layout.units), torch.empty_like(g)
-        target = result.data_ptr() if writes else 0
-        planes = (x.numel(), masks[0].data_ptr(), masks[1].data_ptr() if clamp else 0)
-        bound = clamp or math.inf
-        sums.add(KINDS[dtype], g.data_ptr(), layout, *planes, threads, target=target, slope=slope, bound=bound)
-        assert not writes or same_bits(result, expected)
-        arrays.append(np.concatenate([sums.absolute, sums.squares]))
+    for threads in (1, 2):
+        sums = np.zeros((GRADIENT_ROWS, layout.units))
+        address = sums.ctypes.data
+        core.gradient_sums(KINDS[dtype], g.data_ptr(), x.data_ptr(), *layout, threshold, *bounds, address, threads)
+        arrays.append(sums)
     np.testing.assert_array_equal(arrays[0], arrays[1])
-    np.testing.assert_array_equal(arrays[0], arrays[2])
-    np.testing.assert_allclose(arrays[0], brute_force(x, g, layout, clamp, slope), rtol=1e-9)
+    assert (arrays[0][8] > 0).any() == special
+    np.testing.assert_allclose(arrays[0], brute_force(x, g, layout, threshold, (floor, cap), bounded), rtol=1e-9)
 
 
-def brute_force(x, g, layout, clamp, slope):
-    z = x.double().numpy().reshape(layout)
-    y = np.where(z > 0, z, float(np.float32(slope) if x.dtype == torch.float32 else slope) * z)
-    h = g.double().numpy().reshape(layout)
-    h = np.where(np.isfinite(h), h, 0.0)
-    bound = clamp or math.inf
-    masks = [y < -bound, (z <= 0) & (y >= -bound), (z > 0) & (y <= bound), y > bound]
+def brute_force(x, g, layout, threshold, bounds, bounded):
+    z, h = x.double().numpy().reshape(layout), g.double().numpy().reshape(layout)
+    finite = np.isfinite(h)
+    h = np.where(finite, h, 0.0)
+    low, high = (
+        b[:, None] if bounded else np.full((layout.units, 1), s * np.inf) for b, s in zip(bounds, (-1, 1), strict=True)
+    )
+    masks = [z < low, (z <= threshold) & (z >= low), (z > threshold) & (z <= high), z > high]
     rows = [np.where(mask, part, 0.0).sum(axis=(0, 1, 2, 4)) for part in (np.abs(h), h * h) for mask in masks]
-    return np.stack(rows)
+    return np.stack([*rows, (~finite).sum(axis=(0, 1, 2, 4))])

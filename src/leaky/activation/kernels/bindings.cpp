@@ -56,13 +56,12 @@ void statistics(int type, Address source, Address target, int64_t outer, int64_t
     gather(kernels(), call, at<double>(sums), batch, fresh, threads);
 }
 
-void gradient_statistics(int type, Address source, Address target, int64_t outer, int64_t samples, int64_t middle,
-                         int64_t units, int64_t inner, double slope, Address slopes, double gain, double bound,
-                         int64_t plane_length, Address linear, Address beyond, Address sums, int threads) {
-    const GradientStatistics call = {(Type)type, at<void>(source), at<void>(target),
+void gradient_sums(int type, Address source, Address value, int64_t outer, int64_t samples, int64_t middle,
+                   int64_t units, int64_t inner, double threshold, Address floor, Address cap, Address sums,
+                   int threads) {
+    const GradientStatistics call = {(Type)type, at<void>(source), at<void>(value),
                                      {outer, samples, middle, units, inner},
-                                     {slope, at<void>(slopes), gain, bound},
-                                     plane_length, at<uint8_t>(linear), at<uint8_t>(beyond)};
+                                     threshold, at<double>(floor), at<double>(cap)};
     const ReleasedGil released;
     gather_gradient(kernels(), call, at<double>(sums), threads);
 }
@@ -92,7 +91,7 @@ NB_MODULE(_core, module) {
         run_copy(kernels(), at<char>(source), at<char>(target), bytes, threads);
     });
     module.def("statistics", &statistics);
-    module.def("gradient_statistics", &gradient_statistics);
+    module.def("gradient_sums", &gradient_sums);
     module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
         const ReleasedGil released;
         count_fired(at<uint8_t>(fired), samples, units, at<double>(sums), batch);

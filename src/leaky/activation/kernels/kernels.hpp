@@ -56,17 +56,15 @@ struct Statistics {
 };
 
 // The rows of a gradient's statistics array, each with one double a unit and region.
-enum GradientRow : int { ABSOLUTE = 0, GRADIENT_SQUARES = 4, GRADIENT_ROWS = 8 };
+enum GradientRow : int { ABSOLUTE = 0, GRADIENT_SQUARES = 4, GRADIENT_NONFINITE = 8, GRADIENT_ROWS = 9 };
 
-// The gradient at x, if a target is given, and sums of the one at y, by the regions that the bit planes tell.
+// Sums of the gradient at y, by the regions that the value beside it is in: x itself, or a y of the same order.
 struct GradientStatistics {
     Type type;
-    const void* source;
-    void* target;  // null: only look
+    const void *source, *value;
     Layout layout;
-    Activation activation;
-    int64_t plane_length;  // elements of a row of the planes
-    const uint8_t *linear, *beyond;
+    double threshold;
+    const double *floor, *cap;  // one a unit, or null
 };
 
 struct Range {

@@ -141,7 +141,8 @@ inline bool add_one(const Statistics& call, int64_t unit, double z, double* sums
     return region >= leaky::LINEAR;
 }
 
-LEAKY_INLINE Edges edges_at(const Statistics& call, int64_t unit) {
+template <class Call>
+LEAKY_INLINE Edges edges_at(const Call& call, int64_t unit) {
     return {every<doubles>(call.threshold), every<doubles>(call.floor ? call.floor[unit] : -__builtin_inf()),
             every<doubles>(call.cap ? call.cap[unit] : __builtin_inf())};
 }

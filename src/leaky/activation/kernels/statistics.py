@@ -198,57 +198,5 @@ class UnitSums:
         )
 
 
-class GradientSums:
-    """Running sums of the gradient at one site's output, added to by the compiled core.
-
-    Args:
-        core: the compiled core.
-        units: of the site.
-
-    Attributes:
-        absolute: Σ|g| a region and unit, shape (4, units).
-        squares: Σg² a region and unit, shape (4, units).
-    """
-
-    def __init__(self, core: ModuleType, units: int) -> None:
-        self._core = core
-        self._array = np.zeros((8, units))
-        self.absolute: FloatArray = self._array[:4]
-        self.squares: FloatArray = self._array[4:]
-
-    def add(
-        self,
-        kind: int,
-        source: int,
-        layout: DenseLayout,
-        plane_length: int,
-        linear: int,
-        beyond: int,
-        threads: int,
-        *,
-        target: int = 0,
-        slope: float = 0.0,
-        slopes: int = 0,
-        gain: float = 1.0,
-        bound: float = math.inf,
-    ) -> None:
-        """Take in one call's gradient at the output and, if asked, write the one at the input in the same pass.
-
-        Args:
-            kind: `FLOAT32` or `FLOAT64`.
-            source: address of the gradient at the output, in the layout of the forward pass.
-            layout: of that memory.
-            plane_length: elements of a row of the bit planes that the forward pass wrote.
-            linear: address of the first plane.
-            beyond: address of the second, or 0.
-            threads: at most as many are used.
-            target: address that the gradient at the input goes to; 0 to write nothing.
-            slope: of the activation.
-            slopes: address of one slope a unit, of the data's type, in place of `slope`; 0 for none.
-            gain: of the activation.
-            bound: on the output's magnitude.
-        """
-        address = self._array.ctypes.data
-        activation = (slope, slopes, gain, bound)
-        planes = (plane_length, linear, beyond)
-        self._core.gradient_statistics(kind, source, target, *layout, *activation, *planes, address, threads)
+GRADIENT_ROWS = 9
+"""Rows of a gradient's sums: Σ|g| and Σg² of the four regions, non-finite elements."""

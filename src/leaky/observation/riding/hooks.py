@@ -1,0 +1,182 @@
+"""What is put on a model while it is watched: hooks on modules, and a table of the calls of functions.
+
+A copy of the model (an average of its weights, a pickle) carries hooks that do nothing. What goes wrong in here must
+never end the user's training.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from leaky.observation.riding.structure import KnownCall, Structure, Taker
+
+
+class Driver(Protocol):
+    """Who follows the passes."""
+
+    running: bool
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module through which passes come in starts."""
+
+    def end(self, module: nn.Module, output: Any) -> None:
+        """It has run, or has raised (output None)."""
+
+    def strayed(self) -> None:
+        """A site was met that the structure does not know."""
+
+    def failed(self, error: Exception) -> None:
+        """Something in here went wrong."""
+
+    def taker(self, call: KnownCall) -> Taker:
+        """Who takes in what a call shows."""
+
+
+class Hook:
+    """A hook that does nothing on any copy of the module that it was made for."""
+
+    def __init__(self, rider: Driver) -> None:
+        self._rider = rider
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return nothing
+
+    def __reduce__(self) -> Any:
+        return _made_nothing, ()
+
+
+def nothing(*_: Any) -> None:
+    """The hook of a copy."""
+
+
+def _made_nothing() -> Any:
+    return nothing
+
+
+class Begin(Hook):
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling():
+            return
+        try:
+            self._rider.begin(module, args, kwargs)
+        except Exception as error:
+            self._rider.failed(error)
+
+
+class End(Hook):
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        try:
+            self._rider.end(module, output)
+        except Exception as error:
+            self._rider.failed(error)
+
+
+class SiteHook(Hook):
+    """Meets the calls of one module that is a site."""
+
+    def __init__(self, rider: Driver, takers: list[tuple[Taker, KnownCall]]) -> None:
+        super().__init__(rider)
+        self.met, self.expected = 0, len(takers)
+        self._takers = takers
+        self._taken = False
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        rider = self._rider
+        if not rider.running:
+            if torch._C._current_graph_task_id() != -1:
+                self._recomputed(args, output)
+            return
+        met = self.met
+        self.met = met + 1
+        if met >= len(self._takers):
+            rider.strayed()
+            return
+        taker, call = self._takers[met]
+        try:
+            if call.in_place:
+                if self._taken:
+                    taker.follow(None, output, call)
+            elif taker.take(args[0], call):
+                taker.follow(args[0], output, call)
+            else:
+                rider.strayed()
+        except Exception as error:
+            rider.failed(error)
+
+    def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Take in the value that the module is about to overwrite."""
+        rider = self._rider
+        if not rider.running or self.met >= len(self._takers):
+            return
+        taker, call = self._takers[self.met]
+        try:
+            if call.in_place:
+                self._taken = taker.take(args[0], call)
+                if not self._taken:
+                    rider.strayed()
+        except Exception as error:
+            rider.failed(error)
+
+    def _recomputed(self, args: tuple[Any, ...], output: Tensor) -> None:
+        """Inside a checkpoint that had no gradient the first time: the sums are taken, the gradient is not yet."""
+        if len(self._takers) == 1 and output.requires_grad:
+            taker, call = self._takers[0]
+            taker.follow(None if call.in_place else args[0], output, call)
+
+
+class BeforeInPlace(Hook):
+    def __init__(self, hook: SiteHook) -> None:
+        self._hook = hook
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._hook.before(module, args)
+
+
+class Functions(TorchFunctionMode):
+    """Meets the calls of functions that are sites, by their order."""
+
+    def __init__(self, rider: Driver, structure: Structure) -> None:
+        super().__init__()
+        self._rider = rider
+        self._calls = structure.by_function
+        self._met = dict.fromkeys(structure.by_function, 0)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        calls = self._calls.get(func)
+        if calls is None:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        met = self._met[func]
+        self._met[func] = met + 1
+        call = calls[met] if met < len(calls) else None
+        if call is None:
+            if met >= len(calls):
+                self._rider.strayed()
+            return func(*args, **(kwargs or {}))
+        return self._site(call, func, args, kwargs or {})
+
+    @property
+    def complete(self) -> bool:
+        """Whether every known call has been met."""
+        return all(self._met[function] == len(calls) for function, calls in self._calls.items())
+
+    def _site(self, call: KnownCall, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        taker, taken, z = self._rider.taker(call), False, args[call.position] if args else None
+        try:
+            taken = isinstance(z, Tensor) and taker.take(z, call)
+        except Exception as error:
+            self._rider.failed(error)
+        output = func(*args, **kwargs)
+        if not taken:
+            self._rider.strayed()
+            return output
+        try:
+            taker.follow(None if call.in_place else z, output, call)
+        except Exception as error:
+            self._rider.failed(error)
+        return output

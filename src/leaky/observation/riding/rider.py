@@ -1,0 +1,247 @@
+"""Meets the sites of a model while the user's own code runs it: traced on the first pass, by hooks and a table later.
+
+Must leave nothing behind: every hook is taken off in `detach`, and a copy of the model (an average of its weights, a
+pickle) carries hooks that do nothing. What goes wrong in here must never end the user's training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from leaky.observation.batches import Batch, tensors_in
+from leaky.observation.riding.discovery import Discovery, TakerOf
+from leaky.observation.riding.hooks import BeforeInPlace, Begin, End, Functions, SiteHook
+from leaky.observation.riding.structure import KnownCall, Structure, Taker
+from leaky.structure.trace import Tracer
+
+MOST_TRACES = 8
+"""Structures of one module after which every pass of it is traced: the model never runs the same way twice."""
+
+
+class Passenger(Protocol):
+    """Who rides along."""
+
+    def wants(self, module: nn.Module) -> bool:
+        """Whether a pass that begins is to be observed."""
+
+    def begin(self, samples: int, batch: Batch, structure: Structure | None) -> None:
+        """An observed pass begins; structure None while it is being learned."""
+
+    def end(self, structure: Structure | None, completed: bool) -> None:
+        """An observed pass has ended."""
+
+    def discard(self) -> None:
+        """The pass took its samples from the wrong axis; forget what it showed."""
+
+    def failed(self, error: Exception) -> None:
+        """Something in leaky itself went wrong; the user's pass goes on."""
+
+
+class Rider:
+    """Attaches to a model and meets its sites, pass after pass.
+
+    Args:
+        model: the model.
+        passenger: told of every pass.
+        tracer_of: makes a tracer for a listener; it may keep names over the passes.
+        taker_of: gives who takes in what a site shows.
+        batch_dim: axis of the inputs that holds the samples.
+
+    Attributes:
+        running: whether an observed pass is going on.
+        traced: passes that were traced.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        passenger: Passenger,
+        tracer_of: Callable[[Any], Tracer],
+        taker_of: TakerOf,
+        batch_dim: int | None = 0,
+    ) -> None:
+        self.running = False
+        self.traced = 0
+        self.batch_dim = batch_dim
+        self._model = model
+        self._passenger = passenger
+        self._tracer_of, self._taker_of = tracer_of, taker_of
+        self._structures: dict[nn.Module, Structure] = {}
+        self._traces: dict[nn.Module, int] = {}
+        self._outer: nn.Module | None = None
+        self._discovery: Discovery | None = None
+        self._mode: Functions | None = None
+        self._structure: Structure | None = None
+        self._strayed = False
+        self._entrances: list[nn.Module] = []
+        self._handles: list[Any] = []
+        self._site_hooks: list[SiteHook] = []
+
+    @property
+    def attached(self) -> bool:
+        """Whether any hook is on the model."""
+        return bool(self._handles)
+
+    def attach(self) -> None:
+        """Put the hooks on."""
+        if self._handles:
+            return
+        for module in self._entrances or _entrances(self._model):
+            self._handles.append(module.register_forward_pre_hook(Begin(self), with_kwargs=True))
+            end = End(self)
+            self._handles.append(module.register_forward_hook(end, always_call=True))
+        for structure in self._structures.values():
+            self._hook_sites(structure)
+
+    def detach(self) -> None:
+        """Take every hook off; a pass that is going on is not observed to its end."""
+        self._close_modes()
+        self._outer, self.running = None, False
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._site_hooks.clear()
+
+    def forget(self) -> None:
+        """Trace the next pass anew."""
+        self._structures.clear()
+        self._entrances = []
+        if self._handles:
+            self.detach()
+            self.attach()
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module through which passes come in starts."""
+        if self._outer is not None:
+            if module is not self._outer:
+                return
+            self._close_modes()  # its last pass never came to its end
+        self._outer = module
+        if torch._C._current_graph_task_id() != -1 or _inside_transform() or not self._passenger.wants(module):
+            return
+        batch = Batch(args, kwargs, None)
+        structure = self._structures.get(module)
+        if (not args or not isinstance(args[0], Tensor)) and not tensors_in((args, kwargs)):
+            return
+        samples = batch.samples(self.batch_dim)
+        if structure is None or structure.unridden:
+            self._discovery = Discovery(self._tracer_of, self._taker_of)
+            self._passenger.begin(samples, batch, None)
+            self.running = True
+            self._discovery.open(module, args, batch, self.batch_dim)
+            return
+        self._structure, self._strayed = structure, False
+        self._passenger.begin(samples, batch, structure)
+        self.running = True
+        for hook in self._site_hooks:
+            hook.met = 0
+        if structure.by_function:
+            self._mode = Functions(self, structure)
+            self._mode.__enter__()  # type: ignore[no-untyped-call]
+
+    def end(self, module: nn.Module, output: Any) -> None:
+        """It has run, or has raised (output None)."""
+        if module is not self._outer:
+            return
+        self._outer = None
+        if not self.running:
+            return
+        self.running = False
+        completed = output is not None
+        if self._discovery is not None:
+            self._learn(module, output if completed else None)
+            return
+        structure, mode = self._structure, self._mode
+        self._close_modes()
+        if completed and (self._strayed or (mode is not None and not mode.complete) or self._cut_short()):
+            self.forget()
+        self._passenger.end(structure, completed)
+
+    def _cut_short(self) -> bool:
+        """Whether a module ran, but less often than it does."""
+        return any(0 < hook.met < hook.expected for hook in self._site_hooks)
+
+    def settle(self) -> None:
+        """A step is over: where passes come in is known by now, and the other entrances are let alone."""
+        if self._entrances or not self._structures:
+            return
+        self._entrances = list(self._structures)
+        if self._handles:
+            self.detach()
+            self.attach()
+
+    def _learn(self, module: nn.Module, output: Any) -> None:
+        discovery, self._discovery = self._discovery, None
+        assert discovery is not None
+        if output is None:
+            discovery.abandon()
+            self._passenger.end(None, False)
+            return
+        structure = discovery.close(output, self.batch_dim)
+        self.traced += 1
+        if structure.batch_dim != self.batch_dim:
+            self.batch_dim = structure.batch_dim
+            self._passenger.discard()
+            return
+        count = self._traces[module] = self._traces.get(module, 0) + 1
+        self._passenger.end(structure, True)
+        if module in self._structures:
+            return  # it needs the tracer every time
+        self._structures[module] = structure
+        if count > MOST_TRACES:
+            structure.unridden.append("(its structure changes from pass to pass)")
+        if self._handles:
+            self._hook_sites(structure)
+
+    def _hook_sites(self, structure: Structure) -> None:
+        if structure.unridden:
+            return
+        for module, calls in structure.by_module.items():
+            takers = [(self._taker_of(call, None), call) for call in calls]
+            hook = SiteHook(self, takers)
+            self._site_hooks.append(hook)
+            if any(call.in_place for call in calls):
+                self._handles.append(module.register_forward_pre_hook(BeforeInPlace(hook)))
+            self._handles.append(module.register_forward_hook(hook))
+
+    def strayed(self) -> None:
+        """A site was met that the structure does not know."""
+        self._strayed = True
+
+    def failed(self, error: Exception) -> None:
+        """Tell the passenger, and stop riding."""
+        self.detach()
+        self._passenger.failed(error)
+
+    def taker(self, call: KnownCall) -> Taker:
+        """Who takes in what a call shows."""
+        return self._taker_of(call, None)
+
+    def _close_modes(self) -> None:
+        mode, self._mode = self._mode, None
+        if mode is not None:
+            mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        discovery, self._discovery = self._discovery, None
+        if discovery is not None:
+            discovery.abandon()
+
+
+def _inside_transform() -> bool:
+    """Whether `torch.func` is at work, whose tensors have no memory to look at."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _entrances(model: nn.Module) -> list[nn.Module]:
+    """Where a pass may come in: the model itself, and the parts that user code may call in its stead."""
+    found, waiting = [model], list(model.children())
+    while waiting:
+        module = waiting.pop(0)
+        if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+            waiting.extend(module.children())
+        else:
+            found.append(module)
+    return found

@@ -1,0 +1,104 @@
+"""The figures of one site at a report: its last steps' sums, and verdicts on as many samples as the bound asks for.
+
+A share of dead units needs evidence: verdicts are made of a stretch of steps with at least n samples, n from the same
+bound as a checkup's, and hold until the next stretch is complete. Between them, what each unit has not done since when
+is counted sample by sample.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from leaky.diagnosis import Thresholds, UnitVerdicts
+from leaky.diagnosis.verdicts import judge
+from leaky.record import BELOW, FloatArray, Site
+from leaky.watching.sums import COUNTS, FIRED, GRADIENT_NONFINITE, NONFINITE, SQUARES, SUMS, Rows
+
+
+@dataclass(eq=False)
+class Stretch:
+    """What one site has shown: since the last reset, and in the stretch of steps that will be judged next.
+
+    Attributes:
+        total: since the last reset.
+        part: since the last verdicts.
+        verdicts: the last ones; None before there was evidence enough.
+        silent_for: samples since each unit fired, shape (units,).
+        ever_fired: whether it has since the last reset.
+    """
+
+    total: Rows
+    part: Rows
+    silent_for: FloatArray
+    ever_fired: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    verdicts: UnitVerdicts | None = None
+    fresh: bool = field(default=False)
+
+    @classmethod
+    def of(cls, units: int, smooth: bool) -> Stretch:
+        """Nothing seen yet."""
+        return cls(Rows.empty(units, smooth), Rows.empty(units, smooth), np.zeros(units), np.zeros(units, bool))
+
+    def add(self, rows: Rows) -> None:
+        """Take in the sums since the last report."""
+        self.total.merge(rows)
+        self.part.merge(rows)
+        fired = rows.seen[FIRED] > 0
+        self.silent_for = np.where(fired, 0.0, self.silent_for + rows.samples)
+        self.ever_fired |= fired
+
+    def judge(self, site: Site, thresholds: Thresholds, needed: int) -> None:
+        """Verdicts on the part, which is complete; a new one begins."""
+        self.verdicts = judge(site, thresholds, needed)
+        self.fresh = True
+        self.part.clear()
+
+
+def figures(rows: Rows, stretch: Stretch, slope: FloatArray, gain: float, needed: int) -> dict[str, float]:
+    """The figures of `leaky.watching.history.FIGURES` that follow from sums.
+
+    Args:
+        rows: since the last report.
+        stretch: the verdicts so far.
+        slope: of each unit.
+        gain: of the site.
+        needed: samples that a verdict takes.
+    """
+    seen, units = rows.seen, rows.seen.shape[1]
+    elements = seen[COUNTS].sum()
+    found = dict.fromkeys(("dead", "locked", "nearly_dead", "dormant"), math.nan)
+    if stretch.verdicts is not None:
+        v = stretch.verdicts
+        found["dead"], found["nearly_dead"] = len(v.dead) / units, len(v.nearly_dead) / units
+        found["locked"] = (len(v.locked_negative) + len(v.locked_positive)) / units
+        found["dormant"] = len(v.dormant) / units
+    found["silent"] = float((stretch.silent_for >= needed).mean())
+    found["rate"] = float(seen[FIRED].mean() / rows.samples) if rows.samples else math.nan
+    found["second_moment"] = float(seen[SQUARES].sum() / elements) if elements else math.nan
+    found["output_moment"] = _output_moment(rows, slope, gain) / elements if elements else math.nan
+    found["gradient"] = _root_mean_square(rows)
+    found["nonfinite"] = float(seen[NONFINITE].sum() + rows.gradient[GRADIENT_NONFINITE].sum())
+    return found
+
+
+def _output_moment(rows: Rows, slope: FloatArray, gain: float) -> float:
+    """Σh² of a site; beyond its bounds an element counts with its own square, at most a little too much."""
+    if rows.output is not None:
+        return float(rows.output[SQUARES].sum())
+    squares = rows.seen[SQUARES]
+    return gain**2 * float((squares[2:].sum(axis=0) + slope**2 * squares[BELOW]).sum())
+
+
+def _root_mean_square(rows: Rows) -> float:
+    if not rows.gradient_samples or not rows.samples:
+        return math.nan
+    elements = rows.seen[COUNTS].sum() * rows.gradient_samples / rows.samples
+    return math.sqrt(rows.gradient[4:8].sum() / elements) if elements else math.nan
+
+
+def means(rows: Rows) -> FloatArray:
+    """E z of each unit, shape (units,)."""
+    return np.asarray(rows.seen[SUMS].sum(axis=0) / np.maximum(rows.seen[COUNTS].sum(axis=0), 1))

@@ -1,0 +1,247 @@
+"""One site of a model that trains: takes in what each call shows, and waits for the gradient of its output.
+
+Holds no memory that training would have freed: of a call it keeps what autograd keeps anyway (the output of a ReLU, the
+input of the others) until the gradient arrives, or one byte an element where autograd was asked to keep nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from leaky.observation.collector import describe
+from leaky.observation.riding.layouts import fitted
+from leaky.observation.riding.structure import KnownCall
+from leaky.record import Producer, Site
+from leaky.structure.listening import SiteCall
+from leaky.structure.modules import without_wrappers
+from leaky.watching.sums import OPEN, Bounds, Reading, Rows, add, add_gradient
+
+_MOST_READINGS = 64
+
+
+class Clock:
+    """What all sites of a watch share.
+
+    Attributes:
+        step: of the training.
+        samples: of the pass that is running.
+        passes: begun so far.
+        failed: told of an error in a gradient's hook.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self.step = self.samples = self.passes = 0
+        self.failed = failed
+
+
+class WatchedSite:
+    """A site and its sums since the last report.
+
+    Args:
+        call: its first call, as the tracer saw it.
+        shape: of the pre-activation then.
+        clock: shared by all sites.
+
+    Attributes:
+        rows: the sums.
+        repeated: whether it runs several times a pass.
+        is_output: whether its output is the model's.
+    """
+
+    def __init__(self, call: SiteCall, shape: tuple[int, ...], clock: Clock) -> None:
+        self.name, self.units = call.name, call.layout.units
+        self.activation = call.activation
+        self.layout = call.layout
+        self.rows = Rows.empty(self.units, call.activation.smooth)
+        self.repeated = True
+        self.is_output = False
+        self._call, self._shape, self._clock = call, shape, clock
+        self._productions = {production.weight: production for production in call.node.productions}
+        self._bounds = Bounds.of(call.activation, self.units)
+        self._readings: dict[tuple[Any, ...], Reading | None] = {}
+        self._reading: Reading | None = None
+        self._flags: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
+        self._mask: Tensor | None = None
+        self._passes = 0
+        self._gradient_pass = -1
+
+    def also(self, call: SiteCall) -> None:
+        """A further call was traced; weights that are behind it are behind the site."""
+        for production in call.node.productions:
+            self._productions.setdefault(production.weight, production)
+
+    def take(self, z: Tensor, call: KnownCall) -> bool:
+        """Take in a pre-activation; False where its shape is not one that the structure can explain."""
+        key = (call, z.shape, z.stride(), z.dtype)
+        reading = self._readings.get(key)
+        if reading is None or not reading.fits(z):
+            reading = self._read(key, z, call)
+            if reading is None:
+                return False
+        self._reading = reading
+        fired = self._flags_of(reading.samples) if self.repeated else None
+        add(self.rows.seen, z, reading, self._bounds, fired, self._clock.step)
+        if not self.repeated:
+            self.rows.samples += reading.samples
+        self._passes = 1
+        if call.in_place and not _monotone(self.activation.name):
+            self._mask = z.detach() > self.activation.threshold
+        return True
+
+    def follow(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
+        """Take in the output of a smooth activation, and wait for the gradient."""
+        reading = self._reading
+        if reading is None:
+            return
+        if self.rows.output is not None:
+            h = output if self.activation.overscale == 1 else output / self.activation.overscale
+            as_output = reading if reading.fits(h) else Reading(h, reading.layout)
+            add(self.rows.output, h.detach(), as_output, OPEN, None, 0)
+        if output.requires_grad:
+            value, bounds = self._beside(z, output)
+            waits = _Gradient(self, reading, value, bounds, self._clock.passes)
+            output.register_hook(waits)  # type: ignore[no-untyped-call]
+
+    def _beside(self, z: Tensor | None, output: Tensor) -> tuple[Tensor, Bounds]:
+        """What the gradient's elements are parted by, and where: the one that autograd keeps as well."""
+        if self._mask is not None:
+            mask, self._mask = self._mask, None
+            return mask, _HALF
+        relu = self.activation.name == "ReLU"
+        if relu or z is None:
+            value, bounds = output.detach(), self._bounds if relu else self._output_bounds()
+        else:
+            value, bounds = z.detach(), self._bounds
+        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None and bounds.cap is None:
+            return value > bounds.threshold, _HALF
+        return value, bounds
+
+    def _output_bounds(self) -> Bounds:
+        """The regions by the output of an activation that never falls: it is at its cap where z is at or beyond it."""
+        cap = self._bounds.cap
+        return Bounds(0.0, None, None if cap is None else np.nextafter(cap, 0.0))
+
+    def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:
+        """Take in ∂L/∂h of one call; several calls of one pass have the same samples."""
+        if not reading.fits(gradient) or type(gradient) is not Tensor:
+            spread = torch.empty_strided(value.shape, value.stride(), dtype=reading.dtype, device=value.device)
+            gradient = spread.copy_(gradient.detach())
+        if value.dtype != gradient.dtype:
+            value = value.to(gradient.dtype)
+        if value.stride() != gradient.stride():
+            value = torch.empty_like(gradient).copy_(value)
+        if not reading.fits(gradient):
+            reading = Reading(gradient, reading.layout)
+        add_gradient(self.rows.gradient, gradient, value, reading, bounds)
+        if of_pass != self._gradient_pass:
+            self._gradient_pass = of_pass
+            self.rows.gradient_samples += reading.samples
+
+    def end_pass(self, completed: bool) -> None:
+        """Count a pass in which the site may have run."""
+        if self._flags and completed:
+            for samples, flags in self._flags.items():
+                self._count(flags)
+                self.rows.samples += samples
+        self._flags.clear()
+        self.rows.passes += self._passes
+        self._passes = 0
+        self._reading = None
+
+    def described(self, rows: Rows, model: nn.Module) -> Site:
+        """The site with these sums, as the record holds it."""
+        a, view = self.activation, self.layout
+        return Site(
+            name=self.name,
+            activation=a.name,
+            negative_slope=self.slopes(model),
+            statistics=rows.statistics(),
+            threshold=a.threshold,
+            value=a.value,
+            gain=a.gain,
+            floor=None if a.floor is None else np.broadcast_to(a.floor, (self.units,)).astype(np.float64),
+            cap=None if a.cap is None else np.full(self.units, a.cap),
+            smooth=a.smooth,
+            is_output=self.is_output,
+            unit_dim=view.unit_dim,
+            sample_dim=view.sample_dim,
+            shape=self._shape,
+            source=self._call.source,
+            producers=self.producers(model),
+        )
+
+    def slopes(self, model: nn.Module) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The slopes as they are now, shape (units,): a learned one moves."""
+        slope: Any = self.activation.negative_slope
+        module = dict(model.named_modules()).get(self.name)
+        if isinstance(module, nn.PReLU):
+            slope = module.weight.detach().double().cpu().numpy()
+        elif isinstance(getattr(module, "negative_slope", None), float):
+            slope = module.negative_slope  # type: ignore[union-attr]
+        return np.broadcast_to(np.asarray(slope, np.float64), (self.units,)).copy()
+
+    def producers(self, model: nn.Module) -> tuple[Producer, ...]:
+        """The weights behind the site."""
+        weights = {without_wrappers(name): value for name, value in model.named_parameters()}
+        found = (describe(each, weights.get(name)) for name, each in self._productions.items())
+        return tuple(producer for producer in found if producer is not None)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights behind the site."""
+        return tuple(self._productions)
+
+    def _read(self, key: tuple[Any, ...], z: Tensor, call: KnownCall) -> Reading | None:
+        layout = fitted(call.layout, call.shape, z.shape, self._clock.samples)
+        if layout is None or layout.units != self.units:
+            return None
+        if len(self._readings) >= _MOST_READINGS:
+            self._readings.clear()
+        reading = self._readings[key] = Reading(z, layout)
+        return reading
+
+    def _flags_of(self, samples: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        if samples not in self._flags:
+            self._flags[samples] = np.zeros((samples, self.units), np.uint8)
+        return self._flags[samples]
+
+    def _count(self, flags: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        fires = flags.sum(axis=0, dtype=np.int64)
+        seen = self.rows.seen
+        seen[15] += fires
+        np.maximum(seen[16], np.where(fires > 0, self._clock.step, -1), out=seen[16])
+
+
+_HALF = replace(OPEN, threshold=0.5)
+"""Parts a mask of zeros and ones."""
+
+
+def _monotone(activation: str) -> bool:
+    """Whether the output tells the region as well as the input does."""
+    return activation in ("ReLU", "LeakyReLU", "PReLU", "ReLU6", "Hardtanh", "RReLU")
+
+
+class _Gradient:
+    """Waits for the gradient of one call, and then lets go of what it was kept for."""
+
+    __slots__ = ("_bounds", "_pass", "_reading", "_site", "_value")
+
+    def __init__(self, site: WatchedSite, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:
+        self._site, self._reading, self._bounds, self._pass = site, reading, bounds, of_pass
+        self._value: Tensor | None = value
+
+    def __call__(self, gradient: Tensor) -> None:
+        value, self._value = self._value, None
+        if value is None:
+            return
+        try:
+            with torch.no_grad():
+                self._site.gradient_arrived(gradient, self._reading, value, self._bounds, self._pass)
+        except Exception as error:
+            self._site._clock.failed(error)
