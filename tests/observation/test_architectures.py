@@ -155,8 +155,18 @@ def test_frozen_and_exported_models_run_in_the_mode_they_have() -> None:
         assert any("no mode to choose" in note for note in record.notes)
 
 
-def test_what_has_no_unit_axis_is_listed() -> None:
+def test_the_heads_are_the_units_of_a_score() -> None:
     record = leaky.observe(zoo.ReluAttention(), torch.randn(N, 4, 6))
+    ((units, samples),) = [(site.units, site.samples) for site in record.sites]
+    assert (units, samples) == (2, N)
+
+
+def test_what_has_no_unit_axis_is_listed() -> None:
+    record = leaky.observe(nn.Sequential(nn.ReLU()), torch.randn(N, 4, 6))
     assert (record.sites, len(record.not_examined)) == ((), 1)
+    assert "unit axis could not be told" in record.not_examined[0].reason
+
+
+def test_what_is_fused_in_eval_mode_is_seen_in_training() -> None:
     tokens = leaky.observe(zoo.TokenEncoder().train(), torch.randint(20, (N, 4)), mode="train")
     assert [(site.units, site.samples) for site in tokens.sites] == [(16, N), (16, N), (5, N)]

@@ -15,7 +15,14 @@ from leaky.observation.batches import tensors_in
 from leaky.observation.following import Handler, analyse, replay
 from leaky.structure.graph import Node
 from leaky.structure.history import Step
-from leaky.structure.label_rules import NONE, operands_of, over_weight, units_of_weight, weight_comes_first
+from leaky.structure.label_rules import (
+    NONE,
+    is_convolution,
+    operands_of,
+    over_weight,
+    units_of_weight,
+    weight_comes_first,
+)
 from leaky.structure.labels import Taken
 from leaky.structure.units import SiteStructure, Structure
 
@@ -191,9 +198,9 @@ class _Watcher:
 
 
 def _kept_axes(step: Step, value: Node, weight: Node) -> tuple[int, ...]:
-    if step.call.name == "convolution":
+    if is_convolution(step):
         return (1,)
-    if step.call.name == "linear" or len(value.shape) < 2:
+    if step.operator.rows or len(value.shape) < 2:
         return (-1,)
     own = -2 if weight_comes_first(step, weight) else -1
     return (own, *(d for d in range(len(value.shape) - 2))) if len(weight.shape) > 2 else (own,)

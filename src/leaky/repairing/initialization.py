@@ -33,9 +33,6 @@ _LEFT_ALONE = {
     "RNNCellBase": "its gates have an initialisation of their own",
     "MultiheadAttention": "its projections have an initialisation of their own",
 }
-_NORMALISATIONS = frozenset(
-    {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "native_layer_norm", "native_group_norm"}
-)
 
 
 @dataclass(frozen=True)
@@ -235,7 +232,7 @@ def _residual_scales(history: History, layers: list[Layer]) -> tuple[dict[str, f
 def _last_step(node: Node, producers: dict[int, Step]) -> Step | None:
     """The layer or normalisation that a value comes from, through whatever works on one value."""
     step = producers.get(node.index)
-    while step is not None and not step.call.produced and step.call.name not in _NORMALISATIONS:
+    while step is not None and not step.call.produced and not step.operator.signal.endswith("_norm"):
         data = [argument for argument in step.call.nodes if argument.from_data]
         step = producers.get(data[0].index) if len(data) == 1 else None
     return step

@@ -140,7 +140,7 @@ def _uncuttable(site: SiteStructure) -> str | None:
         if made.kind == "convolution" and int(made.step.call.args[8]) > 1:
             return f"{made.weight} works in groups"
     for taken in site.taken:
-        if taken.step.call.name == "convolution" and int(taken.step.call.args[8]) > 1:
+        if int(taken.step.call.get("groups", 1)) > 1:
             return f"{taken.weight} works in groups"
     return None
 

@@ -156,6 +156,36 @@ def demoted(axes: Axes) -> Axes:
     return tuple(tuple(replace(f, role="other") if f.role == "unit" else f for f in axis) for axis in axes)
 
 
+def summed(axes: Axes, gone: Iterable[Axis]) -> Axes:
+    """The axes that are left where others were summed over, or one entry of them was picked.
+
+    Where a part of the units' factor is left (the heads of attention, the members of an ensemble), its entries are the
+    units now. Where all of it went, the value belongs to one unit, which a factor of size 1 says: the positions beside
+    it are none.
+    """
+    keys = {f.key for axis in gone for f in axis if f.role == "unit"}
+    if not keys or not axes:
+        return axes
+    left = [f for axis in axes for f in axis if f.key in keys]
+    if left:
+        wholes = {key: math.prod(f.size for f in left if f.key == key) for key in keys}
+        return tuple(tuple(replace(f, whole=wholes[f.key]) if f.key in keys else f for f in axis) for axis in axes)
+    if any(has(axis, "unit") for axis in axes):
+        return axes
+    return replaced(axes, -1, (*axes[-1], factor(1, "unit")))
+
+
+def stacked(axes: Axes, dim: int, members: int) -> Axes:
+    """The axes with a new one at `dim` for layers of their own side by side: a unit a member and unit of each."""
+    parts = {f.key: f for axis in axes for f in axis if f.role == "unit"}
+    if len(parts) > 1 or members == 1:
+        return (*axes[:dim], (factor(members),) if members != 1 else (), *axes[dim:])
+    whole = members * math.prod(f.whole for f in parts.values())
+    key = next(iter(parts), next(_fresh))
+    within = tuple(tuple(replace(f, whole=whole) if f.role == "unit" else f for f in axis) for axis in axes)
+    return (*within[:dim], (Factor(members, "unit", key, whole),), *within[dim:])
+
+
 def marked(axes: Axes, shape: Sequence[int], unit_dim: int | None) -> Axes:
     """The axes with the units at `unit_dim` and nowhere else, because the user says so; None or no such axis: as is."""
     if unit_dim is None or not -len(shape) <= unit_dim < len(shape):
@@ -171,7 +201,8 @@ class Layout:
         shape: the tensor's shape with every axis split into its factors.
         order: a permutation of those: samples first, then units, then positions.
         samples, units, positions: the lengths of the three.
-        sample_dim, unit_dim: of the tensor as it is; sample_dim None where the whole tensor is one sample.
+        sample_dim, unit_dim: of the tensor as it is; sample_dim None where the whole tensor is one sample, unit_dim
+            None where it is all one unit without an axis of its own.
     """
 
     shape: tuple[int, ...]
@@ -180,7 +211,7 @@ class Layout:
     units: int
     positions: int
     sample_dim: int | None
-    unit_dim: int
+    unit_dim: int | None
 
     def resampled(self, samples: int) -> Layout | None:
         """The layout of a tensor that differs in its number of samples alone; None where that cannot be told."""
@@ -196,13 +227,12 @@ def layout(axes: Axes, shape: Sequence[int]) -> Layout | None:
     Where no weight is behind it and one axis is left beside the samples, that axis holds the units. Where the sample
     axis cannot be told, the tensor counts as one sample: that makes verdicts slower, never wrong.
     """
-    unit_dim = find(axes, "unit")
-    if unit_dim is None:
+    axes = _without_single_units(axes)
+    if not any(has(axis, "unit") for axis in axes):
         others = [dim for dim, axis in enumerate(axes) if not has(axis, "sample")]
         if len(others) != 1:
             return None
-        unit_dim = others[0]
-        axes = replaced(axes, unit_dim, (factor(shape[unit_dim], "unit"),))
+        axes = replaced(axes, others[0], (factor(shape[others[0]], "unit"),))
     if not _complete(axes, "unit"):
         return None
     sample_dim = find(axes, "sample") if _complete(axes, "sample") else None
@@ -218,8 +248,22 @@ def layout(axes: Axes, shape: Sequence[int]) -> Layout | None:
         units=math.prod(sizes[i] for i in units),
         positions=math.prod(sizes[i] for i in positions),
         sample_dim=sample_dim,
-        unit_dim=unit_dim,
+        unit_dim=_unit_dim(axes, shape),
     )
+
+
+def _without_single_units(axes: Axes) -> Axes:
+    """The axes in which a factor of size 1 says that all is one unit at most once, and not beside others."""
+    units = [f for axis in axes for f in axis if f.role == "unit"]
+    kept = [f for f in units if f.whole > 1] or units[:1]
+    return tuple(tuple(f for f in axis if f.role != "unit" or f in kept) for axis in axes)
+
+
+def _unit_dim(axes: Axes, shape: Sequence[int]) -> int | None:
+    """The first axis that holds units and is theirs; None where all is one unit without an axis of its own."""
+    dims = [dim for dim, axis in enumerate(axes) if has(axis, "unit")]
+    single = all(f.size == 1 for axis in axes for f in axis if f.role == "unit")
+    return None if single and shape[dims[0]] != 1 else dims[0]
 
 
 def _complete(axes: Axes, role: Role) -> bool:

@@ -8,9 +8,7 @@ from dataclasses import replace
 from leaky.structure.activations import is_gate
 from leaky.structure.axes import Axes
 from leaky.structure.graph import Affine, Call, Gate, Node, Production
-
-_SHAPE_ONLY = {"view", "_unsafe_view", "reshape", "flatten", "permute", "transpose", "t", "squeeze", "unsqueeze"}
-_SAME_VALUE = {*_SHAPE_ONLY, "clone", "contiguous", "detach", "alias", "_to_copy", "lift_fresh", "dropout"}
+from leaky.structure.operators import operator_named
 
 
 def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], module: str, site: str | None) -> Node:
@@ -66,7 +64,7 @@ def as_data(call: Call) -> None:
 def _site_passed_on(call: Call, data: list[Node]) -> str | None:
     if call.name == "copy" and isinstance(call.args[1], Node):
         return call.args[1].site
-    return data[0].site if data and call.name in _SAME_VALUE else None
+    return data[0].site if data and operator_named(call.name).same_value else None
 
 
 def unchanged_root(node: Node) -> int:
@@ -88,8 +86,9 @@ def _productions(call: Call, data: list[Node]) -> tuple[Production, ...]:
 
 def _added(call: Call, data: list[Node]) -> list[Node]:
     """What a linear map's operator adds to the product: the first argument of addmm and its kin."""
-    first = call.args[0]
-    return [first] if call.name in ("addmm", "baddbmm", "addmv") and first in data else []
+    operands = operator_named(call.name).operands
+    added = call.get(operands[0]) if operands else None
+    return [added] if added in data else []
 
 
 def _modifiers(call: Call, data: list[Node], constants: list[Node], produced: set[Production]) -> frozenset[str]:
@@ -106,7 +105,7 @@ def _affine(index: int, call: Call) -> Affine | None:
     if not isinstance(node, Node):
         return None
     before = node.affine or Affine(node.index)
-    if call.name in _SAME_VALUE:
+    if operator_named(call.name).same_value:
         return before
     if call.name == "neg":
         return Affine(before.root, -before.scale, -before.shift)
@@ -127,7 +126,7 @@ def _gate(call: Call) -> Gate | None:
     if not isinstance(node, Node):
         return None
     other = call.get("other")
-    if node.gate is not None and call.name in _SAME_VALUE:
+    if node.gate is not None and operator_named(call.name).same_value:
         return node.gate
     if node.gate is not None and call.name in ("mul", "div") and isinstance(other, (int, float)) and other:
         return replace(node.gate, scale=node.gate.scale * (other if call.name == "mul" else 1 / other))

@@ -12,6 +12,7 @@ from typing import Any
 from leaky.structure.activations import Activation
 from leaky.structure.axes import Layout
 from leaky.structure.graph import Call, Node
+from leaky.structure.operators import Operator, operator_named
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,11 @@ class Step:
     results: tuple[Node, ...]
     module: str
     site: SiteUse | None = None
+
+    @property
+    def operator(self) -> Operator:
+        """The row of its operator."""
+        return operator_named(self.call.name)
 
     @property
     def views(self) -> bool:

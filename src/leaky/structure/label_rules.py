@@ -1,6 +1,6 @@
-"""What an operator does to the numbers of units that its arguments' elements carry: tables and pure functions.
+"""What an operator does to the numbers of units that its arguments' elements carry: pure functions on numbers.
 
-An operator that moves elements is run on the numbers themselves; one without a rule mixes units.
+Which of them an operator takes is in its row of the table; one without a row mixes units.
 """
 
 from __future__ import annotations
@@ -13,87 +13,17 @@ from torch import Tensor
 
 from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
+from leaky.structure.operators.operator import dims_of
 
 NONE = -1
 """The label of an element that belongs to no unit in question."""
 
-MOVING = frozenset(
-    {
-        "view",
-        "_unsafe_view",
-        "reshape",
-        "_reshape_alias",
-        "flatten",
-        "unflatten",
-        "permute",
-        "transpose",
-        "t",
-        "squeeze",
-    }
-    | {"unsqueeze", "expand", "slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unsafe_split"}
-    | {"unsafe_chunk", "unbind", "cat", "stack", "flip", "roll", "pixel_shuffle", "pixel_unshuffle", "diagonal"}
-    | {"unfold", "repeat", "swapaxes", "movedim", "channel_shuffle", "rot90", "alias", "detach", "numpy_T"}
-)
-"""Operators that put elements elsewhere and change none."""
-
-PADDING = frozenset(
-    {"constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d"}
-)
-
-ELEMENTWISE = frozenset(
-    {"clone", "contiguous", "_to_copy", "dropout", "native_dropout", "lift_fresh", "neg", "abs", "exp", "log", "sqrt"}
-    | {"rsqrt", "square", "pow", "tanh", "sigmoid", "relu", "relu6", "leaky_relu", "hardtanh", "clamp", "clip"}
-    | {"clamp_min", "clamp_max", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise", "threshold", "maximum", "fmax"}
-    | {"minimum", "fmin", "where", "gelu", "silu", "mish", "hardswish", "hardsigmoid", "elu", "selu", "celu"}
-    | {"softplus", "add", "sub", "rsub", "mul", "div", "copy", "gt", "ge", "lt", "le", "eq", "ne", "isnan", "sign"}
-    | {"reciprocal", "log1p", "expm1", "sin", "cos", "erf", "nan_to_num", "logical_not", "addcmul", "addcdiv"}
-)
-"""Operators that work on each element by itself; operands of other data join."""
-
-SCALING = frozenset({"mul", "div"})
-"""Elementwise operators through which a unit that is zero stays zero, whatever other data come in."""
-
-BATCH_NORMS = frozenset({"native_batch_norm", "cudnn_batch_norm", "_native_batch_norm_legit_no_training"})
-
-LINEAR = (
-    MOVING
-    | PADDING
-    | BATCH_NORMS
-    | {"clone", "contiguous", "_to_copy", "dropout", "native_dropout", "lift_fresh", "neg", "add", "sub", "mul", "div"}
-    | {"copy", "mean", "sum", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "max_pool2d"}
-    | {"max_pool2d_with_indices", "max_pool3d_with_indices", "upsample_nearest1d", "upsample_nearest2d"}
-)
-"""Operators that a pre-activation may go through on its way to its site: they keep its sign's meaning and its scale."""
-
-REDUCTIONS = frozenset({"mean", "sum", "amax", "amin", "max", "min"})
-
-SPATIAL = {
-    "avg_pool1d": 1,
-    "avg_pool2d": 2,
-    "avg_pool3d": 3,
-    "_adaptive_avg_pool2d": 2,
-    "_adaptive_avg_pool3d": 3,
-    "adaptive_max_pool2d": 2,
-    "adaptive_max_pool3d": 3,
-    "max_pool2d": 2,
-    "max_pool2d_with_indices": 2,
-    "max_pool3d_with_indices": 3,
-    "upsample_nearest1d": 1,
-    "upsample_nearest2d": 2,
-    "upsample_nearest3d": 3,
-    "upsample_linear1d": 1,
-    "upsample_bilinear2d": 2,
-    "upsample_bicubic2d": 2,
-    "upsample_trilinear3d": 3,
-}
-"""Operators over the last so many axes, and how many."""
+_REORDERING = frozenset({"permute", "transpose", "swapaxes", "t", "numpy_T"})
+"""Operators of the same values in another order; all others of them keep the logical one, however the memory lies."""
 
 
 class MixedError(Exception):
     """An operator works on several units at once."""
-
-
-PRODUCTS = frozenset({"mm", "bmm", "matmul", "addmm", "baddbmm", "linear", "convolution", "mv", "addmv"})
 
 
 def overwriting_steps(history: History) -> set[int]:
@@ -132,20 +62,11 @@ def element_count(shape: Sequence[int]) -> int:
     return int(torch.Size(shape).numel())
 
 
-_RESHAPING = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten"})
-"""Operators whose order of elements is the logical one, however the memory of labels lies."""
-
-
 def moved_labels(step: Step, labels: dict[int, Tensor]) -> list[Tensor]:
     """The operator of a step on labels; what carries none is NONE throughout."""
-    name = step.call.name
-    if name == "constant_pad_nd":
-        padded = torch.nn.functional.pad(label_of(step.call.args[0], labels), step.call.args[1], value=NONE)
-        return [padded]
-    if name in PADDING:
-        return [step.function(label_of(step.call.args[0], labels).double(), *step.call.args[1:]).long()]
-
-    if name in _RESHAPING:
+    if step.operator.numbers == "pads":
+        return [_padded_labels(step, label_of(step.call.args[0], labels))]
+    if len(step.call.nodes) == 1 and step.operator.same_value and step.call.name not in _REORDERING:
         return [label_of(step.call.args[0], labels).reshape(step.results[0].shape)]
 
     def replaced(value: Any) -> Any:
@@ -159,15 +80,19 @@ def moved_labels(step: Step, labels: dict[int, Tensor]) -> list[Tensor]:
     return list(output) if isinstance(output, (list, tuple)) else [output]
 
 
+def _padded_labels(step: Step, label: Tensor) -> Tensor:
+    """Numbers are shifted by one, so that the zeros around them are those of no unit."""
+    args = [label.double() - NONE, *step.call.args[1:]]
+    if step.call.name == "constant_pad_nd":
+        args = args[:2]
+    padded: Tensor = step.function(*args, **step.call.kwargs)
+    return padded.long() + NONE
+
+
 def label_of(node: Node, labels: dict[int, Tensor]) -> Tensor:
     """The labels of a value, NONE throughout where it has none."""
     found = labels.get(node.index)
     return torch.full(node.shape, NONE) if found is None else found
-
-
-def takes_no_value(step: Step) -> bool:
-    """Whether the operator's other operands do not enter its result's value: a copy's target, a comparison's."""
-    return step.call.name in ("copy", "gt", "ge", "lt", "le", "eq", "ne")
 
 
 def spread_over(label: Tensor, shape: tuple[int, ...], step: Step) -> Tensor:
@@ -205,16 +130,35 @@ def pooled_labels(step: Step, labels: dict[int, Tensor]) -> dict[int, Tensor]:
     if label is None:
         raise MixedError(f"{step} takes it beside the value")
     result = step.results[0]
-    if step.call.name in SPATIAL:
-        dims = list(range(label.ndim - SPATIAL[step.call.name], label.ndim))
+    if step.operator.spatial:
+        dims = list(range(label.ndim - step.operator.spatial, label.ndim))
         kept = _same_over(label, dims, step).expand(result.shape)
     else:
-        asked = step.call.get("dim")
-        if not isinstance(asked, (int, list, tuple)) or isinstance(asked, bool):
+        asked = dims_of(step.call.get("dim"), label.ndim)
+        if asked is None:
             raise MixedError(f"{step} mixes units: it works on all of them at once")
-        dims = [d % label.ndim for d in ([asked] if isinstance(asked, int) else asked)] or list(range(label.ndim))
-        kept = _same_over(label, dims, step).reshape(result.shape)
-    return {node.index: kept for node in step.results[:1]}
+        kept = _same_over(label, sorted(asked), step).reshape(result.shape)
+    return {result.index: kept}
+
+
+def picked_labels(step: Step, labels: dict[int, Tensor]) -> dict[int, Tensor]:
+    """Of an operator that picks or places entries along some axes: the labels, where they do not differ along those.
+
+    What else comes in along these axes is of the same units, such as the messages of other nodes.
+    """
+    source = step.call.get(step.operator.source)
+    label = labels.get(source.index)
+    base = labels.get(step.call.args[0].index)
+    result = step.results[0]
+    if label is None or len(source.shape) != len(result.shape):
+        raise MixedError(f"{step} takes it beside the entries that are moved")
+    given = step.call.get("indices")
+    dims = [d for d, index in enumerate(given) if index is not None] if given else [step.call.get("dim") % label.ndim]
+    whole = [d for d in range(label.ndim) if d not in dims and label.shape[d] != result.shape[d]]
+    kept = _same_over(label, [*dims, *whole], step).expand(result.shape)
+    if base is not None and source is not step.call.args[0] and bool((base != kept).any()):
+        raise MixedError(f"{step} puts units among other units")
+    return {result.index: kept}
 
 
 def _same_over(label: Tensor, dims: list[int], step: Step) -> Tensor:
@@ -231,16 +175,16 @@ def listed(value: Any) -> list[Any]:
 
 def operands_of(step: Step) -> tuple[Node, Node, Node | None]:
     """Value, weight and bias of a product; the weight is the operand without data, if one is."""
-    args = step.call.args
-    if step.call.name in ("addmm", "baddbmm", "addmv"):
-        bias, left, right = args[:3]
-    elif step.call.name in ("mm", "bmm", "matmul", "mv", "linear", "convolution"):
-        left, right = args[:2]
-        bias = step.call.get("bias") if step.call.name in ("linear", "convolution") else None
-    else:
+    if step.operator.operands is None:
         raise MixedError(f"{step} takes it in a way that is not followed")
+    bias, left, right = (step.call.get(name) for name in step.operator.operands)
     value, weight = (right, left) if right.from_data and not left.from_data else (left, right)
     return value, weight, bias if isinstance(bias, Node) else None
+
+
+def is_convolution(step: Step) -> bool:
+    """Whether a product slides its weight over positions."""
+    return step.call.get("groups") is not None
 
 
 def contracted_labels(step: Step, weight: Node, label: Tensor) -> tuple[str, Tensor]:
@@ -250,10 +194,10 @@ def contracted_labels(step: Step, weight: Node, label: Tensor) -> tuple[str, Ten
         MixedError: if units lie along other axes than the one that is summed over.
     """
     call = step.call
-    if call.name == "convolution":
+    if is_convolution(step):
         kind = "transposed_convolution" if bool(call.get("transposed")) else "convolution"
         return kind, over_weight(step, weight, labels_along(label, 1, step))
-    if call.name == "linear":
+    if step.operator.rows:
         return "linear", over_weight(step, weight, labels_along(label, label.ndim - 1, step))
     return "linear", over_weight(
         step, weight, _matrix_labels(label, -2 if weight_comes_first(step, weight) else -1, step)
@@ -269,13 +213,13 @@ def over_weight(step: Step, weight: Node, contracted: Tensor) -> Tensor:
         contracted: of the axis, or of that of each matrix in a stack.
     """
     call = step.call
-    if call.name == "convolution":
+    if is_convolution(step):
         tail, groups = (1,) * (len(weight.shape) - 2), int(call.get("groups"))
         if bool(call.get("transposed")):
             return contracted.reshape(-1, 1, *tail).expand(weight.shape)
         rows = contracted.reshape(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1)
         return rows.reshape(weight.shape[0], weight.shape[1], *tail).expand(weight.shape)
-    if call.name == "linear" or weight_comes_first(step, weight):
+    if step.operator.rows or weight_comes_first(step, weight):
         return contracted.unsqueeze(-2).expand(weight.shape)
     if len(weight.shape) == 1:
         return contracted
@@ -285,29 +229,29 @@ def over_weight(step: Step, weight: Node, contracted: Tensor) -> Tensor:
 def units_of_weight(step: Step, weight: Node) -> Tensor:
     """The unit that each element of a weight, as it was taken, makes a part of."""
     call, shape = step.call, weight.shape
-    if call.name == "convolution" and bool(call.get("transposed")):
+    if is_convolution(step) and bool(call.get("transposed")):
         groups, made = int(call.get("groups")), step.results[0].shape[1]
         rows = torch.arange(made).reshape(groups, 1, -1).expand(-1, shape[0] // groups, -1)
         return rows.reshape(shape[0], shape[1], *(1,) * (len(shape) - 2)).expand(shape)
-    if call.name == "convolution":
+    if is_convolution(step):
         return torch.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1)).expand(shape)
-    if call.name == "linear" or weight_comes_first(step, weight):
+    if step.operator.rows or weight_comes_first(step, weight):
         return torch.arange(shape[-2]).unsqueeze(-1).expand(shape)
     return torch.arange(shape[-1]).expand(shape)
 
 
 def unit_dim_of(step: Step, weight: Node) -> int:
     """The axis of a product's result along which its units lie."""
-    if step.call.name == "convolution":
+    if is_convolution(step):
         return 1
-    first = step.call.name != "linear" and weight_comes_first(step, weight)
+    first = not step.operator.rows and weight_comes_first(step, weight)
     return len(step.results[0].shape) - (2 if first else 1)
 
 
 def weight_comes_first(step: Step, weight: Node) -> bool:
     """Whether a product is weight · value."""
-    args = step.call.args
-    return weight is (args[1] if step.call.name in ("addmm", "baddbmm", "addmv") else args[0])
+    operands = step.operator.operands
+    return operands is not None and weight is step.call.get(operands[1])
 
 
 def _matrix_labels(label: Tensor, axis: int, step: Step) -> Tensor:

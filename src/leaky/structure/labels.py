@@ -17,15 +17,7 @@ from torch import Tensor
 from leaky.structure.graph import Node
 from leaky.structure.history import History, SiteUse, Step
 from leaky.structure.label_rules import (
-    BATCH_NORMS,
-    ELEMENTWISE,
-    MOVING,
     NONE,
-    PADDING,
-    PRODUCTS,
-    REDUCTIONS,
-    SCALING,
-    SPATIAL,
     MixedError,
     contracted_labels,
     element_count,
@@ -36,9 +28,9 @@ from leaky.structure.label_rules import (
     operands_of,
     overwriting_steps,
     owners_of,
+    picked_labels,
     pooled_labels,
     spread_over,
-    takes_no_value,
 )
 
 
@@ -178,22 +170,26 @@ class Atlas:
             return node.weights[0], torch.arange(element_count(shape)).reshape(shape)
         step = self.maker(node)
         sources = step.call.nodes if step else []
-        if step is None or len(sources) != 1 or step.call.name not in MOVING | {"clone", "contiguous", "_to_copy"}:
+        if step is None or len(sources) != 1 or not (step.operator.numbers == "moves" or step.operator.same_value):
             return None
         before = self.elements(sources[0])
-        if before is None or step.call.name not in MOVING:
+        if before is None or step.operator.numbers != "moves":
             return before
         return before[0], moved_labels(step, {sources[0].index: before[1]})[step.results.index(node)]
 
-    def travel(self, starts: dict[int, Tensor], *, through_sites: bool) -> Journey:
+    def travel(
+        self, starts: dict[int, Tensor], *, through_sites: bool, labels: dict[int, Tensor] | None = None
+    ) -> Journey:
         """Send labels from nodes onwards.
 
         Args:
             starts: the labels of nodes, by index, of their shapes.
             through_sites: whether they go on behind a site.
+            labels: where to note those of every value that they reach, by its index.
         """
         journey = Journey()
-        labels = dict(starts)
+        labels = {} if labels is None else labels
+        labels |= starts
         for index, label in starts.items():
             self._note_output(journey, index, label)
         for step in self.history.steps:
@@ -240,19 +236,21 @@ class Atlas:
 
     def _results(self, journey: Journey, step: Step, labels: dict[int, Tensor]) -> dict[int, Tensor]:
         """The labels of a step's results; what ends here is noted."""
-        name = step.call.name
+        numbers = step.operator.numbers
         try:
-            if name in MOVING or name in PADDING:
+            if numbers in ("moves", "pads"):
                 moved = moved_labels(step, labels)
                 return {node.index: label for node, label in zip(step.results, moved, strict=False)}
-            if name in BATCH_NORMS:
+            if numbers == "normalises":
                 return self._normalised(journey, step, labels)
-            if name in SPATIAL or name in REDUCTIONS:
+            if numbers in ("pools", "reduces"):
                 return pooled_labels(step, labels)
-            if step.call.produced or name in PRODUCTS:
+            if numbers in ("picks", "places"):
+                return picked_labels(step, labels)
+            if step.call.produced or numbers == "takes":
                 self._take(journey, step, labels)
                 return {}
-            if name in ELEMENTWISE or step.site is not None:
+            if numbers in ("joins", "scales", "compares") or step.site is not None:
                 return self._joined(journey, step, labels)
             raise MixedError(f"{step} mixes units")
         except MixedError as mixed:
@@ -273,7 +271,7 @@ class Atlas:
         if _within_a_site(step):  # another part of the same rectifier
             strangers = [node for node in strangers if node.site != result.site]
         partly = any(bool(((one == NONE) & (label != NONE)).any()) for one in spread)
-        if (strangers or partly) and step.call.name not in SCALING and not takes_no_value(step):
+        if (strangers or partly) and step.operator.numbers == "joins":
             journey.joined.append(Ended(labels_in(label), f"{step} adds other data to it"))
         self._channels(journey, step, label)
         return {node.index: label for node in step.results if node.shape == result.shape}
@@ -324,7 +322,7 @@ class Atlas:
 
     def _padded(self, value: Node) -> bool:
         maker = self.maker(value)
-        return maker is not None and maker.call.name == "constant_pad_nd"
+        return maker is not None and maker.operator.numbers == "pads"
 
     def _behind(self, step: Step, bias: Node | None) -> tuple[str | None, str | None]:
         """The bias that is added to a result, there or in the next operation, and the running mean taken off it."""
@@ -335,13 +333,13 @@ class Atlas:
             if len(users) != 1 or node.index in self.history.outputs:
                 return name, None
             before, user = users[0], users[0]
-            if user.call.name in BATCH_NORMS and user.call.args[0] is node:
+            if user.operator.numbers == "normalises" and user.call.args[0] is node:
                 mean = user.call.get("running_mean")
                 return name, self._name(mean) if isinstance(mean, Node) else None
             constants = [argument for argument in user.call.nodes if argument is not node]
             if user.call.name == "add" and name is None and len(constants) == 1 and constants[0].learned:
                 return self._name(constants[0]), None
-            if user.call.name not in MOVING or constants or not before.results:
+            if user.operator.numbers != "moves" or constants or not before.results:
                 return name, None
             node = before.results[0]
 

@@ -14,12 +14,9 @@ from leaky.structure.activations import Activation
 from leaky.structure.graph import Node, Production
 from leaky.structure.history import History, Step
 from leaky.structure.modules import without_wrappers
+from leaky.structure.operators import operator_named
 
 KINDS = ("linear", "convolution", "transposed_convolution")
-_SHAPE_ONLY = frozenset(
-    {"weight", "t", "transpose", "permute", "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "detach"}
-    | {"alias", "_to_copy"}
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +65,9 @@ def _as_it_is(step: Step, name: str, weight: Tensor) -> bool:
     """Whether the operation takes the parameter itself, up to its shape, and not something computed from it."""
     made_of = [node for node in step.call.nodes if not node.from_data and name in node.weights]
     return weight.ndim >= 2 and all(
-        node.weights == (name,) and node.operation in _SHAPE_ONLY and math.prod(node.shape) == weight.numel()
+        node.weights == (name,)
+        and (node.operation == "weight" or operator_named(node.operation).same_value)
+        and math.prod(node.shape) == weight.numel()
         for node in made_of
     )
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
 
-ADDITIONS = frozenset({"add", "sub"})
-
 
 @dataclass(frozen=True, eq=False)
 class Residual:
@@ -69,7 +67,7 @@ def residuals(history: History) -> list[Residual]:
     found = []
     for step in history.steps:
         operands = [node for node in step.call.nodes if node.from_data]
-        if step.call.name not in ADDITIONS or len(operands) != 2:
+        if step.operator.signal != "sum" or len(operands) != 2:
             continue
         for branch, shortcut in (operands, operands[::-1]):
             if _is_branch(ancestry, branch, shortcut):

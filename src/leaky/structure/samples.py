@@ -97,9 +97,9 @@ def _cut(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes])
     if len({*dims}) != 1 or not has(node.axes[dims[0]], "sample"):
         return None
     dim, cut, start = dims[0], [], 0
-    step = int(call.argument(4, "step", 1)) if call.name == "slice" else 1
+    step = int(call.get("step", 1)) if call.name == "slice" else 1
     if call.name in ("slice", "narrow"):
-        start = int(call.argument(2, "start", 0) or 0)
+        start = int(call.get("start", 0) or 0)
         start += node.shape[dim] if start < 0 else 0
     for axes, shape in zip(results, call.shapes, strict=True):
         picked = np.arange(start, start + step * shape[dim], step)
@@ -112,12 +112,12 @@ def _cut(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes])
 def _take_off(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
     """select, unbind: one sample at a time, without its axis."""
     node: Node = call.args[0]
-    dim = int(call.argument(1, "dim", 0)) % len(node.axes)
+    dim = int(call.get("dim", 0)) % len(node.axes)
     axis = node.axes[dim]
     if len(axis) != 1 or axis[0].role != "sample":
         return None
     own = ids._ids.get(axis[0].key, np.arange(axis[0].size))
-    first = int(call.argument(2, "index")) if call.name == "select" else 0
+    first = int(call.get("index")) if call.name == "select" else 0
     return [Sampled(axes, int(own[first + i])) for i, axes in enumerate(results)]
 
 
@@ -125,7 +125,7 @@ def _picked(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
     """index_select, x[i], x[mask]: entries picked by number, repeats included."""
     node: Node = call.args[0]
     if call.name == "index_select":
-        dim, index = int(call.argument(1, "dim")) % len(node.axes), values[2]
+        dim, index = int(call.get("dim")) % len(node.axes), values[2]
     else:
         given = [(d, index) for d, index in enumerate(values[1]) if index is not None]
         if len(given) != 1:
@@ -145,7 +145,7 @@ def _picked(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
 def _joined(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
     """Cat along the axis of the samples."""
     nodes = [node for node in call.args[0] if len(node.shape) == len(call.shapes[0])]
-    dim = int(call.argument(1, "dim", 0)) % len(call.shapes[0])
+    dim = int(call.get("dim", 0)) % len(call.shapes[0])
     if len(nodes) < 2 or not all(has(node.axes[dim], "sample") and node.from_data for node in nodes):
         return None
     parts = []
@@ -160,7 +160,7 @@ def _joined(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
 def _stacked(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
     """Stack of single samples: their axis comes back."""
     nodes = list(call.args[0])
-    dim = int(call.argument(1, "dim", 0)) % len(call.shapes[0])
+    dim = int(call.get("dim", 0)) % len(call.shapes[0])
     samples = [node.sample for node in nodes]
     if any(sample is None for sample in samples) or (len(nodes) > 1 and len(set(samples)) == 1):
         return None
@@ -172,7 +172,7 @@ def _single(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
     node: Node = call.args[0]
     if node.sample is None:
         return None
-    dim = int(call.argument(1, "dim")) % len(call.shapes[0])
+    dim = int(call.get("dim")) % len(call.shapes[0])
     return [Sampled(replaced(results[0], dim, ids.axis(np.asarray([node.sample], np.int64))))]
 
 

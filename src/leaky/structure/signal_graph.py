@@ -16,31 +16,6 @@ from leaky.structure.layers import Layer
 from leaky.structure.modules import without_wrappers
 from leaky.theory.signals import Graph, Vertex
 
-_SAME = frozenset(
-    {
-        "view",
-        "_unsafe_view",
-        "reshape",
-        "_reshape_alias",
-        "flatten",
-        "permute",
-        "transpose",
-        "t",
-        "squeeze",
-        "unsqueeze",
-    }
-    | {"clone", "contiguous", "detach", "alias", "_to_copy", "dropout", "native_dropout", "expand", "slice", "select"}
-    | {"split", "chunk", "split_with_sizes", "narrow", "unbind", "constant_pad_nd", "flip", "roll", "index_select"}
-    | {"reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "pixel_shuffle"}
-)
-_POOLING = frozenset(
-    {"mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "max_pool2d"}
-    | {"max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "upsample_nearest2d"}
-    | {"upsample_bilinear2d", "upsample_nearest1d", "amax"}
-)
-_OVER_SAMPLES = frozenset({"native_batch_norm", "cudnn_batch_norm", "_native_batch_norm_legit_no_training"})
-_WITHIN_A_SAMPLE = frozenset({"native_layer_norm", "native_group_norm", "_fused_rms_norm"})
-
 
 def graph_of(model: nn.Module, history: History, layers: Mapping[int, Layer]) -> Graph:
     """The network of a model as theory sees it.
@@ -93,39 +68,41 @@ class _Derivation:
         self._add(self._vertex(step, data, inputs), *step.results)
 
     def _vertex(self, step: Step, data: list[Node], inputs: tuple[int, ...]) -> Vertex:
-        name = step.call.name
-        if step.site is None and step.results[0].site is not None and name not in _SAME:
+        signal = step.operator.signal
+        if step.site is None and step.results[0].site is not None and signal != "same":
             # the gain, clamp and second branch that belong to a site
             return Vertex("same", (self._rectified.get(step.results[0].site, inputs[0]),), (1.0,))
         if step.number in self._layers:
             return self._layer(self._layers[step.number], inputs[-1:])
         if step.site is not None:
             return self._rectifier(step, inputs)
-        if name == "cat":
+        if signal == "concatenation":
             sizes = [float(np.prod(node.shape)) for node in data]
             return Vertex("concatenation", inputs, tuple(size / sum(sizes) for size in sizes))
-        if name in ("add", "sub") and len(inputs) == 2:
+        if signal == "sum" and len(inputs) == 2:
             alpha = float(step.call.kwargs.get("alpha", 1))
             return Vertex("sum", inputs, (1.0, alpha**2))
-        if name in _OVER_SAMPLES or name in _WITHIN_A_SAMPLE:
+        if signal in ("batch_norm", "layer_norm", "rms_norm"):
             return self._normalisation(step, inputs[:1])
         return self._elementwise(step, inputs)
 
     def _elementwise(self, step: Step, inputs: tuple[int, ...]) -> Vertex:
         """What works on one value: a shape, a scalar factor, pooling; all else is not covered."""
-        name = step.call.name
+        name, signal = step.call.name, step.operator.signal
         if len(inputs) > 1:
             self._lost(step, "joins values other than by addition")
         other = step.call.get("other")
-        if name in ("mul", "div") and isinstance(other, (int, float)) and other != 0:
+        if signal == "scales" and isinstance(other, (int, float)) and other != 0:
             factor = float(other) if name == "mul" else 1 / float(other)
             return Vertex("same", inputs[:1], (factor**2,))
-        if name in ("add", "sub") and isinstance(other, Node) and other.learned:
+        if signal == "sum" and isinstance(other, Node) and other.learned:
             added = sum(float(self._named[n].detach().double().square().mean()) for n in other.weights)
             return Vertex("same", inputs[:1], (1.0,), added=added)
-        if name in _POOLING:
+        if signal == "pools":
             self._assumptions.setdefault("pooling is taken to keep the correlation and the second moment")
-        elif name not in _SAME:
+        elif signal == "pads":
+            self._assumptions.setdefault("padding is taken to keep the second moment")
+        elif signal != "same":
             self._lost(step, "is not covered by the closed forms")
         return Vertex("same", inputs[:1], (1.0,))
 
@@ -164,10 +141,10 @@ class _Derivation:
         )
 
     def _normalisation(self, step: Step, inputs: tuple[int, ...]) -> Vertex:
-        centres = step.call.name in _OVER_SAMPLES
+        centres = step.operator.signal == "batch_norm"
         if centres:
             self._lost(step, "takes a mean over the samples away, which the correlation map does not follow")
-        elif step.call.name != "_fused_rms_norm":
+        elif step.operator.signal == "layer_norm":
             self._assumptions.setdefault(
                 "the mean over a layer's units is taken to be zero in front of a normalisation"
             )

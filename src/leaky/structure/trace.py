@@ -26,8 +26,8 @@ from leaky.structure.history import History
 from leaky.structure.listening import Listener, SiteCall
 from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line
 from leaky.structure.naming import Place, SiteNames
+from leaky.structure.operators import axes_of
 from leaky.structure.paths import Paths
-from leaky.structure.rules import axes_of
 from leaky.structure.samples import Ids, SampleIds
 from leaky.structure.values import Values
 
@@ -118,7 +118,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._listener.between()
         namespace, _, name = func._schema.name.partition("::")
         call = Call(
-            _base_name(name),
+            _base_name(name) if namespace == "aten" else func._schema.name,
             [self._known(a) for a in args],
             {k: self._known(v) for k, v in kwargs.items()},
             [],

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from leaky.structure.graph import Node
 from leaky.structure.history import History, SiteUse, Step
 from leaky.structure.label_rules import (
-    LINEAR,
     NONE,
-    PRODUCTS,
     labels_in,
     operands_of,
     unit_dim_of,
@@ -24,6 +22,7 @@ from leaky.structure.label_rules import (
 )
 from leaky.structure.labels import Atlas, Channelled, Journey, Taken
 from leaky.structure.modules import without_wrappers
+from leaky.structure.operators import operator_named
 
 KINDS = frozenset({"linear", "convolution", "transposed_convolution"})
 
@@ -170,7 +169,7 @@ class _Lane:
 def _lane(atlas: Atlas, step: Step, uses: Counter[str]) -> _Lane | None:
     if not step.call.produced or step.call.produced[0].kind not in KINDS:
         return None
-    if step.call.name not in PRODUCTS:
+    if step.operator.operands is None:
         return None
     _, weight, bias = operands_of(step)
     source = atlas.elements(weight)
@@ -204,7 +203,7 @@ def _lane_refusals(journey: Journey, weight: str, uses: Counter[str]) -> dict[in
         refusals.update(dict.fromkeys(labels_in(taken.owner), f"{taken.weight} takes its pre-activation too"))
     arrived: Counter[int] = Counter(unit for reached in journey.reached for unit in labels_in(reached.labels))
     refusals.update({unit: f"{weight} makes it for {count} sites" for unit, count in arrived.items() if count > 1})
-    bent = sorted(journey.passed - LINEAR)
+    bent = sorted(name for name in journey.passed if not operator_named(name).keeps)
     if bent:
         refusals.update({unit: f"what {weight} makes goes through {', '.join(bent)} first" for unit in arrived})
     if uses[weight] > 1:

@@ -21,7 +21,6 @@ from leaky.repairing.operations.standardised import KINDS, Standardised, standar
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 from leaky.structure.history import History, Step
-from leaky.structure.label_rules import PRODUCTS
 from leaky.structure.layers import Layer
 
 LEAST_REACH, MOST_SIZE = 0.01, 10.0
@@ -169,7 +168,9 @@ def _first_layers(ground: Ground) -> list[Layer]:
     came = _as_they_came(ground.history)
 
     def takes_inputs(step: Step) -> bool:
-        return step.call.name in PRODUCTS and any(node.from_data and node.index in came for node in step.call.nodes)
+        return step.operator.operands is not None and any(
+            node.from_data and node.index in came for node in step.call.nodes
+        )
 
     return [layer for layer in ground.layers.values() if takes_inputs(layer.step)]
 

@@ -124,12 +124,17 @@ def _swap(
 
 def channel_dim_of(site: SiteStructure) -> int:
     """The units' dimension from the end, so that inputs without a batch, or with more axes in front, fit too."""
-    return site.use.layout.unit_dim - len(site.step.results[0].shape)
+    dim = site.use.layout.unit_dim
+    assert dim is not None, "asked of sites that `not_apart` lets through"
+    return dim - len(site.step.results[0].shape)
 
 
 def not_apart(site: SiteStructure) -> str | None:
     """Why units of a site cannot have slopes of their own; None where they can."""
-    if site.step.results[0].shape[site.use.layout.unit_dim] == site.units:
+    dim = site.use.layout.unit_dim
+    if dim is None:
+        return "it is one unit without an axis of its own, so a slope a unit cannot be given"
+    if site.step.results[0].shape[dim] == site.units:
         return None
     return "its units share an axis with their positions (flattened), so a slope a unit cannot be given"
 

@@ -1,7 +1,7 @@
 """What each ONNX operator does to the axes of its values.
 
-Most operators are torch's under another name: they are translated into the call that `leaky.structure.rules` knows. The
-few that torch takes apart or does not have get a rule here.
+Most operators are torch's under another name: they are translated into the call that `leaky.structure.operators`
+knows. The few that torch takes apart or does not have get a rule here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from leaky.structure.axes import Axes, Axis, broadcast, demoted, has, plain, renewed
 from leaky.structure.graph import Call, Node
 from leaky.structure.onnx.model import Array, Operation
-from leaky.structure.rules import axes_of
+from leaky.structure.operators import axes_of, operator_named
 
 Translation: TypeAlias = Callable[[Operation, Sequence[Any], Mapping[str, Array]], tuple[str, list[Any]]]
 
@@ -36,7 +36,7 @@ def call_of(
     if translate is not None:
         with suppress(*_UNEXPECTED):  # inputs of which nothing is known
             name, translated = translate(op, arguments, values)
-    return Call(name, translated, {}, shapes, _ARGUMENTS.get(name, ()))
+    return Call(name, translated, {}, shapes, operator_named(name).arguments)
 
 
 def axes_of_operation(op: Operation, call: Call) -> list[Axes]:
@@ -73,25 +73,6 @@ _NAMES = {
     "MatMulInteger": "matmul",
 }
 """Operators whose arguments are where torch has them, as far as the rules look."""
-
-_ARGUMENTS = {
-    "convolution": (
-        "input",
-        "weight",
-        "bias",
-        "stride",
-        "padding",
-        "dilation",
-        "transposed",
-        "output_padding",
-        "groups",
-    ),
-    "permute": ("self", "dims"),
-    "cat": ("tensors", "dim"),
-    **dict.fromkeys(("unsqueeze", "squeeze", "sum", "select", "index_select"), ("self", "dim")),
-    **dict.fromkeys(("add", "sub", "mul", "div"), ("self", "other")),
-}
-"""The names that torch gives to the arguments of an operator."""
 
 
 def _numbers(values: Mapping[str, Array], name: str) -> list[int] | None:
@@ -169,14 +150,6 @@ _TRANSLATIONS: dict[str, Translation] = {
 }
 
 
-def _unsqueeze(op: Operation, call: Call) -> list[Axes]:
-    node, dims = call.args[0], call.args[1]
-    rank = len(call.shapes[0])
-    fresh = {dim % rank for dim in dims or ()}
-    rest = iter(node.axes)
-    return [tuple(() if dim in fresh else next(rest, ()) for dim in range(rank))]
-
-
 def _recurrent(op: Operation, call: Call) -> list[Axes]:
     """Y of (time, direction, batch, unit) and the last states; the units of both directions are units."""
     value, weight, shape = call.args[0], call.args[1], call.shapes[0]
@@ -228,7 +201,6 @@ def _elementwise(op: Operation, call: Call) -> list[Axes]:
 
 _OWN: dict[str, Callable[[Operation, Call], list[Axes]]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "PRelu"), _elementwise),
-    "Unsqueeze": _unsqueeze,
     "RNN": _recurrent,
     "GRU": _recurrent,
     "LSTM": _recurrent,
