@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leaky.record import GradientStatistics, Producer, Record, Site, UnitStatistics
+from leaky.record import (
+    FeatureStatistics,
+    GradientStatistics,
+    LossTerm,
+    Producer,
+    Record,
+    Site,
+    TensorStatistics,
+    UnitStatistics,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -90,6 +99,53 @@ def site_from(
         smooth=smooth is not None,
         **(axes | others),
     )
+
+
+def tensor(x: ArrayLike, name: str = "input", dtype: str = "float32", **others: Any) -> TensorStatistics:
+    """The statistics of a tensor of shape (samples, features…) that was seen as a whole."""
+    x = np.asarray(x, np.float64)
+    rows = x.reshape(len(x), -1)
+    finite = np.isfinite(rows)
+    seen = rows[finite]
+    kept = np.where(finite, rows, 0.0)
+    features = FeatureStatistics(
+        entries=finite.sum(axis=0).astype(np.float64),
+        sums=kept.sum(axis=0),
+        squares=(kept**2).sum(axis=0),
+        minimum=np.where(finite, rows, np.inf).min(axis=0),
+        maximum=np.where(finite, rows, -np.inf).max(axis=0),
+    )
+    fields: dict[str, Any] = {
+        "name": name,
+        "dtype": dtype,
+        "shape": x.shape,
+        "samples": len(x),
+        "entries": len(seen),
+        "nonfinite": rows.size - len(seen),
+        "whole": bool((seen == np.round(seen)).all()),
+        "total": float(seen.sum()),
+        "squares": float((seen**2).sum()),
+        "minimum": float(seen.min(initial=np.inf)),
+        "maximum": float(seen.max(initial=-np.inf)),
+        "alike": bool((rows == rows[:1]).all()),
+        "first": str(rows[0].tolist()),
+        "features": features,
+    }
+    return TensorStatistics(**(fields | others))
+
+
+def regression(target: ArrayLike, output: ArrayLike, operation: str = "mse_loss", **others: Any) -> LossTerm:
+    """A comparison of real numbers, output with target, both of one shape."""
+    target, output = np.asarray(target, np.float64), np.asarray(output, np.float64)
+    fields: dict[str, Any] = {
+        "operation": operation,
+        "output": "output",
+        "path": (),
+        "given": tensor(output, "output"),
+        "target": tensor(target, "batch[1]"),
+        "residual_squares": float(((output - target) ** 2).sum()) if output.shape == target.shape else None,
+    }
+    return LossTerm(**(fields | others))
 
 
 def record_from(*sites: Site, **others: Any) -> Record:

@@ -146,7 +146,7 @@ def test_what_is_saved_follows_the_contract(checkup: Checkup) -> None:
     assert set(VERDICTS) <= site.keys()
     assert set(VERDICTS) <= schema()["$defs"]["site"]["properties"].keys()
     finding = written["findings"][0]
-    assert finding.keys() == {"rule", "level", "site", "units", "message", "evidence", "advice"}
+    assert finding.keys() == {"rule", "level", "site", "units", "message", "evidence", "advice", "follows_from"}
 
 
 def test_the_schema_refuses_a_site_without_verdicts(checkup: Checkup) -> None:

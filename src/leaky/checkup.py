@@ -106,6 +106,7 @@ def check(
     initial: Any = None,
     thresholds: Mapping[str, float] | None = None,
     ignore: Collection[str] = (),
+    population: bool = False,
     **options: Any,
 ) -> Checkup:
     """Find the units of a model that have stopped learning: `leaky.observe`, then `leaky.diagnose`.
@@ -118,6 +119,7 @@ def check(
             it is observed on the same data, and tells born dead from died in training.
         thresholds: what decides, by name; docs/rules/README.md has the table.
         ignore: slugs of rules whose findings are left out.
+        population: whether these data are all the data there is: then no verdict needs a bound.
         options: how to observe: mode, loss, device, max_samples, seed, unit_dim, sample_dim, batch_size and progress,
             as in `leaky.observe`. progress starts anew for the initial weights, which come first.
 
@@ -133,8 +135,8 @@ def check(
     limits = sorted(Thresholds().as_dict().keys() & options.keys())
     if limits:
         raise InputError(f"{limits[0]} is a threshold: thresholds={{{limits[0]!r}: {options[limits[0]]!r}}}")
-    chosen = Options.of(options, "check", ("initial", "thresholds", "ignore"))
-    return checked(model, data, chosen, initial=initial, thresholds=thresholds, ignore=ignore)
+    chosen = Options.of(options, "check", ("initial", "thresholds", "ignore", "population"))
+    return checked(model, data, chosen, initial=initial, thresholds=thresholds, ignore=ignore, population=population)
 
 
 def checked(
@@ -145,6 +147,7 @@ def checked(
     initial: Any = None,
     thresholds: Mapping[str, float] | None = None,
     ignore: Collection[str] = (),
+    population: bool = False,
 ) -> Checkup:
     """As `check`, with the options of the observation as one thing."""
     from leaky.observation import observed
@@ -159,7 +162,7 @@ def checked(
             )
         first = observed(_with_weights(model, initial), data, options)
     record = observed(model, data, options)
-    return Checkup(diagnose(record, initial=first, ignore=ignore, thresholds=thresholds), first)
+    return Checkup(diagnose(record, initial=first, ignore=ignore, thresholds=thresholds, population=population), first)
 
 
 def _with_weights(model: Any, initial: Any) -> Any:

@@ -24,6 +24,7 @@ def encode(checkup: Checkup) -> Json:
         **record_to_dict(checkup.record, verdicts),
         "findings": [{**asdict(finding), "units": list(finding.units)} for finding in checkup.findings],
         "thresholds": checkup.diagnosis.thresholds.as_dict(),
+        "population": checkup.diagnosis.population,
         "initial": None if checkup.initial is None else document("record", record_to_dict(checkup.initial)),
     }
 
@@ -43,6 +44,7 @@ def decode(at: Reader) -> Checkup:
         findings=tuple(_finding(finding, record) for finding in at.items("findings")),
         verdicts={site.name: _verdicts(sites[site.name], site.units) for site in record.sites},
         thresholds=_thresholds(at),
+        population=at.get("population", bool, False),
     )
     return Checkup(diagnosis, initial)
 
@@ -61,6 +63,7 @@ def _finding(at: Reader, record: Record) -> Finding:
         message=at.get("message", str),
         evidence=at.free("evidence"),
         advice=at.get("advice", str),
+        follows_from=at.get("follows_from", str, None),
     )
 
 

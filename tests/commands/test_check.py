@@ -27,9 +27,9 @@ from torch import nn
 
 def build(shift=0.0):
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+    net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 4))
     with torch.no_grad():
-        net[0].bias[:12] -= shift
+        net[0].bias[:14] -= shift
     return net
 
 def sick():
@@ -119,7 +119,7 @@ def test_json_to_stdout_is_alone_there(leaky_run: Runner) -> None:
     status, out, err = leaky_run("check", "cli_net.py:sick", "--data", "x.npy", "--json", "-")
     written = json.loads(out)
     jsonschema.Draft202012Validator(schema()).validate(written)
-    assert written["sites"][0]["dead"] == list(range(12))
+    assert written["sites"][0]["dead"] == list(range(14))
     assert (written["model"], written["data"]) == ("cli_net.py:sick", "x.npy")
     assert "users print things" in err
     assert status == Status.FOUND
@@ -147,9 +147,9 @@ def test_comparing_what_has_nothing_in_common_is_no_pass(leaky_run: Runner) -> N
 
 def test_json_to_a_file_comes_beside_the_report(leaky_run: Runner, folder: Path) -> None:
     _, out, err = leaky_run("check", "cli_net.py:sick", "--data", "x.npy", "--json", "a.json")
-    assert "12 dead" in out
+    assert "14 dead" in out
     assert err == "users print things\nWrote a.json\n"
-    assert leaky.load(folder / "a.json").verdicts["1"].dead == tuple(range(12))
+    assert leaky.load(folder / "a.json").verdicts["1"].dead == tuple(range(14))
 
 
 def test_options_arrive(leaky_run: Runner) -> None:
@@ -192,7 +192,7 @@ def test_noise_is_told_in_every_verdict(leaky_run: Runner) -> None:
 
 
 def test_weights_and_initial_weights(leaky_run: Runner, folder: Path) -> None:
-    net = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    net = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
     torch.save(net.state_dict(), folder / "first.pt")
     with torch.no_grad():
         net[0].bias -= 100
@@ -312,7 +312,7 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
     done = subprocess.run(command("check", "cli_net.py:sick", "--data", "x.npy"), capture_output=True, env=environment)
     assert done.returncode == Status.FOUND
     assert done.stdout.isascii()
-    assert b"12 dead" in done.stdout
+    assert b"14 dead" in done.stdout
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:

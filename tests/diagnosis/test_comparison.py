@@ -24,7 +24,9 @@ def site(
 
 
 def between(old: Site | Diagnosis, new: Site | Diagnosis) -> Comparison:
-    sides = [side if isinstance(side, Diagnosis) else diagnose(record_from(side)) for side in (old, new)]
+    """With a second site as wide and healthy, beside which lost units are missed."""
+    peer = site([], name="peer")
+    sides = [side if isinstance(side, Diagnosis) else diagnose(record_from(side, peer)) for side in (old, new)]
     return compare(*sides)
 
 

@@ -85,7 +85,10 @@ def test_one_odd_site_two_sites_an_output_or_few_samples_make_no_trend() -> None
 def test_a_dead_site_does_not_break_the_trend() -> None:
     sites = chain(8.0)
     sites[2] = site_from(-np.abs(normal(60, 8)), 0.0, name="dead")
-    assert only(findings("growth", *sites)).level == "warning"
+    found = only(findings("growth", *sites))
+    assert (found.evidence["sites"], found.level) == ([s.name for s in sites if s.name != "dead"], "error")
+    assert findings("decay", *sites) == []
+    assert only(findings("silent-so-far", *sites)).follows_from == "growth"  # it is the weights' scale
 
 
 @pytest.mark.parametrize(
@@ -116,9 +119,9 @@ def test_where_no_gradient_passes_the_last_such_site_is_named() -> None:
     sites = chain(1.0, gradient=1.0)
     for layer in (0, 1):
         sites[layer] = site_from(normal(60, 8), 0.0, name=f"cut{layer}", gradient=np.zeros((60, 8)))
-    found = only(findings("vanishing-gradient", *sites))
+    found = only(findings("no-gradient", *sites))
     assert (found.site, found.level, found.evidence["sites"]) == ("cut1", "warning", ["cut0", "cut1"])
-    assert findings("vanishing-gradient", *sites[:2]) == []  # a loss that needs none of it is the user's business
+    assert findings("no-gradient", *sites[:2]) == []  # a loss that needs none of it is the user's business
 
 
 def test_without_a_loss_nothing_is_said_of_gradients() -> None:

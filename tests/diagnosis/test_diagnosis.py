@@ -85,7 +85,7 @@ def test_a_rule_can_be_silenced_without_touching_the_verdicts(diagnosis: Diagnos
 
 
 def test_only_rules_can_be_silenced() -> None:
-    with pytest.raises(InputError, match=r"only rules can be ignored: dead, .*; 'deaf' is none of them"):
+    with pytest.raises(InputError, match=r"only rules can be ignored: .*dead, .*; 'deaf' is none of them"):
         diagnose(record_from(), ignore=["deaf"])
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.diagnosis.helpers import ENOUGH, findings, findings_in, only
-from tests.records import normal, planted, record_from, site_from
+from tests.records import normal, planted, record_from, regression, site_from, tensor
 
 from leaky.diagnosis import diagnose
 from leaky.diagnosis.rules.advice import SLOPES, suggest_slope
+from leaky.record import Site
 from leaky.theory import rate_bound, samples_needed
 
 
@@ -20,18 +21,53 @@ def with_dead(count: int, units: int = 100, n: int = ENOUGH) -> np.ndarray:
     return planted(normal(n, units), range(count), negative(count, n))
 
 
+def beside(site: Site, units: int = 100) -> tuple[Site, Site]:
+    """The site with a second, healthy one, which is all the room that the network has elsewhere."""
+    return site, site_from(normal(ENOUGH, units, seed=3), 0.0, name="peer")
+
+
 @pytest.mark.parametrize(
     ("count", "level"),
     [(1, "info"), (39, "info"), (40, "warning"), (59, "warning"), (60, "error"), (100, "error")],
 )
-def test_the_share_of_dead_units_sets_the_level(count: int, level: str) -> None:
-    found = only(findings("dead", site_from(with_dead(count), 0.0)))
+def test_where_fewer_units_are_left_than_there_is_room_elsewhere_the_share_sets_the_level(
+    count: int, level: str
+) -> None:
+    found = only(findings("dead", *beside(site_from(with_dead(count), 0.0))))
     assert (found.level, found.units) == (level, tuple(range(count)))
     assert found.evidence["share"] == count / 100
 
 
+@pytest.mark.parametrize("count", [40, 60, 90, 98])
+def test_a_share_alone_is_waste_and_no_harm(count: int) -> None:
+    narrow = record_from(*beside(site_from(with_dead(count), 0.0), units=2))
+    found = only(findings_in("dead", narrow))
+    assert found.level == "info"
+    assert "nothing shows that they are missed" in found.advice
+    assert only(findings("dead", site_from(with_dead(count), 0.0))).level == "info"
+
+
+def test_what_other_paths_lead_around_is_waste_unless_it_is_much() -> None:
+    outputs = (tensor(normal(ENOUGH, 3), "output"),)
+    gate = site_from(negative(4), 0.0, bypassed=True)
+    found = only(findings_in("dead", record_from(*beside(gate), outputs=outputs)))
+    assert (found.level, "Other paths lead around it" in found.message) == ("info", True)
+    branch = site_from(negative(50), 0.0, bypassed=True)
+    assert only(findings_in("dead", record_from(*beside(branch), outputs=outputs))).level == "warning"
+    stem = site_from(negative(4), 0.0, bypassed=False)
+    assert only(findings_in("dead", record_from(*beside(stem), outputs=outputs))).level == "error"
+
+
+def test_in_a_network_that_has_learned_shares_are_notes_and_in_one_that_has_not_they_are_harm() -> None:
+    target = normal(ENOUGH, 1, seed=8)
+    for noise, level in ((0.01, "info"), (0.7, "info"), (1.0, "error")):  # R² is 1 − noise²
+        term = regression(target, target + noise * normal(ENOUGH, 1, seed=9))
+        record = record_from(site_from(with_dead(70), 0.0), terms=(term,), outputs=(term.given,))
+        assert only(findings_in("dead", record)).level == level
+
+
 def test_the_levels_can_be_moved() -> None:
-    found = only(findings("dead", site_from(with_dead(3), 0.0), dead_warning=0.02, dead_error=0.03))
+    found = only(findings("dead", *beside(site_from(with_dead(3), 0.0)), dead_warning=0.02, dead_error=0.03))
     assert found.level == "error"
 
 
@@ -72,28 +108,34 @@ def test_units_beyond_a_cap_are_not_said_never_to_fire() -> None:
 
 
 def test_a_few_dead_units_are_left_alone() -> None:
-    assert "Too few to matter: leave them" in only(findings("dead", site_from(with_dead(5), 0.0))).advice
+    advice = only(findings("dead", *beside(site_from(with_dead(5), 0.0)))).advice
+    assert "Leave them" in advice
+    assert "slope" not in advice
 
 
-def test_a_share_that_healthy_networks_carry_is_left_to_the_user() -> None:
-    advice = only(findings("dead", site_from(with_dead(20), 0.0))).advice
-    assert "Networks that train well carry this many" in advice
-    assert "a slope of about 0.2" in advice
-
-
-def test_many_dead_units_get_a_slope_from_their_own_data() -> None:
+def test_a_leak_is_a_hypothesis_with_the_command_that_decides_it() -> None:
     site = site_from(with_dead(50), 0.0)
-    advice = only(findings("dead", site)).advice
+    advice = only(findings("dead", *beside(site))).advice
     suggestion = suggest_slope(site)
-    assert f"A leak helps here: a slope of about {suggestion.negative_slope:g}" in advice
-    assert "Look for the cause" in advice
+    assert suggestion is not None
+    assert f"{suggestion}, which `leaky tune TASK --slopes 0 {suggestion.negative_slope:g}` decides" in advice
+    assert advice.index("Look for the cause first") < advice.index("leaky repair MODEL") < advice.index("leak:")
 
 
-def test_a_dead_site_has_to_be_initialised_anew_as_well() -> None:
+def test_biases_far_below_are_told_and_no_slope_beyond_its_limit() -> None:
+    far = planted(0.1 * normal(ENOUGH, 100), range(60), normal(ENOUGH, 60) - 9.0)
+    advice = only(findings("dead", *beside(site_from(far, 0.0)))).advice
+    assert "Their pre-activations lie 9 standard deviations below the threshold: a matter of biases." in advice
+    assert "no slope in use stays within × 1.5 of E h² here" in advice
+    assert suggest_slope(site_from(far, 0.0)) is None
+
+
+def test_a_dead_site_has_no_range_that_a_slope_could_keep() -> None:
     found = only(findings("dead", site_from(negative(20), 0.0)))
     assert found.level == "error"
     assert found.message.startswith("all 20 units are dead")
-    assert "re-initialise" in found.advice
+    assert "a leak is not what to try first" in found.advice
+    assert suggest_slope(site_from(negative(20), 0.0)) is None
 
 
 def test_constant_dead_units_are_not_promised_a_leak() -> None:
@@ -104,14 +146,16 @@ def test_constant_dead_units_are_not_promised_a_leak() -> None:
 
 def test_saturated_smooth_units_get_their_own_words() -> None:
     z = planted(normal(ENOUGH, 10), range(5), -9 + np.tanh(normal(ENOUGH, 5)))
-    found = only(findings("dead", site_from(z, smooth=lambda x: x / (1 + np.exp(-x)), threshold=-7.0)))
-    assert "the activation is saturated" in found.advice
+    site = site_from(z, smooth=lambda x: x / (1 + np.exp(-x)), threshold=-7.0)
+    found = only(findings("dead", *beside(site)))
+    assert "The activation is saturated" in found.advice
+    assert "a leak is not the question" in found.advice
 
 
-def test_the_models_own_outputs_are_worded_differently() -> None:
-    found = only(findings("dead", site_from(with_dead(1, 2), 0.0, is_output=True)))
-    assert "1 of 2 units of the model's output" in found.message
-    assert "If the targets leave this range, end the model without a rectifier" in found.advice
+def test_a_final_rectifier_is_never_told_among_hidden_sites() -> None:
+    site = site_from(with_dead(1, 2), 0.0, is_output=True)
+    assert findings("dead", site) == []
+    assert only(findings("output-rectifier", site)).units == (0,)
 
 
 def test_a_single_unit_reads_well() -> None:
@@ -125,6 +169,7 @@ def test_the_suggested_slope_keeps_the_range(scale: float) -> None:
     z = scale * (normal(ENOUGH, 20) - 1.0)
     site = site_from(z, 0.0)
     suggestion = suggest_slope(site)
+    assert suggestion is not None
     slope = suggestion.negative_slope
     h = np.where(z > 0, z, slope * z)
     assert suggestion.after == pytest.approx((h**2).mean())
@@ -146,9 +191,20 @@ def test_with_too_few_samples_silence_is_all_that_is_said() -> None:
     assert "With 95% confidence each of them fires on less than" in found.message
 
 
-def test_many_silent_units_on_some_samples_are_a_warning_on_very_few_they_are_not() -> None:
-    assert only(findings("silent-so-far", site_from(with_dead(70, n=100), 0.0))).level == "warning"
-    assert only(findings("silent-so-far", site_from(with_dead(70, n=10), 0.0))).level == "info"
+def test_many_silent_units_on_some_samples_count_and_on_very_few_they_do_not() -> None:
+    assert only(findings("silent-so-far", *beside(site_from(with_dead(70, n=100), 0.0)))).level == "warning"
+    assert only(findings("silent-so-far", *beside(site_from(with_dead(70, n=10), 0.0)))).level == "info"
+    everything = only(findings("silent-so-far", *beside(site_from(with_dead(100, n=3), 0.0))))
+    assert (everything.level, everything.evidence["whole_site"]) == ("error", True)  # a fact at any n
+
+
+def test_all_the_data_there_is_needs_no_bound() -> None:
+    record = record_from(site_from(with_dead(1, units=2, n=4), 0.0))
+    diagnosis = diagnose(record, population=True)
+    found = only([f for f in diagnosis.findings if f.rule == "dead"])
+    assert found.units == (0,)
+    assert "These are all the data there is" in found.message
+    assert "needs no bound" in diagnosis.confidence
 
 
 def test_a_site_that_no_sample_reached_says_so() -> None:
@@ -195,7 +251,7 @@ def test_many_nearly_dead_units_are_a_warning_with_a_slope() -> None:
     assert "a slope of about" in found.advice
 
 
-@pytest.mark.parametrize(("count", "level"), [(5, "info"), (40, "warning"), (100, "warning")])
+@pytest.mark.parametrize(("count", "level"), [(5, "info"), (40, "info"), (100, "warning")])
 def test_locked_units_are_never_an_error(count: int, level: str) -> None:
     negatives = only(findings("locked-negative", site_from(with_dead(count), 0.2)))
     positives = only(findings("locked-positive", site_from(-with_dead(count), 0.2)))

@@ -23,7 +23,7 @@ def test_dormant_units_that_the_rectifier_cuts_are_told_their_score_under_a_slop
     h = np.where(z > 0, z, 0.2 * z)
     score = np.abs(h[:, 4]).mean() / np.abs(h).mean()
     assert found.units == (4,)
-    assert f"under a slope of about 0.2 the score would be {score:.2g}" in found.advice
+    assert f"the score would be {score:.2g}; `leaky tune TASK --slopes 0 0.2` decides" in found.advice
 
 
 def test_inactive_units_are_not_told_twice() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from leaky.diagnosis.causes import in_order
 from leaky.diagnosis.comparison import Comparison, compare
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.examination import Diagnosis
@@ -43,6 +44,7 @@ def diagnose(
     initial: Record | None = None,
     ignore: Collection[str] = (),
     thresholds: Mapping[str, float] | None = None,
+    population: bool = False,
 ) -> Diagnosis:
     """Every finding that the rules make of a record, and the verdict on each unit.
 
@@ -53,6 +55,8 @@ def diagnose(
         ignore: slugs of rules to leave out; verdicts are not affected.
         thresholds: by name, in place of the defaults of `leaky.diagnosis.Thresholds`; docs/rules/README.md has the
             table.
+        population: whether these data are all the data there is: what was seen is then true of all of them, however few
+            they are, and no verdict needs a bound.
 
     Raises:
         InputError: for an unknown threshold or rule, a threshold out of range, or an initial record of another network.
@@ -60,11 +64,10 @@ def diagnose(
     chosen = Thresholds.of(thresholds)
     if initial is not None:
         _check_same_network(record, initial)
-    order = {site.name: place for place, site in enumerate(record.sites)}
     with np.errstate(over="ignore", invalid="ignore"):  # sums of a network that exploded may be infinite themselves
-        context = Context.of(record, chosen, initial)
-        findings = sorted(run(context, ignore), key=lambda f: (-level_rank(f.level), order.get(f.site or "", -1)))
-    return Diagnosis(record, tuple(findings), context.verdicts, chosen)
+        context = Context.of(record, chosen, initial, population)
+        findings = in_order(run(context, ignore), record)
+    return Diagnosis(record, findings, context.verdicts, chosen, population)
 
 
 def _check_same_network(record: Record, initial: Record) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from leaky import theory
 from leaky.diagnosis.bounds import rate_upper_bound
+from leaky.diagnosis.fit import has_learned
 from leaky.diagnosis.thresholds import Thresholds
 from leaky.diagnosis.verdicts import UnitVerdicts, judge
 from leaky.record import Record, Site
@@ -23,6 +24,8 @@ class Context:
         samples_needed: n of the evidence bound.
         verdicts: of each site's units, by the site's name.
         initial: the same of the network before training, where its record was given.
+        population: whether the data are all there is: what was seen then needs no bound.
+        learned: whether the outputs fit the targets, see `leaky.diagnosis.fit`; None where that is not known.
     """
 
     record: Record
@@ -31,15 +34,20 @@ class Context:
     samples_needed: int
     verdicts: dict[str, UnitVerdicts]
     initial: Context | None = None
+    population: bool = False
+    learned: bool | None = None
 
     @classmethod
-    def of(cls, record: Record, thresholds: Thresholds, initial: Record | None = None) -> Context:
+    def of(
+        cls, record: Record, thresholds: Thresholds, initial: Record | None = None, population: bool = False
+    ) -> Context:
         """The record judged by these thresholds."""
         units = max(1, round(thresholds.units_examined) or record.units)
-        needed = theory.samples_needed(units, thresholds.rate, thresholds.delta)
+        needed = 1 if population else theory.samples_needed(units, thresholds.rate, thresholds.delta)
         verdicts = {site.name: judge(site, thresholds, needed) for site in record.sites}
-        before = None if initial is None else cls.of(initial, thresholds)
-        return cls(record, thresholds, units, needed, verdicts, before)
+        before = None if initial is None else cls.of(initial, thresholds, population=population)
+        learned = has_learned(record, thresholds)
+        return cls(record, thresholds, units, needed, verdicts, before, population, learned)
 
     def judged_sites(self) -> Iterator[tuple[Site, UnitVerdicts]]:
         """Every site with its verdicts, in the order in which the sites first ran."""

@@ -18,15 +18,17 @@ class Diagnosis:
 
     Attributes:
         record: what was seen.
-        findings: worst first, then in the order of the sites.
+        findings: a cause before what follows from it; groups of these worst first, then in the order of the flow.
         verdicts: of each site's units, by the site's name.
         thresholds: that decided.
+        population: whether the data are all there is.
     """
 
     record: Record
     findings: tuple[Finding, ...]
     verdicts: dict[str, UnitVerdicts]
     thresholds: Thresholds
+    population: bool = False
 
     @property
     def units_examined(self) -> int:
@@ -36,17 +38,23 @@ class Diagnosis:
     @property
     def samples_needed(self) -> int:
         """How many samples a site must have seen for its silent units to be called dead."""
-        return theory.samples_needed(self.units_examined, self.thresholds.rate, self.thresholds.delta)
+        return (
+            1
+            if self.population
+            else theory.samples_needed(self.units_examined, self.thresholds.rate, self.thresholds.delta)
+        )
 
     @property
     def worst(self) -> Level | None:
         """The worst level among the findings, None without any."""
-        return self.findings[0].level if self.findings else None
+        return max((finding.level for finding in self.findings), key=level_rank, default=None)
 
     @property
     def confidence(self) -> str:
         """How sure the verdicts are, and for which data, in a sentence or two."""
         t, record = self.thresholds, self.record
+        if self.population:
+            return f"These {record.samples:,} samples are all the data there is: what is said of them needs no bound."
         made_up = " The data were made up: on real data the answer may differ." if record.on_noise else ""
         if not any(site.samples >= self.samples_needed for site in record.sites):
             return (

@@ -45,6 +45,7 @@ class Finding:
         message: what was seen, on which data, with which bound.
         evidence: the numbers behind the message.
         advice: what to do next, and what would not help.
+        follows_from: the finding that this one follows from, as its `name`; None for one that stands alone.
     """
 
     rule: str
@@ -54,6 +55,12 @@ class Finding:
     message: str
     evidence: dict[str, Evidence] = field(hash=False)
     advice: str
+    follows_from: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others: its rule, and its site where it has one."""
+        return self.rule if self.site is None else f"{self.rule}@{self.site}"
 
     def __str__(self) -> str:
         return f"{self.level}: {self.site or 'network'}: {self.message} [{self.rule}]"

@@ -64,7 +64,7 @@ class Thresholds:
     dead_warning: float = _share(0.4, "share of dead units from which on it is a warning", _HEALTHY)
     dead_error: float = _share(0.6, "share of dead units from which on it is an error", "networks that fail to train")
     silent_warning: float = _share(0.6, "share of units silent so far from which on it is a warning", _HEALTHY)
-    locked_warning: float = _share(0.4, "share of locked units from which on it is a warning", _HEALTHY)
+    locked_warning: float = _share(0.9, "share of locked units from which on it is a warning", _HEALTHY)
     nearly_dead_rate: float = _share(
         0.01, "a unit that fires on less than this share of samples is nearly dead", "SageMaker DeadRelu"
     )
@@ -106,6 +106,38 @@ class Thresholds:
     )
     gradient_warning: float = _number(1e6, "the same: warning", _HEALTHY, low=1)
     gradient_error: float = _number(1e12, "the same: error", "squares of half precision's 6e-8", low=1)
+
+    # the two ends
+    input_high: float = _number(
+        30,
+        "root mean square of an input feature above which the input is called large",
+        "raw bytes: 80; digits 0–16: 12",
+    )
+    input_low: float = _number(0.03, "max|x| below which the input is called small", "diabetes, scaled to .05: max .2")
+    input_offset: float = _share(
+        0.99,
+        "share of Σx² held by the features' means from which on the input is called offset",
+        "mean ten times the std",
+    )
+    input_outlier: float = _number(
+        50, "max|x|, and its ratio to the others' root mean square, from which on it is an outlier", "normal data: 5"
+    )
+    target_high: float = _number(
+        30, "root mean square of a regression's targets above which they are large", "convention"
+    )
+    norm_distance: float = _number(
+        1.0, "BatchNorm: running means this many running std off what comes in are stale", _HEALTHY
+    )
+    norm_spread: float = _number(
+        4.0, "BatchNorm: running variances off what comes in by this factor are stale", _HEALTHY, low=1
+    )
+    learned: float = _share(
+        0.8, "R², or share of chance's errors avoided, from which on a network has learned", "convention"
+    )
+    stalled: float = _share(0.1, "the same, below which it fits no better than a constant", "convention")
+    side_share: float = _share(
+        0.05, "share of the network's units up to which a dead branch that can be bypassed is waste", _HEALTHY
+    )
 
     # against an initial record
     gain_tolerance: float = _number(

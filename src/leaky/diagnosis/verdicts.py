@@ -134,9 +134,9 @@ def effective_gradients(site: Site) -> FloatArray | None:
 
 
 def starved_scores(site: Site) -> FloatArray | None:
-    """Effective gradient of the unit ÷ the site's mean, shape (units,); None where it was not seen or not finite."""
+    """Effective gradient of the unit ÷ the site's mean, shape (units,); None where there is none or no finite one."""
     gradients = effective_gradients(site)
-    if gradients is None or not np.isfinite(gradients).all():
+    if gradients is None or not np.isfinite(gradients).all() or not gradients.any():
         return None
     return _relative(gradients)
 

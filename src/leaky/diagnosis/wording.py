@@ -24,6 +24,11 @@ def seen_on(record: Record, site: Site | None = None) -> str:
     return words + (", each counted as one sample" if by_batch else "")
 
 
+def all_of(record: Record) -> str:
+    """All the data, a fact at any number: "all 7 samples", "all 512 samples of noise"."""
+    return f"all {record.samples:,} samples" + (" of noise" if record.on_noise else "")
+
+
 def subject(site: Site, units: Sequence[int]) -> str:
     """How many, of how many, which: "3 of 64 units (4.7%; 5, 17, 40)"."""
     kind = ("unit" if site.units == 1 else "units") + (" of the model's output" if site.is_output else "")

@@ -15,6 +15,7 @@ from leaky.errors import InputError
 from leaky.observation.batches import map_tensors
 from leaky.observation.comparing import Comparing
 from leaky.record import LossTerm, ParameterGradients, merged
+from leaky.structure.modules import without_wrappers
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -57,7 +58,7 @@ class LossWatch:
         self.terms = merged(self.terms, comparing.terms)
         if not isinstance(value, Tensor):
             raise InputError(f"loss must return a tensor, not {type(value).__name__}")
-        wanted = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+        wanted = {without_wrappers(name): p for name, p in self._model.named_parameters() if p.requires_grad}
         if not value.requires_grad or not wanted:
             raise InputError("loss must depend on a parameter that requires a gradient, and it does not")
         reached = torch.autograd.grad(value.sum(), list(wanted.values()), allow_unused=True)

@@ -6,7 +6,19 @@ from collections.abc import Collection
 
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
-from leaky.diagnosis.rules import depth, gradient, inactive, non_finite, origin, throughput, weak
+from leaky.diagnosis.rules import (
+    depth,
+    gradient,
+    inactive,
+    inputs,
+    layers,
+    non_finite,
+    origin,
+    outputs,
+    targets,
+    throughput,
+    weak,
+)
 from leaky.diagnosis.rules.rule import Rule
 from leaky.errors import InputError
 
@@ -15,6 +27,15 @@ __all__ = ["RULES", "Rule", "run"]
 RULES: dict[str, Rule] = {
     rule.slug: rule
     for rule in (
+        inputs.input_constant,
+        inputs.input_outliers,
+        inputs.input_scale,
+        inputs.input_offset,
+        targets.loss_misfit,
+        targets.target_shape,
+        targets.target_range,
+        targets.target_scale,
+        layers.batchnorm_statistics,
         inactive.dead,
         inactive.silent_so_far,
         inactive.nearly_dead,
@@ -32,6 +53,11 @@ RULES: dict[str, Rule] = {
         depth.decay,
         gradient.vanishing_gradient,
         gradient.exploding_gradient,
+        outputs.output_rectifier,
+        outputs.same_output,
+        outputs.no_gradient,
+        outputs.not_learning,
+        layers.shared_weights,
         origin.born_dead,
         origin.died_in_training,
         origin.initialisation_gain,

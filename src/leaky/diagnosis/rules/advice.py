@@ -1,7 +1,8 @@
-"""What to do about inactive units: whether a leaky slope would help here, and roughly which.
+"""What to do about inactive units: a hypothesis from this site's own sums, and the command that decides it.
 
-The answer must come from this site's own sums (facts for any slope, see `Site.output_moments`), and must say when a
-leak is not the remedy.
+A leak is suggested only within its limits: where the site's E h² grows by no more than half, where slope 0 is what
+blocks, and never where the cause is another (a constant input, a bound, saturation). The numbers are facts for any
+slope, see `Site.output_moments`; what the change is worth only training tells.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leaky.diagnosis.context import Context
+from leaky.diagnosis.harm import Cost
 from leaky.diagnosis.wording import plural
 from leaky.record import BEYOND_HIGH, BEYOND_LOW, Site
 
@@ -21,8 +23,8 @@ SLOPES = (0.2, 0.1, 0.05, 0.02, 0.01)
 MOST_GROWTH = 1.5
 """How far a suggested slope may raise a site's E h²; a trained network's next layer stands that much."""
 
-DIED_OUT = 0.1
-"""The slope suggested where a site has no output left, whose range could be kept: a middle one of those in use."""
+FAR_BELOW = 1.0
+"""Standard deviations below the threshold from which on a unit's mean is told: its bias has left the data."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,24 @@ class Suggestion:
     after: float
 
     def __str__(self) -> str:
-        if self.before <= 0:
-            return f"a slope of about {self.negative_slope:g}"
         return f"a slope of about {self.negative_slope:g} (E h² here × {self.after / self.before:.3g})"
 
 
-def suggest_slope(site: Site) -> Suggestion:
-    """The largest slope in use that raises the site's E h² by no more than half, the smallest if all raise it more."""
+def suggest_slope(site: Site) -> Suggestion | None:
+    """The largest slope in use that raises the site's E h² by no more than half; None if every one raises it more."""
     before = second_moment(site)
-    if not before > 0:
-        return Suggestion(DIED_OUT, 0.0, second_moment(site, DIED_OUT))
+    if site.smooth or not before > 0:
+        return None
     for slope in SLOPES:
         after = second_moment(site, slope)
         if after <= MOST_GROWTH * before:
-            break
-    return Suggestion(slope, before, after)
+            return Suggestion(slope, before, after)
+    return None
+
+
+def test_of(suggestion: Suggestion) -> str:
+    """The one command that decides whether a slope is worth it."""
+    return f"`leaky tune TASK --slopes 0 {suggestion.negative_slope:g}`"
 
 
 def second_moment(site: Site, negative_slope: float | None = None) -> float:
@@ -66,19 +71,15 @@ def second_moment(site: Site, negative_slope: float | None = None) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 
-def for_inactive(context: Context, site: Site, units: Sequence[int], share: float) -> str:
-    """What to do about units that pass no gradient, `share` of the site's."""
+def for_inactive(context: Context, site: Site, units: Sequence[int], cost: Cost) -> str:
+    """What to do about units that pass no gradient, by what that costs."""
     noise = (
         "Look again on real data first: what is dead on noise may be alive there. " if context.record.on_noise else ""
     )
-    if site.is_output:
-        return noise + (
-            "If the targets leave this range, end the model without a rectifier (or with Softplus): the loss "
-            "passes no gradient through these outputs. If they do not, nothing is wrong."
-        )
     constant = set(context.verdicts[site.name].constant) & set(units)
     beyond = set(_held(site, units)) - constant
-    words = [_remedy(context, site, share)] if len(units) > len(constant) + len(beyond) else []
+    others = [unit for unit in units if unit not in constant and unit not in beyond]
+    words = [_remedy(context, site, others, cost)] if others else []
     if beyond:
         words.append(
             f"{plural(len(beyond), 'unit')} stayed beyond a bound of the activation, where a slope below the threshold "
@@ -91,32 +92,48 @@ def for_inactive(context: Context, site: Site, units: Sequence[int], share: floa
     return noise + " ".join(words)
 
 
-def _remedy(context: Context, site: Site, share: float) -> str:
-    if share <= context.thresholds.few:
+def _remedy(context: Context, site: Site, units: Sequence[int], cost: Cost) -> str:
+    if cost.level == "info":
         return (
-            "Too few to matter: leave them. A leaky slope would hardly change the result, and removing dead units "
-            "costs no accuracy."
+            "Leave them: nothing shows that they are missed, and a leak would hardly change the result. Removing them "
+            "costs nothing (`leaky prune`)."
+            if len(units) < site.units
+            else "Leave it, or remove the branch: nothing shows that it is missed."
         )
-    if share < context.thresholds.dead_warning:
+    if site.smooth:
         return (
-            "Networks that train well carry this many: if the score is good enough, leave them, or remove them for "
-            f"free. If capacity is short, {_leak(site)}"
+            "The activation is saturated and passes no gradient: smaller incoming weights, a standardised input or a "
+            f"lower rate; a leak is not the question. {_TRY}"
         )
-    return f"A leak helps here: {_leak(site)} {_CAUSE}"
+    suggestion = suggest_slope(site)
+    leak = (
+        "no slope in use stays within × 1.5 of E h² here, so a leak is not what to try first"
+        if suggestion is None
+        else f"or {suggestion}, which {test_of(suggestion)} decides"
+    )
+    return f"{_place(site, units)}{_CAUSE} {_TRY} As for a leak: {leak}."
 
 
 _CAUSE = (
-    "Look for the cause as well: too large a learning rate, biases far below 0, unnormalised input, or (if dead from "
-    "the start) the initialisation."
+    "Look for the cause first: too large a learning rate, or the initialisation if they never lived (`initial=` tells)."
+)
+_TRY = (
+    "Then try `leaky repair MODEL --data DATA --validate CODE --train CODE`: it moves biases, renews units, and keeps "
+    "only what trains better."
 )
 
 
-def _leak(site: Site) -> str:
-    if site.smooth:
-        return "the activation is saturated and passes no gradient; a Leaky ReLU in its place would."
-    suggestion = suggest_slope(site)
-    alive = "" if suggestion.before > 0 else "; nothing comes out now, so re-initialise the incoming weights as well"
-    return f"{suggestion} would pass {suggestion.negative_slope:.0%} of the gradient to them{alive}."
+def _place(site: Site, units: Sequence[int]) -> str:
+    """How far below the threshold the units lie, where that says that their biases threw them there."""
+    chosen = list(units)
+    spread = np.sqrt(site.variance[chosen])
+    below = (site.threshold - site.mean[chosen])[spread > 0] / spread[spread > 0]
+    if not len(below) or np.median(below) < FAR_BELOW:
+        return ""
+    return (
+        f"Their pre-activations lie {np.median(below):.2g} standard deviations below the threshold: a matter of "
+        "biases. "
+    )
 
 
 def _held(site: Site, units: Sequence[int]) -> list[int]:

@@ -18,7 +18,7 @@ from leaky.diagnosis.rules.depth import (
     weights_log_gain,
 )
 from leaky.diagnosis.rules.rule import rule
-from leaky.diagnosis.wording import evidence, plural, seen_on
+from leaky.diagnosis.wording import seen_on
 from leaky.record import FloatArray, Site
 
 
@@ -40,16 +40,16 @@ def gradient_norm(site: Site) -> float:
 @rule(
     "vanishing-gradient",
     concern="gradient-by-depth",
-    summary="gradients that shrink, or end, on the way to the input",
+    summary="gradients that shrink on the way to the input",
     thresholds=("gradient_info", "gradient_warning", "gradient_error", "least_sites", "least_samples"),
 )
 def vanishing_gradient(context: Context) -> list[Finding]:
-    """One finding for the network if the gradient shrinks towards the input, one for sites without any."""
+    """One finding for the network if the gradient shrinks towards the input; `no-gradient` tells where it ends."""
     advice = (
         "Match the initialisation to the slope (weights' standard deviation √(2/(1+α²))/√fan), add normalisation or "
         "residual connections. A larger slope helps where dead or rarely firing units block the way, hardly elsewhere."
     )
-    return _blocked(context) + _gradient_finding(context, "vanishing-gradient", 1, "shrinks", advice)
+    return _gradient_finding(context, "vanishing-gradient", 1, "shrinks", advice)
 
 
 @rule(
@@ -90,30 +90,5 @@ def _gradient_finding(context: Context, slug: str, sign: int, verb: str, advice:
             ),
             evidence=trend_evidence(found, predicted),
             advice=advice,
-        )
-    ]
-
-
-def _blocked(context: Context) -> list[Finding]:
-    """The sites that no gradient passes although it passes others: named together, at the last of them."""
-    sites = [site for site in context.averaged_sites() if site.statistics.gradient]
-    stuck = [site for site in sites if gradient_norm(site) == 0]
-    if not stuck or len(stuck) == len(sites):
-        return []
-    return [
-        Finding(
-            rule="vanishing-gradient",
-            level="warning",
-            site=stuck[-1].name,
-            units=(),
-            message=(
-                f"no gradient at all passes here {seen_on(context.record, stuck[-1])}, "
-                f"nor {plural(len(stuck) - 1, 'earlier site')}"
-            ),
-            evidence=evidence(sites=[site.name for site in stuck]),
-            advice=(
-                "Look for a site of dead units here or behind it, a `detach` or `no_grad`, or an output that the loss "
-                "does not use. A leaky slope helps only in the first case."
-            ),
         )
     ]

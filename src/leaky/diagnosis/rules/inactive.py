@@ -5,9 +5,12 @@ Each finding names the n behind it and the bound that n gives for all units of t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from leaky.diagnosis.context import Context
-from leaky.diagnosis.finding import Evidence, Finding, Level
-from leaky.diagnosis.rules.advice import for_inactive, suggest_slope
+from leaky.diagnosis.finding import Evidence, Finding, Level, level_rank
+from leaky.diagnosis.harm import Cost, cost_of_losing, unless_learned
+from leaky.diagnosis.rules.advice import for_inactive, suggest_slope, test_of
 from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.verdicts import Units, active_samples, evidence_samples
 from leaky.diagnosis.wording import evidence, level_by_share, percent, plural, seen_on, span, subject, verb
@@ -15,32 +18,51 @@ from leaky.record import Site
 
 EVIDENCE = ("delta", "rate", "units_examined")
 """The thresholds of the bound."""
+HARM = ("dead_warning", "dead_error", "learned", "stalled", "side_share")
+"""The thresholds that tell harm from waste."""
+
+
+def judged_as_output(site: Site) -> bool:
+    """Whether the site is a final rectifier, which has a rule of its own."""
+    return site.is_output and not site.smooth
+
+
+def _because(cost: Cost) -> str:
+    return f" {cost.reason}" if cost.reason else ""
+
+
+def _whole(site: Site, units: Units) -> bool:
+    """Whether nothing comes through: all units, and no path known that leads around."""
+    return len(units) == site.units and not site.bypassed
 
 
 @rule(
     "dead",
     concern="inactive",
     summary="units whose derivative is practically 0 on everything seen, on enough samples",
-    thresholds=("dead_derivative", "few", "dead_warning", "dead_error", *EVIDENCE),
+    thresholds=("dead_derivative", "few", *HARM, *EVIDENCE),
 )
 @at_each_site
 def dead(context: Context, site: Site) -> Finding | None:
     """A site with dead units."""
-    units, t = context.verdicts[site.name].dead, context.thresholds
-    if not units:
+    units = context.verdicts[site.name].dead
+    if not units or judged_as_output(site):
         return None
-    share = len(units) / site.units
+    cost = cost_of_losing(context, site, len(units))
     return Finding(
         rule="dead",
-        level=level_by_share(share, t.dead_warning, t.dead_error),
+        level=cost.level,
         site=site.name,
         units=units,
         message=(
             f"{subject(site, units)} {verb(units, 'is', 'are')} dead {seen_on(context.record, site)}: a derivative of "
             f"practically 0 on every element. {_certainty(context, site, units, _event(context, site, units))}"
+            f"{_because(cost)}"
         ),
-        evidence=_numbers(context, site, units, silent=len(_silent(context, site, units))),
-        advice=for_inactive(context, site, units, share=share),
+        evidence=_numbers(
+            context, site, units, silent=len(_silent(context, site, units)), whole_site=_whole(site, units)
+        ),
+        advice=for_inactive(context, site, units, cost),
     )
 
 
@@ -48,29 +70,43 @@ def dead(context: Context, site: Site) -> Finding | None:
     "silent-so-far",
     concern="inactive",
     summary="units that would be dead or locked, on too few samples to say so",
-    thresholds=("silent_warning", "least_samples", "dead_derivative", *EVIDENCE),
+    thresholds=("silent_warning", "least_samples", "dead_derivative", "few", *HARM, *EVIDENCE),
 )
 @at_each_site
 def silent_so_far(context: Context, site: Site) -> Finding | None:
     """A site with unproven units, or that no sample reached."""
     units = context.verdicts[site.name].unproven
-    if not units and (site.samples or not site.units):
+    if (not units and (site.samples or not site.units)) or judged_as_output(site):
         return None
-    judged = site.samples >= context.thresholds.least_samples and not site.is_output
+    cost = Cost("info")
+    if len(units) == site.units and site.samples > 1:
+        cost = cost_of_losing(context, site, site.units)
+    elif (
+        site.samples >= context.thresholds.least_samples
+        and len(units) >= context.thresholds.silent_warning * site.units
+    ):
+        cost = cost_of_losing(context, site, len(units))
+        cost = replace(cost, level=min(cost.level, "warning", key=level_rank))
     samples = _least_evidence(site, units)
     missing = context.samples_needed - samples
     return Finding(
         rule="silent-so-far",
-        level=level_by_share(len(units) / site.units if judged else 0.0, context.thresholds.silent_warning),
+        level=cost.level,
         site=site.name,
         units=units,
-        message=_so_far(context, site, units, samples),
-        evidence=_numbers(context, site, units, samples_missing=missing),
-        advice=(
-            f"Not enough data to say more: show it {missing:,} more independent samples, or allow a higher `rate` or "
-            "`delta`."
-        ),
+        message=_so_far(context, site, units, samples) + _because(cost),
+        evidence=_numbers(context, site, units, samples_missing=missing, whole_site=_whole(site, units)),
+        advice=_so_far_advice(context, site, units, cost, missing),
     )
+
+
+def _so_far_advice(context: Context, site: Site, units: Units, cost: Cost, missing: int) -> str:
+    if cost.level == "info" or not units:
+        return (
+            f"Not enough data to say more of other data: show it {missing:,} more independent samples, or, if "
+            "these are all there are, say `population=True`."
+        )
+    return for_inactive(context, site, units, cost)
 
 
 def _so_far(context: Context, site: Site, units: Units, samples: int) -> str:
@@ -80,9 +116,9 @@ def _so_far(context: Context, site: Site, units: Units, samples: int) -> str:
     among = f" ({spoilt:,} of them perhaps spoilt by non-finite elements)" if spoilt else ""
     silent = len(_silent(context, site, units)) == len(units)
     return (
-        f"{subject(site, units)} {verb(units, 'was', 'were')} {'silent' if silent else 'silent or flat'} so far, "
-        f"{seen_on(context.record, site)}{among}. To call {verb(units, 'it', 'them')} dead or locked, among "
-        f"{plural(context.units_examined, 'unit')}, takes {context.samples_needed:,}. "
+        f"{subject(site, units)} {verb(units, 'was', 'were')} {'silent' if silent else 'silent or flat'} "
+        f"{seen_on(context.record, site)}{among}: a fact of these. To call {verb(units, 'it', 'them')} dead or "
+        f"locked on others too, among {plural(context.units_examined, 'unit')}, takes {context.samples_needed:,}. "
         f"{_certainty(context, site, units, _event(context, site, units))}"
     )
 
@@ -91,20 +127,20 @@ def _so_far(context: Context, site: Site, units: Units, samples: int) -> str:
     "nearly-dead",
     concern="inactive",
     summary="units that fire so rarely that they hardly learn",
-    thresholds=("nearly_dead_rate", "nearly_dead_warning", "dead_derivative", *EVIDENCE),
+    thresholds=("nearly_dead_rate", "nearly_dead_warning", "dead_derivative", "learned", *EVIDENCE),
 )
 @at_each_site
 def nearly_dead(context: Context, site: Site) -> Finding | None:
     """A site with nearly dead units."""
     units, t = context.verdicts[site.name].nearly_dead, context.thresholds
-    if not units:
+    if not units or judged_as_output(site):
         return None
     share = len(units) / site.units
     active = active_samples(site, t.dead_derivative)[list(units)]
     most = int(active.max())
     return Finding(
         rule="nearly-dead",
-        level="info" if site.is_output else level_by_share(share, t.nearly_dead_warning),
+        level=unless_learned(context, level_by_share(share, t.nearly_dead_warning)),
         site=site.name,
         units=units,
         message=(
@@ -119,18 +155,17 @@ def nearly_dead(context: Context, site: Site) -> Finding | None:
 
 def _nearly_dead_advice(context: Context, site: Site, share: float) -> str:
     rare = "A unit that fires rarely may detect something rare: look at the samples on which it fires."
-    if site.is_output:
-        return rare
-    if site.smooth or share < context.thresholds.nearly_dead_warning:
-        return f"{rare} So few cost little, and a leaky slope would change little."
-    return f"{rare} If they are dying, {suggest_slope(site)} lets them learn from the other samples too."
+    suggestion = suggest_slope(site)
+    if share < context.thresholds.nearly_dead_warning or suggestion is None:
+        return f"{rare} Lower the learning rate or raise their biases if more of them go the same way."
+    return f"{rare} If they are dying, try {suggestion}; {test_of(suggestion)} decides it."
 
 
 @rule(
     "locked-negative",
     concern="inactive",
     summary="units always below the threshold under a slope that is not small: linear, wasted",
-    thresholds=("dead_derivative", "locked_warning", *EVIDENCE),
+    thresholds=("dead_derivative", "locked_warning", "learned", *EVIDENCE),
 )
 @at_each_site
 def locked_negative(context: Context, site: Site) -> Finding | None:
@@ -160,7 +195,7 @@ def locked_negative(context: Context, site: Site) -> Finding | None:
     "locked-positive",
     concern="always-on",
     summary="units always above the threshold: linear, wasted",
-    thresholds=("dead_derivative", "locked_warning", *EVIDENCE),
+    thresholds=("dead_derivative", "locked_warning", "learned", *EVIDENCE),
 )
 @at_each_site
 def locked_positive(context: Context, site: Site) -> Finding | None:
@@ -189,7 +224,7 @@ def locked_positive(context: Context, site: Site) -> Finding | None:
 def _locked_level(context: Context, site: Site, units: Units) -> Level:
     if site.is_output:
         return "info"
-    return level_by_share(len(units) / site.units, context.thresholds.locked_warning)
+    return unless_learned(context, level_by_share(len(units) / site.units, context.thresholds.locked_warning))
 
 
 def _varying(context: Context, site: Site, units: Units) -> Units:
@@ -214,6 +249,8 @@ def _least_evidence(site: Site, units: Units) -> int:
 
 def _certainty(context: Context, site: Site, units: Units, event: str, events: int = 0) -> str:
     """How rare the event is, with the confidence of all units of the record at once."""
+    if context.population:
+        return "These are all the data there is."
     bound = context.rate_bound(events, _least_evidence(site, units))
     if bound >= 1:
         return "Nothing is known of how often."

@@ -17,6 +17,9 @@ from leaky.record import Site
 @rule("non-finite", concern="non-finite", summary="the first site that gets NaN or infinite pre-activations")
 def non_finite(context: Context) -> list[Finding]:
     """The first site with a non-finite pre-activation; without one, the last site with a non-finite gradient."""
+    at_input = _at_input(context)
+    if at_input is not None:
+        return [at_input]
     ill = [site for site in context.record.sites if site.statistics.nonfinite.any()]
     if not ill:
         return _non_finite_gradient(context)
@@ -44,6 +47,29 @@ def non_finite(context: Context) -> list[Finding]:
             ),
         )
     ]
+
+
+def _at_input(context: Context) -> Finding | None:
+    """What goes in comes first: NaN there is NaN everywhere behind."""
+    ill = [tensor for tensor in context.record.inputs if tensor.nonfinite]
+    if not ill:
+        return None
+    count = sum(tensor.nonfinite for tensor in ill)
+    return Finding(
+        rule="non-finite",
+        level="error",
+        site=None,
+        units=(),
+        message=(
+            f"{plural(count, 'entry' if count == 1 else 'entrie')} of the input ({', '.join(t.name for t in ill[:4])}) "
+            f"{'is' if count == 1 else 'are'} NaN or infinite {seen_on(context.record)}"
+        ),
+        evidence=evidence(nonfinite=count, inputs=[tensor.name for tensor in ill]),
+        advice=(
+            "Look at what loads the data: missing values, a division by a standard deviation of 0, a logarithm of 0. "
+            "Everything behind inherits it; the network has no part in it."
+        ),
+    )
 
 
 def _non_finite_gradient(context: Context) -> list[Finding]:

@@ -12,7 +12,7 @@ import numpy as np
 from leaky import theory
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
-from leaky.diagnosis.rules.advice import second_moment, suggest_slope
+from leaky.diagnosis.rules.advice import second_moment, suggest_slope, test_of
 from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.wording import evidence, percent, seen_on
 from leaky.record import BELOW, BEYOND_LOW, FloatArray, Site
@@ -155,7 +155,7 @@ def over_sparse(context: Context, site: Site) -> Finding | None:
         ),
         advice=(
             "Fine if sparsity is what you want. If the loss stalls, raise the biases or normalise the pre-activations "
-            f"first; {suggest_slope(site)} keeps the rest of the elements learning."
+            f"first.{_leak(site)}"
         ),
     )
 
@@ -193,17 +193,22 @@ def negative_information_lost(context: Context, site: Site) -> Finding | None:
             units=int(alive.sum()),
             of_units=site.units,
             samples=site.samples,
-            suggested_slope=suggestion.negative_slope,
-            second_moment=suggestion.before,
-            second_moment_under_suggested=suggestion.after,
+            suggested_slope=None if suggestion is None else suggestion.negative_slope,
+            second_moment=second_moment(site),
+            second_moment_under_suggested=None if suggestion is None else suggestion.after,
             second_moment_under_0_2=second_moment(site, ANOTHER_SLOPE),
         ),
         advice=(
-            f"If the task needs what is negative here, {suggestion} lets it through. A trained network often discards "
-            "on purpose: with normalised layers the leak rarely changes the score, so compare on your task before "
-            "changing it."
+            "A trained network often discards on purpose, and with normalised layers a leak rarely changes the score."
+            f"{_leak(site)}"
         ),
     )
+
+
+def _leak(site: Site) -> str:
+    """A slope to try, with what decides it; nothing where none stays within its limits."""
+    suggestion = suggest_slope(site)
+    return "" if suggestion is None else f" Or try {suggestion}; {test_of(suggestion)} decides it."
 
 
 def _is_judged(context: Context, site: Site) -> bool:

@@ -6,7 +6,8 @@ import numpy as np
 
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Evidence, Finding
-from leaky.diagnosis.rules.advice import suggest_slope
+from leaky.diagnosis.harm import unless_learned
+from leaky.diagnosis.rules.advice import suggest_slope, test_of
 from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.verdicts import Units, dormant_scores, starved_scores
 from leaky.diagnosis.wording import evidence, level_by_share, plural, seen_on, span, subject, verb
@@ -17,7 +18,7 @@ from leaky.record import BELOW, BEYOND_HIGH, BEYOND_LOW, Site
     "dormant",
     concern="weak-units",
     summary="units whose output is small beside the others' (ReDo), inactive ones apart",
-    thresholds=("dormant_score", "dormant_warning", "least_samples"),
+    thresholds=("dormant_score", "dormant_warning", "least_samples", "learned"),
 )
 @at_each_site
 def dormant(context: Context, site: Site) -> Finding | None:
@@ -29,7 +30,7 @@ def dormant(context: Context, site: Site) -> Finding | None:
     scores = dormant_scores(site)[list(units)]
     return Finding(
         rule="dormant",
-        level=level_by_share(len(units) / site.units, t.dormant_warning),
+        level=unless_learned(context, level_by_share(len(units) / site.units, t.dormant_warning)),
         site=site.name,
         units=units,
         message=(
@@ -54,14 +55,20 @@ def _dormant_advice(context: Context, site: Site, units: Units) -> str:
             "incoming weights (ReDo) if the task goes on changing, else leave or remove them."
         )
     if rectified:
-        slope = suggest_slope(site).negative_slope
-        output = site.output_moments(slope).absolute_mean
-        score = np.median(output[rectified]) / np.nanmean(output)
         words.append(
-            f"{plural(len(rectified), 'unit')}: the rectifier cuts most of it; under a slope of about {slope:g} the "
-            f"score would be {score:.2g}."
+            f"{plural(len(rectified), 'unit')}: the rectifier cuts most of it. {_under_a_leak(site, rectified)}"
         )
     return " ".join(words)
+
+
+def _under_a_leak(site: Site, units: list[int]) -> str:
+    """Their score under the suggested slope, and what decides whether it is worth it."""
+    suggestion = suggest_slope(site)
+    if suggestion is None:
+        return "No slope in use stays within × 1.5 of E h² here; raise their biases, or renew them (`leaky repair`)."
+    output = site.output_moments(suggestion.negative_slope).absolute_mean
+    score = np.median(output[units]) / np.nanmean(output)
+    return f"Under {suggestion} the score would be {score:.2g}; {test_of(suggestion)} decides whether that helps."
 
 
 def _mostly_flat(context: Context, site: Site, unit: int) -> bool:
@@ -75,7 +82,7 @@ def _mostly_flat(context: Context, site: Site, unit: int) -> bool:
     "constant",
     concern="weak-units",
     summary="units whose pre-activation has practically one value",
-    thresholds=("constant_range", "constant_warning", "delta", "rate", "units_examined"),
+    thresholds=("constant_range", "constant_warning", "learned", "delta", "rate", "units_examined"),
 )
 @at_each_site
 def constant(context: Context, site: Site) -> Finding | None:
@@ -86,7 +93,7 @@ def constant(context: Context, site: Site) -> Finding | None:
     low, high = site.statistics.minimum[list(units)], site.statistics.maximum[list(units)]
     return Finding(
         rule="constant",
-        level=level_by_share(len(units) / site.units, context.thresholds.constant_warning),
+        level=unless_learned(context, level_by_share(len(units) / site.units, context.thresholds.constant_warning)),
         site=site.name,
         units=units,
         message=(
@@ -99,6 +106,7 @@ def constant(context: Context, site: Site) -> Finding | None:
             samples_needed=context.samples_needed,
             widest_range=(high - low).max(),
             values=(low + high) / 2,
+            whole_site=len(units) == site.units and not site.bypassed,
         ),
         advice=(
             "Nothing of the input arrives: look for incoming weights that are all 0, a pruned or frozen layer, or a "
@@ -112,7 +120,7 @@ def constant(context: Context, site: Site) -> Finding | None:
     "gradient-starved",
     concern="weak-units",
     summary="units that fire and get practically no gradient",
-    thresholds=("starved_score", "starved_warning", "least_samples"),
+    thresholds=("starved_score", "starved_warning", "least_samples", "learned"),
 )
 @at_each_site
 def gradient_starved(context: Context, site: Site) -> Finding | None:
@@ -124,7 +132,7 @@ def gradient_starved(context: Context, site: Site) -> Finding | None:
     theirs = scores[list(units)]
     return Finding(
         rule="gradient-starved",
-        level=level_by_share(len(units) / site.units, t.starved_warning),
+        level=unless_learned(context, level_by_share(len(units) / site.units, t.starved_warning)),
         site=site.name,
         units=units,
         message=(

@@ -1,0 +1,292 @@
+"""What comes out: a final rectifier, outputs that are the same for every input, and whether anything was learned.
+
+What holds on all the data given is a fact at any number of samples; only the step to other data needs a bound.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from leaky.diagnosis.context import Context
+from leaky.diagnosis.finding import Finding, Level
+from leaky.diagnosis.fit import fits
+from leaky.diagnosis.rules.rule import at_each_site, rule
+from leaky.diagnosis.rules.targets import output_of
+from leaky.diagnosis.verdicts import Units, one_sided
+from leaky.diagnosis.wording import all_of, evidence, percent, plural, seen_on, subject
+from leaky.record import LossTerm, Site, TensorStatistics
+
+BY_CLASS = ("cross_entropy", "nll_loss", "gather")
+
+
+@rule(
+    "output-rectifier",
+    concern="output",
+    summary="a rectifier at the network's end that cuts off what the targets need",
+    thresholds=("dead_derivative", "stalled"),
+)
+@at_each_site
+def output_rectifier(context: Context, site: Site) -> Finding | None:
+    """A site that is the network's output, judged by what it cuts off and by the gradient that it blocks."""
+    if not site.is_output or site.smooth or not site.samples:
+        return None
+    flat = one_sided(site, context.thresholds.dead_derivative).dead
+    units = tuple(int(unit) for unit in np.flatnonzero(flat))
+    term = _term_of(context, site)
+    level, words = _verdict(context, site, units, term)
+    if level is None:
+        return None
+    blocked = _blocked(context, site)
+    gradient = "" if blocked is None else f" It blocks {percent(blocked)} of the gradient that arrives."
+    return Finding(
+        rule="output-rectifier",
+        level=level,
+        site=site.name,
+        units=units,
+        message=f"{words}.{gradient}",
+        evidence=evidence(
+            units=len(units),
+            of_units=site.units,
+            samples=site.samples,
+            gradient_blocked=blocked,
+            target_minimum=None if term is None else term.target.minimum,
+            whole_site=len(units) == site.units,
+        ),
+        advice=_advice(level, term),
+    )
+
+
+def _advice(level: Level, term: LossTerm | None) -> str:
+    if term is not None and term.operation in BY_CLASS:
+        return (
+            "End the model without a rectifier: cross_entropy takes logits of either sign. A leak before it does "
+            "not help."
+        )
+    if level == "info":
+        return "Right where the targets are never below 0. Where they are, end the model without a rectifier."
+    return (
+        "End the model without a rectifier, or with Softplus where the targets are positive: where it cuts, no "
+        "gradient comes back and nothing before it learns. A leak in the hidden layers does not help."
+    )
+
+
+def _verdict(context: Context, site: Site, units: Units, term: LossTerm | None) -> tuple[Level | None, str]:
+    """How bad a final rectifier is, and why."""
+    cut, seen = f"the rectifier at the network's end gives {site.gain * site.value:g}", seen_on(context.record, site)
+    if len(units) == site.units:
+        return "error", f"{cut} for {all_of(context.record)}: no gradient comes back from there"
+    if term is not None and term.operation in BY_CLASS:
+        never = [unit for unit in units if unit < len(term.classes) and term.classes[unit] > 0]
+        if never:
+            return "error", f"{cut} for {_never(site, units)}, {seen}: such a class is never predicted"
+        return "warning", f"the rectifier at the network's end cuts off the logits below {site.threshold:g}, {seen}"
+    if term is not None:
+        below = term.target.minimum < site.gain * site.value - 1e-6 * max(1.0, term.target.largest)
+        if below:
+            return "warning", f"{cut} at least, and the targets go down to {term.target.minimum:.3g}, {seen}"
+        stuck = any(fit.term is term and fit.score < context.thresholds.stalled for fit in fits(context.record))
+        return ("warning" if units and stuck else "info" if units else None), f"{cut} for {_never(site, units)}, {seen}"
+    return (
+        "warning" if units else None
+    ), f"{cut} for {_never(site, units)}, {seen}; as a class it could never be predicted"
+
+
+def _never(site: Site, units: Units) -> str:
+    return f"{subject(site, units)} whatever comes in"
+
+
+def _term_of(context: Context, site: Site) -> LossTerm | None:
+    """The comparison of the output that this site makes; None where more than one could be meant."""
+    width = [out for out in context.record.outputs if site.units in out.shape[1:] or site.units == 1]
+    names = {out.name for out in width if out.made_by in ("relu", None)}
+    terms = [term for term in context.record.terms if term.output in names]
+    made = [term for term in terms if (out := output_of(context, term)) is not None and out.made_by == "relu"]
+    chosen = made or terms
+    return chosen[0] if len({term.output for term in chosen}) == 1 else None
+
+
+def _blocked(context: Context, site: Site) -> float | None:
+    """Share of Σ|∂L/∂h| that meets a derivative of practically 0."""
+    gradient = site.statistics.gradient
+    if gradient is None:
+        return None
+    small = np.abs(site.derivative) <= context.thresholds.dead_derivative
+    total = float(gradient.absolute_sums.sum())
+    return float(gradient.absolute_sums[small].sum()) / total if 0 < total < np.inf else None
+
+
+@rule(
+    "same-output",
+    concern="output",
+    summary="outputs that are the same for every input",
+    thresholds=("constant_range",),
+)
+def same_output(context: Context) -> list[Finding]:
+    """One finding for the outputs that did not change over two or more samples."""
+    record, limit = context.record, context.thresholds.constant_range
+    per_sample = [out for out in record.outputs if out.samples == record.samples > 1 and out.entries]
+    same = [out for out in per_sample if out.alike or _practically_alike(out, limit)]
+    if not same:
+        return []
+    every = len(same) == len(per_sample)
+    exact = all(out.alike for out in same)
+    names = "the output is" if every and len(same) == 1 else f"{', '.join(out.name for out in same[:4])}: the output is"
+    targets = _varying_targets(context, same)
+    level: Level = "error" if every or targets else "info"
+    return [
+        Finding(
+            rule="same-output",
+            level=level,
+            site=None,
+            units=(),
+            message=(
+                f"{names} {'exactly' if exact else 'practically'} the same for {all_of(record)}"
+                + (f", while the targets go from {targets[0]:.3g} to {targets[1]:.3g}" if targets else "")
+            ),
+            evidence=evidence(outputs=[out.name for out in same], samples=record.samples, exact=exact),
+            advice=(
+                "Nothing of the input reaches the end: look for the first place where all samples become the same. "
+                "More training cannot undo it where no gradient comes back."
+                if level == "error"
+                else "Right for an output that does not depend on the input, such as a learned scale."
+            ),
+        )
+    ]
+
+
+def _practically_alike(out: TensorStatistics, limit: float) -> bool:
+    features = out.features
+    if features is None or not out.is_floating:
+        return False
+    largest = np.maximum(np.abs(features.minimum), np.abs(features.maximum))
+    return bool((features.maximum - features.minimum <= limit * largest).all())
+
+
+def _varying_targets(context: Context, same: list[TensorStatistics]) -> tuple[float, float] | None:
+    names = {out.name for out in same}
+    for term in context.record.terms:
+        if term.output in names and not term.target.alike:
+            return term.target.minimum, term.target.maximum
+    return None
+
+
+@rule(
+    "not-learning",
+    concern="output",
+    summary="outputs that fit the targets no better than a constant would",
+    thresholds=("stalled", "least_samples"),
+)
+def not_learning(context: Context) -> list[Finding]:
+    """One finding for the network, where `loss=` shows the targets."""
+    poor = [fit for fit in fits(context.record) if fit.score < context.thresholds.stalled]
+    if not poor or context.record.samples < context.thresholds.least_samples:
+        return []
+    worst = min(poor, key=lambda fit: fit.score)
+    return [
+        Finding(
+            rule="not-learning",
+            level="info",
+            site=None,
+            units=(),
+            message=(
+                f"the outputs fit the targets ({worst.term.target.name}) no better than a constant: {worst.words}, "
+                f"{seen_on(context.record)}"
+            ),
+            evidence=evidence(scores=[fit.score for fit in poor], outputs=[fit.term.output for fit in poor]),
+            advice=(
+                "Nothing to worry about before training. After it, and where nothing below is wrong with the "
+                "units, look "
+                "elsewhere: do targets and inputs belong together (shuffled?), does the loss fit, is the rate too "
+                "small or "
+                "too large, are all parameters in the optimizer? A few samples learned by heart tell the code from "
+                "the data."
+            ),
+        )
+    ]
+
+
+@rule("no-gradient", concern="gradient", summary="parameters that no gradient reaches, or whose gradient is exactly 0")
+def no_gradient(context: Context) -> list[Finding]:
+    """One finding for the network if no parameter gets any; else one for the part that gets none."""
+    gradients = context.record.gradients
+    if gradients is None:
+        return _blocked_sites(context)
+    if gradients.all_zero:
+        return [
+            Finding(
+                rule="no-gradient",
+                level="error",
+                site=None,
+                units=(),
+                message=(
+                    f"the gradient of all {plural(gradients.parameters, 'parameter tensor')} is exactly 0 on "
+                    f"{all_of(context.record)}: nothing can learn"
+                ),
+                evidence=evidence(parameters=gradients.parameters, samples=context.record.samples),
+                advice=(
+                    "Look for what blocks it between the parameters and the loss: a rectifier that is 0 everywhere, a "
+                    "softmax over one unit, a saturated or rounding last step."
+                ),
+            )
+        ]
+    return _cut_off(context, "unreached", gradients.unreached) + _cut_off(context, "zero", gradients.zero)
+
+
+def _cut_off(context: Context, kind: str, names: tuple[str, ...]) -> list[Finding]:
+    """The parameters that get none, at the last site that they feed."""
+    if not names:
+        return []
+    sites = [s for s in context.record.sites if s.producers and all(p.name in names for p in s.producers)]
+    reached = [place for place, s in enumerate(context.record.sites) if _gets_gradient(s)]
+    last = sites[-1] if sites else None
+    behind = last is not None and any(place > context.record.sites.index(last) for place in reached)
+    on_the_way = last is not None and (last.bypassed is False if kind == "zero" else not last.is_output)
+    bad = last is not None and on_the_way and (behind or not last.bypassed)
+    what = "no gradient reaches" if kind == "unreached" else "the gradient is exactly 0 at"
+    return [
+        Finding(
+            rule="no-gradient",
+            level="warning" if bad else "info",
+            site=last.name if last is not None and bad else None,
+            units=(),
+            message=(
+                f"{what} {plural(len(names), 'parameter tensor')} ({', '.join(names[:4])}"
+                f"{' …' if len(names) > 4 else ''}), {seen_on(context.record)}"
+            ),
+            evidence=evidence(parameters=list(names), kind=kind, sites=[s.name for s in sites]),
+            advice=(
+                "Look for a `detach`, `no_grad`, `.data`, numpy or argmax between them and the loss, or a part of "
+                "the output that the loss does not use. If they are meant to stay as they are, set requires_grad "
+                "to False."
+                if kind == "unreached"
+                else "Look for a site of dead units behind them, a rounding step, or a weight that is 0: a branch that "
+                "begins at 0 gets its gradient once that weight has moved."
+            ),
+        )
+    ]
+
+
+def _blocked_sites(context: Context) -> list[Finding]:
+    """The same from the sites alone, in records that do not know the parameters': named at the last of them."""
+    sites = [site for site in context.averaged_sites() if site.statistics.gradient]
+    stuck = [site for site in sites if not _gets_gradient(site)]
+    if not stuck or len(stuck) == len(sites):
+        return []
+    return [
+        Finding(
+            rule="no-gradient",
+            level="warning",
+            site=stuck[-1].name,
+            units=(),
+            message=f"no gradient at all arrives here {seen_on(context.record, stuck[-1])}, nor at any site before",
+            evidence=evidence(kind="zero", sites=[site.name for site in stuck]),
+            advice=(
+                "Look for a site of dead units behind it, a `detach` or `no_grad`, or an output left out of the loss."
+            ),
+        )
+    ]
+
+
+def _gets_gradient(site: Site) -> bool:
+    gradient = site.statistics.gradient
+    return gradient is not None and bool((gradient.squares != 0).any())
