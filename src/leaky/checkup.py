@@ -81,9 +81,7 @@ class Checkup:
 
     def to_dict(self) -> Json:
         """The checkup as JSON-safe data, as docs/json.md describes it."""
-        from leaky.checkup_document import encode
-
-        return documents.document("checkup", encode(self))
+        return documents.as_data("checkup", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the checkup to `path`, whole or not at all, in the format of its suffix: .json.
@@ -94,9 +92,7 @@ class Checkup:
         suffix = Path(path).suffix.lower()
         if suffix not in FORMATS:
             raise InputError(f"the file's suffix must be one of {', '.join(FORMATS)}, not {suffix or 'none'!r}")
-        from leaky.checkup_document import encode
-
-        documents.write(path, "checkup", encode(self))
+        documents.save(path, "checkup", self)
 
 
 def check(

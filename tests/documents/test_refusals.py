@@ -54,7 +54,7 @@ def test_a_newer_schema_is_refused_by_name_for_every_kind(kind: str) -> None:
         from_data({"kind": kind, "schema_version": known + 1}, "'x'")
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"recipe"}))  # of which an empty one says: nothing to do
 def test_an_empty_document_names_what_is_missing(kind: str) -> None:
     with pytest.raises(InputError, match=r"^'x': .* must be .*, not missing$"):
         from_data({"kind": kind, "schema_version": KINDS[kind].version}, "'x'")

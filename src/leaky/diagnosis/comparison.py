@@ -98,9 +98,7 @@ class Comparison:
 
     def to_dict(self) -> documents.Json:
         """All of it as JSON-safe data, a document of the kind "comparison"."""
-        from leaky.diagnosis.comparison_document import encode
-
-        return documents.document("comparison", encode(self))
+        return documents.as_data("comparison", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the comparison as JSON, whole or not at all; `leaky.load` reads it.
@@ -108,9 +106,7 @@ class Comparison:
         Raises:
             InputError: if the file cannot be written.
         """
-        from leaky.diagnosis.comparison_document import encode
-
-        documents.write(path, "comparison", encode(self))
+        documents.save(path, "comparison", self)
 
     def __str__(self) -> str:
         return "\n".join([*self.changes, _counted(self), _verdict(self)])

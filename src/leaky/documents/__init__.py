@@ -6,7 +6,7 @@ kind. What is read comes from anybody and is checked field by field: an `InputEr
 else is ever raised. Stands on the ground floor: the rooms above register their kinds in `kinds`.
 """
 
-from leaky.documents.kinds import KINDS, Kind, document, from_data, load, load_as, text, write
+from leaky.documents.kinds import KINDS, Kind, as_data, document, from_data, load, load_as, save, text, write
 from leaky.documents.reader import Reader, came
 from leaky.documents.schema_generation import schema
 from leaky.documents.strict import Json, dumps, loads, read
@@ -16,6 +16,7 @@ __all__ = [
     "Json",
     "Kind",
     "Reader",
+    "as_data",
     "came",
     "document",
     "dumps",
@@ -24,6 +25,7 @@ __all__ = [
     "load_as",
     "loads",
     "read",
+    "save",
     "schema",
     "text",
     "write",

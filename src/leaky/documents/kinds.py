@@ -1,9 +1,10 @@
 """The kinds of documents, in one table: what each is called, its version and who reads and writes its body.
 
-A new kind is a row here. Its module, imported at first use, has
+A new kind is a row here. Its home, imported at first use, is a data class, "module:Class", of which `documents.plain`
+makes everything; or, where the file says more or less than the class, a module with
     encode(thing) -> dict             the body, JSON-safe, without kind and schema_version
     decode(at: Reader) -> thing       the thing again; raises InputError naming the place
-    SCHEMA: Json | type               a JSON Schema of the body, or the dataclass that `documents.plain` makes it of
+    SCHEMA                            the data class that the schema is generated from; None for one kept by hand
 A version grows when a field changes its meaning or goes; new fields may come without that.
 """
 
@@ -14,6 +15,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from leaky.documents import plain
 from leaky.documents.reader import Reader, came
 from leaky.documents.strict import Json, dumps, read
 from leaky.errors import InputError
@@ -28,7 +30,7 @@ class Kind:
     Attributes:
         name: as `kind` has it in the file.
         version: of its format, that this leaky writes and reads up to.
-        home: the module that encodes and decodes it.
+        home: the data class, or the module that encodes and decodes it.
         words: what it is and which command or call writes it, for messages.
         former: names of earlier versions.
     """
@@ -41,19 +43,52 @@ class Kind:
 
     @property
     def codec(self) -> Any:
-        """The module with `encode`, `decode` and `SCHEMA`."""
-        return importlib.import_module(self.home)
+        """What has `encode`, `decode` and `SCHEMA`."""
+        module, _, name = self.home.partition(":")
+        found = importlib.import_module(module)
+        return _Plain(getattr(found, name)) if name else found
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The codec of a data class that is its own document."""
+
+    SCHEMA: type[Any]
+
+    def encode(self, thing: Any) -> Json:
+        body: Json = plain.encode(thing)
+        return body
+
+    def decode(self, at: Reader) -> Any:
+        return plain.decode(self.SCHEMA, at)
 
 
 _TABLE = (
     Kind("checkup", 1, "leaky.checkup_document", "a checkup, as `leaky check --json` writes it"),
     Kind("record", 1, "leaky.record.document", "a record, as `Record.save` writes it"),
     Kind("comparison", 1, "leaky.diagnosis.comparison_document", "a comparison, as `leaky compare --json` writes it"),
+    Kind("plan", 1, "leaky.repairing.plan:Plan", "a plan of a repair, as `Plan.save` writes it"),
+    Kind("repair", 1, "leaky.repairing.outcome:RepairRecord", "what a repair did, as `RepairRecord.save` writes it"),
+    Kind("recipe", 2, "leaky.repairing.recipe:Recipe", "a recipe, as `leaky repair` writes it", ("leaky-recipe",)),
     Kind("study", 1, "leaky.tuning.saving", "a study, as `leaky tune --json` writes it"),
 )
 
 KINDS = {kind.name: kind for kind in _TABLE}
 _BY_FORMER_NAME = {former: kind for kind in _TABLE for former in kind.former}
+
+
+def save(path: str | os.PathLike[str], kind: str, thing: Any) -> None:
+    """Write a thing as a document of its kind, whole or not at all.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    write(path, kind, KINDS[kind].codec.encode(thing))
+
+
+def as_data(kind: str, thing: Any) -> Json:
+    """A thing as the data of its document."""
+    return document(kind, KINDS[kind].codec.encode(thing))
 
 
 def document(kind: str, body: Json) -> Json:

@@ -87,9 +87,7 @@ class Record:
         Raises:
             InputError: if the file cannot be written.
         """
-        from leaky.record.writing import record_to_dict
-
-        documents.write(path, "record", record_to_dict(self))
+        documents.save(path, "record", self)
 
     def merge(self, other: Record) -> Record:
         """The record of both sets of samples, as if one observation had seen them (ranks, shards, days).

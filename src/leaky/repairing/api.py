@@ -144,7 +144,9 @@ def repair(
     """
     if negative_slope is not None and not 0 <= negative_slope <= 1:
         raise InputError(f"negative_slope must be from 0 to 1 for a repair, not {negative_slope!r}")
-    if isinstance(checkup, Recipe) or (isinstance(checkup, Mapping) and checkup.get("kind") == "leaky-recipe"):
+    if isinstance(checkup, Recipe) or (
+        isinstance(checkup, Mapping) and checkup.get("kind") in ("recipe", "leaky-recipe")
+    ):
         raise InputError("a recipe is applied by leaky.apply_recipe(model, recipe); repair takes a checkup or data")
     plan = checkup if isinstance(checkup, Plan) else None
     if isinstance(checkup, str | os.PathLike):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Literal
 
+from leaky import documents
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.recipe import Recipe
 
@@ -78,6 +80,14 @@ class RepairRecord:
     def kept(self) -> bool:
         """Whether what was planned is done; if not, the model is as it was to the last bit."""
         return self.verdict in ("kept", "not judged", "nothing to do")
+
+    def to_dict(self) -> documents.Json:
+        """What was done as JSON-safe data, a document of the kind "repair"."""
+        return documents.as_data("repair", self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what was done as JSON, whole or not at all; `leaky.load` reads it."""
+        documents.save(path, "repair", self)
 
     def __str__(self) -> str:
         lines = [f"{_WORDS[self.verdict]}: {self.reason}"]

@@ -6,15 +6,13 @@ keys of the state dict that appear.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from leaky import documents
 from leaky.errors import InputError
-from leaky.files import write_whole
 
 SCHEMA_VERSION = 1
 
@@ -155,86 +153,26 @@ class Plan:
             lines.append(f"in doubt: {self.doubt}")
         return "\n".join(lines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON-safe data."""
-        return {"kind": DOCUMENT, "schema_version": SCHEMA_VERSION, **json.loads(json.dumps(asdict(self)))}
+    def to_dict(self) -> documents.Json:
+        """The plan as JSON-safe data, a document of the kind "plan"."""
+        return documents.as_data("plan", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON, whole or not at all."""
-        write_whole(path, (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode())
+        """Write the plan as JSON, whole or not at all; `leaky.load` reads it."""
+        documents.save(path, "plan", self)
 
 
 def read_plan(source: Mapping[str, Any] | str | os.PathLike[str]) -> Plan:
     """A plan from the file that `Plan.save` wrote, or from its data.
 
     Raises:
-        InputError: if it is no plan, or was written by a newer leaky.
+        InputError: if it is no plan, is damaged, or was written by a newer leaky.
     """
-    shown, data = "the plan", source
-    if not isinstance(source, Mapping):
-        shown = repr(os.fspath(source))
-        try:
-            data = json.loads(Path(source).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{shown} must be a readable JSON file: {error}") from error
-    if not isinstance(data, Mapping) or data.get("kind") != DOCUMENT:
-        raise InputError(f"{shown} must be a plan that leaky.repair made")
-    version = data.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= SCHEMA_VERSION:
-        raise InputError(
-            f"{shown} has schema version {version!r}, and this leaky reads up to {SCHEMA_VERSION}; update it"
-        )
-    try:
-        return _plan(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{shown} is damaged: {type(error).__name__} {error}") from error
-
-
-def _plan(data: Mapping[str, Any]) -> Plan:
-    sites, units = (int(count) for count in data["examined"])
-    return Plan(
-        treatments=tuple(
-            Treatment(_text(t["name"]), tuple(map(_action, t["actions"])), bool(t["keeps_function"]))
-            for t in data["treatments"]
-        ),
-        planned=None if data["planned"] is None else _text(data["planned"]),
-        left=tuple(Left(_text(e["site"]), _units(e["units"]), _text(e["reason"])) for e in data["left"]),
-        doubt=None if data["doubt"] is None else _text(data["doubt"]),
-        nothing_to_lose=None if data["nothing_to_lose"] is None else _text(data["nothing_to_lose"]),
-        training_decides=bool(data["training_decides"]),
-        examined=(sites, units),
-        lost_share=float(data["lost_share"]),
-        thresholds={_text(name): float(value) for name, value in data["thresholds"].items()},
-        seed=int(data["seed"]),
-    )
-
-
-def _action(data: Mapping[str, Any]) -> Action:
-    if data["kind"] not in KINDS:
-        raise ValueError(f"an action of the kind {data['kind']!r}, where {', '.join(KINDS)} are known")
-    slope = data["negative_slope"]
-    return Action(
-        kind=data["kind"],
-        site=None if data["site"] is None else _text(data["site"]),
-        units=_units(data["units"]),
-        reason=_text(data["reason"]),
-        negative_slope=None if slope is None else float(slope),
-        changes=tuple(map(_text, data["changes"])),
-    )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} where a text must be")
-    return value
-
-
-def _units(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(
-        isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values
-    ):
-        raise TypeError(f"{values!r} where a list of units must be")
-    return tuple(values)
+    if isinstance(source, Mapping):
+        plan: Plan = documents.from_data(dict(source), "the plan", "plan")
+    else:
+        plan = documents.load_as("plan", source)
+    return plan
 
 
 def listed(units: Sequence[int], most: int = 12) -> str:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from leaky import documents
 from leaky.activation.torch import LeakyReLU
+from leaky.documents import came
 from leaky.errors import InputError
-from leaky.files import write_whole
 from leaky.repairing.operations.standardise import put_standardised
 from leaky.repairing.operations.standardised import KINDS
 from leaky.repairing.operations.swap import put_rectifier
-
-SCHEMA_VERSION = 2
+from leaky.text import named
 
 MOST_DIMENSIONS = 64
 """Of a tensor, in PyTorch."""
@@ -44,6 +42,15 @@ class Rectifier:
     channel_dim: int = 1
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        slopes = self.negative_slope if isinstance(self.negative_slope, tuple) else (self.negative_slope,)
+        if not slopes or not all(math.isfinite(slope) for slope in slopes):
+            raise InputError(f"negative_slope must be a finite number or some of them, not {came(self.negative_slope)}")
+        if not 0 < self.gain < math.inf:
+            raise InputError(f"gain must be a positive finite number, not {came(self.gain)}")
+        if not -MOST_DIMENSIONS <= self.channel_dim < MOST_DIMENSIONS:
+            raise InputError(f"channel_dim must be a dimension of a tensor, not {came(self.channel_dim)}")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -60,24 +67,13 @@ class Recipe:
     def __bool__(self) -> bool:
         return bool(self.rectifiers or self.standardised)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-safe data."""
-        entries = [
-            {
-                "module": r.module,
-                "negative_slope": list(r.negative_slope) if isinstance(r.negative_slope, tuple) else r.negative_slope,
-                "channel_dim": r.channel_dim,
-                "gain": r.gain,
-            }
-            for r in self.rectifiers
-        ]
-        return {"schema_version": SCHEMA_VERSION, "kind": "leaky-recipe", "rectifiers": entries} | {
-            "standardised": list(self.standardised)
-        }
+    def to_dict(self) -> documents.Json:
+        """The recipe as JSON-safe data, a document of the kind "recipe"."""
+        return documents.as_data("recipe", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the recipe as JSON, whole or not at all."""
-        write_whole(path, (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode())
+        """Write the recipe as JSON, whole or not at all; `leaky.load` reads it."""
+        documents.save(path, "recipe", self)
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Put the rectifiers into a model that was built as the repaired one was before its repair.
@@ -88,14 +84,14 @@ class Recipe:
         known = dict(model.named_modules())
         for path in (*self.standardised, *(r.module for r in self.rectifiers)):
             if not path or path not in known:
-                raise InputError(f"the model must have the modules that the recipe names; it has no {path!r}")
+                raise InputError(f"the model must have the modules that the recipe names; it has no {named(path)}")
         for path in self.standardised:
             if type(known[path]) not in KINDS and not isinstance(known[path], tuple(KINDS.values())):
-                raise InputError(f"{path!r} must be a Linear or a convolution, not a {type(known[path]).__name__}")
+                raise InputError(f"{named(path)} must be a Linear or a convolution, not a {type(known[path]).__name__}")
         for rectifier in self.rectifiers:
             if not isinstance(known[rectifier.module], RECTIFIERS):
                 shown = type(known[rectifier.module]).__name__
-                raise InputError(f"{rectifier.module!r} must be a ReLU or a LeakyReLU, not a {shown}")
+                raise InputError(f"{named(rectifier.module)} must be a ReLU or a LeakyReLU, not a {shown}")
         for path in self.standardised:
             if type(known[path]) in KINDS:
                 put_standardised(model, path)
@@ -135,47 +131,10 @@ def read_recipe(source: Mapping[str, Any] | str | os.PathLike[str]) -> Recipe:
     """A recipe from the file that `Recipe.save` wrote, or from its data.
 
     Raises:
-        InputError: if it is no recipe, or was written by a newer leaky.
+        InputError: if it is no recipe, is damaged, or was written by a newer leaky.
     """
-    shown = "the recipe" if isinstance(source, Mapping) else repr(os.fspath(source))
-    data: Any = source
-    if not isinstance(source, Mapping):
-        try:
-            data = json.loads(Path(source).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{shown} must be a readable JSON file: {error}") from error
-    if not isinstance(data, Mapping) or data.get("kind") != "leaky-recipe":
-        raise InputError(f"{shown} must be a recipe that leaky repair wrote")
-    version = data.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= SCHEMA_VERSION:
-        raise InputError(
-            f"{shown} has schema version {version!r}, and this leaky reads up to {SCHEMA_VERSION}; update it"
-        )
-    entries = data.get("rectifiers")
-    if not isinstance(entries, list):
-        raise InputError(f"{shown} must have a list of rectifiers")
-    standardised = data.get("standardised", [])
-    if not isinstance(standardised, list) or not all(isinstance(name, str) for name in standardised):
-        raise InputError(f'{shown} must have names of layers under "standardised", not {standardised!r}')
-    return Recipe(tuple(_rectifier(entry, shown) for entry in entries), tuple(standardised))
-
-
-def _rectifier(entry: Any, shown: str) -> Rectifier:
-    ok = isinstance(entry, Mapping) and isinstance(entry.get("module"), str)
-    slope: Any = entry.get("negative_slope") if ok else None
-    slopes: list[Any] = slope if isinstance(slope, list) else [slope]
-    dim = entry.get("channel_dim", 1) if ok else None
-    gain: Any = entry.get("gain", 1.0) if ok else None
-    numbers = bool(slopes) and all(_is_finite(number) for number in (*slopes, gain))
-    if not isinstance(dim, int) or isinstance(dim, bool) or not -MOST_DIMENSIONS <= dim < MOST_DIMENSIONS:
-        numbers = False
-    if not ok or not numbers or not gain > 0:
-        raise InputError(f"{shown}: a rectifier must have module, negative_slope, channel_dim and gain, not {entry!r}")
-    values = tuple(float(a) for a in slopes)
-    return Rectifier(entry["module"], values if isinstance(slope, list) else values[0], int(dim or 0), float(gain))
-
-
-def _is_finite(value: Any) -> bool:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
-    return math.isfinite(value) if isinstance(value, float) else abs(value) < 1e300
+    if isinstance(source, Mapping):
+        recipe: Recipe = documents.from_data(dict(source), "the recipe", "recipe")
+    else:
+        recipe = documents.load_as("recipe", source)
+    return recipe

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leaky.errors import InputError
+from leaky.text import named
 
 PRELU, TAILORED = "prelu", "tailored"
 LARGEST = 1e15
@@ -73,7 +74,7 @@ def _value(slope: Slope) -> Slope:
         names = (PRELU, TAILORED, *OTHERS)
         if slope in names:
             return slope
-        raise InputError(f"a slope must be a number or one of {', '.join(names)}, not {slope!r}")
+        raise InputError(f"a slope must be a number or one of {', '.join(names)}, not {named(slope)}")
     if isinstance(slope, (tuple, list)):
         if len(slope) > 1 and not any(isinstance(each, (str, tuple, list)) for each in slope):
             return tuple(_number(each) for each in slope)

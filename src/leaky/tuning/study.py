@@ -242,9 +242,7 @@ class Study:
 
     def to_dict(self) -> documents.Json:
         """The study as JSON-safe data, a document of the kind "study"."""
-        from leaky.tuning.saving import encode
-
-        return documents.document("study", encode(self))
+        return documents.as_data("study", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the study as JSON, whole or not at all.
@@ -252,9 +250,7 @@ class Study:
         Raises:
             InputError: if the file cannot be written.
         """
-        from leaky.tuning.saving import encode
-
-        documents.write(path, "study", encode(self))
+        documents.save(path, "study", self)
 
     def __str__(self) -> str:
         from leaky.tuning.wording import study_text
