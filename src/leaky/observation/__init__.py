@@ -26,13 +26,16 @@ def observe(
     sample_dim: int | str | None = AUTOMATIC,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
+    forward: Callable[[Any, Any], Any] | None = None,
+    mask: Any = True,
 ) -> Record:
     """Run a model over data and record what each unit of each site saw; the model is left as it was.
 
     Args:
         model: a torch module, or an ONNX model as path or bytes.
         data: a tensor or array of shape (samples, …), which is cut into batches; or an iterable of batches, each a
-            tensor, an array, a tuple whose first item is the input, or a mapping of keyword inputs.
+            tensor, an array, a tuple whose first item is the input, or something with names (a mapping, a dataclass, a
+            namedtuple, a graph), of which the model gets what its forward asks for, or all of it as one argument.
         mode: "eval" or "train", the mode of the modules while they are observed.
         loss: a function of the model's output and the batch, as the data gave it; with it the gradient at every site's
             output is recorded too, scaled to the loss of one sample.
@@ -44,6 +47,11 @@ def observe(
             unless a layer of the model says otherwise (`nn.RNN` with batch_first=False).
         batch_size: samples a batch, where an array is cut up (256).
         progress: called with the number of samples seen, after each batch.
+        forward: how to call the model where that is not enough: a function of the model and a batch as the data gave
+            it, its tensors on the model's device, that returns the output.
+        mask: which positions are padding and enter no figure: True takes `attention_mask` or torch's padding masks from
+            the batch; False takes none; a name in the batch, or a function of the batch, gives a tensor of shape
+            (samples, positions), True where real.
 
     Returns:
         The Record.
@@ -52,7 +60,7 @@ def observe(
         InputError: if the model, the data or an option is not what it must be. What the model's own code raises
             passes through unchanged.
     """
-    options = Options(mode, loss, device, max_samples, seed, unit_dim, sample_dim, batch_size, progress)
+    options = Options(mode, loss, device, max_samples, seed, unit_dim, sample_dim, batch_size, progress, forward, mask)
     return observed(model, data, options)
 
 
@@ -61,7 +69,7 @@ def observed(model: Any, data: Any, options: Options) -> Record:
     if isinstance(model, (str, bytes, os.PathLike)):
         from leaky.observation.onnx_route import observe_onnx
 
-        for name, value in (("loss", options.loss), ("device", options.device)):
+        for name, value in (("loss", options.loss), ("device", options.device), ("forward", options.forward)):
             if value is not None:
                 raise InputError(f"{name} needs a torch model; an ONNX model has no backward pass and runs on the CPU")
         if options.mode != "eval":
@@ -71,6 +79,8 @@ def observed(model: Any, data: Any, options: Options) -> Record:
 
     from leaky.observation.torch_route import observe_torch
 
+    if type(model).__name__ == "ExportedProgram":
+        model = model.module()
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module or an ONNX file, not {type(model).__name__}")
     return observe_torch(model, data, options)

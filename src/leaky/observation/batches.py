@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from leaky.errors import InputError
 from leaky.interruptions import surely_twice
 from leaky.observation.bits import copied, put_back
+from leaky.observation.calling import Forward, arguments_of
+from leaky.observation.nesting import map_tensors, mapping_of, tensors_in
 
 BATCH_SIZE = 256
 
@@ -26,11 +29,17 @@ class Batch:
     Attributes:
         args, kwargs: for the model, on its device.
         original: as the data gave it, for the user's loss.
+        forward: the user's own way to call the model with `original`, in the place of the arguments.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     original: Any
+    forward: Forward | None = None
+
+    def run(self, model: nn.Module) -> Any:
+        """Call the model with this batch."""
+        return model(*self.args, **self.kwargs) if self.forward is None else self.forward(model, self.original)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -59,52 +68,34 @@ class Batch:
         packed = next((value for value in (*self.args, *self.kwargs.values()) if hasattr(value, "batch_sizes")), None)
         if packed is not None:
             return int(packed.batch_sizes[0])
-        first = self.tensors[0]
+        first = next(iter(self.tensors), None)
+        if first is None:  # texts
+            return len(self.args[0]) if batch_dim is not None and self.args else 1
         if batch_dim is None or not -first.ndim <= batch_dim < first.ndim:
             return 1
-        return first.shape[batch_dim]
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """Every tensor in nested tuples, lists and mappings, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        return [tensor for item in value.values() for tensor in tensors_in(item)]
-    if isinstance(value, (list, tuple)):
-        return [tensor for item in value for tensor in tensors_in(item)]
-    if hasattr(value, "data") and isinstance(getattr(value, "data", None), Tensor):  # a PackedSequence
-        return [value.data]
-    if hasattr(value, "to_tuple"):  # a model's output of the transformers kind
-        return tensors_in(value.to_tuple())
-    return []
-
-
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nesting with every tensor changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: map_tensors(item, change) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(item, change) for item in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(map_tensors(item, change) for item in value)
-    return value
+        return int(first.size(batch_dim))
 
 
 def batches_of(
-    data: Any, model: nn.Module, *, batch_dim: int | None, batch_size: int | None, max_samples: int | None
+    data: Any,
+    model: nn.Module,
+    *,
+    batch_dim: int | None,
+    batch_size: int | None,
+    max_samples: int | None,
+    forward: Forward | None = None,
 ) -> Iterator[Batch]:
     """The batches of `data` for `model`.
 
     Args:
-        data: a tensor or array, cut into batches along `batch_dim`; or an iterable of batches, each a tensor, an array,
-            a tuple whose first item is the input, or a mapping of keyword inputs.
+        data: a tensor or array, cut into batches along `batch_dim`; a torch Dataset; or an iterable of batches, each
+            a tensor, an array, a tuple whose first item is the input, or something with names: a mapping, a
+            dataclass, a namedtuple, a graph.
         model: whose device the inputs are moved to, and whose precision floating arrays get.
         batch_dim: axis of the samples; None where each batch is one sample.
         batch_size: of a tensor that is cut up; 256 by default.
-        max_samples: where to stop; the last batch is cut.
+        max_samples: where to stop; the last batch is cut, unless its parts belong together otherwise than by samples.
+        forward: the user's own way to call the model with a batch.
 
     Raises:
         InputError: where the data are not of such a form, or empty.
@@ -113,9 +104,12 @@ def batches_of(
     device = None if reference is None else reference.device
     seen = 0
     for item in _items(data, batch_dim, batch_size or BATCH_SIZE):
-        batch = _batch(item, reference, device)
+        batch = _batch(item, model, reference, device, forward)
         count = batch.samples(batch_dim)
-        if max_samples is not None and batch_dim is not None and seen + count > max_samples:
+        beyond = max_samples is not None and batch_dim is not None and seen + count > max_samples
+        if beyond and _separable(batch, batch_dim, count):
+            assert max_samples is not None
+            assert batch_dim is not None
             batch = _cut(batch, batch_dim, count, max_samples - seen)
             count = max_samples - seen
         seen += count
@@ -127,16 +121,44 @@ def batches_of(
 
 
 def _items(data: Any, batch_dim: int | None, batch_size: int) -> Iterable[Any]:
+    if isinstance(data, Tensor) and (data.is_nested or data.layout != torch.strided):
+        return [data]
     if isinstance(data, (Tensor, np.ndarray)):
         return _pieces(data, batch_dim, batch_size)
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) or _is_graph(data):
         return [data]
+    if isinstance(data, Dataset) and not hasattr(data, "__iter__"):
+        return DataLoader(data, batch_size)
     if isinstance(data, (str, bytes)) or not hasattr(data, "__iter__"):
         raise InputError(
             f"data must be a tensor, an array or an iterable of batches, not {type(data).__name__}; "
             "a DataLoader or a list of tensors will do"
         )
     return data  # type: ignore[no-any-return]
+
+
+def _is_graph(value: Any) -> bool:
+    """Whether it is one graph of torch_geometric's kind, which is iterable and yet one batch."""
+    return hasattr(value, "edge_index") and hasattr(value, "to_dict")
+
+
+def _separable(batch: Batch, batch_dim: int | None, count: int) -> bool:
+    """Whether a batch can be cut into samples: every input has their axis, and none has it twice.
+
+    The rows of a graph belong together through its edges, the rows of an adjacency matrix through its columns; what an
+    object of the user's holds, and what goes in by the user's function, only they know.
+    """
+    if batch.forward is not None or batch_dim is None:
+        return False
+    plain = all(isinstance(v, (Tensor, tuple, list, dict)) for v in (*batch.args, *batch.kwargs.values()))
+    return plain and all(
+        tensor.layout == torch.strided
+        and not tensor.is_nested
+        and tensor.ndim > 0
+        and count in (tensor.shape[0], tensor.shape[min(batch_dim, tensor.ndim - 1)])
+        and (place == 0 or count < 3 or list(tensor.shape[:2]).count(count) == 1)
+        for place, tensor in enumerate(batch.tensors)
+    )
 
 
 def _pieces(data: Tensor | np.ndarray[Any, Any], batch_dim: int | None, size: int) -> Iterator[Any]:
@@ -151,23 +173,23 @@ def _pieces(data: Tensor | np.ndarray[Any, Any], batch_dim: int | None, size: in
         yield data[index]
 
 
-def _batch(item: Any, reference: Tensor | None, device: torch.device | None) -> Batch:
-    inputs = item[0] if isinstance(item, (tuple, list)) and not hasattr(item, "_fields") and item else item
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    if isinstance(inputs, Mapping):
-        args, kwargs = (), {str(key): value for key, value in inputs.items()}
-    elif isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields"):
-        args, kwargs = tuple(inputs), {}
-    else:
-        args, kwargs = (inputs,), {}
-    ready = (_ready(args, reference, device), _ready(kwargs, reference, device))
-    if not tensors_in(ready):
+def _batch(
+    item: Any, model: nn.Module, reference: Tensor | None, device: torch.device | None, forward: Forward | None
+) -> Batch:
+    original = _ready(item, reference, device)
+    if forward is not None:
+        return Batch((original,), {}, original, forward)
+    args, kwargs = arguments_of(original, model)
+    if not tensors_in((args, kwargs)) and not _is_text(args):
         raise InputError(
             f"a batch must be a tensor, an array, a tuple whose first item is the input, or a mapping of keyword "
             f"inputs, not {_kind(item)}"
         )
-    return Batch(*ready, original=_ready(item, reference, device))
+    return Batch(args, kwargs, original)
+
+
+def _is_text(args: tuple[Any, ...]) -> bool:
+    return len(args) == 1 and isinstance(args[0], (list, tuple)) and all(isinstance(text, str) for text in args[0])
 
 
 def _kind(item: Any) -> str:
@@ -183,12 +205,16 @@ def _ready(value: Any, reference: Tensor | None, device: torch.device | None) ->
     if isinstance(value, Tensor):
         return value if device is None else value.to(device)
     if isinstance(value, Mapping):
-        return {key: _ready(item, reference, device) for key, item in value.items()}
+        return mapping_of(value, {key: _ready(item, reference, device) for key, item in value.items()})
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return value.to(device) if hasattr(value, "to") and device is not None else value
+        if hasattr(value, "batch_sizes"):  # a PackedSequence
+            return value if device is None else value.to(device)  # type: ignore[attr-defined]
+        return type(value)(*(_ready(item, reference, device) for item in value))
     if isinstance(value, (list, tuple)):
         return type(value)(_ready(item, reference, device) for item in value)
-    return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return map_tensors(value, lambda tensor: _ready(tensor, reference, device))
+    return value.to(device) if device is not None and callable(getattr(value, "to", None)) else value
 
 
 def _tensor(array: np.ndarray[Any, Any], reference: Tensor | None, device: torch.device | None) -> Tensor:
@@ -211,6 +237,9 @@ def _cut(batch: Batch, batch_dim: int, count: int, keep: int) -> Batch:
                 return value.narrow(dim, 0, keep).contiguous()
         return value
 
-    return Batch(
-        map_tensors(batch.args, shorten), map_tensors(batch.kwargs, shorten), map_tensors(batch.original, shorten)
+    return replace(
+        batch,
+        args=map_tensors(batch.args, shorten),
+        kwargs=map_tensors(batch.kwargs, shorten),
+        original=map_tensors(batch.original, shorten),
     )

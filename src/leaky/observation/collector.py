@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from leaky.observation.accumulator import GradientCatcher, Part, SiteAccumulator
+from leaky.observation.padding import RealPositions
+from leaky.observation.reduction import as_units
+from leaky.observation.tensors import plain_tensor
 from leaky.record import NotExamined, Producer, Site
+from leaky.structure.axes import Layout
 from leaky.structure.graph import Production
 from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
+from leaky.structure.values import shape_of
 
 _IN_PLACE = {torch.ops.aten.relu_.default, torch.ops.aten.leaky_relu_.default}
 _FUSED = {torch.ops.aten.relu.default, torch.ops.aten.leaky_relu.default, *_IN_PLACE}
@@ -40,31 +46,54 @@ class Collector:
         self._catcher: GradientCatcher | None = None
         self._waiting: list[tuple[Tensor, GradientCatcher]] = []
         self._handles: list[Any] = []
-        self._batch = 0
+        self._batch = self._samples = 0
         self._paths_known = True
+        self._real: RealPositions | None = None
+        self._chosen: Tensor | None = None
+        self._listening = False
 
     def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
         """Take the sums of a pre-activation; rectify it in the same pass where that is the same bit for bit."""
         accumulator = self._accumulator(call)
         if accumulator is None:
             return None
-        if self._gradients:
-            self._catcher = accumulator.expect_gradient(pre_activation, call.layout, call.activation)
+        z, inside = plain_tensor(pre_activation)
+        self._chosen = inside if inside is not None else self._real.at(call) if self._real is not None else None
+        if self._gradients and z is pre_activation:
+            self._catcher = accumulator.expect_gradient(z, call.layout, call.activation)
         part = None if call.ids is None else Part(call.ids, max(self._samples, int(call.ids.max(initial=0)) + 1))
-        if call.operator in _FUSED:
-            output = pre_activation if call.operator in _IN_PLACE else torch.empty_like(pre_activation)
-            done = accumulator.add_and_rectify(pre_activation, call.layout, self._batch, output, part)
+        if self._chosen is not None:
+            self._add_chosen(accumulator, call, z, self._chosen, part)
+            return None
+        if call.operator in _FUSED and z is pre_activation:
+            output = z if call.operator in _IN_PLACE else torch.empty_like(z)
+            done = accumulator.add_and_rectify(z, call.layout, self._batch, output, part)
             if done is not None:
                 return done
-        accumulator.add(pre_activation, call.layout, self._batch, part)
+        accumulator.add(z, call.layout, self._batch, part)
         return None
+
+    def _add_chosen(
+        self, accumulator: SiteAccumulator, call: SiteCall, z: Tensor, real: Tensor, part: Part | None
+    ) -> None:
+        """Take the sums of the real positions alone; each counts for its sample."""
+        if real.shape != (call.layout.samples, call.layout.positions):
+            real = real.reshape(call.layout.samples, call.layout.positions)
+        rows, view = _chosen_rows(z, call.layout, real)
+        ids = real.cpu().nonzero()[:, 0].numpy()
+        samples = call.layout.samples if part is None else part.samples
+        accumulator.add(rows, view, self._batch, Part(ids if part is None else part.ids[ids], samples))
 
     def after(self, call: SiteCall, output: Tensor) -> None:
         """Take the sums of a smooth activation's output, and keep the output until its gradient can be asked for."""
         accumulator = self._sites.get(call.name)
-        if accumulator is not None and call.activation.smooth and output.numel():
+        if accumulator is not None and call.activation.smooth and shape_of(output) == call.node.shape:
+            h, view = plain_tensor(output)[0], call.layout
+            if self._chosen is not None:
+                h, view = _chosen_rows(h, view, self._chosen)
             scale = call.activation.overscale
-            accumulator.add_output(output if scale == 1 else output / scale, call.layout)
+            if h.numel():
+                accumulator.add_output(h if scale == 1 else h / scale, view)
         if self._catcher is not None:
             self._waiting.append((output, self._catcher))
             self._catcher = None
@@ -73,16 +102,28 @@ class Collector:
         """Hook the outputs that by now have their place in autograd's graph, before anything writes over them."""
         for output, catcher in self._waiting:
             if output.requires_grad:
-                self._handles.append(output.register_hook(catcher))  # type: ignore[no-untyped-call]
+                self._handles.append(output.register_hook(self._heard(catcher)))  # type: ignore[no-untyped-call]
         self._waiting.clear()
+
+    def _heard(self, catcher: GradientCatcher) -> Callable[[Tensor], None]:
+        def hear(gradient: Tensor) -> None:
+            if self._listening:
+                catcher(gradient)
+
+        return hear
 
     def not_examined(self, name: str, reason: str) -> None:
         """Note what ran and could not be examined, once."""
         self._not_examined.setdefault(NotExamined(name, reason))
 
-    def expect(self, samples: int) -> None:
-        """Say how many samples the next batch has."""
-        self._samples = samples
+    def expect(self, samples: int, real: RealPositions | None = None) -> None:
+        """Say how many samples the next batch has, and which of their positions are no padding."""
+        self._samples, self._real = samples, real
+        self._listening = False
+
+    def listen(self) -> None:
+        """From now on gradients are those of the loss; before, those that the model took of itself."""
+        self._listening = True
 
     def mark_output(self, name: str) -> None:
         """Note that the site's output is the model's."""
@@ -142,6 +183,14 @@ class Collector:
                 described = describe(production, self._weights.get(production.weight))
                 if described is not None:
                     known.producers[production.weight] = described
+
+
+def _chosen_rows(value: Tensor, view: Layout, real: Tensor) -> tuple[Tensor, Layout]:
+    """The real positions of a tensor as (rows, units), and the layout of that."""
+    rows = (
+        as_units(value, view).permute(0, 2, 1)[real.reshape(view.samples, view.positions).to(value.device)].contiguous()
+    )
+    return rows, Layout((len(rows), view.units), (0, 1), len(rows), view.units, 1, 0, 1)
 
 
 def describe(production: Production, weight: Tensor | None) -> Producer | None:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from leaky.observation.batches import tensors_in
 from leaky.observation.ends import tensor_statistics
+from leaky.observation.nesting import tensors_in
 from leaky.record import LossTerm, TensorStatistics
 
 ELEMENTWISE = (

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from leaky.errors import InputError
-from leaky.observation.batches import batches_of, tensors_in
+from leaky.observation.batches import batches_of
+from leaky.observation.gradients import asks_for_gradients, needs_gradients
+from leaky.observation.nesting import tensors_in
 from leaky.observation.preserve import preserved
 from leaky.observation.torch_route import uncompiled
 from leaky.structure.analysis import Analysis
@@ -82,15 +84,24 @@ def follow(model: nn.Module, example: Any = None) -> History:
 
 
 def _follow(model: nn.Module, example: Any) -> History:
+    try:
+        return _followed(model, example)
+    except RuntimeError as error:
+        if not asks_for_gradients(model, error):
+            raise
+        return _followed(model, example)
+
+
+def _followed(model: nn.Module, example: Any) -> History:
     history = History()
     tracer = Tracer(model, _Silent(history), history=history)
     batch_dim: int | None = 0
-    with preserved(model, "eval", 0) as kept, _plainly():
+    with preserved(model, "eval", 0) as kept, _plainly(model):
         for _ in range(2):
             batch = next(batches_of(example, model, batch_dim=batch_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
             history.batch_dim = batch_dim
             with batch.kept(), tracer.following(batch.tensors, batch_dim):
-                output = model(*batch.args, **batch.kwargs)
+                output = batch.run(model)
                 for tensor in tensors_in(output):
                     node = tracer.node_of(tensor)
                     if node is not None:
@@ -103,15 +114,10 @@ def _follow(model: nn.Module, example: Any) -> History:
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Every operation by itself, without gradients: nothing compiled, nothing fused."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with uncompiled(), torch.no_grad():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+def _plainly(model: nn.Module) -> Iterator[None]:
+    """Every operation by itself, nothing compiled or fused; without gradients, unless the model takes some itself."""
+    with uncompiled(), torch.set_grad_enabled(needs_gradients(model)):
+        yield
 
 
 Handler: TypeAlias = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
@@ -160,10 +166,10 @@ def replay(
     Raises:
         InputError: if the model runs other operations on a batch than it did in the history.
     """
-    with preserved(model, "eval", 0, values=False), _plainly():
+    with preserved(model, "eval", 0, values=False), _plainly(model):
         for batch in batches_of(batches, model, batch_dim=history.batch_dim, batch_size=None, max_samples=max_samples):
             with batch.kept(), _Replay(history, handlers):
-                output = model(*batch.args, **batch.kwargs)
+                output = batch.run(model)
             if on_output is not None:
                 on_output(output)
 

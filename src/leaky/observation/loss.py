@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
-from leaky.observation.batches import map_tensors
 from leaky.observation.comparing import Comparing
+from leaky.observation.nesting import map_tensors
 from leaky.record import LossTerm, ParameterGradients, merged
 from leaky.structure.modules import without_wrappers
 
@@ -61,7 +61,16 @@ class LossWatch:
         wanted = {without_wrappers(name): p for name, p in self._model.named_parameters() if p.requires_grad}
         if not value.requires_grad or not wanted:
             raise InputError("loss must depend on a parameter that requires a gradient, and it does not")
-        reached = torch.autograd.grad(value.sum(), list(wanted.values()), allow_unused=True)
+        try:
+            reached = torch.autograd.grad(value.sum(), list(wanted.values()), allow_unused=True)
+        except RuntimeError as error:
+            if "second time" not in str(error):
+                raise
+            raise InputError(
+                "the model must keep the graph of what it differentiates in its forward pass, and in this mode it does "
+                "not, so that the loss has no gradient; pass create_graph=True there, or try mode='train', or leave "
+                "loss out"
+            ) from error
         self._note(dict(zip(wanted, reached, strict=True)))
         if value.numel() > 1 or samples < 2:
             return 1.0, None

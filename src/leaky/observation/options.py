@@ -29,6 +29,11 @@ class Options:
             unless a layer of the model says otherwise (`nn.RNN` with batch_first=False).
         batch_size: samples a batch, where an array is cut up (256).
         progress: called with the number of samples seen, after each batch.
+        forward: how to call the model where batches do not say it: a function of the model and a batch as the data gave
+            it, its tensors on the model's device, that returns the output.
+        mask: which positions are padding and enter no figure: True takes `attention_mask` or torch's padding masks from
+            the batch; False takes none; a name in the batch, or a function of the batch, gives a tensor of shape
+            (samples, positions), True where real.
         model_name, data_name: what to call the two in reports; by default what they are.
         on_noise: whether the data are made up; every verdict then says so.
     """
@@ -42,6 +47,8 @@ class Options:
     sample_dim: int | str | None = AUTOMATIC
     batch_size: int | None = None
     progress: Callable[[int], None] | None = None
+    forward: Callable[[Any, Any], Any] | None = None
+    mask: bool | str | Callable[[Any], Any] = True
     model_name: str | None = None
     data_name: str | None = None
     on_noise: bool = False
@@ -58,6 +65,12 @@ class Options:
             raise InputError(f"sample_dim must be an axis, None or {AUTOMATIC!r}, not {dim!r}")
         if self.loss is not None and not callable(self.loss):
             raise InputError(f"loss must be a function of the output and the batch, not {type(self.loss).__name__}")
+
+        if self.forward is not None and not callable(self.forward):
+            raise InputError(f"forward must be a function of the model and a batch, not {type(self.forward).__name__}")
+        if not (isinstance(self.mask, (bool, str)) or callable(self.mask)):
+            given = type(self.mask).__name__
+            raise InputError(f"mask must be True, False, a name in the batch or a function of it, not {given}")
 
     @property
     def batch_dim(self) -> int | None:

@@ -14,12 +14,15 @@ import torch
 from torch import nn
 
 import leaky
-from leaky.observation.batches import Batch, batches_of, tensors_in
+from leaky.observation.batches import Batch, batches_of
 from leaky.observation.collector import Collector
 from leaky.observation.ends import Ends, named
+from leaky.observation.gradients import asks_for_gradients, needs_gradients
 from leaky.observation.layers import LayerWatch
 from leaky.observation.loss import LossWatch
+from leaky.observation.nesting import tensors_in
 from leaky.observation.options import Options
+from leaky.observation.padding import positions_of
 from leaky.observation.preserve import Preserved, preserved
 from leaky.record import Record
 from leaky.structure.trace import Tracer
@@ -91,9 +94,14 @@ class _Observation:
         o = self._options
         again = isinstance(data, (torch.Tensor, np.ndarray))
         for batch in batches_of(
-            data, self._model, batch_dim=self._batch_dim, batch_size=o.batch_size, max_samples=o.max_samples
+            data,
+            self._model,
+            batch_dim=self._batch_dim,
+            batch_size=o.batch_size,
+            max_samples=o.max_samples,
+            forward=o.forward,
         ):
-            self._pass(batch)
+            self._first_pass(batch)
             if self._batches == 0 and self._corrected():
                 if again:
                     return False
@@ -105,6 +113,20 @@ class _Observation:
             if o.progress is not None:
                 o.progress(self._samples)
         return True
+
+    def _first_pass(self, batch: Batch) -> None:
+        """Run a batch; once more, with gradients, where the model turns out to differentiate inside its forward."""
+        try:
+            self._pass(batch)
+        except RuntimeError as error:
+            if self._batches or not self._wants_gradients(error):
+                raise
+            self._preserved.rewind()
+            self._start()
+            self._pass(batch)
+
+    def _wants_gradients(self, error: RuntimeError) -> bool:
+        return self._loss is None and asks_for_gradients(self._model, error)
 
     def _corrected(self) -> bool:
         """Whether the first batch said that its samples lie along another axis than was assumed."""
@@ -118,16 +140,18 @@ class _Observation:
     def _pass(self, batch: Batch) -> None:
         samples = batch.samples(self._batch_dim)
         scale = 1.0
-        self._collector.expect(samples)
         try:
             self._inputs.add(batch.named, samples, self._batch_dim)
-            with batch.kept(), torch.set_grad_enabled(self._loss is not None):
+            with batch.kept(), torch.set_grad_enabled(self._with_gradients):
                 with self._tracer.following(batch.tensors, self._batch_dim, samples):
-                    output = self._model(*batch.args, **batch.kwargs)
+                    real = positions_of(batch, samples, self._options.mask, self._tracer.node_of)
+                    self._collector.expect(samples, real)
+                    output = batch.run(self._model)
                     self._mark_outputs(output)
                 outputs = named(tensors_in(output), "output")
                 self._outputs.add(outputs, samples, self._batch_dim)
                 if self._loss is not None:
+                    self._collector.listen()
                     scale, note = self._loss.backward(output, outputs, batch.original, samples, self._batch_dim)
                     if note:
                         self._notes.setdefault(note)
@@ -135,6 +159,10 @@ class _Observation:
             self._collector.release()
         self.layers.end_pass()
         self._collector.end_batch(self._batches, scale, samples)
+
+    @property
+    def _with_gradients(self) -> bool:
+        return self._loss is not None or needs_gradients(self._model)
 
     def _mark_outputs(self, output: Any) -> None:
         for tensor in tensors_in(output):

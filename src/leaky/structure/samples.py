@@ -167,6 +167,31 @@ def _stacked(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Ax
     return [Sampled(replaced(results[0], dim, ids.axis(np.asarray(samples, np.int64))))]
 
 
+def _nested(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
+    """A nested tensor of single samples: its first axis is theirs."""
+    return [Sampled(replaced(results[0], 0, ids.axis(_each(call.args[0]))))]
+
+
+def _each(nodes: Sequence[Node]) -> Ids:
+    samples = [node.sample for node in nodes]
+    if any(sample is None for sample in samples):
+        raise ValueError("not one sample each")
+    return np.asarray(samples, np.int64)
+
+
+def _packed(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
+    """A packed sequence: for each time step the samples that are as long, the longest first."""
+    node: Node = call.args[0]
+    first, lengths = bool(call.args[2]), values[1]
+    axis = node.axes[0 if first else 1]
+    own = ids._kept(axis, lambda own: own)
+    if own is None:
+        return None
+    numbers, long = ids._ids[own[0].key], np.asarray(lengths)
+    rows = np.concatenate([numbers[: int((long > t).sum())] for t in range(int(long.max()))])
+    return [Sampled((ids.axis(rows), *results[0][1:])), *(Sampled(axes) for axes in results[1:])]
+
+
 def _single(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
     """Unsqueeze of one sample stays one sample; cat of such along that axis is handled as a stack."""
     node: Node = call.args[0]
@@ -197,6 +222,8 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("index_select", "index"), _picked),
     "cat": _joined,
     "stack": _stacked,
+    "_nested_tensor_from_tensor_list": _nested,
+    "_pack_padded_sequence": _packed,
     "unsqueeze": _single,
     "repeat": _repeated,
 }

@@ -29,7 +29,7 @@ from leaky.structure.naming import Place, SiteNames
 from leaky.structure.operators import axes_of
 from leaky.structure.paths import Paths
 from leaky.structure.samples import Ids, SampleIds
-from leaky.structure.values import Values
+from leaky.structure.values import Values, shape_of
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -82,6 +82,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._names.start_pass()
         for tensor in inputs:
             self._register_input(tensor, batch_dim, samples)
+        if not inputs:  # texts: all that is made of nothing may be the data
+            self._values.expect_texts(samples or 1)
         torch.clear_autocast_cache()  # a weight that was cast before the pass would be one that nobody knows
         try:
             with self.modules, self:
@@ -95,12 +97,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._values.get(value)
 
     def _register_input(self, tensor: Tensor, batch_dim: int | None, samples: int | None) -> None:
-        axes = of_input(tensor.shape, batch_dim)
+        shape = shape_of(tensor)
+        axes = of_input(shape, batch_dim)
         if samples is not None and any(f.role == "sample" and f.size != samples for axis in axes for f in axis):
-            axes = plain(tensor.shape)
+            axes = plain(shape)
         if not self._input_dims:
             self._input_dims = {f.key: dim for dim, axis in enumerate(axes) for f in axis}
-        node = Node(self._number(), "input", "", tuple(tensor.shape), axes)
+        node = Node(self._number(), "input", "", shape, axes)
         self._values.put(tensor, node)
         self._values.expect_samples(node)
         self.paths.made(node)
@@ -124,7 +127,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             [],
             argument_names(func),
         )
-        if namespace not in _TRANSPARENT or call.name in FUSED:
+        if hides(namespace, call.name):
             self._listener.not_examined(*_opaque(func._schema.name, self.modules.path))
         as_data(call)
         site = self._site(func, call, args)
@@ -149,14 +152,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, call: Call, output: Any, site: SiteCall | None, args: Sequence[Any]
     ) -> tuple[Node, ...]:
         tensors = [t for t in (output if isinstance(output, (list, tuple)) else [output]) if isinstance(t, Tensor)]
-        call.shapes = [tuple(t.shape) for t in tensors]
+        call.shapes = [shape_of(t) for t in tensors]
         if not tensors:
             self._values.leaked |= any(node.from_data for node in call.nodes)  # a number went out to Python
             return ()
         name = site.name if site else self._inside_own_function(call)
         nodes = []
-        for tensor, sampled in zip(tensors, self._ids.follow(call, args, axes_of(call)), strict=True):
-            node = result_node(self._number(), call, sampled.axes, tuple(tensor.shape), self.modules.path, name)
+        for tensor, shape, sampled in zip(
+            tensors, call.shapes, self._ids.follow(call, args, axes_of(call)), strict=True
+        ):
+            node = result_node(self._number(), call, sampled.axes, shape, self.modules.path, name)
             node = self._values.told(node, sampled.sample, made_of_nothing=not call.nodes)
             self._values.put(tensor, node)
             self.paths.made(node)
@@ -184,7 +189,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if prepares_input(call, activation):
             return None
         node, value = call.args[activation.operand], args[activation.operand]
-        if not (node.from_data or node.lost) or not value.is_floating_point():
+        if not (node.from_data or node.lost) or not (value.is_floating_point() or value.is_quantized):
             return None
         place = self._place(call, activation, node)
         view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
@@ -261,6 +266,17 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 _TRANSPARENT = {"aten", "prims", "prim", "profiler", "c10d", "torchvision"}
 """Namespaces whose operators hide no activation, but for the fused ones."""
+
+_ACTIVE = ("relu", "elu", "swish", "sigmoid", "tanh", "lstm", "gru", "rnn", "softmax", "leaky", "hard")
+"""What the names of quantised operators with an activation inside have in them."""
+
+
+def hides(namespace: str, name: str) -> bool:
+    """Whether an operator may hide an activation."""
+    if namespace == "quantized":
+        return any(word in name for word in _ACTIVE)
+    return namespace not in _TRANSPARENT or name in FUSED
+
 
 FUSED = {
     "_transformer_encoder_layer_fwd": "torch's fused path ran; torch.backends.mha.set_fastpath_enabled(False) opens it",

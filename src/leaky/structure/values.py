@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from leaky.structure.axes import Axes, Factor, has, plain, renewed, replaced
+from leaky.structure.axes import Axes, Factor, factor, has, plain, renewed, replaced
 from leaky.structure.graph import Node
 from leaky.structure.modules import without_wrappers
 
@@ -63,6 +63,11 @@ class Values:
             if self._samples is None and len(axis) == 1 and axis[0].role == "sample" and axis[0].size > 1:
                 self._samples = (dim, axis[0])
 
+    def expect_texts(self, samples: int) -> None:
+        """The inputs are no tensors: what is made of nothing may be the data, and has as many rows as samples."""
+        self.leaked = True
+        self._samples = (0, factor(samples, "sample"))
+
     def node(self, tensor: Tensor) -> Node:
         """The node of an argument; one that was not made in the pass is a constant, or has lost its origin."""
         node = self._nodes.get(tensor)
@@ -80,7 +85,7 @@ class Values:
         return replace(node, sample=sample, lost=lost, axes=axes)
 
     def _constant(self, tensor: Tensor) -> Node:
-        shape = tuple(tensor.shape)
+        shape = shape_of(tensor)
         learned = id(tensor) in self._learned or isinstance(tensor, nn.Parameter)
         lost = False
         axes = plain(shape)
@@ -162,6 +167,24 @@ class Values:
         if len(rows) != 1 or any(has(axis, "sample") for axis in received.axes):
             return received
         return replace(received, axes=replaced(received.axes, rows[0], (sample,)), sample=None)
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a tensor; of a nested one, the shape that it has when padded."""
+    if not tensor.is_nested:
+        return tuple(tensor.shape)
+    if tensor.layout == torch.jagged:
+        longest = int(lengths_of(tensor).max()) if len(lengths_of(tensor)) else 0
+        return tuple(longest if not isinstance(size, int) else size for size in tensor.shape)
+    sizes = tensor._nested_tensor_size()
+    return (len(sizes), *(int(size) for size in sizes.amax(0)))
+
+
+def lengths_of(tensor: Tensor) -> Tensor:
+    """How many entries each sample of a nested tensor has along its first axis."""
+    if tensor.layout == torch.jagged:
+        return tensor.offsets().diff()  # type: ignore[attr-defined,no-any-return]
+    return tensor._nested_tensor_size()[:, 0]
 
 
 def _attributes(model: nn.Module) -> Iterator[Tensor]:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules import activation as activations
 from torch.overrides import TorchFunctionMode
 
-from leaky.observation.batches import Batch, tensors_in
+from leaky.observation.batches import Batch
+from leaky.observation.nesting import tensors_in
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.structure.listening import SiteCall
 from leaky.structure.trace import Tracer

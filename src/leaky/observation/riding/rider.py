@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from leaky.observation.batches import Batch, tensors_in
+from leaky.observation.batches import Batch
+from leaky.observation.nesting import tensors_in
 from leaky.observation.riding.discovery import Discovery, TakerOf
 from leaky.observation.riding.hooks import BeforeInPlace, Begin, End, Functions, SiteHook
 from leaky.observation.riding.structure import KnownCall, Structure, Taker

@@ -126,7 +126,7 @@ def _estimated(
                 norm.train()
             for batch in batches_of(data, model, batch_dim=batch_dim, batch_size=None, max_samples=None):
                 if batch.samples(batch_dim) > 1:
-                    model(*batch.args, **batch.kwargs)
+                    batch.run(model)
             return {path: _kept(norm) for path, norm in norms.items() if _seen(norm)}
     finally:
         for path, momentum in momenta.items():

@@ -1,0 +1,122 @@
+"""How a batch goes into a model: one adapter for every way to call one.
+
+A batch is what the user's data give; a model takes what its `forward` asks for. A mapping, a namedtuple, a dataclass or
+a graph goes in by the names of the arguments, without what the model does not ask for (labels), or whole where the
+model takes one argument that is none of its names; a function `forward(model, batch)` of the user's decides where that
+is not enough.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from leaky.errors import InputError
+from leaky.observation.nesting import fields_of
+
+Forward = Callable[[nn.Module, Any], Any]
+"""The user's own way to call the model with a batch as the data gave it."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model's forward takes.
+
+    Attributes:
+        names: of its arguments, in order.
+        required: those without a default.
+        anything: whether it takes names that it does not list.
+        positional: whether it takes any number of arguments by position.
+    """
+
+    names: tuple[str, ...]
+    required: tuple[str, ...]
+    anything: bool
+    positional: bool
+
+    @property
+    def takes_one(self) -> bool:
+        """Whether one argument is enough and the first is the one."""
+        return bool(self.names) and set(self.required) <= {self.names[0]}
+
+
+def signature_of(model: nn.Module) -> Signature | None:
+    """The signature of a model's forward, wrappers looked through; None where it cannot be read."""
+    while type(model).__name__ in ("DataParallel", "DistributedDataParallel", "OptimizedModule"):
+        inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    try:
+        parameters = list(inspect.signature(model.forward).parameters.values())
+    except (TypeError, ValueError, AttributeError):
+        return None
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return Signature(
+        tuple(p.name for p in named),
+        tuple(p.name for p in named if p.default is p.empty),
+        any(p.kind == p.VAR_KEYWORD for p in parameters),
+        any(p.kind == p.VAR_POSITIONAL for p in parameters),
+    )
+
+
+def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and named arguments that a batch gives a model.
+
+    Args:
+        item: the batch: an input; a tuple whose first item is the input; several inputs in a tuple as that first item;
+            or something with names.
+        model: that is called.
+
+    Raises:
+        InputError: where a batch with names lacks one that the model needs.
+    """
+    several = isinstance(item, (tuple, list)) and not hasattr(item, "_fields")
+    if isinstance(item, list) and item and all(isinstance(part, str) for part in item):
+        return (item,), {}  # texts
+    inputs = item[0] if several and item else item
+    if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") and several:
+        return tuple(inputs), {}
+    if several and isinstance(inputs, Tensor):
+        return tuple(item[: _needed(model)]), {}
+    names = {} if isinstance(inputs, Tensor) or hasattr(inputs, "batch_sizes") else fields_of(inputs)
+    return _by_name(inputs, names, model) if names else ((inputs,), {})
+
+
+def _needed(model: nn.Module) -> int:
+    """How many inputs a model cannot do without; 1 where that cannot be told."""
+    signature = signature_of(model)
+    return max(1, len(signature.required)) if signature is not None else 1
+
+
+def _by_name(inputs: Any, names: dict[str, Any], model: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    signature = signature_of(model)
+    if signature is None or (
+        signature.anything and set(signature.required) <= {*names} and isinstance(inputs, Mapping)
+    ):
+        return (), names
+    known = {name: value for name, value in names.items() if name in signature.names and value is not None}
+    if signature.required and set(signature.required) <= {*known}:
+        return (), known
+    if signature.takes_one and not known:
+        first = isinstance(inputs, tuple) and not _is_named_for(signature.names[0])
+        return (next(iter(names.values())) if first else inputs,), {}
+    if not signature.names:
+        whole = next(iter(names.values())) if isinstance(inputs, tuple) else inputs
+        return ((whole,), {}) if signature.positional and not signature.anything else ((), names)
+    if known and not signature.required:
+        return (), known
+    missing = [name for name in signature.required if name not in known]
+    raise InputError(
+        f"a batch must hold what {type(model).__name__}.forward takes: {', '.join(missing)} is missing among "
+        f"{', '.join(names)}; pass forward=lambda model, batch: … to call the model in your own way"
+    )
+
+
+def _is_named_for(name: str) -> bool:
+    """Whether an argument's name says that it takes a batch as it is."""
+    return name in ("batch", "data", "sample", "samples", "inputs", "obs", "observation", "transition", "item")
