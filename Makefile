@@ -13,7 +13,7 @@ SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproj
 # What is tested is the wheel in .venv, whatever the caller's PYTHONPATH says.
 unexport PYTHONPATH
 
-.PHONY: help demo test lint docs-images bench core sanitize sanitize-quick clean distclean
+.PHONY: help demo test lint docs-images bench core page page-check browser sanitize sanitize-quick clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,13 +24,16 @@ help:
 	@echo "make bench        every figure that README claims"
 	@echo "make sanitize     the kernels' tests under the sanitizers of the compiler"
 	@echo "make sanitize-quick  the same in a few minutes, as CI runs it"
+	@echo "make page         the front end of the page, built from page/ into src/leaky/report/page (needs Node)"
+	@echo "make page-check   its types, and whether what is committed is what page/ builds"
+	@echo "make browser      Chromium, which the page's tests drive, and Node (Debian, as root)"
 	@echo "make core         the compiled core, into the checkout, for working on it"
 	@echo "make clean        remove what was built; make distclean removes .venv as well"
 
 demo: $(V)/.leaky $(V)/.demo
 	@$(BIN)/python examples/digits_demo.py
 
-test: lint $(V)/.leaky $(V)/.optional $(V)/.models
+test: lint page-check $(V)/.leaky $(V)/.optional $(V)/.models
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 # mypy reads the types of what leaky requires, so those must be installed.
@@ -58,6 +61,31 @@ core: $(V)/.created
 		mv src/leaky/activation/kernels/.new.so "src/leaky/activation/kernels/$${core##*/}" || exit 1; \
 	done
 
+# The bundle is committed, so that installing needs no Node; it is the same on every machine.
+page: page/node_modules/.installed
+	@cd page && npm run --silent types && npm run --silent build
+
+page-check:
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory page-compare; \
+	elif [ "$$CI" = true ]; then echo "page-check needs Node: make browser installs it"; exit 1; \
+	else echo "page-check skipped: Node is not installed."; fi
+
+.PHONY: page-compare
+page-compare: page/node_modules/.installed
+	@rm -rf build/page && mkdir -p build/page
+	@cd page && npm run --silent types && npm run --silent build -- ../build/page
+	@for each in bundle.js bundle.css LICENSES; do \
+		cmp build/page/$$each src/leaky/report/page/$$each || \
+			{ echo "src/leaky/report/page/$$each is not what page/ builds: run make page"; exit 1; }; \
+	done
+
+page/node_modules/.installed: page/package.json page/package-lock.json
+	@cd page && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+browser:
+	@tools/install_browser.sh
+
 # The kernels under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
 sanitize: $(V)/.leaky $(V)/.tools
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/sanitize.sh $(CURDIR)/$(BIN)/python address thread
@@ -71,7 +99,7 @@ clean:
 	@find src tests benchmarks examples docs -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
-	@rm -rf $(V)
+	@rm -rf $(V) page/node_modules
 
 # Set-up, a stamp for each step.
 

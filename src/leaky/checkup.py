@@ -16,6 +16,7 @@ from leaky import documents
 from leaky.diagnosis import Diagnosis, Finding, Thresholds, UnitVerdicts, diagnose
 from leaky.documents import Json
 from leaky.errors import InputError
+from leaky.files import write_whole
 from leaky.record import Record
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from leaky.observation import Options
 
-FORMATS = (".json",)
+FORMATS = (".json", ".html")
 """The suffixes that `Checkup.save` knows."""
 
 
@@ -84,7 +85,7 @@ class Checkup:
         return documents.as_data("checkup", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the checkup to `path`, whole or not at all, in the format of its suffix: .json.
+        """Write the checkup to `path`, whole or not at all, in the format of its suffix: .json, or the page as .html.
 
         Raises:
             InputError: if the suffix is another one, or the file cannot be written.
@@ -92,6 +93,11 @@ class Checkup:
         suffix = Path(path).suffix.lower()
         if suffix not in FORMATS:
             raise InputError(f"the file's suffix must be one of {', '.join(FORMATS)}, not {suffix or 'none'!r}")
+        if suffix == ".html":
+            from leaky.report.page import checkup_page
+
+            write_whole(path, checkup_page(self.diagnosis).one_file().encode())
+            return
         documents.save(path, "checkup", self)
 
 

@@ -1,0 +1,32 @@
+// The page: read the data that it carries and show what they are.
+
+import { checkupPage } from "./checkup/page";
+import type { Content as CheckupContent } from "./checkup/model";
+import { read, type Columns } from "./data";
+import { h } from "./dom";
+import { startTheme } from "./theme";
+import { startTips } from "./tip";
+
+const PAGES: Record<string, (content: never, columns: Columns) => HTMLElement[]> = {
+  checkup: (content: CheckupContent, columns) => checkupPage(content, columns),
+};
+
+async function show(): Promise<void> {
+  const root = document.getElementById("leaky");
+  if (!root) return;
+  startTheme();
+  startTips();
+  try {
+    const { content, columns } = await read();
+    const page = PAGES[(content as { kind: string }).kind];
+    if (!page) throw new Error("this page is of a kind that its script does not know");
+    const [head, ...rest] = page(content as never, columns);
+    root.replaceChildren(head!, h("main", {}, ...rest));
+  } catch (error) {
+    root.replaceChildren(h("p", { role: "alert", class: "failed" },
+      `The page could not be drawn (${error instanceof Error ? error.message : String(error)}). It needs a browser of 2023 or newer.`));
+  }
+  document.documentElement.dataset["drawn"] = "yes";
+}
+
+void show();
