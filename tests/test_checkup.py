@@ -170,7 +170,7 @@ def test_the_first_checkups_had_no_kind(checkup: Checkup, tmp_path: Path) -> Non
 
 def test_save_knows_its_formats(checkup: Checkup, tmp_path: Path) -> None:
     for name in ("a.pkl", "a"):
-        with pytest.raises(InputError, match=r"suffix must be one of \.json, not"):
+        with pytest.raises(InputError, match=r"suffix must be one of \.json, \.html, not"):
             checkup.save(tmp_path / name)
     with pytest.raises(InputError, match="the folder of"):
         checkup.save(tmp_path / "absent" / "a.json")
