@@ -142,8 +142,13 @@ def _site(row: report_rows.Row) -> dict[str, Any]:
             for each in site.producers
         ],
         "terms": None if site.smooth else slope_terms(site),
-        "suggested": None if site.smooth else suggest_slope(site).negative_slope,
+        "suggested": _suggested(site),
     }
+
+
+def _suggested(site: Site) -> float | None:
+    suggestion = None if site.smooth else suggest_slope(site)
+    return None if suggestion is None else suggestion.negative_slope
 
 
 def _by_depth(diagnosis: Diagnosis, site: Site, before: float) -> dict[str, float | None]:
