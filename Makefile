@@ -13,7 +13,7 @@ SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproj
 # What is tested is the wheel in .venv, whatever the caller's PYTHONPATH says.
 unexport PYTHONPATH
 
-.PHONY: help demo test lint docs-images bench core page page-check browser sanitize sanitize-quick clean distclean
+.PHONY: help demo test test-torch lint docs-images bench core page page-check browser sanitize sanitize-quick clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make docs-images  the pictures in docs/images"
 	@echo "make bench        every figure that README claims"
+	@echo "make test-torch VERSION=2.8.0  the tests beside another torch"
 	@echo "make sanitize     the kernels' tests under the sanitizers of the compiler"
 	@echo "make sanitize-quick  the same in a few minutes, as CI runs it"
 	@echo "make page         the front end of the page, built from page/ into src/leaky/report/page (needs Node)"
@@ -49,6 +50,18 @@ bench: $(V)/.leaky $(V)/.tools $(V)/.models
 	@for each in $(BENCHMARKS); do $(BIN)/python -m $$each || exit 1; done
 
 BENCHMARKS ?= $(patsubst benchmarks/%/__main__.py,benchmarks.%,$(sort $(wildcard benchmarks/*/__main__.py)))
+
+# The tests beside another torch, in a set-up of its own; benchmarks/results/torch-versions.json keeps what came of it.
+# No part of `make test`: most builds of torch bring gigabytes of CUDA.
+OTHER := .venv-torch-$(VERSION)
+test-torch: $(V)/.leaky
+	@test -n "$(VERSION)" || { echo "Say which torch: make test-torch VERSION=2.8.0"; exit 1; }
+	@test -d $(OTHER) || $(PYTHON) -m venv $(OTHER)
+	@echo "torch==$(VERSION)" > $(OTHER)/constraints.txt
+	@$(OTHER)/bin/python -m pip --disable-pip-version-check -q install -c $(OTHER)/constraints.txt torch \
+		-r requirements/test.txt $$($(BIN)/python tools/requirements.py plot onnx safetensors tune)
+	@$(OTHER)/bin/python -m pip --disable-pip-version-check -q install --no-deps --force-reinstall build/wheel/leaky-*.whl
+	@$(OTHER)/bin/python tools/torch_versions.py -n $(JOBS) $(TESTS)
 
 # For work on the C++ sources: the next `import leaky` from src takes this build. It is renamed into place: a running
 # program keeps the one that it has loaded, where writing over that would crash it.
