@@ -17,7 +17,7 @@ unexport PYTHONPATH
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo         train a network whose units die, check it, write leaky-demo/checkup.json"
+	@echo "make demo         train a network whose units die, check it, write leaky-demo"
 	@echo "make test         lint, build the wheel, install it, run every test"
 	@echo "make lint         ruff and mypy"
 	@echo "make docs-images  the pictures in docs/images"

@@ -22,7 +22,7 @@ from leaky.observation import Options
 HERE = Path(__file__).parent
 IMAGES = HERE / "images"
 WIDTH = 92
-COMMAND = "leaky check examples/digits_demo.py:network --data digits.npy --weights trained.pt --initial initial.pt"
+COMMAND = "leaky check examples/digits_demo.py:network --data digits.npy --weights hit.pt"
 
 
 def terminal() -> str:
@@ -30,10 +30,9 @@ def terminal() -> str:
     demo = runpy.run_path(str(HERE.parent / "examples" / "digits_demo.py"))
     torch.set_num_threads(1)
     x, y = demo["digits"]()
-    model, initial = demo["network"](), demo["network"]()
-    demo["train"](model, demo["BAD_RATE"], x, y)
+    model, _ = demo["learned_and_hit"](x, y)
     options = Options(model_name="examples/digits_demo.py:network", data_name="digits.npy")
-    checkup = checked(model, x, options, initial=initial)
+    checkup = checked(model, x, options)
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())
     console.print(Text.assemble(("$ ", "bold green"), COMMAND, "\n"))
     console.print(checkup)
