@@ -1,4 +1,4 @@
-"""Prints what leaky and some of its extras require, torch apart, one a word: `python tools/requirements.py plot onnx`."""
+"""Prints what leaky and some of its extras require, but for torch: `python tools/requirements.py plot onnx`."""
 
 from __future__ import annotations
 
