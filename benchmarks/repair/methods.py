@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,12 +85,12 @@ def anew(patient: Patient, data: Task, seed: int) -> Outcome:
 def redo(patient: Patient, data: Task, seed: int) -> Outcome:
     """ReDo: every 100 steps, dormant units get new incoming and zero outgoing weights, and fresh moments."""
     for part in range(STEPS // REDO_EVERY):
-        _recycle(patient, patient.inputs(data.train))
+        recycle(patient, patient.inputs(data.train))
         _train(patient, data, 1000 * seed + part, REDO_EVERY)
     return Outcome(_score(patient, data))
 
 
-def _recycle(patient: Patient, x: Tensor) -> None:
+def recycle(patient: Any, x: Any) -> None:
     record, ground = leaky.observe(patient.model, x), Ground(patient.model, x)
     for site in record.sites:
         scores, here = dormant_scores(site), ground.site(site.name)

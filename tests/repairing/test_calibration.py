@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812 — the field's name for it
 from tests.observation import architectures, networks
 from torch import Tensor, nn
 
+import leaky
 from leaky.errors import InputError
 from leaky.repairing.calibration import calibrate
 
@@ -32,8 +33,8 @@ def test_every_layer_has_unit_variance_and_zero_mean_where_it_has_a_bias(name: s
     torch.manual_seed(0)
     build, shape = MODELS[name]
     model, data = build(), 3 * torch.randn(shape) + 2
-    before = calibrate(model, data)
-    after = calibrate(model, data)
+    before = calibrate(model, data, centre=True)
+    after = calibrate(model, data, centre=True)
     assert [layer.weight for layer in after.layers] == [layer.weight for layer in before.layers]
     assert len(before.layers) >= 1
     assert max(layer.mean for layer in before.layers) > 0.1
@@ -105,3 +106,44 @@ def test_a_batch_may_come_in_any_form_that_observe_takes(form: Callable[[Tensor]
 def test_a_model_without_layers_is_named() -> None:
     with pytest.raises(InputError, match="Sequential runs none"):
         calibrate(nn.Sequential(nn.ReLU()), torch.randn(4, 3))
+
+
+def deep(layers: int = 10) -> nn.Sequential:
+    torch.manual_seed(0)
+    parts: list[nn.Module] = []
+    for _ in range(layers):
+        parts += [nn.Linear(32, 32), nn.ReLU()]
+    model = nn.Sequential(*parts, nn.Linear(32, 4))
+    leaky.initialize(model, seed=0)
+    return model
+
+
+def growth(model: nn.Sequential, data: Tensor) -> float:
+    """The gradient at the first layer's outputs over that at the last one's."""
+    norms = []
+    values = data
+    kept = []
+    for part in model:
+        values = part(values)
+        if isinstance(part, nn.Linear):
+            values.retain_grad()
+            kept.append(values)
+    values[:, 0].sum().backward()
+    norms = [float(value.grad.norm()) for value in (kept[0], kept[-2])]  # type: ignore[union-attr]
+    return norms[0] / norms[1]
+
+
+def test_a_deep_network_is_centred_at_its_inputs_only_so_that_its_gradients_do_not_grow() -> None:
+    data = torch.randn(512, 32) + 1.0
+    plain, whole, default = deep(), deep(), deep()
+    calibrate(whole, data, centre=True)
+    done = calibrate(default, data)
+    assert [layer.centred for layer in done.layers] == [True] + [False] * 10
+    values = data
+    for part in default:
+        values = part(values)
+        if isinstance(part, nn.Linear):
+            assert float(values.detach().square().mean()) == pytest.approx(1.0, abs=1e-3)
+    # √1.47 a layer, over nine layers, is 5.6; what is not centred stays where it was
+    assert growth(whole, data) > 3 * growth(default, data)
+    assert growth(default, data) < 2 * growth(plain, data)

@@ -218,3 +218,54 @@ def test_wrong_arguments_are_named() -> None:
         initialize(nn.Linear(3, 3), mode="fan")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="linear or convolutional layer"):
         initialize(nn.Sequential(nn.ReLU()), torch.randn(2, 3))
+
+
+class Attending(nn.Module):
+    """Attention of the user's own, an embedding that is the last layer too, and a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, 8, padding_idx=0)
+        self.query, self.key, self.value = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.first, self.act = nn.Linear(8, 16), nn.ReLU()
+        self.own = nn.Parameter(torch.randn(8, 16))
+        self.last = nn.Linear(8, 20, bias=False)
+        self.last.weight = self.table.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        h = self.table(tokens)
+        scores = (self.query(h) @ self.key(h).transpose(1, 2) / 8**0.5).softmax(-1)
+        h = self.act(self.first(scores @ self.value(h)))
+        return self.last(nn.functional.linear(h, self.own))  # type: ignore[no-any-return]
+
+
+def test_attention_embeddings_tied_frozen_and_own_parameters_are_left_alone_unless_asked() -> None:
+    torch.manual_seed(0)
+    model, tokens = Attending(), torch.randint(1, 20, (4, 5))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    done = initialize(model, tokens)
+    reasons = dict(done.left_alone)
+    assert [layer.weight for layer in done.layers] == ["first.weight"]
+    assert "attention's" in reasons["query.weight"]
+    assert "attention's" in reasons["key.weight"]
+    assert reasons["table.weight"] == "it is an embedding"
+    assert reasons["own"] == "it is a parameter of a Attending's own"
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) == (not name.startswith("first"))
+    assert not model.table.weight[0].any()
+    done = initialize(model, tokens, include=["own"])
+    assert [layer.weight for layer in done.layers] == ["first.weight", "own"]
+    model.first.requires_grad_(False)
+    assert dict(initialize(model, tokens, include=["own"]).left_alone)["first.weight"] == "it is frozen"
+    tied = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    tied[2].weight = tied[0].weight
+    assert "tied: 0.weight and 2.weight are one" in dict(initialize(tied).left_alone)["0.weight"]
+
+
+def test_what_was_done_is_a_table() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.LeakyReLU(0.2), nn.Linear(8, 3))
+    lines = str(initialize(model, seed=0)).splitlines()
+    assert lines[0] == "2 weights drawn anew (orthogonal), biases 0:"
+    assert lines[1].split() == ["weight", "followed", "by", "slope", "gain", "fan", "deviation"]
+    assert lines[2].split() == ["0.weight", "LeakyReLU", "0.2", "1.3868", "6", "0.5661"]
+    assert lines[3].split() == ["2.weight", "–", "–", "1.0000", "8", "0.3536"]

@@ -1,4 +1,4 @@
-"""He initialisation with the gain of the slope that really follows each layer.
+"""Initialisation with the gain of the slope that really follows each layer.
 
 Every layer of the model that the pass runs through is found by what it does, not by its class, so that functional calls
 and rectifiers in another module count. What is left alone is listed with the reason.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -18,21 +19,17 @@ from torch import nn
 from leaky import theory
 from leaky.errors import InputError
 from leaky.observation.following import follow
+from leaky.repairing.left_alone import reasons_of
 from leaky.structure.activations import Activation
 from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
 from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 from leaky.structure.residuals import residuals
+from leaky.text import printable
 
 Mode = Literal["fan_in", "fan_out"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-
-_LEFT_ALONE = {
-    "RNNBase": "its gates have an initialisation of their own",
-    "RNNCellBase": "its gates have an initialisation of their own",
-    "MultiheadAttention": "its projections have an initialisation of their own",
-}
 
 
 @dataclass(frozen=True)
@@ -66,11 +63,32 @@ class Initialization:
         layers: in the order in which they run.
         residual_scale: the factor on the last layer, or norm, of every residual branch; 1 without residual additions.
         left_alone: names of weights with two dimensions or more that were not touched, and why.
+        orthogonal: whether the weights are.
     """
 
     layers: tuple[LayerStart, ...]
     residual_scale: float
     left_alone: tuple[tuple[str, str], ...]
+    orthogonal: bool = True
+
+    def __str__(self) -> str:
+        rows = [("weight", "followed by", "slope", "gain", "fan", "deviation")]
+        for layer in self.layers:
+            slope = "–" if layer.negative_slope is None else f"{layer.negative_slope:.4g}"
+            figures = (f"{layer.gain:.4f}", f"{layer.fan:.4g}", f"{layer.standard_deviation:.4g}")
+            rows.append((printable(layer.weight), layer.activation or "–", slope, *figures))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        kind = "orthogonal" if self.orthogonal else "independent"
+        lines = [f"{len(self.layers)} weights drawn anew ({kind}), biases 0:"]
+        for row in rows:
+            cells = [
+                cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  " + "  ".join(cells).rstrip())
+        if self.residual_scale != 1:
+            lines.append(f"  the last layer, or norm, of each residual branch is scaled by {self.residual_scale:.4g}")
+        lines += [f"  left alone: {printable(name)}: {reason}" for name, reason in self.left_alone]
+        return "\n".join(lines)
 
 
 def gain_of(activation: Activation | None, negative_slope: float | None = None) -> float:
@@ -90,7 +108,10 @@ def gain_of(activation: Activation | None, negative_slope: float | None = None) 
 
 def _smooth_gain(name: str) -> float:
     modules = {"GELU": nn.GELU, "SiLU": nn.SiLU, "Mish": nn.Mish, "Hardswish": nn.Hardswish, "ELU": nn.ELU}
+    modules |= {"Tanh": nn.Tanh, "Sigmoid": nn.Sigmoid, "Softsign": nn.Softsign, "Tanhshrink": nn.Tanhshrink}
     modules |= {"SELU": nn.SELU, "CELU": nn.CELU, "Softplus": nn.Softplus}
+    if name not in modules:
+        return 1.0
     z = torch.linspace(-10, 10, 20001, dtype=torch.float64)
     density = torch.exp(-z * z / 2)
     second = (density * modules[name]()(z) ** 2).sum() / density.sum()
@@ -104,13 +125,16 @@ def initialize(
     negative_slope: float | None = None,
     mode: Mode = "fan_in",
     orthogonal: bool = True,
+    include: Collection[str] = (),
     seed: int | None = None,
 ) -> Initialization:
-    """Draw every layer's weights from N(0, gain²/fan) with the gain of the activation that follows it; zero biases.
+    """Draw every layer's weights orthogonal, with the gain of the activation that follows it; zero biases.
 
-    √(2/(1+α²)) behind which a leaky ReLU of slope α stands, 1 where no activation follows. The last layer of each of R
-    residual branches is scaled by 1/√R, so that the sum does not grow with depth; where a normalisation ends the
-    branch, its scale is. Normalisation layers start anew.
+    Rows, or columns where there are fewer, are orthogonal, and entries have the variance gain²/fan. The gain is
+    √(2/(1+α²)) where a leaky ReLU of slope α follows and 1 where nothing does. The last layer of each of R residual
+    branches is scaled by 1/√R, so that the sum does not grow with depth; where a normalisation ends the branch, its
+    scale is. Normalisation layers start anew. Attention, recurrent layers, embeddings, tied and frozen weights and
+    parameters of modules of your own are left alone and listed.
 
     Args:
         model: changed in place; the parameters stay the same objects.
@@ -118,12 +142,13 @@ def initialize(
             layer would take are tried.
         negative_slope: α of every rectifier, for a model whose slopes are not in it yet; by default each one's own.
         mode: "fan_in" keeps the activations' second moment, "fan_out" the gradients'.
-        orthogonal: draw rows, or columns where there are fewer, that are orthogonal, of the same variance: in networks
-            deeper than they are wide, independent weights let the signal's size wander.
+        orthogonal: False draws N(0, gain²/fan) instead: in networks deeper than they are wide, independent weights let
+            the signal's size wander (docs/repair.md has the measurement).
+        include: names of weights to initialise although they would be left alone.
         seed: of the weights; by default torch's generator goes on.
 
     Returns:
-        What was done, layer by layer.
+        What was done, layer by layer; printed, it is a table.
 
     Raises:
         InputError: if the mode is unknown, the model has no such layer, or no example can be guessed.
@@ -140,7 +165,8 @@ def initialize(
             f"the model must run a linear or convolutional layer with weights of its own; {type(model).__name__} "
             "runs none on this example"
         )
-    chosen, left_alone = _chosen(model, layers)
+    left_alone = reasons_of(model, history, layers, include)
+    chosen = _first_uses(layers, left_alone)
     scales, norms, scale = _residual_scales(history, layers)
     starts = tuple(_start(layer, negative_slope, mode, scales.get(layer.production.weight, 1.0)) for layer in chosen)
     generator = (
@@ -154,7 +180,7 @@ def initialize(
             else:
                 layer.weight.normal_(0.0, start.standard_deviation, generator=generator)
         _zero_biases(model, chosen)
-    return Initialization(starts, scale, left_alone)
+    return Initialization(starts, scale, tuple(left_alone.items()), orthogonal)
 
 
 def orthogonal_(layer: Layer, deviation: float, generator: torch.Generator | None = None) -> None:
@@ -189,25 +215,13 @@ def _start(layer: Layer, negative_slope: float | None, mode: Mode, scale: float)
     )
 
 
-def _chosen(model: nn.Module, layers: list[Layer]) -> tuple[list[Layer], tuple[tuple[str, str], ...]]:
-    """The layers to initialise, each weight once, and the weights that are left alone."""
-    reasons = {
-        f"{prefix}.{name}" if prefix else name: reason
-        for prefix, module in model.named_modules()
-        for kind, reason in _LEFT_ALONE.items()
-        if any(base.__name__ == kind for base in type(module).__mro__)
-        for name, _ in module.named_parameters()
-    }
-    seen = {layer.production.weight for layer in layers}
-    for name, parameter in model.named_parameters():
-        if parameter.ndim >= 2 and without_wrappers(name) not in seen:
-            reasons.setdefault(name, "no linear map or convolution ran with it as it is")
+def _first_uses(layers: list[Layer], left_alone: Mapping[str, str]) -> list[Layer]:
+    """The layers to initialise, each weight once."""
     first: dict[int, Layer] = {}
     for layer in layers:
-        if layer.production.weight not in reasons:
+        if layer.production.weight not in left_alone:
             first.setdefault(id(layer.weight), layer)
-    large = {name for name, p in model.named_parameters() if p.ndim >= 2}
-    return list(first.values()), tuple((name, reason) for name, reason in reasons.items() if name in large)
+    return list(first.values())
 
 
 def _residual_scales(history: History, layers: list[Layer]) -> tuple[dict[str, float], set[str], float]:
@@ -241,6 +255,8 @@ def _last_step(node: Node, producers: dict[int, Step]) -> Step | None:
 def _reset_normalisations(model: nn.Module, norms: set[str], scale: float) -> None:
     for path, module in model.named_modules():
         if isinstance(module, (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)):
+            if any(not parameter.requires_grad for parameter in module.parameters()):
+                continue
             module.reset_parameters()
             if module.weight is not None and without_wrappers(f"{path}.weight".lstrip(".")) in norms:
                 module.weight.mul_(scale)
@@ -256,5 +272,5 @@ def _zero_biases(model: nn.Module, layers: list[Layer]) -> None:
             name for node in layer.step.call.nodes if node.learned and len(node.shape) == 1 for name in node.weights
         ]
         for name in {*beside, *added}:
-            if name in named and named[name].ndim == 1:
+            if name in named and named[name].ndim == 1 and named[name].requires_grad:
                 named[name].zero_()

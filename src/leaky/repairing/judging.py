@@ -131,6 +131,12 @@ def _at_a_loss(
             )
             return Judgement(treatment, "not judged", f"{words} nothing; fewer units are in trouble", trials)
         bench.put_back()
+    if bench.score(shown) < worst and all(score < worst for score in scores.values()) and math.isfinite(worst):
+        for treatment in plan.treatments:
+            if treatment.name == THROWS_AWAY:
+                bench.do(treatment.actions)
+                words = f"{treatment.name}: validation {shown:.6g} is worse than that of every new network, and nothing"
+                return Judgement(treatment, "kept", f"{words} gentler brings it up to that", trials)
     words = f"validation {shown:.6g} is that of a network that has learned nothing, so it judges nothing"
     return Judgement(None, "left", f"{words}; give train= to let an experiment decide", trials)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
+
+import torch
 
 from leaky import theory
 from leaky.errors import InputError
@@ -27,6 +30,11 @@ DEEP = 13
 DEEP_TARGET = 0.5
 """The correlation of two orthogonal inputs behind such a deep network that its slope is chosen for: .9, the usual one,
 lets 60 to 180 plain layers learn too, but slower (`python -m benchmarks.deep`)."""
+
+
+SHALLOW, SMALL = 6, 0.6
+"""Below so many sites weights are drawn so much smaller, with biases as torch draws them: the signal is not carried
+far, and features move more. Two layers of 48, 340 steps: R² .914 against .865; digits 96.4 against 96.7 %."""
 
 
 def tailored(ground: Ground) -> float:
@@ -68,11 +76,25 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
         for site in ground.structure.sites.values():
             if slope and refusal(ground, site, whole_module=True) is None:
                 put_rectifier(model, site.step.module, slope, channel_dim_of(site), gain)
-        initialize(model, ground.batches, seed=subject.seed)
+        drawn = initialize(model, ground.batches, seed=subject.seed)
+        if len(ground.structure.sites) < SHALLOW:
+            _begin_small(subject, [(layer.weight, layer.fan) for layer in drawn.layers])
         if not any(map(is_standardised, model.modules())) and not _unit_size(model, ground.batches):
             calibrate(model, ground.batches)
         subject.forget_state([p for p in model.parameters() if p.requires_grad])
     subject.changed(modules=True)
+
+
+def _begin_small(subject: Subject, drawn: Sequence[tuple[str, float]]) -> None:
+    parameters = subject.ground.parameters
+    generator = torch.Generator().manual_seed(subject.seed)
+    with torch.no_grad():
+        for name, fan in drawn:
+            parameters[name].mul_(SMALL)
+            bias = parameters.get(f"{name.removesuffix('weight')}bias")
+            if bias is not None and bias.requires_grad and name.endswith("weight"):
+                values = (2 * torch.rand(bias.shape, generator=generator) - 1) / math.sqrt(fan)
+                bias.copy_(values)
 
 
 def _unit_size(model: Any, batches: Any) -> bool:

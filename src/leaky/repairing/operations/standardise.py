@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from leaky.errors import InputError
 from leaky.repairing.ground import Entering, Ground, relative_change
+from leaky.repairing.inputs import as_they_came
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.operations.standardised import KINDS, Standardised, standardised_of
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
-from leaky.structure.history import History, Step
+from leaky.structure.history import Step
 from leaky.structure.layers import Layer
 
 LEAST_REACH, MOST_SIZE = 0.01, 10.0
@@ -39,12 +40,6 @@ would otherwise take steps many times as long as the others'."""
 
 MOST_CHANGE = 1.0
 """The relative change of the outputs that is taken for rounding, in √ε of their type: 3e-4 in float32."""
-
-_AS_IT_CAME = frozenset(
-    {"view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze", "clone", "contiguous", "detach"}
-    | {"alias", "_to_copy", "permute", "transpose", "t", "flatten", "unflatten", "reflection_pad1d"}
-    | {"reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d"}
-)
 
 
 @dataclass(frozen=True)
@@ -165,7 +160,7 @@ def put_standardised(model: nn.Module, path: str) -> Standardised:
 
 
 def _first_layers(ground: Ground) -> list[Layer]:
-    came = _as_they_came(ground.history)
+    came = as_they_came(ground.history)
 
     def takes_inputs(step: Step) -> bool:
         return step.operator.operands is not None and any(
@@ -173,16 +168,6 @@ def _first_layers(ground: Ground) -> list[Layer]:
         )
 
     return [layer for layer in ground.layers.values() if takes_inputs(layer.step)]
-
-
-def _as_they_came(history: History) -> set[int]:
-    """The nodes that are the model's inputs, up to their shape."""
-    came = {node.index for node in history.inputs}
-    for step in history.steps:
-        data = [node for node in step.call.nodes if node.from_data]
-        if step.call.name in _AS_IT_CAME and len(data) == 1 and data[0].index in came:
-            came.update(node.index for node in step.results)
-    return came
 
 
 def _range(ground: Ground, layer: Layer, seen: Entering) -> InputRange:

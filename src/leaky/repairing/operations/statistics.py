@@ -27,8 +27,6 @@ MOST_SHIFT = 1.0
 MOST_RATIO = 4.0
 """Variance of the data ÷ running variance, either way round, in the middle channel, from which on they are stale."""
 
-_BATCH_NORMS = ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit_no_training")
-
 
 def norms_of(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
     """The BatchNorms with running statistics, by their path."""
@@ -47,7 +45,7 @@ def stale(ground: Ground) -> dict[str, str]:
     watchers = {
         step.number: _Watcher(step.module)
         for step in ground.history.steps
-        if step.call.name in _BATCH_NORMS and step.module in norms and isinstance(step.call.args[0], Node)
+        if step.operator.signal == "batch_norm" and step.module in norms and isinstance(step.call.args[0], Node)
     }
     ground.replay(watchers)
     found: dict[str, str] = {}
