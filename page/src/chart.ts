@@ -97,3 +97,20 @@ export function keys(items: [shape: "line" | "dash" | "dot" | "ring" | "band", c
     }),
   );
 }
+
+const MOST_TICKS = 7;
+
+/** Few ticks at round numbers, for an axis of logarithms. */
+export function logTicks(low: number, high: number): number[] {
+  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const step = Math.ceil((last - first) / MOST_TICKS);
+  const factors = last - first <= 3 ? [1, 2, 5] : [1];
+  const found: number[] = [];
+  for (let power = first; power <= last; power += step) {
+    for (const factor of factors) {
+      const tick = Number(`${factor}e${power}`);
+      if (tick >= low && tick <= high) found.push(tick);
+    }
+  }
+  return found;
+}

@@ -2,13 +2,21 @@
 
 import { checkupPage } from "./checkup/page";
 import type { Content as CheckupContent } from "./checkup/model";
+import { comparisonPage, type Content as ComparisonContent } from "./comparison";
 import { read, type Columns } from "./data";
 import { h } from "./dom";
+import { repairPage, type Content as RepairContent } from "./repair";
+import { studyPage, type Content as StudyContent } from "./study";
 import { startTheme } from "./theme";
 import { startTips } from "./tip";
+import { wordsPage, type Content as WordsContent } from "./words";
 
 const PAGES: Record<string, (content: never, columns: Columns) => HTMLElement[]> = {
   checkup: (content: CheckupContent, columns) => checkupPage(content, columns),
+  comparison: (content: ComparisonContent) => comparisonPage(content),
+  study: (content: StudyContent, columns) => studyPage(content, columns),
+  repair: (content: RepairContent) => repairPage(content),
+  words: (content: WordsContent) => wordsPage(content),
 };
 
 async function show(): Promise<void> {

@@ -16,7 +16,6 @@ from leaky import documents
 from leaky.diagnosis import Diagnosis, Finding, Thresholds, UnitVerdicts, diagnose
 from leaky.documents import Json
 from leaky.errors import InputError
-from leaky.files import write_whole
 from leaky.record import Record
 
 if TYPE_CHECKING:
@@ -93,11 +92,6 @@ class Checkup:
         suffix = Path(path).suffix.lower()
         if suffix not in FORMATS:
             raise InputError(f"the file's suffix must be one of {', '.join(FORMATS)}, not {suffix or 'none'!r}")
-        if suffix == ".html":
-            from leaky.report.page import checkup_page
-
-            write_whole(path, checkup_page(self.diagnosis).one_file().encode())
-            return
         documents.save(path, "checkup", self)
 
 

@@ -21,11 +21,11 @@ HOSTILE = (
 def small() -> Diagnosis:
     """Ten sites in three blocks: dead, locked, dormant and healthy units; bounds, slopes a unit, gradients."""
     sites = [_site(place) for place in range(8)]
-    z = normal(800, 24, seed=50)
+    z = normal(1000, 24, seed=50)
     sites.append(
-        site_from(2 * z, 0.0, name="head.relu6", activation="ReLU6", cap=1.5, gradient=normal(800, 24, seed=51))
+        site_from(2 * z, 0.0, name="head.relu6", activation="ReLU6", cap=1.5, gradient=normal(1000, 24, seed=51))
     )
-    sites.append(site_from(z, np.linspace(0, 0.3, 24), name="head.prelu", gradient=normal(800, 24, seed=52)))
+    sites.append(site_from(z, np.linspace(0, 0.3, 24), name="head.prelu", gradient=normal(1000, 24, seed=52)))
     return diagnose(
         record_from(
             *sites,
@@ -38,7 +38,7 @@ def small() -> Diagnosis:
     )
 
 
-def _site(place: int, width: int = 64, samples: int = 800) -> Site:
+def _site(place: int, width: int = 64, samples: int = 1000) -> Site:
     z = (
         0.9**place * normal(samples, width, seed=place)
         + np.random.default_rng(place).normal(0, 0.5, width)

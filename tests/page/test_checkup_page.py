@@ -113,7 +113,7 @@ def test_the_keyboard_walks_layers_and_units(shown: Visit, diagnosis: Diagnosis)
     words = found.page.locator("[aria-live=polite]").inner_text()
     unit = int(np.lexsort((np.arange(site.units), site.statistics.fired))[0])
     assert f"{site.name} · unit {unit}" in words
-    assert f"fired on {site.statistics.fired[unit]} of 800 samples" in words
+    assert f"fired on {site.statistics.fired[unit]} of 1,000 samples" in words
     found.page.keyboard.press("Enter")
     assert site.name in found.page.locator("h3.site-name").inner_text()
     assert found.page.locator("[role=option][aria-selected=true]").get_attribute("aria-selected") == "true"
@@ -129,7 +129,7 @@ def test_silent_units_carry_their_bound(shown: Visit) -> None:
     strip = found.page.locator("[role=option]", has_text="block2.relu1").locator("canvas")
     strip.hover(position={"x": 2, "y": 4})
     words = found.page.locator(".tip").inner_text()
-    assert "fired on 0 of 800 samples" in words
+    assert "fired on 0 of 1,000 samples" in words
     assert "fires on at most" in words
 
 

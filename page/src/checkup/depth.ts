@@ -1,7 +1,7 @@
 // How range, gradient and mean shift fare with depth, beside what theory expects.
 
 import * as Plot from "@observablehq/plot";
-import { chart, keys, tipStyle, type Chart } from "../chart";
+import { chart, keys, logTicks, tipStyle, type Chart } from "../chart";
 import { palette } from "../colour";
 import { h, section } from "../dom";
 import { number, share, shortened } from "../format";
@@ -122,23 +122,7 @@ function domainOf(figure: Figure, points: Point[]): { domain: [number, number]; 
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const wider = Math.max(1, Math.sqrt(10 / (high / low)));
   const domain: [number, number] = [low / wider / 1.1, high * wider * 1.1];
-  return { domain, ticks: decades(...domain) };
-}
-
-const MOST_TICKS = 7;
-
-function decades(low: number, high: number): number[] {
-  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
-  const step = Math.ceil((last - first) / MOST_TICKS);
-  const factors = last - first <= 3 ? [1, 2, 5] : [1];
-  const found: number[] = [];
-  for (let power = first; power <= last; power += step) {
-    for (const factor of factors) {
-      const tick = Number(`${factor}e${power}`);
-      if (tick >= low && tick <= high) found.push(tick);
-    }
-  }
-  return found;
+  return { domain, ticks: logTicks(...domain) };
 }
 
 function tipWords(figure: Figure, { site, value, depth: at }: Point): string {

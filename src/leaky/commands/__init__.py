@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from leaky import __version__
-from leaky.commands import check, compare, plot, repair, slope, tune
+from leaky.commands import check, compare, page, plot, repair, slope, tune
 from leaky.commands.ending import STATUS_HELP, Status, status_of
 
 __all__ = ["Status", "run"]
@@ -31,5 +31,5 @@ def cli() -> None:
     """Find the units of a neural network that have stopped learning."""
 
 
-for verb in (check, compare, repair, slope, tune, plot):
+for verb in (check, compare, repair, slope, tune, plot, page):
     cli.add_command(verb.command)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from leaky.commands.ending import TRACEBACK_HINT, Status
-from leaky.commands.options import AXIS, SEED, SIZE, axis, json_option, thresholds
-from leaky.commands.output import check_writable, own_stdout, write_result
+from leaky.commands.options import AXIS, SEED, SIZE, axis, html_options, json_option, thresholds
+from leaky.commands.output import check_page_places, check_writable, own_stdout, pages, write_result, written_first
 from leaky.commands.signals import Terminated
 from leaky.errors import InputError, LeakyError
 
@@ -47,6 +47,7 @@ Exit status
 @click.argument("model")
 @click.option("--data", required=True, metavar="DATA", help="What to run the model on, see above.")
 @json_option
+@html_options()
 @click.option(
     "--fail-on",
     type=click.Choice(["info", "warning", "error", "never"]),
@@ -77,6 +78,8 @@ def command(
     model: str,
     data: str,
     json_path: str | None,
+    html: str | None,
+    html_dir: str | None,
     fail_on: str,
     weights: str | None,
     seed: int | None,
@@ -90,6 +93,7 @@ def command(
 ) -> Status:
     """Observe, diagnose, print; see HELP."""
     check_writable(json_path)
+    check_page_places(html, html_dir)
     from leaky.commands.loading import load_data, load_model
     from leaky.documents import dumps
     from leaky.report.terminal import TerminalReport
@@ -102,7 +106,8 @@ def command(
         )
         options |= {"seed": seed, "sample_dim": dim, "batch_size": batch_size}
         checkup = _checked(subject, given, options, thresholds(settings), initial, ignore)
-    write_result(TerminalReport(checkup.diagnosis, full=verbose), dumps(checkup.to_dict()), json_path)
+    with written_first(pages("checkup", checkup, html, html_dir)):
+        write_result(TerminalReport(checkup.diagnosis, full=verbose), dumps(checkup.to_dict()), json_path)
     if not checkup.record.sites:
         return Status.NOTHING_EXAMINED
     return Status.FOUND if fail_on != "never" and checkup.diagnosis.at_least(cast("Level", fail_on)) else Status.OK

@@ -5,26 +5,29 @@ from __future__ import annotations
 import click
 
 from leaky.commands.ending import Status
-from leaky.commands.options import json_option
-from leaky.commands.output import check_writable, write_result
+from leaky.commands.options import html_options, json_option
+from leaky.commands.output import check_page_places, check_writable, pages, write_result, written_first
 
 
 @click.command("compare")
 @click.argument("old")
 @click.argument("new")
 @json_option
-def command(old: str, new: str, json_path: str | None) -> Status:
+@html_options()
+def command(old: str, new: str, json_path: str | None, html: str | None, html_dir: str | None) -> Status:
     """Say what appeared, what went and what grew from OLD to NEW, two JSON files of `leaky check`.
 
     Exits with 1 where something got worse, with 3 where no site is in both.
     """
     check_writable(json_path)
+    check_page_places(html, html_dir)
     from leaky.diagnosis import compare
     from leaky.documents import dumps, load_as
     from leaky.report.comparison import ComparisonReport
 
     found = compare(load_as("checkup", old), load_as("checkup", new))
-    write_result(ComparisonReport(found), dumps(found.to_dict()), json_path)
+    with written_first(pages("comparison", found, html, html_dir)):
+        write_result(ComparisonReport(found), dumps(found.to_dict()), json_path)
     if found.worse:
         return Status.FOUND
     return Status.OK if found.examined else Status.NOTHING_EXAMINED

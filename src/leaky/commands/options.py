@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -17,6 +17,27 @@ json_option = click.option(
     "--json", "json_path", metavar="PATH", help="Write JSON there as well; - writes it alone to stdout."
 )
 """Of every verb that has a result."""
+
+
+_HTML = {
+    "--html": click.option("--html", metavar="FILE.html", help="Write the result as one offline page as well."),
+    "--html-dir": click.option(
+        "--html-dir",
+        metavar="DIR",
+        help="The page as files in DIR, for servers that forbid inline script.",
+    ),
+}
+
+
+def html_options(*names: str) -> Callable[[Any], Any]:
+    """Options that write a page; all of them where none is named."""
+
+    def add(command: Any) -> Any:
+        for name in reversed(names or tuple(_HTML)):
+            command = _HTML[name](command)
+        return command
+
+    return add
 
 
 SEED = click.IntRange(0, 2**63 - 1)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -61,6 +61,27 @@ def write_result(report: RenderableType | str, content: str, json_path: str | No
     encoded = content.encode()
     with written_first(() if json_path is None else ((json_path, lambda path: write_whole(path, encoded)),)):
         show(report)
+
+
+def check_page_places(html: str | None, html_dir: str | None, option: str = "--html") -> None:
+    """Told before the work, too; the folder is made now."""
+    if html is not None:
+        must_be_writable(html, option)
+    if html_dir is not None:
+        from leaky.report.page import make_folder
+
+        make_folder(html_dir)
+
+
+def pages(kind: str, thing: Any, html: str | None, html_dir: str | None) -> list[tuple[str, Callable[[str], None]]]:
+    """What to write where a page of a result was asked for, as `written_first` takes it."""
+    if html is None and html_dir is None:
+        return []
+    from leaky.report.page import page_of
+
+    page = page_of(kind, thing)
+    wanted = ((html, page.save), (html_dir, page.save_in_parts))
+    return [(path, save) for path, save in wanted if path is not None]
 
 
 @contextlib.contextmanager

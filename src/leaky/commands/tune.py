@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leaky.commands.options import FINITE, NOT_NEGATIVE, POSITIVE, TakesSlopes, json_option
-from leaky.commands.output import check_writable, own_stdout, write_result
+from leaky.commands.options import FINITE, NOT_NEGATIVE, POSITIVE, TakesSlopes, html_options, json_option
+from leaky.commands.output import check_page_places, check_writable, own_stdout, pages, write_result, written_first
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, Arm, slope_from
 
@@ -78,6 +78,7 @@ COUNT = click.IntRange(1, MOST)
 @click.option("--time-limit", type=POSITIVE, metavar="SECONDS", help="No training begins after that.")
 @click.option("--confirm", type=click.IntRange(0, MOST), metavar="N", help="Fresh seeds for the chosen slope's score.")
 @json_option
+@html_options()
 def command(
     task: str,
     slopes: tuple[str, ...],
@@ -85,12 +86,15 @@ def command(
     per_layer: bool,
     candidates: int | None,
     json_path: str | None,
+    html: str | None,
+    html_dir: str | None,
     **options: Any,
 ) -> None:
     """Run or resume a study, print it; see HELP."""
     if search is None and (per_layer or candidates):
         raise InputError("--per-layer and --candidates belong to --search LOW HIGH")
     check_writable(json_path)
+    check_page_places(html, html_dir)
     from leaky.documents import dumps
     from leaky.tuning.api import tune
     from leaky.tuning.search import Range
@@ -102,7 +106,8 @@ def command(
         space = Range(*search, per_layer=per_layer, **({} if candidates is None else {"candidates": candidates}))
     with own_stdout(), _progress() as tell:
         study = tune(task, slopes=given, search=space, progress=tell, **chosen)
-    write_result(str(study), dumps(study.to_dict()), json_path)
+    with written_first(pages("study", study, html, html_dir)):
+        write_result(str(study), dumps(study.to_dict()), json_path)
 
 
 @contextlib.contextmanager

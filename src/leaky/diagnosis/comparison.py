@@ -101,7 +101,7 @@ class Comparison:
         return documents.as_data("comparison", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the comparison as JSON, whole or not at all; `leaky.load` reads it.
+        """Write the comparison as JSON (or, in .html, as its page), whole or not at all.
 
         Raises:
             InputError: if the file cannot be written.

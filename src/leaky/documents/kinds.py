@@ -73,16 +73,23 @@ _TABLE = (
     Kind("study", 1, "leaky.tuning.saving", "a study, as `leaky tune --json` writes it"),
 )
 
+PAGE_SUFFIXES = (".html", ".htm")
+PAGES = "leaky.report.page"
+"""Where `page_of(kind, thing)` is, imported at first use as the codecs are."""
+
 KINDS = {kind.name: kind for kind in _TABLE}
 _BY_FORMER_NAME = {former: kind for kind in _TABLE for former in kind.former}
 
 
 def save(path: str | os.PathLike[str], kind: str, thing: Any) -> None:
-    """Write a thing as a document of its kind, whole or not at all.
+    """Write a thing as a document of its kind, whole or not at all; a name in .html or .htm gets its page.
 
     Raises:
         InputError: if the file cannot be written.
     """
+    if os.fspath(path).lower().endswith(PAGE_SUFFIXES):
+        importlib.import_module(PAGES).page_of(kind, thing).save(path)
+        return
     write(path, kind, KINDS[kind].codec.encode(thing))
 
 

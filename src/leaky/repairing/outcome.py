@@ -86,7 +86,7 @@ class RepairRecord:
         return documents.as_data("repair", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what was done as JSON, whole or not at all; `leaky.load` reads it."""
+        """Write what was done as JSON (or, in .html, as its page), whole or not at all."""
         documents.save(path, "repair", self)
 
     def __str__(self) -> str:

@@ -245,7 +245,7 @@ class Study:
         return documents.as_data("study", self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the study as JSON, whole or not at all.
+        """Write the study as JSON, or as its page where the name ends in .html, whole or not at all.
 
         Raises:
             InputError: if the file cannot be written.

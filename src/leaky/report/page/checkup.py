@@ -23,10 +23,8 @@ from leaky.record import FloatArray, IntArray, Site
 from leaky.report import rows as report_rows
 from leaky.report.page.columns import Columns
 from leaky.report.page.slopes import bounded_parts, joined, slope_terms, unit_sums
-from leaky.text import printable, shortened
-
-LONGEST_WORDS = 400
-"""Characters of a sentence with words from outside in it."""
+from leaky.report.page.wording import told
+from leaky.text import printable
 
 STATES = (*VERDICTS, "non_finite")
 """Of a unit, a bit each."""
@@ -72,11 +70,6 @@ def checkup_content(diagnosis: Diagnosis, columns: Columns, detail: Detail) -> d
             "versions": {told(name): told(version) for name, version in record.versions.items()},
             "unit_bits": detail.sums,
         }
-
-
-def told(text: str) -> str:
-    """Words from outside as a sentence of the page: printable, and not endless."""
-    return shortened(printable(text), LONGEST_WORDS)
 
 
 def _finding(finding: Finding, places: dict[str, int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from leaky.text import number, share
+from leaky.text import number, ranges, share
 
 
 def plain_page(content: dict[str, Any]) -> str:
@@ -81,4 +81,62 @@ def _not_examined(items: list[list[str]]) -> str:
     return section("Not examined", [table(["what", "why"], items)])
 
 
-_SECTIONS = {"checkup": _checkup}
+def _study(content: dict[str, Any]) -> list[str]:
+    head = ["slope", "mean score", "trainings", "failed", f"difference to {content['reference']}", "from", "to"]
+    arms = (
+        [
+            *(arm["label"], figure(arm["mean"]), arm["trainings"], arm["failed"]),
+            *(figure(arm[name]) for name in ("difference", "low", "high")),
+        ]
+        for arm in content["arms"]
+    )
+    return [
+        section("Slopes, the best first", [table(head, arms)]),
+        section("Failed trainings", [table(["slope", "seed", "what", "why"], content["failures"])]),
+        section("Notes", [f"<p>{words(note)}</p>" for note in content["notes"]]),
+    ]
+
+
+def _comparison(content: dict[str, Any]) -> list[str]:
+    units = (
+        [
+            each["site"],
+            each["verdict"],
+            *(ranges(each[name]) for name in ("appeared", "gone", "confirmed", "undecided")),
+        ]
+        for each in content["units"]
+    )
+    findings = (
+        [each["site"] or "network", each["rule"], each["before"] or "", each["after"] or "", each["message"]]
+        for each in content["findings"]
+    )
+    return [
+        section("Why it got worse", [f"<p>{words(reason)}</p>" for reason in content["reasons"]]),
+        section("Totals", [table(["", "before", "now"], content["totals"])]),
+        section("Units", [table(["site", "verdict", "appeared", "gone", "confirmed", "undecided"], units)]),
+        section("Findings", [table(["site", "rule", "before", "now", "message"], findings)]),
+        section("Notes", [f"<p>{words(note)}</p>" for note in content["notes"]]),
+    ]
+
+
+def _repair(content: dict[str, Any]) -> list[str]:
+    pairs = ([name, *map(figure, both)] for name, *both, _ in content["before_after"])
+    actions = (
+        [each["site"] or "network", each["kind"], ranges(each["units"]), each["reason"]] for each in content["actions"]
+    )
+    left = ([site, ranges(units), reason] for site, units, reason in content["left"])
+    trials = ([each["name"], figure(each["before"]), figure(each["after"])] for each in content["trials"])
+    return [
+        section("Before and after", [table(["", "before", "after"], pairs)]),
+        section("What was tried", [table(["treatment", "right after it", "after the training"], trials)]),
+        section("What was done", [table(["where", "what", "units", "why"], actions)]),
+        section("What was left", [table(["where", "units", "why"], left)]),
+        section("Notes", [f"<p>{words(note)}</p>" for note in content["notes"]]),
+    ]
+
+
+def _words(content: dict[str, Any]) -> list[str]:
+    return [f"<pre>{words(content['text'])}</pre>"]
+
+
+_SECTIONS = {"checkup": _checkup, "study": _study, "comparison": _comparison, "repair": _repair, "words": _words}

@@ -1,0 +1,105 @@
+// What a repair did: kept or not and why, before and after side by side, each treatment, each action.
+
+import * as Plot from "@observablehq/plot";
+import { chart, keys, tipStyle } from "./chart";
+import { palette } from "./colour";
+import { h, section } from "./dom";
+import { number, ranges, share, shortened } from "./format";
+import { pageFooter, pageHeader, type Tone } from "./header";
+import { sortable } from "./table";
+
+interface Trial {
+  name: string;
+  before: number | null;
+  after: number | null;
+  trainings: number;
+}
+
+interface Action {
+  kind: string;
+  site: string | null;
+  units: number[];
+  reason: string;
+  negative_slope: number | null;
+  changes: string[];
+}
+
+export interface Content {
+  kind: "repair";
+  verdict: string;
+  level: Tone;
+  subtitle: string;
+  before_after: [string, number | null, number | null, "share" | "number"][];
+  output_change: number | null;
+  trials: Trial[];
+  actions: Action[];
+  left: [string, number[], string][];
+  notes: string[];
+}
+
+export function repairPage(content: Content): HTMLElement[] {
+  return [
+    pageHeader("repair", content.verdict, content.subtitle, content.level, [["before-after", "Before and after"], ["actions", "What was done"]], content.verdict),
+    beforeAfter(content),
+    content.trials.length ? section("trials", "What was tried", "The metric right after each treatment, and after the training that followed.", h("div", { class: "charts" }, trials(content))) : null,
+    actions(content),
+    left(content),
+    pageFooter(content.notes, {}),
+  ].filter((each) => each !== null);
+}
+
+function beforeAfter(content: Content): HTMLElement {
+  const shown = (value: number | null, how: "share" | "number"): string => (how === "share" ? share(value) : number(value, 4));
+  return section("before-after", "Before and after", null, h("div", { class: "cards" },
+    ...content.before_after.map(([name, before, after, how]) =>
+      h("div", { class: "card" }, h("h3", {}, name),
+        h("p", { class: "pair" }, h("span", {}, h("small", {}, "before"), shown(before, how)), h("i", { "aria-hidden": "true" }, "→"),
+          h("span", {}, h("small", {}, "after"), h("b", {}, shown(after, how)))))),
+    h("div", { class: "card" }, h("h3", {}, "Outputs changed by"), h("p", { class: "pair" }, h("span", {}, h("small", {}, "of their size"), h("b", {}, share(content.output_change)))))));
+}
+
+function trials(content: Content): HTMLElement {
+  const known = content.trials.filter((trial) => trial.before !== null && trial.after !== null);
+  const longest = Math.max(...known.map((trial) => trial.name.length), 1);
+  return chart({
+    id: "repair-trials",
+    title: "Metric by treatment",
+    words: "From right after the change to after the training.",
+    height: 50 + 34 * known.length,
+    legend: () => keys([["ring", palette().muted, "right after it"], ["dot", palette().accent, "after the training"]]),
+    plot: () => {
+      const colours = palette();
+      return {
+        marginLeft: Math.min(150, 24 + 6.5 * longest),
+        y: { type: "band", domain: known.map((trial) => trial.name), label: null, tickSize: 0, tickFormat: (name: string) => shortened(name, 22) },
+        x: { label: "metric", grid: true, ticks: 5, tickFormat: (value: number) => number(value, 3), labelArrow: "none" },
+        marks: [
+          Plot.link(known, { x1: "before", x2: "after", y1: "name", y2: "name", stroke: colours.accent, strokeOpacity: 0.6, strokeWidth: 2 }),
+          Plot.dot(known, { x: "before", y: "name", stroke: colours.muted, fill: "var(--surface)", r: 4 }),
+          Plot.dot(known, { x: "after", y: "name", fill: colours.accent, r: 4 }),
+          Plot.tip(known, Plot.pointerY({ x: "after", y: "name", ...tipStyle(), title: (trial: Trial) => `${trial.name}\n${number(trial.before, 4)}, then ${number(trial.after, 4)}` })),
+        ],
+      };
+    },
+  }).element;
+}
+
+function actions(content: Content): HTMLElement {
+  const rows = content.actions;
+  return section("actions", "What was done", rows.length ? null : "Nothing.", rows.length ? sortable("What was done", [
+    { name: "where", text: true, by: (row) => row.site ?? "", cell: (row) => h("bdi", {}, shortened(row.site ?? "the whole network", 48)) },
+    { name: "what", text: true, by: (row) => row.kind, cell: (row) => row.kind + (row.negative_slope === null ? "" : `, α ${number(row.negative_slope)}`) },
+    { name: "units", text: true, cell: (row) => ranges(row.units, 8) },
+    { name: "why", text: true, cell: (row) => row.reason },
+    { name: "what it changes", text: true, cell: (row) => row.changes.join("; ") },
+  ], rows) : null);
+}
+
+function left(content: Content): HTMLElement | null {
+  if (!content.left.length) return null;
+  return section("left", "What was left", null, sortable("What was left", [
+    { name: "where", text: true, by: ([site]) => site, cell: ([site]) => h("bdi", {}, shortened(site, 48)) },
+    { name: "units", text: true, cell: ([, units]) => ranges(units, 8) },
+    { name: "why", text: true, cell: ([, , reason]) => reason },
+  ], content.left));
+}

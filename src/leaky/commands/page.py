@@ -1,0 +1,30 @@
+"""`leaky page`: a saved result as one offline page, on a machine without torch too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from leaky.commands.options import html_options
+from leaky.commands.output import check_page_places, pages, written_first
+from leaky.text import named
+
+
+@click.command("page")
+@click.argument("file")
+@click.option("--out", metavar="FILE.html", help="Where it goes; by default beside FILE, with the suffix .html.")
+@html_options("--html-dir")
+def command(file: str, out: str | None, html_dir: str | None) -> None:
+    """Show FILE, a JSON document of leaky's, as a page: a checkup, a comparison, a study, a repair.
+
+    The page is one file that asks for nothing: it opens from a disk, an e-mail or a server.
+    """
+    html = out if out is not None or html_dir is not None else str(Path(file).with_suffix(".html"))
+    check_page_places(html, html_dir, "--out")
+    from leaky import documents
+
+    data = documents.read(file)
+    thing = documents.from_data(data, named(file))
+    with written_first(pages(str(data.get("kind", "checkup")), thing, html, html_dir)):
+        pass

@@ -1,0 +1,121 @@
+"""The pages of comparisons, studies, repairs and of what has no page of its own, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.page.conftest import Visit
+from tests.page.networks import HOSTILE, hostile, small
+from tests.page.test_looks import faults
+from tests.records import normal, planted, record_from, site_from
+
+import leaky
+from leaky.diagnosis import Comparison, compare, diagnose
+from leaky.errors import InputError
+from leaky.repairing.outcome import RepairRecord, Trial
+from leaky.repairing.plan import Action, Left
+from leaky.repairing.recipe import Recipe
+from leaky.report.page import page, page_of
+from leaky.text import printable
+
+STUDY = Path(__file__).parents[2] / "benchmarks" / "results" / "tune_deep_digits_study.json"
+
+
+def comparison() -> Comparison:
+    """Of the small network with one whose units died."""
+    old = small()
+    z = normal(1000, 64, seed=3)
+    sick = planted(z, range(20), -abs(z[:, :20]) - 0.1)
+    return compare(old, diagnose(record_from(*(site_from(sick, 0.0, name=site.name) for site in old.record.sites[:8]))))
+
+
+def repair() -> RepairRecord:
+    """With a name that wants to be more."""
+    return RepairRecord(
+        verdict="kept",
+        reason="the metric rose by .03",
+        actions=(Action("swap", HOSTILE[0], (), "40% dead", 0.1, (HOSTILE[1],)), Action("revive", "b", (1, 2), "dead")),
+        left=(Left(HOSTILE[1], (3,), HOSTILE[3]),),
+        output_change=0.2,
+        metric=(0.81, 0.86),
+        lost_share=(0.094, 0.003),
+        recipe=Recipe(),
+        trials=(Trial("as it was", 0.81, 0.83, 3), Trial("revived", 0.79, 0.86, 3)),
+        notes=(HOSTILE[4],),
+    )
+
+
+def test_a_comparison_says_why_it_got_worse(visit: Callable[..., Visit]) -> None:
+    found = comparison()
+    assert found.worse
+    shown = visit(page_of("comparison", found).one_file())
+    assert "It got worse" in shown.page.locator("h1").inner_text()
+    for reason in found.reasons:
+        assert reason in shown.page.locator("#reasons").inner_text()
+    for chart in ("change-dead", "change-second-moment", "change-firing"):
+        assert shown.page.locator(f"#{chart} svg circle").count() == 2 * len(found.figures)
+    assert shown.page.locator("#changes tbody tr").count() == len(found.units) + len(found.findings)
+    shown.page.locator("#totals").get_by_role("button", name="change").click()
+    changes = [now - before for before, now in found.totals.values() if before or now]
+    first = shown.page.locator("#totals tbody tr").first.locator("td").last.inner_text()
+    assert first.replace("−", "-").replace(",", "") in (f"+{max(changes)}", "")
+    assert faults(shown) == []
+    shown.calm()
+
+
+def test_a_study_shows_what_the_library_concludes(visit: Callable[..., Visit]) -> None:
+    study: Any = leaky.load(STUDY)
+    shown = visit(page(study.to_dict()))
+    assert shown.page.locator("h1").inner_text() == str(study).split("\n\n")[0]
+    trials = [trial for trial in study.trials if not trial.confirms and trial.score is not None]
+    assert shown.page.locator("#study-scores svg circle").count() == len(trials)
+    pairs = sum(trial.arm != study.reference.label for trial in trials)
+    assert shown.page.locator("#study-differences svg circle").count() == pairs + len(study.arms) - 1
+    assert shown.page.locator("#study-dead-share svg circle").count() == len(trials)
+    rows = shown.page.locator("#ranking tbody tr").all_inner_texts()
+    assert [row.split("\t")[0] for row in rows] == [arm.label for arm in study.ranking]
+    gap = study.difference(study.ranking[0], study.reference)
+    assert f"{gap.low:.4g}" in rows[0]
+    assert faults(shown) == []
+    shown.calm()
+
+
+def test_a_repair_stands_before_and_after_side_by_side(visit: Callable[..., Visit]) -> None:
+    shown = visit(page_of("repair", repair()).one_file(), width=360)
+    assert "Kept: the metric rose" in shown.page.locator("h1").inner_text()
+    cards = shown.page.locator(".card").all_inner_texts()
+    assert "0.81" in cards[0]
+    assert "0.86" in cards[0]
+    assert shown.page.locator("#repair-trials svg circle").count() == 4
+    assert printable(HOSTILE[0]) in shown.page.locator("#actions").inner_text()
+    assert shown.page.locator("img").count() == 0
+    assert shown.page.evaluate("document.documentElement.scrollWidth") == 360
+    assert faults(shown) == []
+    shown.calm()
+
+
+def test_what_has_no_page_of_its_own_is_shown_in_words(visit: Callable[..., Visit]) -> None:
+    shown = visit(page_of("recipe", f"a recipe\n{HOSTILE[1]}\nsecond line").one_file())
+    assert shown.page.locator("pre").inner_text() == f"{HOSTILE[1]}\nsecond line"
+    shown.calm()
+
+
+def test_hostile_names_in_a_comparison_do_no_harm(visit: Callable[..., Visit]) -> None:
+    shown = visit(page_of("comparison", compare(hostile(), hostile())).one_file())
+    assert shown.page.locator("img").count() == 0
+    shown.calm()
+
+
+def test_save_writes_the_page_of_every_kind(tmp_path: Path) -> None:
+    for place, thing in enumerate((comparison(), repair(), small().record, leaky.load(STUDY))):
+        path = tmp_path / f"{place}.html"
+        thing.save(path)
+        assert path.read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_what_is_no_document_is_refused() -> None:
+    with pytest.raises(InputError, match="must be a JSON object with a kind"):
+        page({"a": 1})
