@@ -15,7 +15,7 @@ from tests.records import normal, planted, producer, record_from, site_from
 
 import leaky
 from leaky.checkup import Checkup
-from leaky.diagnosis import Comparison, compare, diagnose
+from leaky.diagnosis import Comparison, Finding, compare, diagnose
 from leaky.documents import KINDS, document, dumps, from_data, loads, schema
 from leaky.documents.schema_generation import generated
 from leaky.errors import InputError
@@ -34,6 +34,9 @@ from leaky.repairing.recipe import Recipe, Rectifier
 from leaky.tuning.arms import Arm
 from leaky.tuning.scheduling import Budget
 from leaky.tuning.study import Searched, Study, Trial
+from leaky.watching.alarm import Alarm
+from leaky.watching.history import FIGURES
+from leaky.watching.run import Run
 
 NASTY = "a\ud800b\x1b[31m\u202e" + "n" * 5000
 
@@ -77,6 +80,14 @@ def comparison() -> Comparison:
     return compare(Checkup(diagnose(record(1.0))), checkup())
 
 
+def run() -> Run:
+    finding = Finding("dead", "warning", NASTY, (1, 2), NASTY, {"share": 0.5, "sites": ["a"]}, "do this")
+    figures = {name: np.array([0.5, np.nan]) for name in FIGURES}
+    steps, samples = np.array([9, 19]), np.array([640, 640])
+    alarms = (Alarm(9, finding),)
+    return Run(NASTY, {NASTY: 3}, {NASTY: "ReLU"}, steps, samples, {NASTY: figures}, alarms, "stopped", (NASTY,))
+
+
 def plan() -> Plan:
     actions = (Action("revive", NASTY, (1, 2), NASTY, 0.1, (NASTY,)), Action("swap", None, (), "why"))
     treatment = Treatment(NASTY, actions, True)
@@ -101,6 +112,7 @@ MADE: dict[str, Any] = {
     "plan": plan,
     "recipe": recipe,
     "repair": repair,
+    "run": run,
     "study": study,
 }
 

@@ -27,7 +27,7 @@ def test_the_weights_are_those_of_the_unwatched_training_bit_for_bit(name: str, 
         model, data = made(name)
         optim = OPTIMIZERS[optimizer](model.parameters())
         if watched:
-            with leaky.watch(model, optim, report_every=3) as watch:
+            with leaky.watch(model, optim, report_every=3, alarms=()) as watch:
                 train(model, optim, data, 20)
             assert len(watch.history.steps) >= 6
             assert not watch.record().notes
@@ -48,7 +48,7 @@ def test_it_sees_what_an_observation_of_the_same_passes_sees(name: str) -> None:
             module.p, module.momentum = 0.0, 0.0
     batches = [data[:8], data[8:16], data[16:]]
     expected = leaky.observe(model, batches, mode="train", loss=lambda output, batch: output.square().mean())
-    with leaky.watch(model, report_every=2) as watch:
+    with leaky.watch(model, report_every=2, alarms=()) as watch:
         for batch in batches:
             model(batch).square().mean().backward()
             watch.step()
@@ -160,7 +160,7 @@ def test_longer_batches_and_other_images_are_seen_without_a_new_trace() -> None:
         for shape in ((4, 2, 8, 8), (7, 2, 8, 8), (3, 2, 12, 9)):
             model(torch.randn(*shape)).sum().backward()
             watch.step()
-    assert watch._rider.traced == 1
+    assert watch._observer.rider.traced == 1
     first, second = watch.record().sites
     assert first.samples == second.samples == 14
     assert first.statistics.elements[0] == 4 * 36 + 7 * 36 + 3 * 70
@@ -184,7 +184,7 @@ def test_a_model_that_changes_is_traced_anew() -> None:
                 model.layers.append(nn.Linear(6, 6))
             model(torch.randn(5, 6)).sum().backward()
             watch.step()
-    assert watch._rider.traced == 2
+    assert watch._observer.rider.traced == 2
     assert [site.samples for site in watch.record().sites] == [30, 30, 10]
 
 

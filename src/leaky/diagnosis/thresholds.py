@@ -144,6 +144,28 @@ class Thresholds:
         0.1, "relative distance from the right gain that is let pass", "the gain of slope .46 instead of 0"
     )
 
+    # while it trains
+    stopped_warning: float = _share(
+        0.25, "share of a site's units that have stopped firing from which on it is a warning", "half of a collapse"
+    )
+    collapse_share: float = _share(
+        0.5, "share of silent units at which a layer counts as collapsed, for its projected step", "SageMaker DeadRelu"
+    )
+    collapse_rise: float = _share(
+        0.1, "rise of the share of silent units within the last reports that makes a projection", "convention"
+    )
+    drift_warning: float = _number(
+        1e4, "factor of E z² of a site over its first reports from which on it is a warning", _HEALTHY, low=1
+    )
+    spike_warning: float = _number(
+        30, "gradient of a report ÷ the median of those before, from which on it is a warning", _HEALTHY, low=1
+    )
+    spike_error: float = _number(1e4, "the same: error", "squares overflow half precision", low=1)
+    update_warning: float = _number(
+        0.3, "‖ΔW‖ ÷ ‖W‖ of one optimizer step from which on it is a warning", "a hundred times the usual 1e-3"
+    )
+    update_error: float = _number(1.0, "the same: error", "the step is as long as the weights")
+
     @classmethod
     def of(cls, overrides: Mapping[str, float] | None = None) -> Thresholds:
         """The defaults with `overrides` in their place.

@@ -70,12 +70,16 @@ _TABLE = (
     Kind("plan", 1, "leaky.repairing.plan:Plan", "a plan of a repair, as `Plan.save` writes it"),
     Kind("repair", 1, "leaky.repairing.outcome:RepairRecord", "what a repair did, as `RepairRecord.save` writes it"),
     Kind("recipe", 2, "leaky.repairing.recipe:Recipe", "a recipe, as `leaky repair` writes it", ("leaky-recipe",)),
+    Kind("run", 1, "leaky.watching.run:Run", "a watched training, as `watch.save` writes it"),
     Kind("study", 1, "leaky.tuning.saving", "a study, as `leaky tune --json` writes it"),
 )
 
 PAGE_SUFFIXES = (".html", ".htm")
 PAGES = "leaky.report.page"
 """Where `page_of(kind, thing)` is, imported at first use as the codecs are."""
+
+LOGS = ".jsonl"
+"""What the name of a log ends in: a run written line by line, which may break off."""
 
 KINDS = {kind.name: kind for kind in _TABLE}
 _BY_FORMER_NAME = {former: kind for kind in _TABLE for former in kind.former}
@@ -125,6 +129,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises:
         InputError: if it is no such file, is damaged, or was written by a newer leaky; the message names the place.
     """
+    if os.fspath(path).endswith(LOGS):
+        return importlib.import_module("leaky.watching.log").read(path)
     return from_data(read(path), named(os.fspath(path)))
 
 

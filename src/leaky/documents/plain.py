@@ -109,9 +109,14 @@ def is_array(hint: Any) -> bool:
 
 
 def _decoded(hint: Any, value: Any, source: str, place: str) -> Any:
-    for choice in options(hint):
-        if _fits(choice, value):
+    fitting = [choice for choice in options(hint) if _fits(choice, value)]
+    for choice in fitting[:-1]:  # lists of one kind or another are told apart by what is in them
+        try:
             return _built(choice, value, source, place)
+        except InputError:
+            continue
+    if fitting:
+        return _built(fitting[-1], value, source, place)
     if value is None and float in options(hint):
         return math.nan
     raise _wrong(hint, value, source, place)

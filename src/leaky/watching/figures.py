@@ -47,7 +47,8 @@ class Stretch:
         self.total.merge(rows)
         self.part.merge(rows)
         fired = rows.seen[FIRED] > 0
-        self.silent_for = np.where(fired, 0.0, self.silent_for + rows.samples)
+        seen = rows.seen[COUNTS].sum(axis=0) > 0  # of NaN nothing can be said
+        self.silent_for = np.where(fired, 0.0, self.silent_for + np.where(seen, rows.samples, 0))
         self.ever_fired |= fired
 
     def judge(self, site: Site, thresholds: Thresholds, needed: int) -> None:

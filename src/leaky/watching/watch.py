@@ -1,36 +1,41 @@
 """`leaky.watch`: what every unit does while a model trains, at every step, with the training left as it is.
 
 The structure comes from one traced pass; afterwards hooks and a table of calls meet the sites, the user's own operators
-compute, and sums stay where the model is. Every so many steps they are drawn together into a report.
+compute, and sums stay where the model is. Every so many steps they are drawn together into a report, which may raise
+alarms.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 import leaky
-from leaky import theory
 from leaky.checkup import Checkup
-from leaky.diagnosis import Thresholds, diagnose
+from leaky.diagnosis import Thresholds, diagnose, level_rank
 from leaky.errors import InputError
-from leaky.observation.batches import Batch
-from leaky.observation.riding.rider import Rider
-from leaky.observation.riding.structure import KnownCall, Structure, Taker
-from leaky.record import NotExamined, Record
-from leaky.structure.listening import SiteCall
-from leaky.structure.trace import Tracer
-from leaky.watching.figures import Stretch, figures
+from leaky.record import IntArray, Record
+from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
+from leaky.watching.alarms import ALARMS, Raised
 from leaky.watching.history import History, Row
-from leaky.watching.site import Clock, WatchedSite
+from leaky.watching.log import Log
+from leaky.watching.observer import Observer
+from leaky.watching.optimizers import Updates, untouched_units
+from leaky.watching.reporting import now_of, report_row
+from leaky.watching.run import Run
+
+FIRST_STEPS = 10
+"""Steps of which every one's update is measured, not only one a report."""
 
 Every = int | Callable[[int], bool]
+OnAlarm = Literal["warn", "stop"] | Callable[[Alarm], Any]
 
 
 class Watch:
@@ -38,7 +43,8 @@ class Watch:
 
     Attributes:
         history: every report so far, plain arrays by site.
-        step_number: optimizer steps since the start.
+        alarms: that were raised, in order.
+        notes: remarks on how the watching goes.
     """
 
     def __init__(
@@ -47,123 +53,126 @@ class Watch:
         optimizer: torch.optim.Optimizer | None,
         every: Every,
         report_every: int,
+        log: str | os.PathLike[str] | None,
+        alarms: Collection[str],
+        on_alarm: OnAlarm,
+        scaler: Any,
         thresholds: Thresholds,
-        batch_dim: int | None,
-        unit_dim: int | None,
+        dims: tuple[int | None, int | None],
     ) -> None:
         self.history = History()
-        self._model, self._optimizer = model, optimizer
+        self.alarms: list[Alarm] = []
+        self.notes: dict[str, None] = {}
+        self.on_alarm = on_alarm
+        self._model, self._optimizer, self._scaler = model, optimizer, scaler
         self._every, self._report_every = every, report_every
-        self._thresholds, self._unit_dim = thresholds, unit_dim
-        self._clock = Clock(self.failed)
-        self._sites: dict[str, WatchedSite] = {}
-        self._stretches: dict[str, Stretch] = {}
-        self._not_examined: dict[NotExamined, None] = {}
-        self._notes: dict[str, None] = {}
-        self._tracer: Tracer | None = None
-        self._rider = Rider(model, self, self._tracer_of, self._taker_of, batch_dim)
+        self._thresholds = thresholds
+        self._observer = Observer(model, *dims, self._note)
+        self._updates = Updates(model)
+        self._raised = Raised(frozenset(alarms))
+        self._log = None if log is None else Log(log, type(model).__name__, thresholds.as_dict())
         self._handles: list[Any] = []
-        self._running = False
-        self._trains = False
-        self._observed = 0
-        self._samples = self._batches = self._samples_reported = 0
-
-    # the user's side
+        self._state: Literal["new", "running", "stopped"] = "new"
+        self._observed = self._samples_reported = 0
+        self._scale = 1.0
+        self._measured: dict[str, tuple[float, float]] = {}
 
     @property
     def step_number(self) -> int:
-        """Optimizer steps since the start."""
-        return self._clock.step
+        """Steps of the training since the start."""
+        return self._observer.clock.step
 
     def __enter__(self) -> Watch:
-        self.start()
-        return self
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.stop("stopped" if kind is None else kind.__name__)
 
     def start(self) -> Watch:
         """Begin to watch.
 
         Raises:
-            InputError: if it has begun already.
+            InputError: if it has begun before.
         """
-        if self._running:
-            raise InputError("this watch has started already; stop it before it is started again")
-        self._running = True
+        if self._state != "new":
+            raise InputError(f"a watch begins once, and this one has {self._state}; make another with leaky.watch(…)")
+        self._state = "running"
         if self._optimizer is not None:
+            self._handles.append(self._optimizer.register_step_pre_hook(lambda *_: self._before_step()))
             self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
+        self._scale = self._present_scale()
         self._attach_or_detach()
         return self
 
-    def stop(self) -> None:
-        """End it: report what is left and take every hook off. Again does nothing."""
-        if not self._running:
+    def stop(self, ended: str = "stopped") -> None:
+        """End it: report what is left, take every hook off, close the log. Again does nothing.
+
+        Args:
+            ended: why, for the log.
+        """
+        if self._state != "running":
             return
-        self._running = False
-        self._rider.detach()
+        self._state = "stopped"
+        self._observer.rider.detach()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        if self._observed or any(site.rows.samples for site in self._sites.values()):
-            self.report()
+        try:
+            if any(site.rows.samples for site in self._observer.sites.values()):
+                self._report(act=False)
+        finally:
+            if self._log is not None:
+                self._log.close(ended)
 
     def step(self) -> None:
         """A step of the training is over; the optimizer says so itself where it was given."""
-        if not self._running:
+        if self._state != "running":
             return
-        self._rider.settle()
-        if self._rider.attached:
+        observer = self._observer
+        observer.rider.settle()
+        if self._updates.measuring:
+            for name, (ratio, size) in self._updates.after().items():
+                self._measured[name] = (float(np.fmax(ratio, self._measured.get(name, (np.nan, 0.0))[0])), size)
+        if observer.rider.attached:
             self._observed += 1
-            bad = any(site.rows.seen[14].any() for site in self._sites.values())
-            if bad or self._observed >= self._report_every:
-                self.report()
-        self._clock.step += 1
+            scale = self._present_scale()
+            if self._observed >= self._report_every or observer.saw_nonfinite or scale != self._scale:
+                self._report()
+            self._scale = scale
+        observer.clock.step += 1
+        observer.last = None
         self._attach_or_detach()
 
     def report(self) -> Row:
-        """Draw together what was seen since the last report, as the next row of `history`."""
-        needed = self._needed()
-        row: Row = {}
-        for name, site in self._sites.items():
-            rows, stretch = site.rows, self._stretches[name]
-            slope = site.slopes(self._model)
-            stretch.add(rows)
-            if stretch.part.samples >= needed:
-                stretch.judge(site.described(stretch.part, self._model), self._thresholds, needed)
-            row[name] = figures(rows, stretch, slope, site.activation.gain, needed)
-            rows.clear()
-        self.history.add(self._clock.step, self._samples - self._samples_reported, row)
-        self._samples_reported, self._observed = self._samples, 0
-        return row
+        """Draw together what was seen since the last report, now; the next row of `history`."""
+        return self._report()
 
     def reset(self) -> None:
-        """Forget what was seen, for the checkup; the history stays."""
-        for name, site in self._sites.items():
-            site.rows.clear()
-            self._stretches[name] = Stretch.of(site.units, site.activation.smooth)
-        self._samples = self._batches = self._samples_reported = 0
+        """Forget what was seen, for the checkup; history and alarms stay."""
+        self._observer.reset()
+        self._samples_reported = 0
 
     def record(self) -> Record:
         """What was seen since the last reset, as `leaky.observe` gives it, of the training's own passes."""
-        sites = []
-        for name, site in self._sites.items():
-            rows = self._stretches[name].total.copy()
-            rows.merge(site.rows)
-            described = site.described(rows, self._model)
+        observer, sites = self._observer, []
+        for name, site in observer.sites.items():
+            rows = observer.stretches[name].total.copy()
+            live = site.rows.copy()
+            live.unscaled(self._scale)
+            rows.merge(live)
             if rows.samples:
-                sites.append(described)
+                sites.append(site.described(rows, self._model))
         return Record(
             model=type(self._model).__name__,
-            data=f"{self._samples:,} samples of the training",
+            data=f"{observer.samples:,} samples of the training",
             mode="train",
-            samples=self._samples,
-            batches=self._batches,
+            samples=observer.samples,
+            batches=observer.batches,
             sites=tuple(sites),
-            not_examined=tuple(self._not_examined),
-            notes=tuple(self._notes),
+            not_examined=observer.not_examined,
+            notes=tuple(self.notes),
             versions={"leaky": leaky.__version__, "torch": torch.__version__, "numpy": np.__version__},
         )
 
@@ -175,106 +184,86 @@ class Watch:
         """
         return Checkup(diagnose(self.record(), thresholds={**self._thresholds.as_dict(), **(thresholds or {})}))
 
-    # what the rider tells
+    def run(self) -> Run:
+        """Everything so far as a document of its own."""
+        sites = {name: (site.units, site.activation.name) for name, site in self._observer.sites.items()}
+        rest = {"alarms": tuple(self.alarms), "notes": tuple(self.notes), "thresholds": self._thresholds.as_dict()}
+        return Run.of_rows(type(self._model).__name__, sites, self.history.reports(), **rest)
 
-    def wants(self, module: nn.Module) -> bool:
-        """Passes in training mode are observed; those of an evaluation in between are not."""
-        if module.training:
-            self._trains = True
-            return True
-        return not self._trains and torch.is_grad_enabled()
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to `path`, whole or not at all; `leaky.load` opens it again.
 
-    def begin(self, samples: int, batch: Batch, structure: Structure | None) -> None:
-        """An observed pass begins."""
-        self._clock.samples = samples
-        self._clock.passes += 1
-        repeated = None if structure is None else structure.repeated
-        for site in self._sites.values():
-            site.repeated = repeated is None or site.name in repeated
-        self._samples += samples
-        self._batches += 1
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        self.run().save(path)
 
-    def end(self, structure: Structure | None, completed: bool) -> None:
-        """It has ended."""
-        for site in self._sites.values():
-            site.end_pass(completed)
-        for name in structure.outputs if structure is not None else ():
-            if name in self._sites:
-                self._sites[name].is_output = True
+    def untouched_units(self) -> dict[str, IntArray]:
+        """Units that never had a gradient since the optimizer began, by its own moments: indices by weight.
 
-    def discard(self) -> None:
-        """The first pass took the samples from the wrong axis."""
-        self.end(None, completed=False)
-        for site in self._sites.values():
-            site.rows.clear()
-        self._sites.clear()
-        self._stretches.clear()
-        self._samples = self._batches = 0
+        Raises:
+            InputError: if no optimizer was given.
+        """
+        if self._optimizer is None:
+            raise InputError("the optimizer must be given to leaky.watch to look at its moments, and it was not")
+        behind = {weight for site in self._observer.sites.values() for weight in site.weights}
+        named = {name: p for name, p in self._model.named_parameters() if name in behind}
+        return untouched_units(self._optimizer, named)
 
-    def failed(self, error: Exception) -> None:
-        """Leaky itself went wrong: the training goes on unwatched."""
-        self._rider.detach()
-        note = f"watching ended at step {self._clock.step}: {type(error).__name__}: {error}"
-        self._notes.setdefault(note)
-        warnings.warn(f"leaky.watch: {note}; the training goes on without it", RuntimeWarning, stacklevel=2)
+    def _before_step(self) -> None:
+        # A rate far too high tells itself in the very first steps, and by the first report may have killed all units.
+        due = self._observed + 1 >= self._report_every or self.step_number < FIRST_STEPS
+        if self._state == "running" and due and self._observer.rider.attached:
+            self._updates.before(weight for site in self._observer.sites.values() for weight in site.weights)
 
-    def _tracer_of(self, listener: Any) -> Tracer:
-        if self._tracer is None:
-            self._tracer = Tracer(self._model, _Ears(), self._unit_dim)
-        ears = self._tracer._listener
-        assert isinstance(ears, _Ears)
-        ears.listener = listener
-        self._not_examined.update({NotExamined(*each): None for each in ears.heard})
-        return self._tracer
+    def _report(self, act: bool = True) -> Row:
+        observer = self._observer
+        for site in observer.sites.values():
+            site.rows.unscaled(self._scale)
+        now_nonfinite = {name: site.rows.seen[14].copy() for name, site in observer.sites.items()}
+        row = report_row(observer, self._thresholds, self._measured, self._model)
+        self._measured = {}
+        samples = observer.samples - self._samples_reported
+        self._samples_reported, self._observed = observer.samples, 0
+        kinds = {name: (site.units, site.activation.name) for name, site in observer.sites.items()}
+        self.history.units.update({name: units for name, (units, _) in kinds.items()})
+        self.history.add(observer.clock.step, samples, row)
+        if self._log is not None:
+            self._log.report(observer.clock.step, samples, row, kinds)
+        now = now_of(observer, row, self.history, now_nonfinite, self._thresholds, self._scaler is not None)
+        raised = self._raised.look(now)
+        self.alarms.extend(raised)
+        for alarm in raised:
+            if self._log is not None:
+                self._log.alarm(alarm)
+        for alarm in raised:
+            if act:
+                self._act(alarm)
+        return row
 
-    def _taker_of(self, known: KnownCall, call: SiteCall | None) -> Taker:
-        site = self._sites.get(known.site)
-        if site is None:
-            assert call is not None
-            site = self._sites[known.site] = WatchedSite(call, known.shape, self._clock)
-            self._stretches[known.site] = Stretch.of(site.units, call.activation.smooth)
-            self.history.units[known.site] = site.units
-        elif call is not None:
-            site.also(call)
-        return site
+    def _act(self, alarm: Alarm) -> None:
+        if callable(self.on_alarm):
+            self.on_alarm(alarm)
+        elif self.on_alarm == "stop" and alarm.finding.level == "error":
+            raise TrainingStoppedError(alarm)
+        elif level_rank(alarm.finding.level) >= level_rank("warning"):
+            warnings.warn(f"{alarm}. {alarm.finding.advice}", AlarmWarning, stacklevel=4)
 
-    def _needed(self) -> int:
-        units = max(1, sum(site.units for site in self._sites.values()))
-        t = self._thresholds
-        return theory.samples_needed(round(t.units_examined) or units, t.rate, t.delta)
+    def _present_scale(self) -> float:
+        return 1.0 if self._scaler is None else float(self._scaler.get_scale())
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes and self._log is not None:
+            self._log.note(note)
+        self.notes.setdefault(note)
 
     def _attach_or_detach(self) -> None:
-        every, step = self._every, self._clock.step
+        every, step = self._every, self._observer.clock.step
         wanted = bool(every(step)) if callable(every) else step % every == 0
         if wanted:
-            self._rider.attach()
+            self._observer.rider.attach()
         else:
-            self._rider.detach()
-
-
-class _Ears:
-    """Listens to the one tracer of a watch, whose names last, for whoever follows the pass."""
-
-    def __init__(self) -> None:
-        self.listener: Any = None
-        self.heard: dict[tuple[str, str], None] = {}
-
-    def before(self, call: SiteCall, pre_activation: torch.Tensor) -> torch.Tensor | None:
-        """A site is about to run."""
-        result: torch.Tensor | None = self.listener.before(call, pre_activation)
-        return result
-
-    def after(self, call: SiteCall, output: torch.Tensor) -> None:
-        """It has run."""
-        self.listener.after(call, output)
-
-    def between(self) -> None:
-        """Another operation starts."""
-        self.listener.between()
-
-    def not_examined(self, name: str, reason: str) -> None:
-        """Something ran that cannot be examined."""
-        self.heard.setdefault((name, reason))
+            self._observer.rider.detach()
 
 
 def watch(
@@ -283,6 +272,10 @@ def watch(
     *,
     every: Every = 1,
     report_every: int = 10,
+    log: str | os.PathLike[str] | None = None,
+    alarms: Collection[str] | None = None,
+    on_alarm: OnAlarm = "warn",
+    scaler: Any = None,
     thresholds: Mapping[str, float] | None = None,
     sample_dim: int | None = 0,
     unit_dim: int | None = None,
@@ -298,13 +291,18 @@ def watch(
         optimizer: that trains it.
         every: a number n, every nth step is observed; or a function of the step's number. On the others nothing is
             attached to the model.
-        report_every: observed steps that a report draws together.
+        report_every: observed steps that a report draws together; a non-finite value is reported at once.
+        log: a file that every report and alarm is appended to as it is made, a JSON object a line.
+        alarms: names of the alarms that may be raised, of `leaky.watching.alarms.ALARMS`; all by default.
+        on_alarm: "warn" warns of each from level warning on; "stop" raises `TrainingStoppedError` out of the
+            optimizer's step at the first error; a function is called with each `Alarm`, those of level info included.
+        scaler: the GradScaler of mixed precision, so that gradients are judged unscaled.
         thresholds: by name, in place of the defaults of `leaky.diagnosis.Thresholds`.
         sample_dim: axis of the model's inputs that holds the samples, where no layer says otherwise.
         unit_dim: axis of the units in every pre-activation that has it, where the structure does not tell.
 
     Raises:
-        InputError: if an argument is not what it must be.
+        InputError: if an argument is not what it must be, or the log cannot be written.
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
@@ -314,4 +312,10 @@ def watch(
         raise InputError(f"every must be a number of steps of at least 1 or a function of the step, not {every!r}")
     if not isinstance(report_every, int) or isinstance(report_every, bool) or report_every < 1:
         raise InputError(f"report_every must be a number of steps of at least 1, not {report_every!r}")
-    return Watch(model, optimizer, every, report_every, Thresholds.of(thresholds), sample_dim, unit_dim)
+    chosen = tuple(ALARMS) if alarms is None else tuple(alarms)
+    if not set(chosen) <= set(ALARMS):
+        raise InputError(f"alarms must be among {', '.join(ALARMS)}, not {sorted(set(chosen) - set(ALARMS))}")
+    if not callable(on_alarm) and on_alarm not in ("warn", "stop"):
+        raise InputError(f"on_alarm must be 'warn', 'stop' or a function of the alarm, not {on_alarm!r}")
+    limits, dims = Thresholds.of(thresholds), (sample_dim, unit_dim)
+    return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims)

@@ -1,0 +1,128 @@
+"""The log of a watch, a JSON object a line, written while it runs.
+
+A process that is killed leaves all lines up to the last flush; reading stops at the first line that is not whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from leaky.documents import Reader, loads, plain
+from leaky.errors import InputError
+from leaky.text import named
+from leaky.watching.alarm import Alarm
+from leaky.watching.history import Row
+from leaky.watching.run import Run
+
+KIND, VERSION = "run-log", 1
+
+
+class Log:
+    """Appends what a watch says to a file; every line is flushed as it is written.
+
+    Args:
+        path: of the file, which is begun anew.
+        model: what is trained, for the reader.
+        thresholds: that decide.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], model: str, thresholds: dict[str, float]) -> None:
+        self._told: set[str] = set()
+        try:
+            self._file: IO[str] = Path(path).open("w", encoding="utf-8")  # noqa: SIM115  # open as long as the watch
+        except OSError as error:
+            raise InputError(f"the log {named(os.fspath(path))} must be writable: {error.strerror}") from error
+        self._write({"kind": KIND, "schema_version": VERSION, "model": model, "thresholds": thresholds})
+
+    def report(self, step: int, samples: int, row: Row, sites: dict[str, tuple[int, str]]) -> None:
+        """Write a report; sites are told when they first come."""
+        new = {name: {"units": units, "activation": kind} for name, (units, kind) in sites.items()}
+        new = {name: about for name, about in new.items() if name not in self._told}
+        self._told.update(new)
+        line: dict[str, Any] = {"step": step, "samples": samples, "figures": row}
+        self._write({**line, "sites": new} if new else line)
+
+    def alarm(self, alarm: Alarm) -> None:
+        """Write an alarm."""
+        self._write({"alarm": plain.encode(alarm)})
+
+    def note(self, note: str) -> None:
+        """Write a remark."""
+        self._write({"note": note})
+
+    def close(self, ended: str) -> None:
+        """Write how it ended."""
+        self._write({"ended": ended})
+        self._file.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(plain.encode(line), ensure_ascii=True, allow_nan=False) + "\n")
+        self._file.flush()
+
+
+def read(path: str | os.PathLike[str]) -> Run:
+    """The run that a log tells of, up to where it is whole.
+
+    Raises:
+        InputError: if the file cannot be read, is no log, or was written by a newer leaky.
+    """
+    source = named(os.fspath(path))
+    found = _lines(Path(path), source)
+    head = next(found, Reader({}, source))
+    if head.data.get("kind") != KIND:
+        raise InputError(f"{source} must be a log of leaky.watch, whose first line says so")
+    if head.count("schema_version", 1) > VERSION:
+        raise InputError(f"{source} was written by a newer leaky: install it (pip install --upgrade leaky)")
+    sites: dict[str, tuple[int, str]] = {}
+    reports: list[tuple[int, int, Row]] = []
+    alarms: list[Alarm] = []
+    notes: list[str] = []
+    ended = ""
+    for line in found:
+        for name in line.get("sites", dict, {}):
+            about = line.inside("sites").inside(name)
+            sites[name] = (about.count("units"), about.get("activation", str))
+        if "figures" in line.data:
+            reports.append((line.count("step"), line.count("samples"), _row(line)))
+        elif "alarm" in line.data:
+            alarms.append(plain.decode(Alarm, line.inside("alarm")))
+        elif "note" in line.data:
+            notes.append(line.get("note", str))
+        ended = line.get("ended", str, ended)
+    thresholds = {name: float(value) for name, value in head.get("thresholds", dict, {}).items() if _is_number(value)}
+    rest = {"alarms": tuple(alarms), "ended": ended, "notes": tuple(notes), "thresholds": thresholds}
+    return Run.of_rows(head.get("model", str), sites, reports, **rest)
+
+
+def _row(line: Reader) -> Row:
+    figures = line.get("figures", dict)
+    return {
+        name: {key: float(value) if _is_number(value) else math.nan for key, value in each.items()}
+        for name, each in figures.items()
+        if isinstance(each, dict)
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _lines(path: Path, source: str) -> Iterator[Reader]:
+    """Every whole line; the first that is not ends the file."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source} must be a readable file: {error.strerror}") from error
+    for number, line in enumerate(text.split(b"\n")[:-1], 1):
+        try:
+            yield Reader(loads(line, source), source, f"line {number}")
+        except InputError:
+            return

@@ -1,0 +1,153 @@
+"""The sites of one model in training: who is told of every pass, and holds what each site has shown."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leaky.observation.batches import Batch
+from leaky.observation.riding.rider import Rider
+from leaky.observation.riding.structure import KnownCall, Structure, Taker
+from leaky.record import NotExamined
+from leaky.structure.listening import SiteCall
+from leaky.structure.trace import Tracer
+from leaky.watching.figures import Stretch
+from leaky.watching.site import Clock, WatchedSite
+
+
+class Observer:
+    """Takes in what the sites of a model show.
+
+    Args:
+        model: the model.
+        sample_dim: axis of the inputs that holds the samples.
+        unit_dim: axis of the units, where the structure does not tell.
+        noted: told of everything that the user should know.
+
+    Attributes:
+        sites: by name, in the order in which they first ran.
+        stretches: what each has shown up to the last report.
+        clock: shared by all sites.
+        rider: meets the sites.
+        samples, batches: that went in since the last reset.
+        last: the inputs of the last pass, until the next step.
+    """
+
+    def __init__(
+        self, model: nn.Module, sample_dim: int | None, unit_dim: int | None, noted: Callable[[str], None]
+    ) -> None:
+        self.model = model
+        self.sites: dict[str, WatchedSite] = {}
+        self.stretches: dict[str, Stretch] = {}
+        self.clock = Clock(self.failed)
+        self.rider = Rider(model, self, self._tracer_of, self._taker_of, sample_dim)
+        self.samples = self.batches = 0
+        self.last: Batch | None = None
+        self._unit_dim, self._noted = unit_dim, noted
+        self._tracer: Tracer | None = None
+        self._ears = _Ears()
+        self._trains = False
+
+    @property
+    def not_examined(self) -> tuple[NotExamined, ...]:
+        """What ran and could not be examined."""
+        return tuple(NotExamined(*each) for each in self._ears.heard)
+
+    @property
+    def saw_nonfinite(self) -> bool:
+        """Whether a pre-activation was NaN or infinite since the last report."""
+        return any(site.rows.seen[14].any() for site in self.sites.values())
+
+    def reset(self) -> None:
+        """Forget what the sites have shown."""
+        for name, site in self.sites.items():
+            site.rows.clear()
+            self.stretches[name] = Stretch.of(site.units, site.activation.smooth)
+        self.samples = self.batches = 0
+
+    # what the rider tells
+
+    def wants(self, module: nn.Module) -> bool:
+        """Passes in training mode are observed; those of an evaluation in between are not."""
+        if module.training:
+            self._trains = True
+            return True
+        return not self._trains and torch.is_grad_enabled()
+
+    def begin(self, samples: int, batch: Batch, structure: Structure | None) -> None:
+        """An observed pass begins."""
+        self.clock.samples = samples
+        self.clock.passes += 1
+        repeated = None if structure is None else structure.repeated
+        for site in self.sites.values():
+            site.repeated = repeated is None or site.name in repeated
+        self.samples += samples
+        self.batches += 1
+        self.last = batch
+
+    def end(self, structure: Structure | None, completed: bool) -> None:
+        """It has ended."""
+        for site in self.sites.values():
+            site.end_pass(completed)
+        for name in structure.outputs if structure is not None else ():
+            if name in self.sites:
+                self.sites[name].is_output = True
+
+    def discard(self) -> None:
+        """The first pass took the samples from the wrong axis."""
+        self.end(None, completed=False)
+        self.sites.clear()
+        self.stretches.clear()
+        self.samples = self.batches = 0
+
+    def failed(self, error: Exception) -> None:
+        """What leaky itself does went wrong: the training goes on unwatched."""
+        self.rider.detach()
+        note = f"watching ended at step {self.clock.step}: {type(error).__name__}: {error}"
+        self._noted(note)
+        warnings.warn(f"leaky.watch: {note}; the training goes on without it", RuntimeWarning, stacklevel=2)
+
+    def _tracer_of(self, listener: Any) -> Tracer:
+        if self._tracer is None:
+            self._tracer = Tracer(self.model, self._ears, self._unit_dim)
+        self._ears.listener = listener
+        return self._tracer
+
+    def _taker_of(self, known: KnownCall, call: SiteCall | None) -> Taker:
+        site = self.sites.get(known.site)
+        if site is None:
+            assert call is not None
+            site = self.sites[known.site] = WatchedSite(call, known.shape, self.clock)
+            self.stretches[known.site] = Stretch.of(site.units, call.activation.smooth)
+        elif call is not None:
+            site.also(call)
+        return site
+
+
+class _Ears:
+    """Listens to the one tracer of a watch, whose names last, for whoever follows the pass."""
+
+    def __init__(self) -> None:
+        self.listener: Any = None
+        self.heard: dict[tuple[str, str], None] = {}
+
+    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
+        """A site is about to run."""
+        result: Tensor | None = self.listener.before(call, pre_activation)
+        return result
+
+    def after(self, call: SiteCall, output: Tensor) -> None:
+        """It has run."""
+        self.listener.after(call, output)
+
+    def between(self) -> None:
+        """Another operation starts."""
+        self.listener.between()
+
+    def not_examined(self, name: str, reason: str) -> None:
+        """Something ran that cannot be examined."""
+        self.heard.setdefault((name, reason))

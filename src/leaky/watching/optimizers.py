@@ -1,0 +1,82 @@
+"""What the optimizer does to the weights behind each site, and what its state knows of units that never learned.
+
+Must cost next to nothing: one step a report is looked at, and of a large weight an even sample of its entries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from leaky.record import IntArray
+from leaky.structure.modules import without_wrappers
+
+SAMPLED = 1 << 14
+"""Entries of a weight that its norms are taken of; more are sampled evenly."""
+
+_MOMENTS = ("exp_avg_sq", "sum", "square_avg", "momentum_buffer")
+"""Where optimizers keep what is 0 only for an entry that never had a gradient: Adam, Adagrad, RMSprop, SGD."""
+
+
+class Updates:
+    """Measures one step of the optimizer on the weights behind sites.
+
+    Args:
+        model: whose weights they are.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._weights = {without_wrappers(name): p for name, p in model.named_parameters() if p.ndim >= 2}
+        self._before: dict[str, Tensor] = {}
+
+    @property
+    def measuring(self) -> bool:
+        """Whether a step is being measured."""
+        return bool(self._before)
+
+    def before(self, names: Iterable[str]) -> None:
+        """The step is about to be made."""
+        wanted = dict.fromkeys(name for name in names if name in self._weights)
+        self._before = {name: _sample(self._weights[name]).clone() for name in wanted}
+
+    def after(self) -> dict[str, tuple[float, float]]:
+        """‖ΔW‖ ÷ ‖W‖ and √E w² of each weight; NaN of weights that were all 0."""
+        before, self._before = self._before, {}
+        found = {}
+        for name, old in before.items():
+            new = _sample(self._weights[name])
+            change, size = (float(torch.linalg.vector_norm(each.float())) for each in (new - old, old))
+            found[name] = (change / size if size > 0 else math.nan, size / math.sqrt(max(1, old.numel())))
+        return found
+
+
+def _sample(weight: Tensor) -> Tensor:
+    flat = weight.detach().reshape(-1)
+    step = max(1, flat.numel() // SAMPLED)
+    return flat[::step]
+
+
+def untouched_units(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> dict[str, IntArray]:
+    """The units of each weight that never had a gradient since the optimizer began: the moment of their row is 0.
+
+    Args:
+        optimizer: Adam and its kin, Adagrad, RMSprop, or SGD with momentum.
+        weights: parameters by name, the units along the first axis.
+
+    Returns:
+        Indices by name; weights that the optimizer keeps no moment of are left out.
+    """
+    found = {}
+    for name, weight in weights.items():
+        state: dict[str, Any] = optimizer.state.get(weight, {})
+        moment = next((state[key] for key in _MOMENTS if isinstance(state.get(key), Tensor)), None)
+        if moment is None or moment.shape != weight.shape:
+            continue
+        untouched = moment.reshape(len(moment), -1).eq(0).all(dim=1)
+        found[name] = np.flatnonzero(untouched.cpu().numpy())
+    return found

@@ -1,0 +1,88 @@
+"""Draws together what every site showed since the last report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from leaky import theory
+from leaky.diagnosis import Thresholds
+from leaky.observation.batches import Batch
+from leaky.record import FloatArray
+from leaky.watching.alarms import Now, SiteNow
+from leaky.watching.figures import figures
+from leaky.watching.history import History, Row
+from leaky.watching.observer import Observer
+
+Measured = Mapping[str, tuple[float, float]]
+"""Of each weight, ‖ΔW‖ ÷ ‖W‖ of one step, and √E w²."""
+
+
+def samples_needed(observer: Observer, thresholds: Thresholds) -> int:
+    """Samples that a verdict on any unit of the model takes."""
+    units = round(thresholds.units_examined) or sum(site.units for site in observer.sites.values())
+    return theory.samples_needed(max(1, units), thresholds.rate, thresholds.delta)
+
+
+def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, model: nn.Module) -> Row:
+    """The figures of every site since the last report; its sums begin anew."""
+    needed = samples_needed(observer, thresholds)
+    row: Row = {}
+    for name, site in observer.sites.items():
+        rows, stretch = site.rows, observer.stretches[name]
+        slopes = site.slopes(model)
+        stretch.add(rows)
+        if stretch.part.samples >= needed:
+            stretch.judge(site.described(stretch.part, model), thresholds, needed)
+        found = figures(rows, stretch, slopes, site.activation.gain, needed)
+        behind = [measured[weight] for weight in site.weights if weight in measured]
+        found["update"] = max((ratio for ratio, _ in behind), default=math.nan)
+        found["weight"] = max((size for _, size in behind), default=math.nan)
+        row[name] = found
+        rows.clear()
+    return row
+
+
+def now_of(
+    observer: Observer,
+    row: Row,
+    history: History,
+    nonfinite: Mapping[str, FloatArray],
+    thresholds: Thresholds,
+    scaled: bool,
+) -> Now:
+    """What the alarms' rules are given."""
+    sites = []
+    for name, site in observer.sites.items():
+        stretch = observer.stretches[name]
+        slopes = np.abs(site.slopes(observer.model)) * site.activation.gain
+        flat = bool((slopes <= thresholds.dead_derivative).all())
+        last = stretch.total.seen[16]
+        sites.append(
+            SiteNow(
+                name,
+                site.units,
+                stretch.silent_for,
+                stretch.ever_fired,
+                last,
+                flat,
+                site.activation.smooth,
+                nonfinite[name],
+            )
+        )
+    origin = _origin(observer.last) if any(each.any() for each in nonfinite.values()) else ""
+    needed = samples_needed(observer, thresholds)
+    step, batch = observer.clock.step, observer.batches
+    return Now(step, batch, row, history, tuple(sites), needed, thresholds, origin, scaled)
+
+
+def _origin(batch: Batch | None) -> str:
+    """What is to be said of the batch that went in when a value became non-finite."""
+    if batch is None:
+        return ""
+    bad = any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in batch.tensors)
+    return ", whose input has NaN or infinity already" if bad else ", whose input is finite"

@@ -1,0 +1,128 @@
+"""A watched training as a document: what each report said, and every alarm. Plain data, without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from leaky import documents
+from leaky.errors import InputError
+from leaky.record import FloatArray, IntArray
+from leaky.text import counted, named, printable
+from leaky.watching.alarm import Alarm
+from leaky.watching.history import FIGURES, Row, total
+
+SHARES = ("dead", "locked", "nearly_dead", "dormant", "silent")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a watched training showed.
+
+    Attributes:
+        model: what was trained, for the reader.
+        units: of each site, in the order in which they run.
+        activations: of each site.
+        steps, samples: of each report; samples since the one before.
+        figures: by site, then by a name of `leaky.watching.history.FIGURES`, over the reports; NaN where not known.
+        alarms: in the order in which they were raised.
+        ended: how it ended: "stopped", the name of an exception, or "" where the log breaks off.
+        notes: remarks on how the watching went.
+        thresholds: that decided.
+    """
+
+    model: str
+    units: dict[str, int]
+    activations: dict[str, str]
+    steps: IntArray
+    samples: IntArray
+    figures: dict[str, dict[str, FloatArray]]
+    alarms: tuple[Alarm, ...] = ()
+    ended: str = ""
+    notes: tuple[str, ...] = ()
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, arrays in self.figures.items():
+            if name not in self.units or any(len(each) != len(self.steps) for each in arrays.values()):
+                raise InputError(f"the figures of {named(name)} must be of a site and as many as there are reports")
+
+    @classmethod
+    def of_rows(
+        cls, model: str, sites: dict[str, tuple[int, str]], reports: Iterable[tuple[int, int, Row]], **rest: Any
+    ) -> Run:
+        """A run from its reports: step, samples and figures of each."""
+        found = list(reports)
+        nothing: dict[str, float] = {}
+        figures = {
+            name: {
+                figure: np.array([row.get(name, nothing).get(figure, np.nan) for _, _, row in found])
+                for figure in FIGURES
+            }
+            for name in sites
+        }
+        return cls(
+            model,
+            {name: units for name, (units, _) in sites.items()},
+            {name: activation for name, (_, activation) in sites.items()},
+            np.array([step for step, _, _ in found], np.int64),
+            np.array([samples for _, samples, _ in found], np.int64),
+            figures,
+            **rest,
+        )
+
+    def network(self, share: str) -> FloatArray:
+        """A share of `SHARES` over the units of all sites, over the reports."""
+        rows = [
+            {name: {share: float(arrays[share][i])} for name, arrays in self.figures.items()}
+            for i in range(len(self.steps))
+        ]
+        return np.array([total(row, self.units, share) for row in rows])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to `path`, whole or not at all.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        documents.save(path, "run", self)
+
+    def __str__(self) -> str:
+        return "\n".join(lines(self))
+
+
+def lines(run: Run, most: int = 20) -> list[str]:
+    """The run as text: a table over time, then the alarms."""
+    end = int(run.steps[-1]) if len(run.steps) else 0
+    units = sum(run.units.values())
+    sites = f"{counted(units, 'unit')} at {counted(len(run.units), 'site')}"
+    head = f"{printable(run.model)} · {sites} · {counted(end, 'step')}"
+    said = [head + (f" · ended by {run.ended}" if run.ended not in ("", "stopped") else ""), ""]
+    if len(run.steps):
+        chosen = np.unique(np.linspace(0, len(run.steps) - 1, min(most, len(run.steps))).astype(int))
+        shares = {share: run.network(share) for share in SHARES}
+        said.append(
+            f"{'step':>8} {'samples':>9} " + " ".join(f"{s.replace('_', ' '):>11}" for s in SHARES) + "  alarms"
+        )
+        before = -1
+        for i in chosen:
+            step = int(run.steps[i])
+            seen = int(run.samples[: i + 1].sum())
+            raised = [a.finding.rule for a in run.alarms if before < a.step <= step]
+            before = step
+            cells = " ".join(f"{_percent(shares[s][i]):>11}" for s in SHARES)
+            said.append(f"{step:>8} {seen:>9} {cells}  {', '.join(dict.fromkeys(raised))}".rstrip())
+        said.append("")
+    told = [alarm for alarm in run.alarms if alarm.finding.level != "info"]
+    said += [f"{printable(str(alarm))}\n    {printable(alarm.finding.advice)}" for alarm in told]
+    said += [] if told else ["No alarm above info."]
+    said += [printable(f"Note: {note}") for note in run.notes]
+    return said
+
+
+def _percent(share: float) -> str:
+    return "·" if np.isnan(share) else f"{share:.1%}"

@@ -1,0 +1,197 @@
+"""Alarms of real trainings that fail, and none of one that goes well; what an alarm does."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import leaky
+from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
+
+torch.set_num_threads(1)
+
+
+def data(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ten blobs in 32 dimensions."""
+    draw = torch.Generator().manual_seed(seed)
+    centres = torch.randn(10, 32, generator=draw)
+    labels = torch.randint(10, (1500,), generator=draw)
+    return centres[labels] + 0.6 * torch.randn(1500, 32, generator=draw), labels
+
+
+def network(depth: int = 3, scale: float = 1.0, make: Any = nn.ReLU) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        layers += [nn.Linear(32 if i == 0 else 48, 48), make()]
+    model = nn.Sequential(*layers, nn.Linear(48, 10))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(scale if p.ndim == 2 else 1.0)
+    return model
+
+
+def raised(
+    model: nn.Module,
+    rate: float,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    steps: int = 90,
+    make: Any = torch.optim.SGD,
+    **options: Any,
+) -> Any:
+    optimizer = make(model.parameters(), rate)
+    draw = torch.Generator().manual_seed(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AlarmWarning)
+        with leaky.watch(model, optimizer, **options) as watch:
+            for _ in range(steps):
+                batch = torch.randint(len(x), (64,), generator=draw)
+                loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    return watch
+
+
+def kinds(watch: Any, level: str = "warning") -> set[str]:
+    worse = ("error",) if level == "error" else ("warning", "error")
+    return {alarm.finding.rule for alarm in watch.alarms if alarm.finding.level in worse}
+
+
+def test_a_training_that_goes_well_raises_nothing_above_info() -> None:
+    x, y = data()
+    for make in (nn.ReLU, lambda: nn.LeakyReLU(0.1), nn.GELU):
+        assert kinds(raised(network(make=make), 0.1, x, y)) == set()
+
+
+def test_a_rate_far_too_high_is_told_within_ten_steps() -> None:
+    x, y = data()
+    watch = raised(network(), 0.5, x, y, make=torch.optim.Adam)
+    first = next(alarm for alarm in watch.alarms if alarm.finding.rule == "update-size")
+    assert first.step < 10
+    assert {"stopped-firing", "dead"} <= kinds(watch)
+
+
+def test_units_that_are_pushed_out_of_reach_are_named_with_their_last_step() -> None:
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, report_every=5) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(60):
+            if step == 20:
+                with torch.no_grad():
+                    model[0].bias[:20] = -100.0
+            batch = slice(step * 20 % 1400, step * 20 % 1400 + 64)
+            loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    found = [a.finding for a in watch.alarms if a.finding.rule == "stopped-firing" and a.finding.site == "1"]
+    worst = found[-1]
+    assert worst.level == "warning"
+    assert set(range(20)) <= set(worst.units)
+    assert "since step 19 or earlier" in worst.message
+
+
+def test_the_first_non_finite_value_is_told_with_the_site_that_produced_it() -> None:
+    x, y = data()
+
+    class Divides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.act, self.last = nn.Linear(32, 8), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 10)
+            self.second, self.count = nn.ReLU(), 0
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            self.count += 1
+            z = self.act(self.a(z))
+            return self.last(self.second(self.b(z) / (0.0 if self.count == 14 else 1.0)))
+
+    watch = raised(Divides(), 0.01, x, y, steps=20)
+    first = next(alarm for alarm in watch.alarms if alarm.finding.rule == "non-finite")
+    assert (first.step, first.finding.site) == (13, "second")
+    assert "behind 'act', which is finite, in batch 14, whose input is finite" in first.finding.message
+    assert 13 in watch.history.steps
+
+
+def test_an_input_with_nan_is_told_as_such() -> None:
+    x, y = data()
+    x[700] = float("nan")
+    watch = raised(network(), 0.01, x, y, steps=60)
+    first = next(alarm for alarm in watch.alarms if alarm.finding.rule == "non-finite")
+    assert first.finding.site == "1"
+    assert "whose input has NaN or infinity already" in first.finding.message
+
+
+@pytest.mark.parametrize(("scale", "rule"), [(20.0, "depth"), (0.02, "gradient-by-depth")])
+def test_wrong_initialisations_are_told_at_the_first_report(scale: float, rule: str) -> None:
+    x, y = data()
+    watch = raised(network(6, scale), 1e-6, x, y, steps=10)
+    assert rule in kinds(watch, "error")
+    assert watch.alarms[0].step == 9
+
+
+def test_one_batch_with_a_gradient_far_above_the_others_is_told() -> None:
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, report_every=2) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(30):
+            loss = nn.functional.cross_entropy(model(x[:64]), y[:64]) * (1e3 if step == 21 else 1.0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    spikes = [alarm.step for alarm in watch.alarms if alarm.finding.rule == "gradient-spike"]
+    assert set(spikes) == {21}
+
+
+def test_an_alarm_is_raised_once() -> None:
+    x, y = data()
+    watch = raised(network(), 0.5, x, y, make=torch.optim.Adam, steps=120)
+    told = [(a.finding.rule, a.finding.site, a.finding.level) for a in watch.alarms if a.finding.rule == "dead"]
+    assert len(told) == len(set(told)) > 0
+
+
+def test_stop_ends_the_training_out_of_the_optimizers_step() -> None:
+    x, y = data()
+    with pytest.raises(TrainingStoppedError, match=r"leaky\.watch stopped the training at step"):
+        raised(network(), 0.5, x, y, make=torch.optim.Adam, on_alarm="stop")
+
+
+def test_a_function_is_given_each_alarm_and_chosen_alarms_alone_are_raised() -> None:
+    x, y = data()
+    got: list[Alarm] = []
+    watch = raised(network(), 0.5, x, y, make=torch.optim.Adam, on_alarm=got.append, alarms=["dead"])
+    assert got == watch.alarms
+    assert {alarm.finding.rule for alarm in got} == {"dead"}
+
+
+def test_a_warning_names_site_and_step() -> None:
+    x, y = data()
+    model = network(6, 20.0)
+    with leaky.watch(model, report_every=1, alarms=["depth"]) as watch:
+        nn.functional.cross_entropy(model(x[:64]), y[:64]).backward()
+        with pytest.warns(AlarmWarning, match=r"step 0: error: 11: E h² grows"):
+            watch.step()
+
+
+def test_units_that_never_had_a_gradient_are_known_from_the_optimizer_alone() -> None:
+    x, y = data()
+    model = network()
+    with torch.no_grad():
+        model[2].bias[[3, 7]] = -1000.0
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with leaky.watch(model, optimizer) as watch:
+        for _ in range(5):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    assert {3, 7} <= set(watch.untouched_units()["2.weight"].tolist())
+    assert len(watch.untouched_units()["2.weight"]) < 12
