@@ -91,7 +91,7 @@ def one_sided(site: Site, dead_derivative: float) -> OneSided:
 
 def evidence_samples(site: Site) -> IntArray:
     """The n behind each unit's verdict, shape (units,): a non-finite element spoils the sample that it came in."""
-    return np.maximum(site.samples - site.statistics.nonfinite, 0)
+    return np.asarray(np.maximum(site.statistics.samples_seen - site.statistics.nonfinite, 0))
 
 
 def active_samples(site: Site, dead_derivative: float) -> IntArray:
@@ -101,7 +101,7 @@ def active_samples(site: Site, dead_derivative: float) -> IntArray:
     """
     small = np.abs(site.derivative) <= dead_derivative
     elements = np.where(small, 0, site.statistics.counts).sum(axis=0)
-    at_most = np.where(small[BELOW], site.statistics.fired, site.samples)
+    at_most = np.where(small[BELOW], site.statistics.fired, site.statistics.samples_seen)
     return np.asarray(np.minimum(elements, at_most))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from leaky.observation.accumulator import GradientCatcher, Part, SiteAccumulator
+from leaky.observation.accumulator import Part, SiteAccumulator
+from leaky.observation.members import MemberAccumulator
 from leaky.observation.padding import RealPositions
 from leaky.observation.reduction import as_units
 from leaky.observation.tensors import plain_tensor
@@ -28,6 +29,8 @@ _FUSED = {torch.ops.aten.relu.default, torch.ops.aten.leaky_relu.default, *_IN_P
 _BLOCK = 1 << 16
 """Entries of a weight that are held in float64 at a time."""
 
+Catcher: TypeAlias = Callable[[Tensor], None]
+
 
 class Collector:
     """The sites of one observation, in the order in which they first ran.
@@ -41,10 +44,10 @@ class Collector:
         owned = [*model.named_parameters(), *model.named_buffers()]
         self._weights = {without_wrappers(name): tensor for name, tensor in owned}
         self._gradients = gradients
-        self._sites: dict[str, SiteAccumulator] = {}
+        self._sites: dict[str, SiteAccumulator | MemberAccumulator] = {}
         self._not_examined: dict[NotExamined, None] = {}
-        self._catcher: GradientCatcher | None = None
-        self._waiting: list[tuple[Tensor, GradientCatcher]] = []
+        self._catcher: Catcher | None = None
+        self._waiting: list[tuple[Tensor, Catcher]] = []
         self._handles: list[Any] = []
         self._batch = self._samples = 0
         self._paths_known = True
@@ -58,6 +61,11 @@ class Collector:
         if accumulator is None:
             return None
         z, inside = plain_tensor(pre_activation)
+        if isinstance(accumulator, MemberAccumulator):
+            if self._gradients and z is pre_activation:
+                self._catcher = accumulator.expect_gradient(call, z)
+            accumulator.add(call, z, self._batch, self._samples)
+            return None
         self._chosen = inside if inside is not None else self._real.at(call) if self._real is not None else None
         if self._gradients and z is pre_activation:
             self._catcher = accumulator.expect_gradient(z, call.layout, call.activation)
@@ -89,11 +97,14 @@ class Collector:
         accumulator = self._sites.get(call.name)
         if accumulator is not None and call.activation.smooth and shape_of(output) == call.node.shape:
             h, view = plain_tensor(output)[0], call.layout
-            if self._chosen is not None:
+            if self._chosen is not None and isinstance(accumulator, SiteAccumulator):
                 h, view = _chosen_rows(h, view, self._chosen)
             scale = call.activation.overscale
-            if h.numel():
-                accumulator.add_output(h if scale == 1 else h / scale, view)
+            scaled = h if scale == 1 else h / scale
+            if isinstance(accumulator, MemberAccumulator):
+                accumulator.add_output(call, scaled)
+            elif h.numel():
+                accumulator.add_output(scaled, view)
         if self._catcher is not None:
             self._waiting.append((output, self._catcher))
             self._catcher = None
@@ -105,7 +116,7 @@ class Collector:
                 self._handles.append(output.register_hook(self._heard(catcher)))  # type: ignore[no-untyped-call]
         self._waiting.clear()
 
-    def _heard(self, catcher: GradientCatcher) -> Callable[[Tensor], None]:
+    def _heard(self, catcher: Catcher) -> Callable[[Tensor], None]:
         def hear(gradient: Tensor) -> None:
             if self._listening:
                 catcher(gradient)
@@ -165,19 +176,23 @@ class Collector:
         """What ran and could not be examined."""
         return tuple(self._not_examined)
 
-    def _accumulator(self, call: SiteCall) -> SiteAccumulator | None:
+    def _accumulator(self, call: SiteCall) -> SiteAccumulator | MemberAccumulator | None:
         known = self._sites.get(call.name)
         if known is None:
-            known = SiteAccumulator(call.name, call.activation, call.layout, call.node.shape, call.source)
+            known = (
+                MemberAccumulator(call)
+                if call.parts
+                else SiteAccumulator(call.name, call.activation, call.layout, call.node.shape, call.source)
+            )
             self._sites[call.name] = known
-        if known.units == call.layout.units:
+        if known.units == call.layout.units and isinstance(known, MemberAccumulator) == bool(call.parts):
             self._describe_producers(known, call)
             return known
         reason = f"it had {known.units} units on its first call and {call.layout.units} on a later one"
         self.not_examined(call.name, f"some of its calls were left out: {reason}")
         return None
 
-    def _describe_producers(self, known: SiteAccumulator, call: SiteCall) -> None:
+    def _describe_producers(self, known: SiteAccumulator | MemberAccumulator, call: SiteCall) -> None:
         for production in call.node.productions:
             if production.weight not in known.producers:
                 described = describe(production, self._weights.get(production.weight))

@@ -103,6 +103,7 @@ def _statistics_from(at: Reader, units: int, samples: int) -> UnitStatistics:
         maximum=at.floats("maximum", units, null=-np.inf),
         nonfinite=at.integers("nonfinite", units),
         last_fired=at.integers("last_fired", units, least=-1),
+        seen=at.integers("seen", units) if "seen" in at.data else None,
         gradient=gradient,
         **outputs,
     )

@@ -92,7 +92,9 @@ class Site:
     @property
     def firing_rate(self) -> FloatArray:
         """Share of the samples on which each unit fired, shape (units,); NaN where nothing finite was seen of it."""
-        return np.where(self.statistics.elements > 0, _ratio(self.statistics.fired, self.samples), np.nan)
+        return np.where(
+            self.statistics.elements > 0, _ratio(self.statistics.fired, self.statistics.samples_seen), np.nan
+        )
 
     @property
     def derivative(self) -> FloatArray:

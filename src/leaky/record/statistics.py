@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,8 @@ class UnitStatistics:
         minimum, maximum: of z, shape (units,); +inf and −inf where nothing finite was seen.
         nonfinite: NaN and ±inf elements, shape (units,); they enter no other figure.
         last_fired: index of the last batch on which the unit fired, −1 for never, shape (units,).
+        seen: samples on which each unit was there at all, shape (units,); None where each was on all of them (the units
+            of an expert are there on the samples that were sent to it).
         output_sums, output_absolute_sums, output_squares: Σh, Σ|h| and Σh², shape (units,), where the output does
             not follow from the regions (smooth activations); else None.
         gradient: what arrived at the output, where a loss was given; else None.
@@ -72,6 +76,7 @@ class UnitStatistics:
     maximum: FloatArray
     nonfinite: IntArray
     last_fired: IntArray
+    seen: IntArray | None = None
     output_sums: FloatArray | None = None
     output_absolute_sums: FloatArray | None = None
     output_squares: FloatArray | None = None
@@ -98,6 +103,11 @@ class UnitStatistics:
         return len(self.fired)
 
     @property
+    def samples_seen(self) -> IntArray:
+        """Samples on which each unit was there, shape (units,)."""
+        return np.full(self.units, self.samples) if self.seen is None else self.seen
+
+    @property
     def elements(self) -> IntArray:
         """Finite elements seen a unit, shape (units,)."""
         return np.asarray(self.counts.sum(axis=0))
@@ -122,6 +132,7 @@ class UnitStatistics:
             maximum=np.maximum(self.maximum, other.maximum),
             nonfinite=self.nonfinite + other.nonfinite,
             last_fired=np.maximum(self.last_fired, other.last_fired),
+            seen=None if self.seen is None and other.seen is None else self.samples_seen + other.samples_seen,
             output_sums=_add(self.output_sums, other.output_sums),
             output_absolute_sums=_add(self.output_absolute_sums, other.output_absolute_sums),
             output_squares=_add(self.output_squares, other.output_squares),
@@ -135,3 +146,38 @@ def _add(left: FloatArray | None, right: FloatArray | None) -> FloatArray | None
     if left is None or right is None:
         return right if left is None else left
     return left + right
+
+
+def side_by_side(members: Sequence[UnitStatistics], samples: int) -> UnitStatistics:
+    """The statistics of the units of several members together, each seen on samples of its own.
+
+    Args:
+        members: one after another.
+        samples: on which any of them was there.
+    """
+
+    def joined(name: str) -> NDArray[Any] | None:
+        parts = [getattr(member, name) for member in members]
+        known = next((part for part in parts if part is not None), None)
+        if known is None:
+            return None
+        return np.concatenate([np.zeros_like(known) if part is None else part for part in parts], axis=-1)
+
+    names = [field.name for field in fields(UnitStatistics) if field.name not in ("samples", "seen", "gradient")]
+    gradients = [member.gradient for member in members]
+    return UnitStatistics(
+        samples=samples,
+        seen=np.concatenate([np.full(member.units, member.samples) for member in members]),
+        gradient=_gradients_side_by_side(members) if any(gradient is not None for gradient in gradients) else None,
+        **{name: joined(name) for name in names},  # type: ignore[arg-type]
+    )
+
+
+def _gradients_side_by_side(members: Sequence[UnitStatistics]) -> GradientStatistics:
+    none = [np.zeros((len(REGIONS), member.units)) for member in members]
+    known = [member.gradient for member in members]
+    return GradientStatistics(
+        max(gradient.samples for gradient in known if gradient is not None),
+        np.concatenate([z if g is None else g.absolute_sums for z, g in zip(none, known, strict=True)], axis=1),
+        np.concatenate([z if g is None else g.squares for z, g in zip(none, known, strict=True)], axis=1),
+    )

@@ -109,6 +109,8 @@ def _statistics_to_dict(site: Site, numbers: _Numbers) -> Json:
     data["maximum"] = numbers("statistics.maximum", s.maximum)
     data["nonfinite"] = s.nonfinite.tolist()
     data["last_fired"] = s.last_fired.tolist()
+    if s.seen is not None:
+        data["seen"] = s.seen.tolist()
     for key, attribute in OUTPUTS:
         values = getattr(s, attribute)
         if values is not None:

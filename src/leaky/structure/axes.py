@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Role = Literal["sample", "unit", "other"]
+Role = Literal["sample", "unit", "member", "other"]
 
 _fresh = itertools.count()
 
@@ -24,7 +24,7 @@ class Factor:
 
     Attributes:
         size: entries.
-        role: what an entry is.
+        role: what an entry is; a member is a matrix in a stack of weights.
         key: identity; the parts of a split factor share it.
         whole: entries of the factor before it was split, so that a part that went missing is noticed.
     """
@@ -132,7 +132,7 @@ def broadcast(operands: Sequence[tuple[Axes, Sequence[int]]], shape: Sequence[in
 
 
 def _knowledge(axis: Axis) -> tuple[int, int]:
-    return sum(f.role != "other" for f in axis), len(axis)
+    return sum(f.role in ("sample", "unit") for f in axis), len(axis)
 
 
 def keep_equal(axes: Axes, before: Sequence[int], after: Sequence[int]) -> Axes:

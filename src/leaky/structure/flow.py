@@ -38,26 +38,16 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
     )
 
 
-_CONTRACTIONS = {
-    **dict.fromkeys(("mm", "bmm", "matmul", "mv", "linear", "convolution", "_convolution"), (0, 1)),
-    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), (1, 2)),
-    "embedding": (1, 0),
-}
-"""Operators that contract a value with a weight: the positions of the two."""
-
-
 def as_data(call: Call) -> None:
     """Take a value of lost origin for data where a learned weight contracts it and nothing else here is data."""
-    if call.name not in _CONTRACTIONS or any(node.from_data for node in call.nodes):
+    if any(node.from_data for node in call.nodes):
         return
-    for value, weight in (_CONTRACTIONS[call.name], _CONTRACTIONS[call.name][::-1]):
-        if max(value, weight) >= len(call.args):
-            return
-        node, other = call.args[value], call.args[weight]
-        if isinstance(node, Node) and isinstance(other, Node) and node.lost and other.learned and not other.lost:
-            args = list(call.args)
-            args[value] = replace(node, from_data=True, weights=(), learned=False)
-            call.args = args
+    _, *names = operator_named(call.name).operands or ("", "indices", "weight")  # an embedding takes its rows
+    left, right = map(call.get, names)
+    for value, weight in ((left, right), (right, left)):
+        if isinstance(value, Node) and isinstance(weight, Node) and value.lost and weight.learned and not weight.lost:
+            known = replace(value, from_data=True, weights=(), learned=False)
+            call.args = [known if argument is value else argument for argument in call.args]
             return
 
 

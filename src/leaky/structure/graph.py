@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from leaky.structure.axes import Axes, Axis, factor, has
 
 
@@ -52,6 +55,27 @@ class Production:
     fan_out: float = 1
 
 
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Which slice of a stack of matrices a value was made with, or is.
+
+    Attributes:
+        weight: name of the stacked parameter.
+        count: slices of it.
+        member: the one, where it is one for the whole value.
+        ids: the slice of each entry of the first axis, where those differ.
+        is_weight: whether the value is the slices themselves, and not yet made with them.
+        keys: of the first axis' factors, by which it is known again.
+    """
+
+    weight: str
+    count: int
+    member: int = 0
+    ids: NDArray[np.int64] | None = None
+    is_weight: bool = True
+    keys: frozenset[int] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One value.
@@ -75,6 +99,7 @@ class Node:
         site: the site whose output it is, up to its shape.
         lost: whether a value of unknown origin had a part in it, which may be the data.
         sample: the one sample that it belongs to, where the axis of the samples was taken off it.
+        members: the slices of a stacked parameter that it was made with, or is.
     """
 
     index: int
@@ -95,6 +120,12 @@ class Node:
     site: str | None = None
     lost: bool = False
     sample: int | None = None
+    members: Members | None = None
+
+    @property
+    def stack(self) -> str | None:
+        """The parameter that it is slices of; None where it is no weight of that kind."""
+        return self.members.weight if self.members is not None and self.members.is_weight else None
 
 
 @dataclass(frozen=True)
@@ -162,9 +193,8 @@ class Call:
 
     def produce(self, weight: Node, kind: str, units: int, fans: Sequence[float], groups: int = 1) -> Axis:
         """A fresh unit axis, made by the linear map of `weight`, with these fan_in and fan_out."""
-        self.produced += tuple(
-            Production(name, kind, groups, float(fans[0]), float(fans[1])) for name in weight.weights
-        )
+        names = weight.weights if weight.stack is None else (weight.stack,)
+        self.produced += tuple(Production(name, kind, groups, float(fans[0]), float(fans[1])) for name in names)
         return (factor(units, "unit"),)
 
     def contracts(self, axes: Axes, axis: Axis, left: Axes) -> None:

@@ -11,6 +11,7 @@ from leaky.structure.activations import Activation
 from leaky.structure.axes import Layout
 from leaky.structure.graph import Node
 from leaky.structure.history import SiteUse
+from leaky.structure.members import MemberCall
 from leaky.structure.samples import Ids
 
 
@@ -26,6 +27,7 @@ class SiteCall:
         source: "file.py:31" of a functional call, None for a module.
         operator: torch's.
         ids: which of the batch's samples each of the layout's samples is; None where they are all of them in order.
+        parts: its rows by the slice of a stacked parameter that made them (experts); empty where there are none.
     """
 
     name: str
@@ -35,6 +37,7 @@ class SiteCall:
     source: str | None
     operator: Any
     ids: Ids | None = None
+    parts: tuple[MemberCall, ...] = ()
 
     @property
     def use(self) -> SiteUse:

@@ -80,6 +80,10 @@ class SampleIds:
         kept = chosen(np.tile(np.repeat(own, inside), outside))
         return self.axis(kept)
 
+    def picked(self, axis: Axis, entries: Ids) -> Axis | None:
+        """The axis with these of its entries alone; None where it holds no samples or more than those."""
+        return self._kept(axis, lambda own: own[entries])
+
     def axis(self, ids: Ids) -> Axis:
         """A fresh sample axis that holds these samples."""
         made = factor(len(ids), "sample")

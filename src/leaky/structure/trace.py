@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,7 @@ from leaky.structure.flow import as_data, result_node, unchanged_root
 from leaky.structure.graph import Call, Node, SampleEvidence
 from leaky.structure.history import History
 from leaky.structure.listening import Listener, SiteCall
+from leaky.structure.members import members_of, parts_of
 from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line
 from leaky.structure.naming import Place, SiteNames
 from leaky.structure.operators import axes_of
@@ -158,11 +160,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return ()
         name = site.name if site else self._inside_own_function(call)
         nodes = []
-        for tensor, shape, sampled in zip(
-            tensors, call.shapes, self._ids.follow(call, args, axes_of(call)), strict=True
-        ):
+        followed = self._ids.follow(call, args, axes_of(call))
+        for number, (tensor, shape, sampled) in enumerate(zip(tensors, call.shapes, followed, strict=True)):
             node = result_node(self._number(), call, sampled.axes, shape, self.modules.path, name)
             node = self._values.told(node, sampled.sample, made_of_nothing=not call.nodes)
+            node = replace(node, members=members_of(call, args, node.axes, node.shape, number))
             self._values.put(tensor, node)
             self.paths.made(node)
             nodes.append(node)
@@ -206,7 +208,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if bounds is not None:
             self._own = (bounds, name)
         activation = activation if bounds is None else bounded(activation, *bounds)
-        return SiteCall(name, activation, node, view, place.source, func, self._samples_of(node, view))
+        ids = self._samples_of(node, view)
+        parts = parts_of(node, view, ids, self._ids)
+        return SiteCall(name, activation, node, view, place.source, func, ids, parts)
 
     def _samples_of(self, node: Node, view: Layout) -> Ids | None:
         if view.sample_dim is None:

@@ -89,6 +89,8 @@ class Values:
         learned = id(tensor) in self._learned or isinstance(tensor, nn.Parameter)
         lost = False
         axes = plain(shape)
+        if learned and len(shape) > 2:
+            axes = replaced(axes, 0, (factor(shape[0], "member"),))
         if id(tensor) in self._owned:
             name = self._owned[id(tensor)][0]
         else:

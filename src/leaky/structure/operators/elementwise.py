@@ -2,7 +2,37 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+from leaky.structure.axes import Axes, demoted, has, replaced
+from leaky.structure.graph import Call, Node
 from leaky.structure.operators.operator import Operator, family, like_the_data
+
+
+def _multiplied(call: Call) -> list[Axes]:
+    """A learned factor that brings axes of its own makes a unit of each of its elements, as a layer does."""
+    axes, shape = like_the_data(call)[0], call.shapes[0]
+    nodes = call.nodes
+    weight = next((node for node in nodes if node.stack or (node.learned and not node.from_data)), None)
+    others = [node for node in nodes if node is not weight and node.from_data]
+    if weight is None or len(others) != 1:
+        return [axes]
+    value = _sizes(others[0], len(shape))
+    own = [d for d, size in enumerate(_sizes(weight, len(shape))) if size > 1 and not has(axes[d], "sample")]
+    if not any(value[d] == 1 for d in own):
+        return [axes]
+    whole = math.prod(shape[d] for d in own)
+    (unit,) = call.produce(weight, "parameter", whole, (1, whole))
+    axes = demoted(axes)
+    for d in own:
+        axes = replaced(axes, d, (replace(unit, size=shape[d]),))
+    return [axes]
+
+
+def _sizes(node: Node, rank: int) -> tuple[int, ...]:
+    return (*(1,) * (rank - len(node.shape)), *node.shape)
+
 
 _JOINS = Operator("", like_the_data, "joins")
 
@@ -14,7 +44,8 @@ ROWS = [
     Operator("native_dropout", like_the_data, "joins", "same", keeps_scale=True),
     Operator("neg", like_the_data, "joins", "same", keeps_scale=True),
     *family(Operator("", like_the_data, "joins", "sum", keeps_scale=True, arguments=("self", "other")), "add sub rsub"),
-    *family(Operator("", like_the_data, "scales", "scales", keeps_scale=True, arguments=("self", "other")), "mul div"),
+    Operator("mul", _multiplied, "scales", "scales", keeps_scale=True, arguments=("self", "other")),
+    Operator("div", like_the_data, "scales", "scales", keeps_scale=True, arguments=("self", "other")),
     Operator("copy", like_the_data, "compares", "same", keeps_scale=True),
     *family(Operator("", like_the_data, "compares"), "gt ge lt le eq ne"),
     *family(

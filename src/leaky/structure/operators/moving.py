@@ -155,8 +155,8 @@ def _stack(call: Call) -> list[Axes]:
     dim = call.get("dim", 0) % len(shape)
     inner = shape[:dim] + shape[dim + 1 :]
     axes = broadcast([(node.axes, node.shape) for node in nodes], inner)
-    makers = [node.productions for node in nodes if node.from_data]
-    if len(makers) == len(nodes) > 1 and all(makers) and len(set(makers)) == len(makers):
+    makers = [(node.productions, node.members and node.members.member) for node in nodes if node.from_data]
+    if len(makers) == len(nodes) > 1 and all(made for made, _ in makers) and len(set(makers)) == len(makers):
         return [stacked(axes, dim, shape[dim])]
     new: Axis = (factor(shape[dim]),) if shape[dim] != 1 else ()
     return [(*axes[:dim], new, *axes[dim:])]

@@ -29,6 +29,10 @@ def _product(call: Call) -> list[Axes]:
     """
     _, left_name, right_name = _OPERANDS[call.name]
     left, right = call.get(left_name), call.get(right_name)
+    if right.stack is not None and right.from_data:
+        return [_slices_on_the_right(call, left, right)]
+    if left.stack is not None and left.from_data:
+        return [_slices_on_the_left(call, left, right)]
     if not right.from_data:
         return [_weight_on_the_right(call, left, right)]
     if not left.from_data and left.learned:
@@ -56,6 +60,17 @@ def _weight_on_the_left(call: Call, left: Node, right: Node) -> Axes:
     return (*demoted(right.axes[:row]), unit, *demoted(right.axes[row:][1:]))
 
 
+def _slices_on_the_right(call: Call, left: Node, right: Node) -> Axes:
+    """Rows with a matrix each, picked from a stack of them."""
+    unit = call.produce(right, "linear", right.shape[-1], right.shape[-2:])
+    return (*demoted(left.axes[:-1]), unit)
+
+
+def _slices_on_the_left(call: Call, left: Node, right: Node) -> Axes:
+    unit = call.produce(left, "linear", left.shape[-2], left.shape[:-3:-1])
+    return (*demoted(right.axes[:-2]), unit, *demoted(right.axes[-1:]))
+
+
 def _of_data(left: Node, right: Node, shape: tuple[int, ...]) -> Axes:
     """Scores between units are units of neither; of heads side by side each is one, and a score without heads is."""
     if len(right.shape) == 1:
@@ -71,11 +86,22 @@ def _of_data(left: Node, right: Node, shape: tuple[int, ...]) -> Axes:
 
 def _stacked(kept: Axes, weight: Node, unit: Axis) -> Axes:
     """The kept axes and the units; a stack of weights (an ensemble, grouped experts) has units of its own a member."""
-    if len(kept) != 2 or len(weight.shape) != 3 or weight.shape[0] == 1 or has(kept[0], "sample"):
+    if len(kept) != 2 or len(weight.shape) != 3 or weight.shape[0] == 1:
         return (*kept, unit)
-    whole = weight.shape[0] * unit[0].size
-    member = Factor(weight.shape[0], "unit", unit[0].key, whole)
-    return ((member,), kept[1], (replace(unit[0], whole=whole),))
+    stack = weight.axes[0]
+    if not has(kept[0], "sample"):
+        whole = weight.shape[0] * unit[0].size
+        member = Factor(weight.shape[0], "unit", unit[0].key, whole)
+        return ((member,), kept[1], (replace(unit[0], whole=whole),))
+    if [f.size for f in stack] != [f.size for f in kept[0]] or not has(stack, "member"):
+        return (*kept, unit)
+    # samples and members folded into one axis, as a broadcast product has them
+    whole = unit[0].size * math.prod(f.size for f in stack if f.role == "member")
+    mixed = tuple(
+        Factor(own.size, "unit", unit[0].key, whole) if of.role == "member" else own
+        for own, of in zip(kept[0], stack, strict=True)
+    )
+    return (mixed, kept[1], (replace(unit[0], whole=whole),))
 
 
 def _linear(call: Call) -> list[Axes]:
