@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from leaky.structure.naming import Place, SiteNames
 from leaky.structure.operators import axes_of
 from leaky.structure.paths import Paths
 from leaky.structure.samples import Ids, SampleIds
+from leaky.structure.schema import argument_names, name_of
 from leaky.structure.values import Values, shape_of
 
 
@@ -121,9 +121,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         self._listener.between()
-        namespace, _, name = func._schema.name.partition("::")
+        namespace = func._schema.name.partition("::")[0]
         call = Call(
-            _base_name(name) if namespace == "aten" else func._schema.name,
+            name_of(func),
             [self._known(a) for a in args],
             {k: self._known(v) for k, v in kwargs.items()},
             [],
@@ -294,13 +294,3 @@ _SPOKEN = {"_prelu_kernel": "prelu", "rrelu_with_noise": "rrelu"}
 def _opaque(operator: str, path: str) -> tuple[str, str]:
     reason = FUSED.get(operator.partition("::")[2], f"the custom operator {operator} hides what happens inside it")
     return path or "(model)", reason
-
-
-@cache
-def argument_names(func: Any) -> tuple[str, ...]:
-    """The names of an operator's arguments, in order."""
-    return tuple(argument.name for argument in func._schema.arguments)
-
-
-def _base_name(name: str) -> str:
-    return name[:-1] if name.endswith("_") and not name.endswith("__") else name

@@ -103,6 +103,9 @@ class Discovery:
 
     def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
         """A site is about to run."""
+        if call.parts:  # of experts, whose rows are told apart by value: only a traced pass can
+            self._unridden.setdefault(call.name)
+            return None
         module, running = self._tracer.modules.module, self._functions.running
         name = call.operator._schema.name
         position = 0 if running is None else _position(running.args, pre_activation)
