@@ -107,7 +107,7 @@ def test_undocumented_finds_what_has_no_docstring() -> None:
     [
         "import leaky",
         "import leaky.record, leaky.errors, leaky.documents, leaky.diagnosis, leaky.theory, leaky.checkup",
-        "import leaky.report.terminal, leaky.report.html, leaky.report.comparison",
+        "import leaky.report.terminal, leaky.report.html, leaky.report.shown, leaky.report.drawing",
         "import leaky.commands; assert leaky.commands.run(['--help']) == 0",
         "import leaky.commands; assert leaky.commands.run(['check', '--help']) == 0",
     ],

@@ -57,7 +57,8 @@ class Checkup:
         return self.diagnosis.verdicts
 
     def __str__(self) -> str:
-        from leaky.report.terminal import TerminalReport, as_text
+        from leaky.report.drawing import as_text
+        from leaky.report.terminal import TerminalReport
 
         return as_text(TerminalReport(self.diagnosis))
 

@@ -49,7 +49,7 @@ def run(place: Path, *arguments: str, weights: str = "sick.pt") -> int:
 def test_a_dry_run_shows_the_plan_and_writes_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(place.iterdir())
     assert run(place, "--dry-run") == 0
-    assert "revive 1 units 0, 1, 2, 3, 4: they are dead or constant on the evidence" in capsys.readouterr().out
+    assert "revive 1 units 0–4: they are dead or constant on the evidence" in capsys.readouterr().out
     assert sorted(place.iterdir()) == before
 
 

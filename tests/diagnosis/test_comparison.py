@@ -39,7 +39,7 @@ def change(found: Comparison, verdict: str, name: str = "act") -> UnitChange:
 def test_nothing_changes_between_the_same() -> None:
     found = between(site([1, 2]), site([1, 2]))
     assert (found.units, found.findings, found.notes, found.worse) == ((), (), (), False)
-    assert str(found).endswith("did not get worse")
+    assert str(found).startswith("It did not get worse.")
 
 
 def test_new_dead_units_make_it_worse() -> None:
@@ -48,7 +48,7 @@ def test_new_dead_units_make_it_worse() -> None:
     assert found.worse
     assert found.reasons == ("act: 2 units (7, 9) newly dead",)
     assert found.totals["dead"] == (2, 3)
-    assert str(found).endswith("got worse: act: 2 units (7, 9) newly dead")
+    assert str(found).startswith("It got worse, for 1 reason:\n  · act: 2 units (7, 9) newly dead")
 
 
 def test_recovered_units_do_not() -> None:

@@ -63,7 +63,7 @@ def test_planning_changes_nothing_and_names_each_unit_with_the_reason() -> None:
     plan = plan_of(model)
     assert [(a.kind, a.site, a.units) for a in plan.actions] == [("revive", "1", (0, 1, 2, 3, 4, 5))]
     assert [t.name for t in plan.treatments] == ["shifted", "revived", "begun anew"]
-    assert "revive 1 units 0, 1, 2, 3, 4, 5: they are dead or constant on the evidence" in str(plan)
+    assert "revive 1 units 0–5: they are dead or constant on the evidence" in str(plan)
     assert same(before, bits(model))
 
 

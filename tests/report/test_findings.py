@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 
 from leaky.diagnosis import Diagnosis, Finding
-from leaky.report.terminal import TerminalReport, as_text
+from leaky.report.drawing import as_text
+from leaky.report.terminal import TerminalReport
 
 
 def finding(rule: str, level: str, site: str | None, units: int = 0) -> Finding:

@@ -14,8 +14,9 @@ from rich.console import Console
 from tests.records import normal, record_from, site_from
 
 from leaky.diagnosis import Diagnosis, diagnose
+from leaky.report.drawing import as_text
 from leaky.report.rows import headline, rows, shares
-from leaky.report.terminal import TerminalReport, _cells, as_text
+from leaky.report.terminal import TerminalReport, _cells
 
 
 def text(diagnosis: Diagnosis, width: int = 80, encoding: str = "utf-8") -> str:
@@ -133,7 +134,7 @@ def test_a_site_without_samples_is_shown() -> None:
 
 
 def test_piped_output_is_plain(capsys: pytest.CaptureFixture[str], diagnosis: Diagnosis, monkeypatch: Any) -> None:
-    from leaky.report.terminal import show
+    from leaky.report.drawing import show
 
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     show(TerminalReport(diagnosis))

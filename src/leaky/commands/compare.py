@@ -23,11 +23,10 @@ def command(old: str, new: str, json_path: str | None, html: str | None, html_di
     check_page_places(html, html_dir)
     from leaky.diagnosis import compare
     from leaky.documents import dumps, load_as
-    from leaky.report.comparison import ComparisonReport
 
     found = compare(load_as("checkup", old), load_as("checkup", new))
     with written_first(pages("comparison", found, html, html_dir)):
-        write_result(ComparisonReport(found), dumps(found.to_dict()), json_path)
+        write_result(found, dumps(found.to_dict()), json_path)
     if found.worse:
         return Status.FOUND
     return Status.OK if found.examined else Status.NOTHING_EXAMINED

@@ -141,7 +141,7 @@ def show(report: RenderableType | str) -> None:
     if isinstance(report, str):
         say(report)
         return
-    from leaky.report.terminal import show as draw
+    from leaky.report.drawing import show as draw
 
     _through(lambda: draw(report))
 

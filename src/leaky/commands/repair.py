@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leaky.commands.options import FINITE, NOT_NEGATIVE, SEED, SIZE
-from leaky.commands.output import own_stdout, say, written_first
+from leaky.commands.output import own_stdout, show, written_first
 from leaky.errors import InputError, MissingExtraError
 from leaky.files import must_be_writable, write_whole
 from leaky.user_code import resolve
@@ -81,6 +81,8 @@ def command(
     from leaky.commands.loading import load_data, load_model
     from leaky.observation import Options
     from leaky.repairing.api import repair
+    from leaky.report.drawing import Drawing
+    from leaky.report.view import line
 
     with own_stdout():
         metric, training = _function(validate, "--validate"), _function(train, "--train")
@@ -101,14 +103,14 @@ def command(
                 max_change=max_change,
             )
         )
-    lines = [str(plan)]
+    view = plan.view()
     if given.on_noise:
-        lines.append("On noise: units that noise never reaches may well be alive on real data.")
+        view += (line("On noise: units that noise never reaches may well be alive on real data.", "warning"),)
     if done is not None:
-        lines.append(str(done))
+        view += done.view()
     kept = done is not None and done.kept
     with written_first(_files(network, done.recipe, out, recipe, asked) if done is not None and kept else ()):
-        say("\n".join(lines))
+        show(Drawing(view))
     return 0 if kept or dry_run else 1
 
 

@@ -107,7 +107,7 @@ def command(
     with own_stdout(), _progress() as tell:
         study = tune(task, slopes=given, search=space, progress=tell, **chosen)
     with written_first(pages("study", study, html, html_dir)):
-        write_result(str(study), dumps(study.to_dict()), json_path)
+        write_result(study, dumps(study.to_dict()), json_path)
 
 
 @contextlib.contextmanager

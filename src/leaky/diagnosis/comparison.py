@@ -21,8 +21,10 @@ from leaky.diagnosis.changes import (
     unit_changes,
 )
 from leaky.diagnosis.rules.advice import second_moment
-from leaky.diagnosis.wording import plural
 from leaky.record import FloatArray, Site
+from leaky.report.shown import Shown
+from leaky.report.view import View
+from leaky.text import counted, listed, ranges
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Resized:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """What changed from one diagnosis to another.
 
     Attributes:
@@ -108,8 +110,15 @@ class Comparison:
         """
         documents.save(path, "comparison", self)
 
-    def __str__(self) -> str:
-        return "\n".join([*self.changes, _counted(self), _verdict(self)])
+    def __repr__(self) -> str:
+        verdict = "worse" if self.worse else "not worse"
+        return f"<Comparison of {counted(len(self.figures), 'site')}: {verdict}>"
+
+    def view(self) -> View:
+        """What a reader is shown: whether it got worse and why, the totals, everything that changed."""
+        from leaky.diagnosis.comparison_view import comparison_view
+
+        return comparison_view(self)
 
 
 def compare(old: Diagnosed, new: Diagnosed) -> Comparison:
@@ -184,7 +193,7 @@ def _notes(old: Diagnosed, new: Diagnosed, pairs: list[Pair]) -> tuple[str, ...]
         notes.append("one record was made on noise, the other on data: verdicts hold for what each has seen")
     swapped = [pair.new.name for pair in pairs if _slope(pair.old) != _slope(pair.new)]
     if swapped:
-        notes.append(f"the activation or slope differs at {plural(len(swapped), 'site')}: {', '.join(swapped[:4])}")
+        notes.append(f"the activation or slope differs at {counted(len(swapped), 'site')}: {listed(swapped, 4)}")
     was_limits, now_limits = thresholds_of(old).as_dict(), thresholds_of(new).as_dict()
     notes += [
         f"the threshold {name} differs: {value:g}, now {now_limits[name]:g}"
@@ -212,19 +221,6 @@ def _lines(found: Comparison) -> list[str]:
     return lines
 
 
-def _counted(found: Comparison) -> str:
-    (dead_before, dead), (before, after), (seen_before, seen) = (found.totals[n] for n in ("dead", "units", "samples"))
-    return (
-        f"dead: {dead_before:,} of {before:,} units, now {dead:,} of {after:,}; samples: {seen_before:,}, now {seen:,}"
-    )
-
-
-def _verdict(found: Comparison) -> str:
-    if found.worse:
-        return f"got worse: {'; '.join(found.reasons)}"
-    return "did not get worse" if found.examined else "nothing could be compared: no site is in both"
-
-
 def _unit_line(change: UnitChange, told: set[int]) -> str | None:
     """The change in a line, without the units in `told`; None if none are left."""
     parts = {
@@ -247,8 +243,7 @@ def _told(found: Comparison, change: UnitChange) -> set[int]:
 
 
 def _named(units: tuple[int, ...]) -> str:
-    shown = ", ".join(str(unit) for unit in units[:8]) + (" …" if len(units) > 8 else "")
-    return f"{plural(len(units), 'unit')} ({shown})"
+    return f"{counted(len(units), 'unit')} ({ranges(units)})"
 
 
 def _lost(change: UnitChange) -> str:

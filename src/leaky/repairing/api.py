@@ -18,10 +18,13 @@ from leaky.repairing.plan import Action, Left, Plan, Treatment, read_plan
 from leaky.repairing.proposing import propose
 from leaky.repairing.recipe import Recipe, read_recipe
 from leaky.repairing.subject import Subject
+from leaky.report.shown import Shown
+from leaky.report.view import View
+from leaky.text import listed
 
 
 @dataclass(eq=False)
-class Repair:
+class Repair(Shown):
     """A plan with the model and the data that it is for. Nothing is touched before `apply`.
 
     Attributes:
@@ -38,11 +41,12 @@ class Repair:
     def __bool__(self) -> bool:
         return bool(self.plan)
 
-    def __str__(self) -> str:
-        return str(self.plan)
+    def view(self) -> View:
+        """What a reader is shown: the plan."""
+        return self.plan.view()
 
     def __repr__(self) -> str:
-        names = ", ".join(treatment.name for treatment in self.plan.treatments) or "nothing"
+        names = listed(treatment.name for treatment in self.plan.treatments)
         return f"<Repair of a {type(self.model).__name__}: {names}>"
 
     @property

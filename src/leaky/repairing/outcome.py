@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -10,16 +9,12 @@ from typing import Literal
 from leaky import documents
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.recipe import Recipe
+from leaky.repairing.view import record_view, trial_words
+from leaky.report.shown import Shown
+from leaky.report.view import View
+from leaky.text import printable, shortened
 
 Verdict = Literal["kept", "not judged", "left", "rolled back", "nothing to do"]
-
-_WORDS: dict[Verdict, str] = {
-    "kept": "Kept",
-    "not judged": "Done, not judged",
-    "left": "Left as it was",
-    "nothing to do": "Left as it was",
-    "rolled back": "Rolled back",
-}
 
 
 @dataclass(frozen=True)
@@ -39,14 +34,11 @@ class Trial:
     trainings: int = 0
 
     def __str__(self) -> str:
-        if not self.trainings:
-            return f"{self.name}: {self.before:.6g}"
-        times = "" if self.trainings == 1 else f" ({self.trainings} times)"
-        return f"{self.name}: {self.before:.6g}, trained for a while{times} {self.after:.6g}"
+        return printable(trial_words(self))
 
 
 @dataclass(frozen=True)
-class RepairRecord:
+class RepairRecord(Shown):
     """What a repair did.
 
     Attributes:
@@ -89,16 +81,9 @@ class RepairRecord:
         """Write what was done as JSON (or, in .html, as its page), whole or not at all."""
         documents.save(path, "repair", self)
 
-    def __str__(self) -> str:
-        lines = [f"{_WORDS[self.verdict]}: {self.reason}"]
-        if self.verdict not in ("left", "nothing to do"):
-            change = f"{self.output_change:.3g} of their size" if math.isfinite(self.output_change) else "all they were"
-            lines.append(f"  outputs changed by {change}")
-            lines += [f"  {change}" for action in self.actions for change in action.changes]
-        if self.metric is not None:
-            lines.append(f"  validation {self.metric[0]:.6g} before, {self.metric[1]:.6g} after")
-        lines += [f"  {trial}" for trial in self.trials]
-        if self.trainings is not None:
-            lines.append(f"  {self.trainings[0]} short trainings, of at most {self.trainings[1]}")
-        lines.append(f"  dead or constant units {self.lost_share[0]:.2%} before, {self.lost_share[1]:.2%} after")
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+    def __repr__(self) -> str:
+        return printable(f"<RepairRecord: {self.verdict}: {shortened(self.reason)}>")
+
+    def view(self) -> View:
+        """What a reader is shown."""
+        return record_view(self)

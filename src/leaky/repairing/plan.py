@@ -7,12 +7,16 @@ keys of the state dict that appear.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from leaky import documents
 from leaky.errors import InputError
+from leaky.repairing.view import action_lines, left_words, plan_view
+from leaky.report.shown import Shown, as_text
+from leaky.report.view import View
+from leaky.text import counted, listed, printable
 
 SCHEMA_VERSION = 1
 
@@ -46,9 +50,7 @@ class Action:
     changes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        units = f" units {listed(self.units)}" if self.units else ""
-        lines = [f"{self.kind} {self.site or 'the whole network'}{units}: {self.reason}"]
-        return "\n".join([*lines, *(f"    changes {change}" for change in self.changes)])
+        return as_text(tuple(action_lines(self)))
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Left:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.site}{f' units {listed(self.units)}' if self.units else ''}: {self.reason}"
+        return printable(left_words(self))
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Treatment:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """What would be tried.
 
     Attributes:
@@ -132,26 +134,15 @@ class Plan:
         planned = self.planned if any(t.name == self.planned for t in rest) else None
         return replace(self, treatments=tuple(rest), planned=planned)
 
-    def __str__(self) -> str:
-        lines = []
-        if not self.treatments:
-            nothing = "Nothing that could be repaired." if self.left or self.doubt else "Nothing to repair."
-            lines.append(f"{nothing} {self.examined[1]} units at {self.examined[0]} sites were examined.")
-        for treatment in self.treatments:
-            if treatment.name == self.planned:
-                lines += map(str, treatment.actions)
-        others = [t for t in self.treatments if t.name != self.planned]
-        if others and self.planned is not None:
-            lines.append("with validate=… and train=… these are tried too, gentlest first:")
-        elif others:
-            lines.append("nothing is done without evidence; with validate=… and train=… these are tried:")
-        for treatment in others:
-            lines.append(f"  {treatment.name}")
-            lines += [f"    {line}" for action in treatment.actions for line in str(action).splitlines()]
-        lines += [f"left alone: {left}" for left in self.left]
-        if self.doubt is not None:
-            lines.append(f"in doubt: {self.doubt}")
-        return "\n".join(lines)
+    def __repr__(self) -> str:
+        names = listed(treatment.name for treatment in self.treatments)
+        return printable(
+            f"<Plan for {counted(self.examined[1], 'unit')} at {counted(self.examined[0], 'site')}: {names}>"
+        )
+
+    def view(self) -> View:
+        """What a reader is shown."""
+        return plan_view(self)
 
     def to_dict(self) -> documents.Json:
         """The plan as JSON-safe data, a document of the kind "plan"."""
@@ -173,9 +164,3 @@ def read_plan(source: Mapping[str, Any] | str | os.PathLike[str]) -> Plan:
     else:
         plan = documents.load_as("plan", source)
     return plan
-
-
-def listed(units: Sequence[int], most: int = 12) -> str:
-    """Units, in words."""
-    shown = ", ".join(map(str, units[:most]))
-    return shown + (f" and {len(units) - most} more" if len(units) > most else "")

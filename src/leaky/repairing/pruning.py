@@ -18,9 +18,12 @@ from leaky.checkup import Checkup, check
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground, owned, relative_change
 from leaky.repairing.operations.refusals import refusals
-from leaky.repairing.plan import listed
+from leaky.repairing.view import pruning_view
+from leaky.report.shown import Shown
+from leaky.report.view import View
 from leaky.structure.modules import without_wrappers
 from leaky.structure.units import SiteStructure
+from leaky.text import counted
 
 TOLERANCE = 1e-6
 """The largest relative change of the outputs that counts as none."""
@@ -29,7 +32,7 @@ _SIZES = {0: ("out_features", "out_channels", "num_features", "num_parameters"),
 
 
 @dataclass(frozen=True, eq=False)
-class Pruning:
+class Pruning(Shown):
     """What `prune` did.
 
     Attributes:
@@ -46,19 +49,12 @@ class Pruning:
     change: float
     parameters: tuple[int, int]
 
-    def __str__(self) -> str:
-        count = sum(map(len, self.removed.values()))
-        before, after = self.parameters
-        lines = [
-            f"{count} units removed: {before:,} parameters before, {after:,} after ({1 - after / before:.1%} less)"
-        ]
-        lines[0] = lines[0] if count else "No unit was removed."
-        lines += [f"  {name}: units {listed(units)}" for name, units in self.removed.items()]
-        for name, reasons in self.refused.items():
-            for reason in dict.fromkeys(reasons.values()):
-                stayed = [unit for unit, own in reasons.items() if own == reason]
-                lines.append(f"  left alone: {name} units {listed(stayed)}: {reason}")
-        return "\n".join([*lines, f"  outputs changed by {self.change:.3g} of their size"])
+    def __repr__(self) -> str:
+        return f"<Pruning of {counted(sum(map(len, self.removed.values())), 'unit')}>"
+
+    def view(self) -> View:
+        """What a reader is shown."""
+        return pruning_view(self)
 
 
 def prune(model: nn.Module, data: Any, units: Mapping[str, Sequence[int]] | Checkup | None = None) -> Pruning:

@@ -6,10 +6,8 @@ to ASCII where the terminal knows nothing else.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 
-import click
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
@@ -44,24 +42,6 @@ class TerminalReport:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield from _report(self.diagnosis, Pen.of(options), self.full)
-
-
-def as_text(report: RenderableType, width: int = 80, encoding: str = "utf-8") -> str:
-    """What rich would print, as plain text without any escape sequence, lines of at most `width` columns."""
-    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
-    console = Console(file=stream, width=width, color_system=None, force_terminal=False, _environ={})
-    console.print(report)
-    stream.seek(0)
-    return "\n".join(line.rstrip() for line in stream.read().splitlines())
-
-
-def show(report: RenderableType) -> None:
-    """Print to stdout: in colour to a terminal that wants it, as plain text to a file or another program."""
-    console = Console()
-    if console.is_terminal:
-        console.print(report)
-    else:
-        click.echo(as_text(report, console.width, console.encoding))
 
 
 def _report(diagnosis: Diagnosis, pen: Pen, full: bool) -> Iterable[RenderableType]:

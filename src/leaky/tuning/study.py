@@ -15,6 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from leaky import documents
+from leaky.report.shown import Shown
+from leaky.report.view import View
+from leaky.text import counted, listed, printable
 from leaky.tuning.arms import Arm, Slope
 from leaky.tuning.scheduling import Budget
 from leaky.tuning.statistics.answering import UNDECIDED, Answer, answer, worth_of
@@ -66,6 +69,10 @@ class Trial:
     measurements: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
 
+    @property
+    def finished(self) -> bool:
+        return self.outcome == FINISHED
+
 
 @dataclass(frozen=True)
 class Searched:
@@ -100,7 +107,7 @@ class Reported:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Study(Shown):
     """Slopes × seeds, and the answer.
 
     Attributes:
@@ -124,6 +131,11 @@ class Study:
     engine: str = ""
     searched: Searched | None = None
     worth: float | None = None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of the score is better."""
+        return self.direction == MAXIMIZE
 
     @cached_property
     def scores(self) -> FloatArray:
@@ -252,10 +264,15 @@ class Study:
         """
         documents.save(path, "study", self)
 
-    def __str__(self) -> str:
-        from leaky.tuning.wording import study_text
+    def __repr__(self) -> str:
+        labels = listed(arm.label for arm in self.arms)
+        return printable(f"<Study of {labels} on {counted(len(self.seeds), 'seed')}: {self.answer.kind}>")
 
-        return study_text(self)
+    def view(self) -> View:
+        """What a reader is shown: the answer, the ranking, the cost."""
+        from leaky.tuning.wording import study_view
+
+        return study_view(self)
 
 
 def _reported(scores: list[float], source: str) -> Reported:

@@ -1,17 +1,21 @@
 """A study in words: the verdict, the ranking with its differences, and what it cost.
 
-Must say no more than the scores allow, and nothing that a terminal would obey.
+Must say no more than the scores allow.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from leaky.text import counted, printable
+from leaky.report.view import Column, Gap, Table, View, line
+from leaky.text import counted, together
 from leaky.tuning.arms import Arm
 from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.statistics.judging import Difference
-from leaky.tuning.study import FINISHED, MAXIMIZE, Study
+
+if TYPE_CHECKING:
+    from leaky.tuning.study import Study
 
 REFERENCES = ("0", "0.01")
 """What everything is compared with besides the best: ReLU, and torch's default."""
@@ -21,12 +25,10 @@ COLUMNS = {"dead_share": "dead", "second_moment": "E[h²]"}
 """Measurements that stand beside the scores, and their headings."""
 
 
-def study_text(study: Study) -> str:
-    """Everything, as a few lines of text."""
-    lines = [verdict(study), "", *_table(study), ""]
+def study_view(study: Study) -> View:
+    """Everything that a reader is shown."""
     said = (_searched(study), _differences_known(study), _reported(study), _cost(study), *_failures(study))
-    lines += [line for line in said if line]
-    return "\n".join(lines)
+    return (line(verdict(study), "strong"), Gap(), _table(study), Gap(), *(line(words) for words in said if words))
 
 
 def verdict(study: Study) -> str:
@@ -44,14 +46,14 @@ def _better(study: Study) -> str:
     found, worse = study.answer, [study.arms[out.arm].label for out in study.judgement.eliminations]
     taken, reference = Arm(study.best_slope or 0.0).label, study.reference.label
     by = f"by at least {found.at_least:.2g}"
-    if study.direction != MAXIMIZE:
+    if not study.higher_is_better:
         by = f"lower by at least {found.at_least:.2g}"
     text = f"{taken} is better than {reference}, {by} (95%, all comparisons together)."
     also = [label for label in worse if label != reference]
     if also:
-        text += f" {_listed(also)} {'is' if len(also) == 1 else 'are'} detectably worse than the best as well."
+        text += f" {together(also)} {'is' if len(also) == 1 else 'are'} detectably worse than the best as well."
     rest = [arm.label for arm in study.best_set if arm.label != taken]
-    return f"{text} {_listed(rest)} cannot be told apart from it." if rest else text
+    return f"{text} {together(rest)} cannot be told apart from it." if rest else text
 
 
 def _equal(study: Study) -> str:
@@ -64,9 +66,9 @@ def _equal(study: Study) -> str:
     text = f"No slope is better than {reference.label} by more than {found.worth:.2g} (95%, all comparisons together)"
     text += f": take {reference.label}, the simplest."
     if equal:
-        text += f" {_listed(equal)} {'is' if len(equal) == 1 else 'are'} equal to it within {found.worth:.2g}."
+        text += f" {together(equal)} {'is' if len(equal) == 1 else 'are'} equal to it within {found.worth:.2g}."
     if worse:
-        text += f" {_listed(worse)} {'is' if len(worse) == 1 else 'are'} detectably worse."
+        text += f" {together(worse)} {'is' if len(worse) == 1 else 'are'} detectably worse."
     return text
 
 
@@ -74,7 +76,7 @@ def _undecided(study: Study) -> str:
     found, reference = study.answer, study.reference.label
     open_arms = [study.arms[arm].label for arm in study.judgement.ranking if arm in found.open]
     text = (
-        f"Undecided: whether {_listed(open_arms)} {'is' if len(open_arms) == 1 else 'are'} better than {reference} by "
+        f"Undecided: whether {together(open_arms)} {'is' if len(open_arms) == 1 else 'are'} better than {reference} by "
         f"more than {found.worth:.2g} is not known."
     )
     return f"{text} {_what_would_tell(study)} Nothing is recommended."
@@ -105,26 +107,22 @@ def _progress(study: Study) -> str:
     return f"{len(study.trials)} of {len(study.arms) * study.budget.seeds} trainings have ended"
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _table(study: Study) -> list[str]:
+def _table(study: Study) -> Table:
     best = study.ranking[0]
     labels = {arm.label: arm for arm in study.arms}
     references = [labels[name] for name in REFERENCES if name in labels]
-    columns = [name for name in COLUMNS if not all(math.isnan(study.measurement(arm, name)) for arm in study.arms)]
-    head = ["slope", "seeds", "score", "to the best", *(f"to {arm.label}" for arm in references)]
-    rows = [[*head, *(COLUMNS[name] for name in columns), ""]]
+    measured = [name for name in COLUMNS if not all(math.isnan(study.measurement(arm, name)) for arm in study.arms)]
+    numbers = ["seeds", "score", "to the best", *(f"to {arm.label}" for arm in references)]
+    numbers += [COLUMNS[name] for name in measured]
     out = {each.arm for each in study.judgement.eliminations}
     worse = {arm for place, arm in enumerate(study.arms) if place in out}
+    rows = []
     for arm in study.ranking:
         row = [arm.label, str(len(study.trials_of(arm))), _figure(study.mean(arm))]
         row += [_interval(study.difference(arm, other), arm == other) for other in (best, *references)]
-        row += [_measured(study, arm, name) for name in columns]
-        rows.append([*row, "worse" if arm in worse else ""])
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        row += [_measured(study, arm, name) for name in measured]
+        rows.append((*row, "worse" if arm in worse else ""))
+    return Table((Column("slope"), *(Column(name) for name in numbers), Column("")), tuple(rows))
 
 
 def _figure(value: float) -> str:
@@ -166,7 +164,7 @@ def _searched(study: Study) -> str:
     shape = " for each layer" if searched.per_layer else ""
     best = f", the best {searched.tried[0][0]} with {searched.tried[0][1]:.4g} there" if searched.tried else ""
     return (
-        f"{printable(searched.sampler)} tried {counted(len(searched.tried), 'slope')}{shape} from {searched.low:g} to "
+        f"{searched.sampler} tried {counted(len(searched.tried), 'slope')}{shape} from {searched.low:g} to "
         f"{searched.high:g} before, on {counted(searched.seeds, 'seed')} of its own "
         f"({counted(searched.trainings, 'training')}){best}."
     )
@@ -184,8 +182,8 @@ def _reported(study: Study) -> str:
 
 
 def _cost(study: Study) -> str:
-    better = "higher" if study.direction == MAXIMIZE else "lower"
-    engine = f", {printable(study.engine)}" if study.engine else ""
+    better = "higher" if study.higher_is_better else "lower"
+    engine = f", {study.engine}" if study.engine else ""
     ended = f" It ended because {study.ended}." if study.ended else ""
     total = f"{counted(len(study.trials), 'training')}, {study.seconds:.1f} s of training{engine}"
     worth, why = study.matters
@@ -195,10 +193,10 @@ def _cost(study: Study) -> str:
 def _failures(study: Study) -> list[str]:
     lines = []
     for arm in study.arms:
-        failed = [trial for trial in study.trials_of(arm) if trial.outcome != FINISHED]
+        failed = [trial for trial in study.trials_of(arm) if not trial.finished]
         if failed:
             first = failed[0]
-            reason = f": {printable(first.reason)}" if first.reason else ""
+            reason = f": {first.reason}" if first.reason else ""
             lines.append(
                 f"{arm.label} failed in {len(failed)} of {len(study.trials_of(arm))}, counted as worse than the worst "
                 f"score; seed {first.seed} {first.outcome.replace('_', ' ')}{reason}"

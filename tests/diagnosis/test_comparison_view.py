@@ -8,8 +8,6 @@ import numpy as np
 from tests.records import normal, planted, record_from, site_from
 
 from leaky.diagnosis import Diagnosis, compare, diagnose
-from leaky.report.comparison import ComparisonReport
-from leaky.report.terminal import as_text
 
 Z = normal(2000, 16, seed=5)
 
@@ -20,17 +18,17 @@ def diagnosis_with(dead: int) -> Diagnosis:
 
 
 def test_worse_is_said_first_with_the_reason() -> None:
-    shown = as_text(ComparisonReport(compare(diagnosis_with(1), diagnosis_with(4))), 120)
+    shown = str(compare(diagnosis_with(1), diagnosis_with(4)))
     assert shown.startswith("It got worse, for")
-    assert "  · body[red].0: 3 units (1, 2, 3) newly dead" in shown
+    assert "  · body[red].0: 3 units (1–3) newly dead" in shown
     assert re.search(r"^dead +1 +4 +\+3$", shown, re.MULTILINE)
-    assert "· body[red].0: dead: appeared: 3 units (1, 2, 3)" in shown
+    assert "· body[red].0: dead: appeared: 3 units (1–3)" in shown
 
 
 def test_better_and_the_same_are_not_worse() -> None:
-    better = as_text(ComparisonReport(compare(diagnosis_with(4), diagnosis_with(1))), 120)
+    better = str(compare(diagnosis_with(4), diagnosis_with(1)))
     assert better.startswith("It did not get worse.")
-    assert "· body[red].0: dead: gone: 3 units (1, 2, 3)" in better
-    same = as_text(ComparisonReport(compare(diagnosis_with(4), diagnosis_with(4))), 120)
+    assert "· body[red].0: dead: gone: 3 units (1–3)" in better
+    same = str(compare(diagnosis_with(4), diagnosis_with(4)))
     assert same.startswith("It did not get worse.")
     assert "What changed" not in same
