@@ -18,9 +18,8 @@ from leaky.documents import schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = [
-    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/json.md", "docs/rules/README.md")
-]
+NAMES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/json.md", "docs/rules/README.md", "docs/architecture.md")
+PAGES = [ROOT / name for name in NAMES]
 
 TRAIN = """
 import torch
