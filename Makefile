@@ -34,7 +34,7 @@ help:
 demo: $(V)/.leaky $(V)/.demo
 	@$(BIN)/python examples/digits_demo.py
 
-test: lint page-check $(V)/.leaky $(V)/.optional $(V)/.models
+test: lint page-check $(V)/.leaky $(V)/.optional $(V)/.models $(V)/.trainers
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 # mypy reads the types of what leaky requires, so those must be installed.
@@ -143,6 +143,11 @@ $(V)/.leaky: $(V)/.created constraints.txt $(SOURCES)
 $(V)/.optional: $(V)/.created requirements/optional.txt
 	@$(PIP) install -c constraints.txt -r requirements/optional.txt && touch $@ || \
 		echo "Ray could not be installed: the tests of its engine will be skipped."
+
+$(V)/.trainers: $(V)/.created requirements/trainers.txt constraints.txt
+	@echo "Installing the trainers that leaky has callbacks for …"
+	@$(PIP) install -c constraints.txt -r requirements/trainers.txt && touch $@ || \
+		echo "The trainers could not be installed: the tests of their callbacks will be skipped."
 
 # Networks that other people trained. Without their own requirements, of which the tests use none.
 $(V)/.models: $(V)/.created requirements/models.txt

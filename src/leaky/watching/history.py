@@ -79,6 +79,10 @@ class History(Mapping[str, dict[str, FloatArray]]):
         """Each report: its step, its samples, its figures."""
         return zip(self._steps, self._samples, self._rows, strict=True)
 
+    def last(self, site: str, figure: str) -> float:
+        """A figure at the last report; NaN where it is not known."""
+        return self._rows[-1].get(site, {}).get(figure, np.nan) if self._rows else np.nan
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.units)
 

@@ -1,0 +1,12 @@
+"""`leaky.watch` inside the trainers that people use: one module a trainer, imported where that trainer is.
+
+    from leaky.integrations.lightning import Watch          # a Callback
+    from leaky.integrations.transformers import Watch       # a TrainerCallback
+    from leaky.integrations.keras import Watch              # a Callback, for Keras 3 on torch
+    from leaky.integrations.skorch import Watch             # a Callback
+    from leaky.integrations.stable_baselines3 import Watch  # a BaseCallback
+
+Each takes `sites=True` for a few scalars a site besides those of the whole network, and what `leaky.watch` takes. The
+scalars go wherever the trainer logs to, under `leaky/dead`, `leaky/locked`, `leaky/dormant`, `leaky/nearly_dead`,
+`leaky/silent` and, with sites, `leaky/<site>/dead` … `leaky/<site>/gradient`.
+"""

@@ -1,0 +1,167 @@
+"""What every trainer's callback needs: which modules to watch, when a step is over, and the scalars that are new.
+
+A trainer may call its network as a whole, or only parts of it (the methods of a policy, the layers of a LightningModule
+in `training_step`). Which modules are called from outside is seen in the first step of training; these are watched.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from torch import nn
+
+from leaky.errors import InputError
+from leaky.observation.riding.hooks import Hook
+from leaky.watching.watch import Watch, watch
+
+TOTALS = ("dead", "locked", "dormant", "nearly_dead", "silent")
+"""Shares of all units, sent always."""
+OF_SITES = ("dead", "locked", "dormant", "nearly_dead", "gradient")
+"""Sent for each site, where they are asked for."""
+LOOKED_FOR = 20
+"""Steps in which no module ran after which that is said."""
+
+
+class Adapter:
+    """The watches of one training.
+
+    Args:
+        sites: whether scalars of each site are sent too, or the names of those that are.
+        options: of `leaky.watch`.
+    """
+
+    def __init__(self, sites: bool | list[str] = False, **options: Any) -> None:
+        watch(nn.Identity(), None, **options)  # a misspelt option is told before the training
+        self.sites = sites
+        self.watches: dict[str, Watch] = {}
+        self._options = options
+        self._search: _Search | None = None
+        self._sent: dict[str, int] = {}
+        self._steps = 0
+
+    def start(self, model: nn.Module) -> None:
+        """The training begins."""
+        self.stop()
+        self.watches, self._sent, self._steps = {}, {}, 0
+        self._search = _Search(model)
+
+    def step(self) -> None:
+        """The optimizer has stepped."""
+        self._steps += 1
+        for each in self.watches.values():
+            each.step()
+        if self._search is not None and self._search.found:
+            roots = self._search.end()
+            self._search = None
+            for name, module in roots.items():
+                self.watches[name] = watch(module, None, **self._options).start()
+        elif self._search is not None and self._steps == LOOKED_FOR:
+            warnings.warn(
+                f"leaky: no module of the model was called in training in {LOOKED_FOR} steps, so there is nothing to "
+                "watch; pass the network that is trained to leaky.watch in your own loop",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def stop(self) -> None:
+        """The training is over, or was broken off; every hook goes."""
+        if self._search is not None:
+            self._search.end()
+            self._search = None
+        for each in self.watches.values():
+            each.stop()
+
+    def scalars(self) -> dict[str, float]:
+        """The scalars of the reports that were made since the last call, by name; empty where there was none."""
+        new = {}
+        for prefix, each in self.watches.items():
+            reports = len(each.history.steps)
+            if reports > self._sent.get(prefix, 0):
+                self._sent[prefix] = reports
+                new[prefix] = each
+        if not new:
+            return {}
+        found = {f"leaky/{name}": self._total(name) for name in TOTALS}
+        for prefix, each in new.items():
+            found |= self._of_sites(prefix, each)
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _total(self, figure: str) -> float:
+        units = total = 0.0
+        for each in self.watches.values():
+            for name, count in each.history.units.items():
+                value = each.history.last(name, figure)
+                if math.isfinite(value):
+                    units, total = units + count, total + count * value
+        return total / units if units else math.nan
+
+    def _of_sites(self, prefix: str, each: Watch) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name in each.history:
+            whole = f"{prefix}.{name}" if prefix else name
+            if self.sites is True or (self.sites and whole in self.sites):
+                found |= {f"leaky/{whole}/{figure}": each.history.last(name, figure) for figure in OF_SITES}
+        return found
+
+    def figure(self) -> Any:
+        """A matplotlib figure: the share of dead and of silent units by layer, as it is now."""
+        from leaky.integrations.picture import layers
+
+        rows = [
+            (f"{prefix}.{name}" if prefix else name, each.history.last(name, "dead"), each.history.last(name, "silent"))
+            for prefix, each in self.watches.items()
+            for name in each.history
+        ]
+        return layers(rows)
+
+
+class _Search:
+    """Finds the outermost modules that are called in training mode."""
+
+    def __init__(self, model: nn.Module) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(f"the trainer must train a torch.nn.Module, not {type(model).__name__}")
+        self.found: dict[str, nn.Module] = {}
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._depth = 0
+        self._handles = [
+            handle
+            for module in model.modules()
+            for handle in (
+                module.register_forward_pre_hook(_Enter(self)),
+                module.register_forward_hook(_Leave(self), always_call=True),
+            )
+        ]
+
+    def enter(self, module: nn.Module) -> None:
+        """A module starts."""
+        if self._depth == 0 and module.training and any(True for _ in module.parameters()):
+            self.found.setdefault(self._names[id(module)], module)
+        self._depth += 1
+
+    def leave(self) -> None:
+        """It has run."""
+        self._depth -= 1
+
+    def end(self) -> dict[str, nn.Module]:
+        """Take the hooks off; the modules by name. A single layer has no activation in it and is left out."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        inner = {name: each for name, each in self.found.items() if any(True for _ in each.children())}
+        return inner or self.found
+
+
+class _Enter(Hook):
+    def __init__(self, search: _Search) -> None:
+        self._search = search
+
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        self._search.enter(module)
+
+
+class _Leave(_Enter):
+    def __call__(self, module: nn.Module, args: Any, output: Any = None) -> None:
+        self._search.leave()

@@ -1,0 +1,54 @@
+"""A stable-baselines3 callback: `model.learn(…, callback=leaky.integrations.stable_baselines3.Watch())`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leaky.errors import MissingExtraError
+from leaky.integrations.adapter import Adapter
+
+try:
+    from stable_baselines3.common.callbacks import BaseCallback
+except ImportError:
+    raise MissingExtraError("leaky.integrations.stable_baselines3 needs it: pip install stable-baselines3") from None
+
+
+class Watch(BaseCallback):  # type: ignore[misc]
+    """Watches the networks that an agent trains; its scalars go to the agent's own logger.
+
+    What an agent calls while it collects experience is in eval mode and is not watched. A step is a step of the first
+    of the agent's optimizers.
+
+    Args:
+        sites: True for scalars of each site too, or the names of those that are wanted.
+        options: of `leaky.watch`: every, report_every, thresholds, …
+    """
+
+    def __init__(self, sites: bool | list[str] = False, **options: Any) -> None:
+        super().__init__()
+        self.adapter = Adapter(sites, **options)
+        self._handle: Any = None
+
+    def _on_training_start(self) -> None:
+        policy = self.model.policy
+        optimizer = next(
+            found
+            for found in (getattr(place, "optimizer", None) for place in (policy, *policy.children()))
+            if found is not None
+        )
+        self.adapter.start(policy)
+        self._handle = optimizer.register_step_post_hook(lambda *_: self._stepped())
+
+    def _stepped(self) -> None:
+        self.adapter.step()
+        for name, value in self.adapter.scalars().items():
+            self.logger.record(name, value)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+        self.adapter.stop()
