@@ -17,6 +17,7 @@ from leaky.diagnosis import Diagnosis, Finding, Thresholds, UnitVerdicts, diagno
 from leaky.documents import Json
 from leaky.errors import InputError
 from leaky.record import Record
+from leaky.text import named, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -65,7 +66,7 @@ class Checkup:
     def __repr__(self) -> str:
         from leaky.report.rows import headline
 
-        return f"<Checkup of {self.record.model!r}: {headline(self.diagnosis)}>"
+        return printable(f"<Checkup of {named(self.record.model)}: {headline(self.diagnosis)}>")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from leaky.report.terminal import TerminalReport

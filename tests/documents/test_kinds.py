@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,28 @@ def test_the_schemas_that_ship_are_those_of_the_classes(name: str) -> None:
     assert rules in (None, schema(name)), "run python -m leaky.documents"
     jsonschema.Draft202012Validator.check_schema(schema(name))
     assert schema(name)["properties"]["schema_version"]["const"] == KINDS[name].version
+
+
+def shown() -> dict[str, Any]:
+    """Everything that a user may print, with untrusted words in every place."""
+    found = checkup()
+    finding = replace(found.findings[0], site=NASTY, message=NASTY, rule=NASTY, advice=NASTY)
+    diagnosis = replace(found.diagnosis, findings=(finding,))
+    parts = {"finding": finding, "diagnosis": diagnosis, "site": found.record.sites[0], "action": plan().actions[0]}
+    parts |= {"statistics": found.record.sites[0].statistics, "left": plan().left[0]}
+    return {name: make() for name, make in MADE.items() if name != "recipe"} | parts
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*MADE, "finding", "diagnosis", "site", "statistics", "action", "left"} - {"recipe"})
+)
+def test_no_text_of_it_steers_a_terminal_or_fills_it(name: str) -> None:
+    thing = shown()[name]
+    assert str(thing).replace("\n", "").isprintable()
+    assert "n" * 400 not in str(thing)
+    if name not in ("action", "left"):
+        assert repr(thing).isprintable()
+        assert len(repr(thing)) < 1500
 
 
 WRONG = [None, True, -1, 10**400, 1e308, float("inf"), "x" * 5000, "\ud800", [], [[]], [None], {}, {"a": []}]

@@ -10,6 +10,7 @@ from leaky.diagnosis.thresholds import Thresholds
 from leaky.diagnosis.verdicts import UnitVerdicts
 from leaky.diagnosis.wording import percent
 from leaky.record import Record
+from leaky.text import counted, named, printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,11 @@ class Diagnosis:
         """The findings of this level or worse."""
         return tuple(finding for finding in self.findings if level_rank(finding.level) >= level_rank(level))
 
+    def __repr__(self) -> str:
+        return (
+            f"<Diagnosis of {named(self.record.model)}: {counted(len(self.findings), 'finding')}, worst {self.worst}>"
+        )
+
     def __str__(self) -> str:
-        found = "\n".join(f"{finding}\n    {finding.advice}" for finding in self.findings)
+        found = "\n".join(f"{finding}\n    {printable(finding.advice)}" for finding in self.findings)
         return f"{found or 'nothing to report'}\n{self.confidence}"

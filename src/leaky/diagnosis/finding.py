@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from leaky.errors import InputError
+from leaky.text import counted, named, printable
 
 Level = Literal["info", "warning", "error"]
 
@@ -63,4 +64,8 @@ class Finding:
         return self.rule if self.site is None else f"{self.rule}@{self.site}"
 
     def __str__(self) -> str:
-        return f"{self.level}: {self.site or 'network'}: {self.message} [{self.rule}]"
+        return printable(f"{self.level}: {self.site or 'network'}: {self.message} [{self.rule}]")
+
+    def __repr__(self) -> str:
+        units = f", {counted(len(self.units), 'unit')}" if self.units else ""
+        return printable(f"<Finding {self.level} {self.rule} at {named(self.site or 'network')}{units}>")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from leaky.errors import InputError
 from leaky.record.statistics import BELOW, BEYOND_HIGH, BEYOND_LOW, LINEAR, FloatArray, IntArray, UnitStatistics
+from leaky.text import counted, named, printable
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ class Site:
     shape: tuple[int, ...] = ()
     source: str | None = None
     producers: tuple[Producer, ...] = ()
+
+    def __repr__(self) -> str:
+        seen = f"{counted(self.units, 'unit')}, {counted(self.samples, 'sample')}"
+        return printable(f"<Site {named(self.name)}: {self.activation}, {seen}>")
 
     @property
     def units(self) -> int:

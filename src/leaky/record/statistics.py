@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaky.errors import InputError
+from leaky.text import counted
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -81,6 +82,9 @@ class UnitStatistics:
     output_absolute_sums: FloatArray | None = None
     output_squares: FloatArray | None = None
     gradient: GradientStatistics | None = None
+
+    def __repr__(self) -> str:
+        return f"<UnitStatistics of {counted(self.units, 'unit')}, {counted(self.samples, 'sample')}>"
 
     @staticmethod
     def empty(units: int) -> UnitStatistics:

@@ -51,6 +51,10 @@ class Run:
             if name not in self.units or any(len(each) != len(self.steps) for each in arrays.values()):
                 raise InputError(f"the figures of {named(name)} must be of a site and as many as there are reports")
 
+    def __repr__(self) -> str:
+        seen = f"{counted(len(self.steps), 'report')} on {counted(len(self.units), 'site')}"
+        return printable(f"<Run of {named(self.model)}: {seen}, {counted(len(self.alarms), 'alarm')}>")
+
     @classmethod
     def of_rows(
         cls, model: str, sites: dict[str, tuple[int, str]], reports: Iterable[tuple[int, int, Row]], **rest: Any
