@@ -32,6 +32,7 @@ PUBLIC = {
     "leaky_relu",
     "load",
     "observe",
+    "operations",
     "plot",
     "prune",
     "repair",
@@ -61,7 +62,7 @@ def test_type_checkers_see_the_same_homes_as_the_interpreter() -> None:
     imported = {
         alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert imported == {**leaky._HOME, "theory": "leaky"}
+    assert imported == {**leaky._HOME, "theory": "leaky", "operations": "leaky.repairing"}
 
 
 def test_a_wrong_name_is_an_attribute_error() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from leaky.observation import observe
     from leaky.observation.following import analyse
     from leaky.record import Record
+    from leaky.repairing import operations
     from leaky.repairing.api import apply_recipe, repair
     from leaky.repairing.calibration import calibrate
     from leaky.repairing.initialization import initialize
@@ -46,6 +47,7 @@ __all__ = [
     "leaky_relu",
     "load",
     "observe",
+    "operations",
     "plot",
     "prune",
     "repair",
@@ -77,14 +79,16 @@ _HOME = {
     "LeakyError": "leaky.errors",
 }
 """The module of each public name; the same as the imports above, for the interpreter."""
+_ROOMS = {"operations": "leaky.repairing.operations", "theory": "leaky.theory"}
+"""Public names that are modules."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
         return value
-    if name == "theory":
-        return importlib.import_module("leaky.theory")
+    if name in _ROOMS:
+        return importlib.import_module(_ROOMS[name])
     raise AttributeError(f"module 'leaky' has no attribute {name!r}")
 
 

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from leaky.diagnosis.finding import Evidence, Level
 from leaky.record import Record, Site
+from leaky.text import counted, percentage
+
+percent, plural = percentage, counted
+"""As findings have called them."""
 
 
 def seen_on(record: Record, site: Site | None = None) -> str:
@@ -38,21 +42,6 @@ def subject(site: Site, units: Sequence[int]) -> str:
         return f"all {site.units:,} {kind}"
     names = ", ".join(map(str, units[:6])) + (" …" if len(units) > 6 else "")
     return f"{len(units):,} of {site.units:,} {kind} ({percent(len(units) / site.units)}; {names})"
-
-
-def percent(share: float) -> str:
-    """A share as a person reads it: "4.7%", "0.03%", "100%"."""
-    value = 100 * share
-    if value in (0.0, 100.0):
-        return f"{value:.0f}%"
-    if 99.95 <= value < 100:
-        return f"{value:.3f}%" if value < 99.9995 else ">99.999%"
-    return f"{value:.1f}%" if value >= 1 else f"{value:.2g}%"
-
-
-def plural(count: int, noun: str) -> str:
-    """The number with its noun: "1 site", "2 sites"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def verb(units: Sequence[int], one: str, several: str) -> str:

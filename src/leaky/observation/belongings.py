@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from leaky.observation.bits import copied, fingerprint, put_back, same_bits
+from leaky.text import listed
 
 COPIED_AT_MOST = 2**28
 """Bytes of parameters and gradients of a model that are copied, so that they can be put back."""
@@ -52,14 +53,16 @@ class Belongings:
         for kept, words in ((True, "; it was put back"), (False, ", which was not put back: it is too large to copy")):
             names = [name for name, copy in written if (copy is not None) == kept]
             if names:
-                found.append(f"the model itself writes to its parameters {_few(names)} when it runs{words}")
+                found.append(f"the model itself writes to its parameters {listed(names, 4)} when it runs{words}")
         gradients = [name for name, p, _, _, grad in self._parameters if p.grad is not grad]
         gradients += [name for name, g, kept, before in self._gradients if _differs(g, kept, before)]
         if gradients:
-            found.append(f"the model itself changes gradients ({_few(gradients)}) when it runs; they were put back")
+            found.append(
+                f"the model itself changes gradients ({listed(gradients, 4)}) when it runs; they were put back"
+            )
         frozen = [name for name, p, _, learns, _ in self._parameters if p.requires_grad != learns]
         if frozen:
-            found.append(f"the model itself changes whether {_few(frozen)} learn when it runs; it was put back")
+            found.append(f"the model itself changes whether {listed(frozen, 4)} learn when it runs; it was put back")
         return found
 
     def restore_modes(self) -> None:
@@ -149,7 +152,3 @@ def _is_at(parameter: Tensor, data: Tensor) -> bool:
 
 def _differs(tensor: Tensor, kept: Tensor | None, before: tuple[int, ...]) -> bool:
     return not same_bits(tensor, kept) if kept is not None else fingerprint(tensor) != before
-
-
-def _few(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from leaky.errors import InputError
 from leaky.observation.batches import BATCH_SIZE
 from leaky.structure.onnx.model import Array, Declared
+from leaky.text import listed, named
 
 Arrays: TypeAlias = dict[str, Array]
 
@@ -162,8 +163,8 @@ class Inputs:
             given = {names[0]: inputs}
         unknown, missing = [n for n in given if n not in names], [n for n in names if n not in given]
         if unknown or missing:
-            what = f"{_listed(missing)} missing" if missing else f"{_listed(unknown)} unknown"
-            raise InputError(f"the model's inputs are {_listed(names)}; {what}: give the arrays by name")
+            what = f"{listed(map(named, missing))} missing" if missing else f"{listed(map(named, unknown))} unknown"
+            raise InputError(f"the model's inputs are {listed(map(named, names))}; {what}: give the arrays by name")
         return given
 
     def _converted(self, name: str, value: Array) -> Array:
@@ -210,7 +211,3 @@ def _array(name: str, value: Any) -> Array:
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise InputError(f"input {name!r} must be an array of numbers or booleans, not {kind}")
     return array
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError, MissingExtraError
+from leaky.text import listed
 
 NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 """Where checkpoints keep the state dict, in the order of trying."""
@@ -133,11 +134,7 @@ def _bare(name: str) -> str:
 
 
 def _misfit(source: str, missing: list[str], unknown: list[str], wrong: list[str]) -> InputError:
-    faults = [f"{len(missing)} names of the model are missing ({_few(missing)})"] if missing else []
-    faults += [f"{len(unknown)} names are not the model's ({_few(unknown)})"] if unknown else []
-    faults += [f"{len(wrong)} shapes differ ({_few(wrong)})"] if wrong else []
+    faults = [f"{len(missing)} names of the model are missing ({listed(missing, 3)})"] if missing else []
+    faults += [f"{len(unknown)} names are not the model's ({listed(unknown, 3)})"] if unknown else []
+    faults += [f"{len(wrong)} shapes differ ({listed(wrong, 3)})"] if wrong else []
     return InputError(f"{source} must fit the model: {'; '.join(faults)}")
-
-
-def _few(faults: list[str], most: int = 3) -> str:
-    return ", ".join(faults[:most]) + (", …" if len(faults) > most else "")
