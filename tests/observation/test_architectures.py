@@ -59,7 +59,7 @@ class Keeper:
         pass
 
     def not_examined(self, name: str, reason: str) -> None:
-        raise AssertionError(f"{name}: {reason}")
+        assert "saturate" in reason, f"{name}: {reason}"
 
 
 def seen(model: nn.Module, data: Tensor) -> list[Tensor]:
@@ -75,7 +75,8 @@ def test_units_and_samples(name: str) -> None:
     build, shape, units = ARCHITECTURES[name]
     record = leaky.observe(build(), torch.randn(shape))
     assert [(site.units, site.samples) for site in record.sites] == [(count, N) for count in units]
-    assert record.not_examined == ()
+    gated = name in ("squeeze and excite", "lstm", "gru")
+    assert [("saturate" in item.reason) for item in record.not_examined] == [True] * gated
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -46,13 +46,12 @@ class Collector:
         self._gradients = gradients
         self._sites: dict[str, SiteAccumulator | MemberAccumulator] = {}
         self._not_examined: dict[NotExamined, None] = {}
-        self._catcher: Catcher | None = None
+        self._open: dict[SiteCall, tuple[Tensor | None, Catcher | None]] = {}
         self._waiting: list[tuple[Tensor, Catcher]] = []
         self._handles: list[Any] = []
         self._batch = self._samples = 0
         self._paths_known = True
         self._real: RealPositions | None = None
-        self._chosen: Tensor | None = None
         self._listening = False
 
     def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
@@ -62,16 +61,18 @@ class Collector:
             return None
         z, inside = plain_tensor(pre_activation)
         if isinstance(accumulator, MemberAccumulator):
-            if self._gradients and z is pre_activation:
-                self._catcher = accumulator.expect_gradient(call, z)
+            expects = self._gradients and z is pre_activation
+            self._open[call] = (None, accumulator.expect_gradient(call, z) if expects else None)
             accumulator.add(call, z, self._batch, self._samples)
             return None
-        self._chosen = inside if inside is not None else self._real.at(call) if self._real is not None else None
+        chosen = inside if inside is not None else self._real.at(call) if self._real is not None else None
+        catcher = None
         if self._gradients and z is pre_activation:
-            self._catcher = accumulator.expect_gradient(z, call.layout, call.activation)
+            catcher = accumulator.expect_gradient(z, call.layout, call.activation)
+        self._open[call] = (chosen, catcher)
         part = None if call.ids is None else Part(call.ids, max(self._samples, int(call.ids.max(initial=0)) + 1))
-        if self._chosen is not None:
-            self._add_chosen(accumulator, call, z, self._chosen, part)
+        if chosen is not None:
+            self._add_chosen(accumulator, call, z, chosen, part)
             return None
         if call.operator in _FUSED and z is pre_activation:
             output = z if call.operator in _IN_PLACE else torch.empty_like(z)
@@ -95,19 +96,19 @@ class Collector:
     def after(self, call: SiteCall, output: Tensor) -> None:
         """Take the sums of a smooth activation's output, and keep the output until its gradient can be asked for."""
         accumulator = self._sites.get(call.name)
+        chosen, catcher = self._open.pop(call, (None, None))
         if accumulator is not None and call.activation.smooth and shape_of(output) == call.node.shape:
             h, view = plain_tensor(output)[0], call.layout
-            if self._chosen is not None and isinstance(accumulator, SiteAccumulator):
-                h, view = _chosen_rows(h, view, self._chosen)
+            if chosen is not None and isinstance(accumulator, SiteAccumulator):
+                h, view = _chosen_rows(h, view, chosen)
             scale = call.activation.overscale
             scaled = h if scale == 1 else h / scale
             if isinstance(accumulator, MemberAccumulator):
                 accumulator.add_output(call, scaled)
             elif h.numel():
                 accumulator.add_output(scaled, view)
-        if self._catcher is not None:
-            self._waiting.append((output, self._catcher))
-            self._catcher = None
+        if catcher is not None:
+            self._waiting.append((output, catcher))
 
     def between(self) -> None:
         """Hook the outputs that by now have their place in autograd's graph, before anything writes over them."""
@@ -163,7 +164,7 @@ class Collector:
             handle.remove()
         self._handles.clear()
         self._waiting.clear()
-        self._catcher = None
+        self._open.clear()
 
     def sites(self) -> tuple[Site, ...]:
         """Every site so far."""

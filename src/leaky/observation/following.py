@@ -97,7 +97,7 @@ def _followed(model: nn.Module, example: Any) -> History:
     tracer = Tracer(model, _Silent(history), history=history)
     batch_dim: int | None = 0
     with preserved(model, "eval", 0) as kept, _plainly(model):
-        for _ in range(2):
+        for _ in range(3):
             batch = next(batches_of(example, model, batch_dim=batch_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
             history.batch_dim = batch_dim
             with batch.kept(), tracer.following(batch.tensors, batch_dim):
@@ -106,9 +106,11 @@ def _followed(model: nn.Module, example: Any) -> History:
                     node = tracer.node_of(tensor)
                     if node is not None:
                         history.outputs.add(node.index)
-            if tracer.evidence is None or tracer.evidence.batch_dim == batch_dim:
+                learned = tracer.learned(tensors_in(output))
+            moved = tracer.evidence is not None and tracer.evidence.batch_dim != batch_dim
+            if not moved and not learned:
                 break
-            batch_dim = tracer.evidence.batch_dim
+            batch_dim = tracer.evidence.batch_dim if moved and tracer.evidence is not None else batch_dim
             kept.rewind()
     return history
 

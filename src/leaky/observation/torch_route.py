@@ -70,6 +70,7 @@ class _Observation:
         self._batch_dim = options.batch_dim
         self._notes: dict[str, None] = {}
         self._samples = self._batches = 0
+        self._learned = False
         self.layers = LayerWatch(model)
         self._start()
 
@@ -105,9 +106,7 @@ class _Observation:
             if self._batches == 0 and self._corrected():
                 if again:
                     return False
-                self._preserved.rewind()
-                self._start()
-                self._pass(batch)
+                self._again(batch)
             self._samples += batch.samples(self._batch_dim)
             self._batches += 1
             if o.progress is not None:
@@ -115,15 +114,23 @@ class _Observation:
         return True
 
     def _first_pass(self, batch: Batch) -> None:
-        """Run a batch; once more, with gradients, where the model turns out to differentiate inside its forward."""
+        """Run a batch; the first once more where it tells how: with gradients, or with activations spelled out."""
         try:
             self._pass(batch)
         except RuntimeError as error:
             if self._batches or not self._wants_gradients(error):
                 raise
-            self._preserved.rewind()
-            self._start()
-            self._pass(batch)
+            self._again(batch)
+        if self._batches == 0 and self._learned:
+            self._again(batch)
+
+    def _again(self, batch: Batch) -> None:
+        """Forget all passes so far, which were of this batch, and run it again."""
+        self._preserved.rewind()
+        composites = self._tracer.composites
+        self._start()
+        self._tracer.composites = composites
+        self._pass(batch)
 
     def _wants_gradients(self, error: RuntimeError) -> bool:
         return self._loss is None and asks_for_gradients(self._model, error)
@@ -148,6 +155,7 @@ class _Observation:
                     self._collector.expect(samples, real)
                     output = batch.run(self._model)
                     self._mark_outputs(output)
+                    self._learned = self._tracer.learned(tensors_in(output))
                 outputs = named(tensors_in(output), "output")
                 self._outputs.add(outputs, samples, self._batch_dim)
                 if self._loss is not None:

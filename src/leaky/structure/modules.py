@@ -133,3 +133,8 @@ def batch_first_of(module: nn.Module) -> bool | None:
 def is_scripted(module: nn.Module | None) -> bool:
     """Whether the module is TorchScript, whose operations have no line of Python."""
     return isinstance(module, torch.jit.ScriptModule)
+
+
+def is_gated(module: nn.Module | None) -> bool:
+    """Whether the module is a recurrent layer of torch with gates, whose insides run in one operator or in many."""
+    return isinstance(module, (nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell))

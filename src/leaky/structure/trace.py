@@ -7,7 +7,7 @@ It holds no tensor: values are known by weak references.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from leaky.activation.running import running_bounds
 from leaky.structure.activations import Activation, bounded, prepares_input, recognise
 from leaky.structure.axes import Axes, Layout, find, layout, marked, of_input, plain
+from leaky.structure.composites import Composites, Spot
 from leaky.structure.flow import as_data, result_node, unchanged_root
 from leaky.structure.graph import Call, Node, SampleEvidence
+from leaky.structure.hiding import hides, opaque
 from leaky.structure.history import History
 from leaky.structure.listening import Listener, SiteCall
 from leaky.structure.members import members_of, parts_of
-from leaky.structure.modules import ModuleStack, batch_first_of, is_scripted, user_line
+from leaky.structure.modules import ModuleStack, batch_first_of, is_gated, is_scripted, user_line
 from leaky.structure.naming import Place, SiteNames
 from leaky.structure.operators import axes_of
 from leaky.structure.paths import Paths
@@ -58,6 +60,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made = 0
         self._values = Values(model, self._number)
         self._ids = SampleIds()
+        self.composites = Composites()
         self._input_dims: dict[int, int] = {}
         self._module_input = ("", 0)
         self._scripted_calls = 0
@@ -76,6 +79,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         self._values.clear()
         self._ids.clear()
+        self.composites.clear()
         self._input_dims.clear()
         self.paths.clear()
         if self._history is not None:
@@ -130,18 +134,54 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             argument_names(func),
         )
         if hides(namespace, call.name):
-            self._listener.not_examined(*_opaque(func._schema.name, self.modules.path))
+            self._listener.not_examined(*opaque(func._schema.name, self.modules.path))
         as_data(call)
-        site = self._site(func, call, args)
+        begun = self._composite(call, args)
+        site = None if begun else self._site(func, call, args)
         output = None if site is None else self._listener.before(site, args[site.activation.operand])
         if output is None:
             output = func(*args, **kwargs)
         results = self._remember(func, call, output, site, args)
+        followed = results and running_bounds() is None and not is_gated(self.modules.module)
+        ended = self.composites.made(func, call, args, kwargs, results[0], self._spot(call)) if followed else None
+        if ended is not None:
+            site = ended
+            output_of_it = output if isinstance(output, Tensor) else output[0]
+            self._values.put(output_of_it, replace(results[0], site=site.name))
+            self._listener.after(site, output_of_it)
         if self._history is not None:
             self._history.add(func, call, results, self.modules.path, None if site is None else site.use)
-        if site is not None:
+        if site is not None and site is not ended:
             self._listener.after(site, output)
         return output
+
+    def learned(self, outputs: Sequence[Tensor]) -> bool:
+        """Whether the pass told of spelled-out activations that a second pass would have as sites; call it inside."""
+        found = [self.node_of(tensor) for tensor in outputs]
+        with _disable_current_modes():
+            return self.composites.learned(node for node in found if node is not None)
+
+    def _spot(self, call: Call) -> Callable[[], Spot]:
+        return lambda: (self.modules.path, call.name, *user_line())
+
+    def _composite(self, call: Call, args: Sequence[Any]) -> bool:
+        """Begin the site of a spelled-out activation, if one begins here."""
+        beginning = self.composites.beginning(call, self._spot(call))
+        if beginning is None:
+            return False
+        position, composite = beginning
+        node, value = call.args[position], args[position]
+        activation = composite.activation or Activation(composite.name)
+        place = self._place(replace(call, name=_SPOKEN.get(activation.name, activation.name.lower())), activation, node)
+        if composite.activation is None:
+            self._listener.not_examined(self._names.name(place, activation.name, node), composite.reason)
+            return False
+        site = self._seen(activation, node, value, place, None)
+        if site is None:
+            return False
+        self.composites.begin(site, composite)
+        self._listener.before(site, value)
+        return True
 
     def _known(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -191,9 +231,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if prepares_input(call, activation):
             return None
         node, value = call.args[activation.operand], args[activation.operand]
+        if self.composites.inside(node):
+            return None
         if not (node.from_data or node.lost) or not (value.is_floating_point() or value.is_quantized):
             return None
-        place = self._place(call, activation, node)
+        site = self._seen(activation, node, value, self._place(call, activation, node), func)
+        if site is not None and bounds is not None:
+            self._own = (bounds, site.name)
+            return replace(site, activation=bounded(activation, *bounds))
+        return site
+
+    def _seen(self, activation: Activation, node: Node, value: Tensor, place: Place, func: Any) -> SiteCall | None:
+        """The call of a site on this value; None, and the reason told, where its units cannot be."""
         view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
         name = self._names.name(place, activation.name, node)
         if view is None:
@@ -205,9 +254,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(slopes, float) and slopes.size not in (1, view.units):
             self._listener.not_examined(name, f"it has {slopes.size} slopes for {view.units} units")
             return None
-        if bounds is not None:
-            self._own = (bounds, name)
-        activation = activation if bounds is None else bounded(activation, *bounds)
         ids = self._samples_of(node, view)
         parts = parts_of(node, view, ids, self._ids)
         return SiteCall(name, activation, node, view, place.source, func, ids, parts)
@@ -244,6 +290,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node = self.node_of(args[0]) if args and isinstance(args[0], Tensor) else None
         self._module_input = (self.modules.path, unchanged_root(node)) if node else ("", 0)
         self._scripted_calls = 0
+        if is_gated(module):
+            self._listener.not_examined(self.modules.path or "(model)", "its gates: where they saturate is not judged")
         if batch_first is None or node is None or len(node.axes) not in (2, 3):
             return
         kind = type(module).__name__
@@ -268,29 +316,4 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.evidence = SampleEvidence(candidates[0] if candidates else None, reason)
 
 
-_TRANSPARENT = {"aten", "prims", "prim", "profiler", "c10d", "torchvision"}
-"""Namespaces whose operators hide no activation, but for the fused ones."""
-
-_ACTIVE = ("relu", "elu", "swish", "sigmoid", "tanh", "lstm", "gru", "rnn", "softmax", "leaky", "hard")
-"""What the names of quantised operators with an activation inside have in them."""
-
-
-def hides(namespace: str, name: str) -> bool:
-    """Whether an operator may hide an activation."""
-    if namespace == "quantized":
-        return any(word in name for word in _ACTIVE)
-    return namespace not in _TRANSPARENT or name in FUSED
-
-
-FUSED = {
-    "_transformer_encoder_layer_fwd": "torch's fused path ran; torch.backends.mha.set_fastpath_enabled(False) opens it",
-    "_addmm_activation": "a fused operator hides its activation",
-}
-
-
-_SPOKEN = {"_prelu_kernel": "prelu", "rrelu_with_noise": "rrelu"}
-
-
-def _opaque(operator: str, path: str) -> tuple[str, str]:
-    reason = FUSED.get(operator.partition("::")[2], f"the custom operator {operator} hides what happens inside it")
-    return path or "(model)", reason
+_SPOKEN = {"_prelu_kernel": "prelu", "rrelu_with_noise": "rrelu", "LeakyReLU": "leaky_relu"}

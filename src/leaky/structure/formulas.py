@@ -1,0 +1,233 @@
+"""Elementwise arithmetic of one value, kept as the operations that it is, to be run on a grid instead.
+
+A chain of elementwise operations on one value and constants is a function of one number, however it is spelled. It is
+kept as the very operators that ran, and evaluated by running them on a float64 grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leaky.structure.graph import Call, Node
+
+SAME = {"clone", "contiguous", "detach", "alias", "_to_copy", "lift_fresh", "dropout"}
+_TURNING = "view _unsafe_view reshape flatten permute transpose t squeeze unsqueeze expand"
+_AFFINE = "add sub rsub mul div neg zeros_like ones_like new_zeros positive"
+_ACTIVATING = """
+    relu leaky_relu clamp clamp_min clamp_max hardtanh hardsigmoid hardswish gelu silu mish elu celu softplus maximum
+    minimum fmax fmin where masked_fill index_put masked_scatter hardshrink softshrink logaddexp tanh sigmoid erf abs gt
+    ge lt le sign heaviside atan log_sigmoid_forward threshold _prelu_kernel prelu
+"""
+_OTHERS = """
+    pow square sqrt rsqrt reciprocal exp expm1 log log1p sgn sin cos eq ne logical_not logical_and logical_or
+    bitwise_not bitwise_and index masked_select addcmul addcdiv lerp cosh sinh
+"""
+TURNING = set(_TURNING.split())
+AFFINE = SAME | TURNING | set(_AFFINE.split())
+ACTIVATING = set(_ACTIVATING.split())
+"""Operators of which an activation has at least one."""
+_ARITHMETIC = """
+    clamp clamp_min clamp_max maximum minimum fmax fmin where masked_fill index_put masked_scatter abs gt ge lt le sign
+    heaviside
+"""
+ARITHMETIC = set(_ARITHMETIC.split())
+"""Those that also limit, mask and measure."""
+ELEMENTWISE = AFFINE | ACTIVATING | set(_OTHERS.split())
+
+_LONGEST = 40
+"""Operations after which a chain is no activation of anybody's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Formula:
+    """A function of one value.
+
+    Attributes:
+        root: index of the node that it is a function of.
+        key: the same for the same operations on the same constants.
+        function: the last operator; None for the value itself.
+        args, kwargs: of it: formulas, numbers and constant tensors.
+        bent: whether it is more than an affine function.
+        acts: whether an operator of an activation is in it.
+        means: whether one of them is there for nothing else, as tanh is and a clamp or a mask is not.
+        turned: whether its shape was changed, so that it meets its root no more element by element.
+        sites: indices of the nodes among its parts that are outputs of sites.
+        node: index of the node that it is.
+        length: operations in it.
+    """
+
+    root: int
+    key: int
+    function: Any = None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] | None = None
+    bent: bool = False
+    acts: bool = False
+    means: bool = False
+    turned: bool = False
+    sites: frozenset[int] = frozenset()
+    node: int = -1
+    length: int = 0
+
+    @property
+    def parts(self) -> list[Formula]:
+        """The formulas among its arguments."""
+        values = [*self.args, *(self.kwargs or {}).values()]
+        flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
+        return [item for item in flat if isinstance(item, Formula)]
+
+    def within(self, node: int) -> bool:
+        """Whether it depends on its root by way of this node alone."""
+        return self.node == node or (bool(self.parts) and all(part.within(node) for part in self.parts))
+
+
+def varies(node: Node) -> bool:
+    """Whether a value is data, or may be, and no constant number."""
+    return node.from_data or (node.lost and max(node.shape, default=1) > 1)
+
+
+class Formulas:
+    """The formulas of one pass, by the index of the node."""
+
+    def __init__(self) -> None:
+        self._formulas: dict[int, Formula] = {}
+        self._keys: dict[Any, int] = {}
+
+    def clear(self) -> None:
+        """Forget the pass; keys stay."""
+        self._formulas.clear()
+
+    def get(self, node: Node) -> Formula:
+        """The formula of a node; of one that is no function of another, itself."""
+        found = self._formulas.get(node.index)
+        return Formula(node.index, 0, node=node.index) if found is None else found
+
+    def known(self, node: Node) -> Formula | None:
+        """The formula of a node that is a function of another."""
+        return self._formulas.get(node.index)
+
+    def extend(
+        self, func: Any, call: Call, values: Sequence[Any], kwargs: dict[str, Any], result: Node
+    ) -> Formula | None:
+        """The formula of a result, if the operation goes on with one chain; it is remembered."""
+        if call.name not in ELEMENTWISE:
+            return None
+        if call.name in TURNING and not any(f.bent for f in (self.get(node) for node in call.nodes)):
+            return None  # another shape of a value is a value of its own
+        data = [self.get(node) for node in call.nodes if varies(node)]
+        if not data or len({f.root for f in data}) != 1 or (len(data) > 1 and any(f.turned for f in data)):
+            return None
+        try:
+            args = tuple(self._argument(known, value) for known, value in zip(call.args, values, strict=True))
+            named = {key: self._argument(known, kwargs[key]) for key, known in call.kwargs.items()}
+        except ValueError:
+            return None
+        bent = any(f.bent for f in data) or call.name not in AFFINE or (call.name in ("mul", "div") and len(data) > 1)
+        made = Formula(
+            data[0].root,
+            self._key(call, args, named),
+            func,
+            args,
+            named,
+            bent,
+            any(f.acts for f in data) or call.name in ACTIVATING,
+            any(f.means for f in data) or call.name in ACTIVATING - ARITHMETIC,
+            any(f.turned for f in data) or call.name in TURNING,
+            frozenset().union(*(f.sites for f in data)),
+            result.index,
+            1 + sum(f.length for f in data),
+        )
+        if made.length > _LONGEST:
+            return None
+        self._formulas[result.index] = made
+        return made
+
+    def mark(self, formula: Formula) -> None:
+        """Note that a formula's node is the output of a site."""
+        self._formulas[formula.node] = replace(formula, sites=formula.sites | {formula.node})
+
+    def _argument(self, known: Any, value: Any) -> Any:
+        if isinstance(known, Node):
+            if varies(known):
+                return self.get(known)
+            if not isinstance(value, Tensor) or max(value.shape, default=1) != value.numel() or value.numel() > 1 << 16:
+                raise ValueError("no constant a unit")
+            return _Constant(value, known)
+        if isinstance(known, (list, tuple)):
+            return [self._argument(k, v) for k, v in zip(known, value, strict=True)]
+        return value
+
+    def _key(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        parts = (call.name, *(_signature(a) for a in args), *((k, _signature(v)) for k, v in sorted(kwargs.items())))
+        return self._keys.setdefault(parts, len(self._keys) + 1)
+
+
+class _Constant:
+    """A constant of one element, or one a unit."""
+
+    def __init__(self, value: Tensor, node: Node) -> None:
+        self.value = value
+        named = node.operation == "weight" and value.numel() > 1
+        self.signature = node.weights if named else tuple(value.detach().reshape(-1)[:4].tolist())
+
+
+def _signature(value: Any) -> Any:
+    if isinstance(value, Formula):
+        return ("f", value.key)
+    if isinstance(value, _Constant):
+        return ("c", value.signature)
+    if isinstance(value, (list, tuple)):
+        return tuple(_signature(item) for item in value)
+    return value if isinstance(value, (int, float, bool, str, type(None))) else str(value)
+
+
+def evaluate(formula: Formula, grid: Tensor) -> Tensor:
+    """The formula on a grid.
+
+    Args:
+        formula: of one value.
+        grid: float64, shape (points, 1).
+
+    Returns:
+        float64, shape (points, 1), or (points, units) where constants have an element a unit.
+
+    Raises:
+        RuntimeError, TypeError, ValueError: where the operators cannot be run so.
+    """
+    known: dict[int, Tensor] = {}
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Formula):
+            if value.function is None:
+                return grid
+            if id(value) not in known:
+                known[id(value)] = run(value)
+            return known[id(value)]
+        if isinstance(value, _Constant):
+            constant = value.value.detach().reshape(-1) if value.value.numel() > 1 else value.value.detach().reshape(())
+            return constant.double() if constant.is_floating_point() else constant
+        if isinstance(value, (list, tuple)):
+            return [of(item) for item in value]
+        return value
+
+    def run(formula: Formula) -> Tensor:
+        schema = formula.function._schema
+        name = schema.name.partition("::")[2].rstrip("_")
+        args = [of(argument) for argument in formula.args]
+        if name in TURNING or name in SAME:
+            first = args[0]
+            return first.double() if first.dtype != torch.bool and name == "_to_copy" else first.clone()  # type: ignore[no-any-return]
+        kwargs = {key: of(value) for key, value in (formula.kwargs or {}).items() if key not in ("dtype", "out")}
+        if schema.name.endswith("_"):
+            args[0] = args[0].clone()
+        result = formula.function(*args, **kwargs)
+        first = result[0] if isinstance(result, (tuple, list)) else result
+        return first.double() if first.is_floating_point() else first  # type: ignore[no-any-return]
+
+    with torch.no_grad():
+        return run(formula) if formula.function is not None else grid

@@ -1,0 +1,28 @@
+"""Operators that may hide an activation: fused, quantised and custom ones, which are listed."""
+
+from __future__ import annotations
+
+_TRANSPARENT = {"aten", "prims", "prim", "profiler", "c10d", "torchvision"}
+"""Namespaces whose operators hide no activation, but for the fused ones."""
+
+_ACTIVE = ("relu", "elu", "swish", "sigmoid", "tanh", "lstm", "gru", "rnn", "softmax", "leaky", "hard")
+"""What the names of quantised operators with an activation inside have in them."""
+
+
+def hides(namespace: str, name: str) -> bool:
+    """Whether an operator may hide an activation."""
+    if namespace == "quantized":
+        return any(word in name for word in _ACTIVE)
+    return namespace not in _TRANSPARENT or name in FUSED
+
+
+FUSED = {
+    "_transformer_encoder_layer_fwd": "torch's fused path ran; torch.backends.mha.set_fastpath_enabled(False) opens it",
+    "_addmm_activation": "a fused operator hides its activation",
+}
+
+
+def opaque(operator: str, path: str) -> tuple[str, str]:
+    """What to list of an operator that hides something: where, and why."""
+    reason = FUSED.get(operator.partition("::")[2], f"the custom operator {operator} hides what happens inside it")
+    return path or "(model)", reason

@@ -1,0 +1,185 @@
+"""An activation is recognised by the function that it computes, however it is spelled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 — the field's name for it
+from torch import Tensor, nn
+
+import leaky
+from leaky.structure.fitting import fitted, grid
+
+A, N = 0.2, 50
+
+
+def assigned(z: Tensor) -> Tensor:
+    z = z.clone()
+    z[z < 0] = 0
+    return z
+
+
+def scaled_in_place(z: Tensor) -> Tensor:
+    z = z + 0.0
+    z[z < 0] *= A
+    return z
+
+
+RECTIFIERS: dict[str, tuple[Callable[[Tensor], Tensor], str, float]] = {
+    "relu(x) - a relu(-x)": (lambda z: F.relu(z) - A * F.relu(-z), "LeakyReLU", A),
+    "a x + (1 - a) relu(x)": (lambda z: A * z + (1 - A) * z.relu(), "LeakyReLU", A),
+    "halves with |x|": (lambda z: 0.5 * (1 + A) * z + 0.5 * (1 - A) * z.abs(), "LeakyReLU", A),
+    "two clamps": (lambda z: z.clamp(min=0) + A * z.clamp(max=0), "LeakyReLU", A),
+    "two masks": (lambda z: z * (z > 0) + A * z * (z <= 0), "LeakyReLU", A),
+    "where with a scaled copy": (lambda z: torch.where(z >= 0, z, z.mul(A)), "LeakyReLU", A),
+    "max": (lambda z: torch.max(z, A * z), "LeakyReLU", A),
+    "scaled in place by mask": (scaled_in_place, "LeakyReLU", A),
+    "assigned by mask": (assigned, "ReLU", 0.0),
+    "(x + |x|) / 2": (lambda z: (z + z.abs()) / 2, "ReLU", 0.0),
+    "sqrt of a square": (lambda z: 0.5 * (z + torch.relu(z) + torch.relu(-z)), "ReLU", 0.0),
+}
+
+
+def gelu_new(z: Tensor) -> Tensor:
+    return 0.5 * z * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * torch.pow(z, 3.0))))
+
+
+SMOOTH: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "gelu by tanh": (gelu_new, "GELU"),
+    "gelu by erf": (lambda z: z * 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0))), "GELU"),
+    "quick gelu": (lambda z: z * torch.sigmoid(1.702 * z), "QuickGELU"),
+    "silu by exp": (lambda z: z * torch.sigmoid(z), "SiLU"),
+    "mish": (lambda z: z * torch.tanh(F.softplus(z)), "Mish"),
+    "hard swish": (lambda z: z * F.relu6(z + 3) / 6, "Hardswish"),
+    "softplus": (lambda z: torch.log1p(torch.exp(-z.abs())) + torch.relu(z), "Softplus"),
+    "sigmoid": (torch.sigmoid, "Sigmoid"),
+    "tanh": (torch.tanh, "Tanh"),
+    "hardsigmoid": (F.hardsigmoid, "Hardsigmoid"),
+    "softsign": (F.softsign, "Softsign"),
+    "logsigmoid": (F.logsigmoid, "LogSigmoid"),
+    "unknown": (lambda z: torch.tanh(z) + 0.5 * torch.tanh(z - 1), "Elementwise"),
+}
+
+
+class Net(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.relu, self.second, self.last = nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 5), nn.Linear(5, 2)
+        self.function = function
+        with torch.no_grad():
+            self.second.bias[0], self.second.bias[2] = -60.0, 60.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.function(self.second(self.relu(self.first(x)))))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", RECTIFIERS)
+def test_a_rectifier_is_one_site_with_its_slope(name: str) -> None:
+    torch.manual_seed(0)
+    function, kind, slope = RECTIFIERS[name]
+    model, data = Net(function), torch.randn(N, 6)
+    z = model.second(F.relu(model.first(data))).detach()
+    record = leaky.observe(model, data, batch_size=20)
+    assert [site.units for site in record.sites] == [7, 5]
+    site = record.sites[1]
+    assert site.activation == kind
+    assert site.negative_slope == pytest.approx([slope] * 5)
+    assert (site.samples, site.calls) == (N, 1)
+    assert site.statistics.fired.tolist() == (z > 0).sum(0).tolist()
+    assert site.statistics.sums.sum(0) == pytest.approx(z.double().sum(0).tolist(), rel=1e-5)
+    assert record.not_examined == ()
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_beside_a_relu_every_smooth_activation_is_a_site_with_its_own_derivative(name: str) -> None:
+    torch.manual_seed(0)
+    function, kind = SMOOTH[name]
+    model, data = Net(function), torch.randn(N, 6)
+    z = model.second(F.relu(model.first(data))).detach().double().requires_grad_()
+    h = function(z)
+    (slope,) = torch.autograd.grad(h.sum(), z)
+    record = leaky.observe(model, [data])
+    site = record.sites[1]
+    assert (site.activation, site.units, site.smooth) == (kind, 5, True)
+    still = (slope.abs() <= 1e-3).all(0).tolist()
+    verdicts = leaky.diagnose(record, population=True).verdicts[site.name]
+    assert [unit in (*verdicts.dead, *getattr(verdicts, "unproven", ())) for unit in range(5)] == still
+    sums = site.statistics.output_sums
+    assert sums is not None
+    assert sums == pytest.approx(h.detach().sum(0).tolist(), rel=1e-4, abs=1e-4)
+
+
+def test_a_slope_a_unit_is_read_off() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.slope, self.last = (
+                nn.Linear(6, 5),
+                nn.Parameter(torch.linspace(0, 0.8, 5)),
+                nn.Linear(5, 2),
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.layer(x)
+            return self.last(F.relu(z) - self.slope * F.relu(-z))  # type: ignore[no-any-return]
+
+    (site,) = leaky.observe(Own(), torch.randn(N, 6)).sites
+    assert (site.activation, site.units) == ("PReLU", 5)
+    assert site.negative_slope == pytest.approx(np.linspace(0, 0.8, 5), abs=1e-6)
+
+
+def test_the_gradient_is_that_at_the_whole_activation_s_output() -> None:
+    torch.manual_seed(0)
+    model, data = Net(RECTIFIERS["relu(x) - a relu(-x)"][0]), torch.randn(N, 6)
+    record = leaky.observe(model, [(data,)], loss=lambda output, batch: output.sum())
+    gradient = record.sites[1].statistics.gradient
+    assert gradient is not None
+    expected = model.last.weight.detach().sum(0).abs().double() * N
+    assert torch.allclose(torch.as_tensor(gradient.absolute_sums.sum(0)), expected, rtol=1e-5)
+
+
+NO_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a distance": lambda z: z.abs() + 1e-6,
+    "a norm": lambda z: z / z.pow(2).mean(-1, keepdim=True).add(1e-6).sqrt(),
+    "a limit": lambda z: z.clamp(-20, 2),
+    "an affine function in disguise": lambda z: F.relu(z + 0.0) - F.relu(-(z + 0.0)),
+    "a scale": lambda z: 3 * z + 1,
+}
+
+
+@pytest.mark.parametrize("name", NO_ACTIVATIONS)
+def test_arithmetic_that_is_no_activation_is_no_smooth_site(name: str) -> None:
+    torch.manual_seed(0)
+    record = leaky.observe(Net(NO_ACTIVATIONS[name]), torch.randn(N, 6))
+    assert not any(site.smooth for site in record.sites)
+
+
+def test_a_gate_is_listed() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.last = nn.Linear(6, 5), nn.Linear(6, 5), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.a(x) * torch.sigmoid(self.b(x)))  # type: ignore[no-any-return]
+
+    record = leaky.observe(Gated(), torch.randn(N, 6))
+    assert record.sites == ()
+    assert [("sigmoid#1" in item.name, "gate" in item.reason) for item in record.not_examined] == [(True, True)]
+
+
+def test_a_spelled_out_activation_has_the_same_name_in_an_analysis() -> None:
+    model, data = Net(gelu_new), torch.randn(N, 6)
+    names = [site.name for site in leaky.observe(model, data).sites]
+    assert list(leaky.analyse(model, data).structure.sites) == names
+
+
+@pytest.mark.parametrize("cap", [1.0, 6.0])
+def test_clips_are_fitted(cap: float) -> None:
+    activation = fitted(F.relu(grid()) - F.relu(grid() - cap), "?")
+    assert activation is not None
+    assert (activation.cap, activation.threshold, activation.smooth) == (cap, 0.0, False)
