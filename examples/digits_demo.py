@@ -2,8 +2,8 @@
 
 Three acts on scikit-learn's digits, all seeded:
   1. trouble that costs: a network that reads 95% of the digits is fed one batch whose pixels nobody scaled.
-     `leaky check` tells what happened, an independent look proves it, `leaky.repair` brings the network back, over
-     several seeds;
+     `leaky.watch` tells when, `leaky check` what happened, an independent look proves it, and `leaky.repair` brings
+     the network back, over several seeds;
   2. which leak, then: on a network of 16 layers `leaky.tune` finds by how much a Leaky ReLU is better, at least;
   3. waste without harm: another network has as many dead units and loses nothing by it, and leaky says so.
 
@@ -112,6 +112,25 @@ def learned_and_hit(x: Tensor, y: Tensor, seed: int = 0) -> tuple[nn.Sequential,
     return model, before
 
 
+def watched(x: Tensor, y: Tensor) -> None:
+    """The same training once more, watched: what is said, and when."""
+    model = network()
+    optimizer = sgd(model)
+    with leaky.watch(model, optimizer, on_alarm=lambda alarm: None) as watch:
+        train(model, optimizer, x, y, EPOCHS, 0)
+        bad = watch.step_number
+        hit(model, optimizer, x, y)
+        train(model, optimizer, x, y, 1, 50)
+    alarms = [alarm for alarm in watch.alarms if alarm.finding.level != "info"]
+    early = sum(alarm.step < bad for alarm in alarms)
+    print(
+        f"   leaky.watch, two lines around that loop: {early} alarms in the {bad} steps before the bad batch; after it"
+    )
+    for alarm in alarms[:2]:
+        print(f"   step {alarm.step}, {alarm.step - bad} later: {alarm.finding.site}: {alarm.finding.message}")
+    watch.save(FOLDER / "run.json")
+
+
 def repair(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> object:
     """Plan, try each treatment for some steps, keep what trains best by the digits that are for choosing."""
     plan = leaky.repair(model, x[:TRAINED_ON])
@@ -169,7 +188,7 @@ def check(name: str, model: nn.Module) -> None:
     builder = "wasteful" if name == "wasteful" else "network"
     show_command(
         *("check", f"examples/digits_demo.py:{builder}", "--data", str(FOLDER / "digits.npy")),
-        *("--weights", str(weights), "--json", str(FOLDER / f"{name}.json")),
+        *("--weights", str(weights), "--json", str(FOLDER / f"{name}.json"), "--html", str(FOLDER / f"{name}.html")),
     )
 
 
@@ -184,6 +203,7 @@ def one_bad_batch(x: Tensor, y: Tensor) -> None:
         f"1. One bad batch. A network of 4 × 64 ReLU units learns {TRAINED_ON:,} handwritten digits; then it is given"
     )
     print("   one batch whose pixels nobody divided by 16, and training goes on for an epoch.\n")
+    watched(x, y)
     test = (x[CHOSEN_BY:], y[CHOSEN_BY:])
     scores: dict[str, list[float]] = {name: [] for name in ("before", "after", "left alone", "repaired")}
     for seed in range(SEEDS):
@@ -261,7 +281,8 @@ def main() -> None:
     one_bad_batch(x, y)
     which_leak(x, y)
     waste_without_harm(x, y)
-    print(f"{FOLDER}/hit.json holds every number. README.md shows how to check your own network.")
+    print(f"See it: open {FOLDER}/hit.html in a browser. {FOLDER}/hit.json holds every number.")
+    print("README.md shows how to check, and to watch, your own network.")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Must not import a framework: whose array came tells which sibling module is impo
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -124,3 +125,8 @@ def _remember_torch(torch: Any) -> None:
     _is_watched = torch.overrides.has_torch_function_unary
     _torch_leaky_relu = torch._C._nn.leaky_relu
     _tensor = torch.Tensor
+
+
+# A compiler that traces the first call must find the sibling there: that of older torch cannot import while it traces.
+if "torch" in sys.modules:
+    _load("torch")

@@ -58,7 +58,7 @@ def _drawn(block: Block, pen: Pen) -> Iterable[RenderableType]:
 def _table(block: Table, pen: Pen) -> RichTable:
     table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for column in block.columns:
-        table.add_column(pen.words(column.name), justify="right" if column.numbers else "left", overflow="fold")
+        table.add_column(Text(pen.words(column.name)), justify="right" if column.numbers else "left", overflow="fold")
     for row in block.rows:
         table.add_row(*(pen.text(words) for words in row))
     return table

@@ -26,7 +26,7 @@ def site_table(rows: list[Row], pen: Pen) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
     table.add_column("site", overflow="fold", min_width=12)
     for column in columns:
-        table.add_column(pen.words(column.name), no_wrap=True, justify=column.justify)
+        table.add_column(Text(pen.words(column.name)), no_wrap=True, justify=column.justify)
     for row in rows:
         table.add_row(_name(row, pen), *(column.cell(row, pen) for column in columns))
     return table
