@@ -142,7 +142,9 @@ NOTHING = {
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_no_activation(name: str, tmp_path: Path) -> None:
-    assert seen(NOTHING[name], tmp_path) == ([], [])
+    sites, listed = seen(NOTHING[name], tmp_path)
+    assert sites == []
+    assert [item.name for item in listed] == (["s"] if "gated" in name else [])
 
 
 def test_two_nodes_are_two_sites_in_order(tmp_path: Path) -> None:
@@ -230,3 +232,18 @@ def test_an_rnn_is_listed_where_it_rectifies_inside(activation: str, listed: boo
     )
     model = graph(text, w=np.ones((1, 5, 6), np.float32), r=np.ones((1, 5, 5), np.float32))
     assert bool(hidden(load(model, tmp_path), {})) == listed
+
+
+@pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "HardSigmoid"])
+def test_what_levels_off_in_a_hidden_layer_is_listed_and_a_step_of_a_site_is_not(kind: str, tmp_path: Path) -> None:
+    (item,) = seen(net(f"h = {kind}(x) y = Neg(h)"), tmp_path)[1]
+    assert item.reason == f"where its {kind} saturates is not judged in ONNX models"
+    assert seen(net(f"y = {kind}(x)"), tmp_path)[1] == []
+    assert seen(net("s = Sigmoid(x) h = Mul(x, s) y = Neg(h)"), tmp_path)[1] == []
+
+
+def test_constants_of_single_precision_add_up_to_a_leak(tmp_path: Path) -> None:
+    model = net("p = Relu(x) q = Mul(p, b) r = Mul(x, a) y = Add(q, r)", a=0.2, b=0.8)
+    (site,) = seen(model, tmp_path)[0]
+    assert site.activation.name == "LeakyReLU"
+    assert site.activation.negative_slope == pytest.approx(0.2, abs=1e-6)

@@ -24,6 +24,10 @@ _UNBOUNDED = 3.4e38
 """What exporters write for no bound."""
 RECTIFIERS = {"Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Mish",
               "HardSwish", "Swish"}  # fmt: skip
+SQUASHING = {"Sigmoid", "HardSigmoid", "Tanh", "Softsign"}
+"""Activations that level off on both sides."""
+_STEPS, _STEPPING = 3, {"Mul", "Add", "Sub", "Div"}
+"""How far behind such an operation, and through what, the whole activation may end that it is a part of."""
 _UNCHANGED = {"Identity", "Cast", "CastLike", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
 _QUANTISED = {"QLinearConv", "QLinearMatMul"}
 _RECURRENT = {"RNN", "LSTM", "GRU"}
@@ -189,13 +193,35 @@ def _shifted(model: OnnxModel, numbers: Mapping[str, float], name: str) -> Node:
 def hidden(model: OnnxModel, numbers: Mapping[str, float]) -> list[NotExamined]:
     """What may hide an activation that cannot be looked at, each kind once."""
     found: dict[str, list[str]] = {}
+    judged = _outputs_of_sites(model, numbers)
     for op in model.operations:
+        if op.kind in SQUASHING and not _ends_in(model, op, judged):
+            found.setdefault(f"where its {op.kind} saturates is not judged in ONNX models", []).append(op.name)
         for reason in _hides(model, numbers, op):
             found.setdefault(reason, []).append(op.name)
     return [
         NotExamined(names[0], reason + (f" (and in {len(names) - 1} more)" if len(names) > 1 else ""))
         for reason, names in found.items()
     ]
+
+
+def _outputs_of_sites(model: OnnxModel, numbers: Mapping[str, float]) -> set[str]:
+    if not any(op.kind in SQUASHING for op in model.operations):
+        return set()
+    return {site.output for site in sites_of(model, numbers)}
+
+
+def _ends_in(model: OnnxModel, op: Operation, judged: set[str]) -> bool:
+    """Whether an operation is a step of a site (the sigmoid of a SiLU), works on no data, or makes the output."""
+    last = {name for name in op.outputs if name}
+    if last & {*model.outputs, *model.constants}:
+        return True
+    for _ in range(_STEPS):
+        if last & judged:
+            return True
+        users = [model.operations[user] for name in last for user in model.consumers.get(name, [])]
+        last = {name for user in users if user.kind in _STEPPING for name in user.outputs if name}
+    return bool(last & judged)
 
 
 def _hides(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> Iterator[str]:

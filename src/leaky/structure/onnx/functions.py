@@ -23,6 +23,8 @@ Function: TypeAlias = Callable[[FloatArray], FloatArray]
 _DEPTH = 12
 """Operations between a value and the one that it is a function of."""
 _GRID = np.linspace(-8.0, 8.0, 65)
+_SINGLE = 1e-6
+"""Constants are float32 numbers: .2 and .8 add up to 1 to within this."""
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -179,7 +181,9 @@ def _piecewise(function: Function) -> Activation | None:
     """Z above a threshold and α·z + value below it, perhaps held at a cap."""
     near, far = (float(y) for y in function(np.array([-64.0, -128.0])))
     slope = (near - far) / 64
+    slope = 0.0 if abs(slope) < _SINGLE else slope
     value = near + 64 * slope
+    value = 0.0 if slope and abs(value) < 64 * _SINGLE else value
     high, higher = (float(y) for y in function(np.array([1e3, 2e3])))
     cap = high if high == higher and high > 0 else None
     threshold = _threshold(function, min(64.0, cap or 64.0))
@@ -188,7 +192,7 @@ def _piecewise(function: Function) -> Activation | None:
     line = np.where(threshold < _GRID, _GRID, slope * _GRID + value)
     expected = line if cap is None else np.minimum(line, cap)
     away = np.abs(_GRID - threshold) > 1e-6
-    if not np.allclose(function(_GRID)[away], expected[away], rtol=1e-6, atol=1e-9):
+    if not np.allclose(function(_GRID)[away], expected[away], rtol=1e-5, atol=1e-6):
         return None
     return _named(slope, value, threshold, cap)
 
@@ -199,7 +203,7 @@ def _named(slope: float, value: float, threshold: float, cap: float | None) -> A
         if cap is None:
             return Activation("ReLU")
         return Activation("ReLU6" if cap == 6 else "Hardtanh", cap=cap)
-    if at_zero and cap is None and abs(slope) != 1:
+    if at_zero and cap is None and not math.isclose(abs(slope), 1, rel_tol=1e-5):
         return Activation("LeakyReLU", slope)
     if slope == 0 and cap is None and not math.isclose(value, threshold, rel_tol=1e-6, abs_tol=1e-9):
         return Activation("Threshold", threshold=threshold, value=value)
@@ -210,7 +214,7 @@ def _threshold(function: Function, high: float) -> float | None:
     """The z below which the function is no longer z, by bisection."""
 
     def is_identity(z: float) -> bool:
-        return math.isclose(float(function(np.array([z]))[0]), z, rel_tol=1e-9, abs_tol=1e-12)
+        return math.isclose(float(function(np.array([z]))[0]), z, rel_tol=_SINGLE, abs_tol=1e-12)
 
     low, high = -64.0, high * 0.999
     if is_identity(low) or not is_identity(high):
