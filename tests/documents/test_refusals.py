@@ -66,6 +66,12 @@ def test_another_kind_is_named(tmp_path: Path) -> None:
         load_as("study", tmp_path / "a.json")
 
 
+def test_many_keys_that_stand_twice_are_no_more_work_than_one() -> None:
+    keys = ", ".join(f'"{number}": 0' for number in range(200_000))
+    with pytest.raises(InputError, match="the key '0' stands twice"):  # by counting, hours
+        loads(f"{{{keys}, {keys}}}", "'old.json'")
+
+
 def test_a_file_larger_than_any_document_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a.json").open("wb") as stream:
         stream.truncate(LARGEST + 1)

@@ -1,7 +1,7 @@
 """Strict JSON text in and out: the only door. Pickles are never read.
 
 What is written must be readable by any JSON reader and hold every number exactly. What is read comes from anybody:
-whatever is wrong with it is one `InputError` that names the file, and nothing in it may cost more than its size.
+whatever is wrong with it is one `InputError` that names the file, and its cost is linear in its size, which is bounded.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _refuse_constant(name: str) -> None:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> Json:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"the key {named(twice)} stands twice in an object")
     return found
