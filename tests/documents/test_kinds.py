@@ -225,3 +225,8 @@ def test_a_key_that_is_missing_is_named_or_had_a_default(kind: str, written: dic
             told.append((key, str(error)))
     assert told or kind == "recipe"
     assert [(key, words) for key, words in told if key not in words] == []
+
+
+def test_the_page_on_documents_has_every_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
+    assert [name for name in KINDS if f"| `{name}` |" not in page] == []

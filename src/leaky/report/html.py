@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 
 from leaky.diagnosis import Diagnosis, Finding
 from leaky.report import rows as report_rows
+from leaky.report.fragment import words
 from leaky.report.rows import Row
 from leaky.report.strip import histogram
-from leaky.text import number, printable, ranges, share
+from leaky.text import number, ranges, share
 
 LEVEL_COLOURS = {"error": "#c0392b", "warning": "#b9770e", "info": "#2471a3"}
 STRIP_COLOURS = ("#c0392b", *["#7f8c8d"] * 8, "#b9770e")
@@ -21,20 +21,16 @@ def as_html(diagnosis: Diagnosis) -> str:
     rows = report_rows.rows(diagnosis)
     record = diagnosis.record
     parts = [
-        f"<p><b>{_words(report_rows.headline(diagnosis))}</b><br><small>{_words(report_rows.subtitle(diagnosis))}"
+        f"<p><b>{words(report_rows.headline(diagnosis))}</b><br><small>{words(report_rows.subtitle(diagnosis))}"
         "</small></p>",
         _table(rows) if rows else "",
         *(_finding(finding) for finding in diagnosis.findings if finding.level != "info"),
         _notes([finding for finding in diagnosis.findings if finding.level == "info"]),
         _list("Not examined", (f"{item.name}: {item.reason}" for item in record.not_examined)),
         _list("Notes", record.notes),
-        f"<p><small>{_words(diagnosis.confidence)}</small></p>" if rows else "",
+        f"<p><small>{words(diagnosis.confidence)}</small></p>" if rows else "",
     ]
     return f'<div class="leaky">{"".join(parts)}</div>'
-
-
-def _words(text: str) -> str:
-    return escape(printable(text))
 
 
 def _table(rows: list[Row]) -> str:
@@ -47,13 +43,13 @@ def _table(rows: list[Row]) -> str:
 def _row(row: Row, gradient: bool) -> str:
     bound = "" if row.bound is None else f" title='silent units fire on at most {share(row.bound)} of such samples'"
     cells = [
-        f"{_words(row.site.name)} <small>{_words(row.activation)}{' (output)' * row.site.is_output}</small>",
+        f"{words(row.site.name)} <small>{words(row.activation)}{' (output)' * row.site.is_output}</small>",
         f"{row.site.units:,}",
         _strip(row),
         f"{row.dead:,}" + (f" +{row.unproven:,}?" if row.unproven else ""),
         f"{row.locked:,}",
         f"{row.dormant:,}",
-        _words(row.z_range),
+        words(row.z_range),
     ]
     cells += [number(float("nan") if row.gradient is None else row.gradient)] if gradient else []
     data = "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells)
@@ -76,8 +72,8 @@ def _finding(finding: Finding) -> str:
     units = f"<br><small>units {ranges(finding.units)}</small>" if finding.units else ""
     return (
         f'<p><b style="color:{LEVEL_COLOURS[finding.level]}">{finding.level}</b> '
-        f"<b>{_words(finding.site or 'network')}</b> <small>[{_words(finding.rule)}]</small><br>"
-        f"{_words(finding.message)}{units}<br><i>→ {_words(finding.advice)}</i></p>"
+        f"<b>{words(finding.site or 'network')}</b> <small>[{words(finding.rule)}]</small><br>"
+        f"{words(finding.message)}{units}<br><i>→ {words(finding.advice)}</i></p>"
     )
 
 
@@ -88,5 +84,5 @@ def _notes(findings: list[Finding]) -> str:
 
 
 def _list(title: str, items: Iterable[str]) -> str:
-    points = "".join(f"<li>{_words(item)}</li>" for item in items)
+    points = "".join(f"<li>{words(item)}</li>" for item in items)
     return f"<p>{title}</p><ul>{points}</ul>" if points else ""
