@@ -63,7 +63,7 @@ def status_of(act: Callable[[], Any]) -> int:
 
 
 def _failed(error: BaseException) -> int:
-    if _debugging():
+    if debugging():
         raise error
     from leaky.failures import is_internal, one_line
 
@@ -82,5 +82,6 @@ def _told(words: str, status: Status) -> Status:
     return status
 
 
-def _debugging() -> bool:
+def debugging() -> bool:
+    """Whether tracebacks are asked for."""
     return os.environ.get("LEAKY_DEBUG", "0") not in ("", "0")

@@ -50,6 +50,11 @@ def end_at_once(number: int) -> None:
     os._exit(STATUSES[signal.Signals(number)])
 
 
+def listening() -> bool:
+    """Whether signals are heard here: this is the program `leaky` and nobody else's."""
+    return isinstance(signal.getsignal(signal.SIGTERM), _Listener)
+
+
 @contextlib.contextmanager
 def heard() -> Iterator[None]:
     """While open, SIGINT raises KeyboardInterrupt and SIGTERM `Terminated`; after it both just end the process.

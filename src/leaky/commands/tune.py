@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leaky.commands.ending import Status
 from leaky.commands.options import FINITE, NOT_NEGATIVE, POSITIVE, TakesSlopes, html_options, json_option
 from leaky.commands.output import check_page_places, check_writable, own_stdout, pages, write_result, written_first
+from leaky.commands.supervision import possible, supervised
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, Arm, slope_from
 
@@ -75,7 +77,7 @@ COUNT = click.IntRange(1, MOST)
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes, or Ray tasks.")
 @click.option("--storage", metavar="PATH|URL", help="A journal file, or a storage URL of Optuna's. [memory]")
 @click.option("--study-name", default="leaky", show_default=True, metavar="NAME", help="Of the study in the storage.")
-@click.option("--time-limit", type=POSITIVE, metavar="SECONDS", help="No training begins after that.")
+@click.option("--time-limit", type=POSITIVE, metavar="SECONDS", help="The study ends then.")
 @click.option("--confirm", type=click.IntRange(0, MOST), metavar="N", help="Fresh seeds for the chosen slope's score.")
 @json_option
 @html_options()
@@ -88,14 +90,35 @@ def command(
     json_path: str | None,
     html: str | None,
     html_dir: str | None,
+    storage: str | None,
+    time_limit: float | None,
     **options: Any,
-) -> None:
+) -> int:
     """Run or resume a study, print it; see HELP."""
     if search is None and (per_layer or candidates):
         raise InputError("--per-layer and --candidates belong to --search LOW HIGH")
     check_writable(json_path)
     check_page_places(html, html_dir)
     from leaky.documents import dumps
+
+    def work(place: str | None, left: float | None) -> int:
+        chosen = {"storage": place, "time_limit": left, **options}
+        study = _study(task, slopes, search, per_layer, candidates, chosen)
+        with written_first(pages("study", study, html, html_dir)):
+            write_result(study, dumps(study.to_dict()), json_path)
+        return Status.OK
+
+    return supervised(work, storage, time_limit) if possible() else work(storage, time_limit)
+
+
+def _study(
+    task: str,
+    slopes: tuple[str, ...],
+    search: tuple[float, float] | None,
+    per_layer: bool,
+    candidates: int | None,
+    options: dict[str, Any],
+) -> Study:
     from leaky.tuning.api import tune
     from leaky.tuning.search import Range
 
@@ -105,9 +128,7 @@ def command(
     if search is not None:
         space = Range(*search, per_layer=per_layer, **({} if candidates is None else {"candidates": candidates}))
     with own_stdout(), _progress() as tell:
-        study = tune(task, slopes=given, search=space, progress=tell, **chosen)
-    with written_first(pages("study", study, html, html_dir)):
-        write_result(study, dumps(study.to_dict()), json_path)
+        return tune(task, slopes=given, search=space, progress=tell, **chosen)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from leaky.errors import InputError
 from leaky.failures import one_line
 from leaky.tuning.arms import Arm
 from leaky.tuning.engines.engine import never
-from leaky.tuning.study import DIVERGED, FINISHED, OUT_OF_MEMORY, RAISED, Cell, Trial
+from leaky.tuning.study import DIVERGED, FINISHED, LARGEST_FIGURE, OUT_OF_MEMORY, RAISED, Cell, Trial
 
 Report = Callable[[int, float], None]
 Objective = Callable[[Any, int, Report], Any]
@@ -49,19 +50,22 @@ def attempt(objective: Objective, arm: Arm, cell: Cell) -> Trial:
 
     def report(step: int, value: float) -> None:
         """Tell how the training goes; a value that is not finite ends it."""
-        if not math.isfinite(value):
-            raise DivergedError(f"reported {value} at step {step}")
-        curve.append((int(step), float(value)))
+        number = _number(value, "what is reported")
+        if not _comparable(number):
+            raise DivergedError(f"reported {number} at step {step}")
+        curve.append((int(step), number))
 
     began = time.perf_counter()
     outcome, reason, result = FINISHED, "", None
     try:
         result = _result(objective(arm.value, cell.seed, report))
-        if not math.isfinite(result.score):
+        if not _comparable(result.score):
             outcome, reason = DIVERGED, f"its score is {result.score}"
     except DivergedError as diverged:
-        outcome, reason = DIVERGED, str(diverged)
-    except Exception as error:
+        outcome, reason = DIVERGED, one_line(diverged).removeprefix("DivergedError: ").partition("; at ")[0]
+    except SystemExit as stop:
+        outcome, reason = RAISED, f"it ended the program (status {one_line(stop).partition(';')[0]})"
+    except (Exception, GeneratorExit) as error:
         outcome, reason = failure_of(error)
     return trial_of(cell, outcome, reason, result, time.perf_counter() - began, tuple(curve))
 
@@ -74,8 +78,8 @@ def trial_of(
     seconds: float,
     curve: tuple[tuple[int, float], ...] = (),
 ) -> Trial:
-    """The training as data; a test score that is not finite is left out."""
-    test = None if result is None or result.test is None or not math.isfinite(result.test) else result.test
+    """The training as data; a test score or measurement that is not finite is left out."""
+    test = None if result is None or result.test is None or not _comparable(result.test) else result.test
     return Trial(
         arm=cell.arm,
         seed=cell.seed,
@@ -86,12 +90,12 @@ def trial_of(
         seconds=seconds,
         confirms=cell.confirms,
         slope=None if result is None else result.slope,
-        measurements={} if result is None else dict(result.measurements),
+        measurements={} if result is None else {k: v for k, v in result.measurements.items() if _comparable(v)},
         curve=curve,
     )
 
 
-def failure_of(error: Exception) -> tuple[str, str]:
+def failure_of(error: BaseException) -> tuple[str, str]:
     """(outcome, reason) of what a training raised."""
     out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
     # torch has no type of its own for a CPU that is out of memory
@@ -100,14 +104,26 @@ def failure_of(error: Exception) -> tuple[str, str]:
 
 
 def _result(value: Any) -> Result:
-    if isinstance(value, Result):
-        return value
-    try:
-        return Result(float(value))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"the objective must return a number or a leaky.tuning.Result, not {type(value).__name__}"
-        ) from error
+    if not isinstance(value, Result):
+        return Result(_number(value, "what the objective returns"))
+    return Result(
+        _number(value.score, "score of a Result"),
+        None if value.test is None else _number(value.test, "test of a Result"),
+        None if value.slope is None else _number(value.slope, "slope of a Result"),
+        {str(name): _number(each, f"measurement {name!r}") for name, each in value.measurements.items()},
+    )
+
+
+def _number(value: Any, what: str) -> float:
+    if not isinstance(value, (str, bytes)):
+        with suppress(TypeError, ValueError, OverflowError):
+            return float(value)
+    raise InputError(f"{what} must be a number, or a leaky.tuning.Result of numbers, not {type(value).__name__}")
+
+
+def _comparable(value: float) -> bool:
+    """Whether sums of squares of such numbers stay finite."""
+    return math.isfinite(value) and abs(value) <= LARGEST_FIGURE
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,15 @@ from leaky.documents import Json
 from leaky.errors import InputError, LeakyError
 from leaky.tuning.engines.engine import Engine
 from leaky.tuning.running.worker import POLL, Design, Progress, work
+from leaky.tuning.storage.ownership import owner_of
 
 if TYPE_CHECKING:
     from leaky.tuning.storage.store import Store
 
-RESTARTS = 3
-"""Processes that are started again after they died, a study."""
+RESTARTS = 8
+"""Processes that are started again after they died while no training ends."""
+DONE = 86
+"""The status of a process that came to the end of its work; a user's code may end it with any of the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def work_in_processes(
         place: of a storage that other processes can open.
         design: as in `work`.
         engine: as in `work`, and picklable.
-        until: a time of `time.time()` after which no training begins.
+        until: a time of `time.monotonic()` after which no training begins.
         progress: called in this process.
 
     Raises:
@@ -79,42 +84,74 @@ def work_in_processes(
         process.start()
         return process
 
-    processes = [start() for _ in range(count)]
+    workers = _Workers(start, count, place.open(design))
     try:
-        _watch(processes, start, place, design, engine, progress)
+        while workers.at_work():
+            workers.tell(design, engine, progress)
+            time.sleep(POLL)
     finally:
-        for process in processes:
+        workers.end()
+
+
+class _Workers:
+    """The processes, and what is done where one dies.
+
+    A process that dies is started again; what it was training counts as what killed it. Where processes die and die and
+    no training ends meanwhile, the study is given up.
+    """
+
+    def __init__(self, start: Callable[[], Any], count: int, store: Store) -> None:
+        self._start = start
+        self._store = store
+        self._processes = [self._started() for _ in range(count)]
+        self._told = self._ended = -1
+        self._restarts = 0
+
+    def _started(self) -> tuple[Any, str]:
+        process = self._start()
+        return process, owner_of(process.pid)
+
+    def at_work(self) -> bool:
+        """Whether any still works; starts those again that died.
+
+        Raises:
+            LeakyError: if that is of no use.
+        """
+        for at, (process, owner) in enumerate(self._processes):
+            if process.exitcode in (None, DONE):
+                continue
+            self._store.bury(owner)
+            ended = len(self._store.trials())
+            self._restarts = 1 if ended != self._ended else self._restarts + 1
+            self._ended = ended
+            if self._restarts > RESTARTS:
+                raise LeakyError(
+                    f"worker processes died {self._restarts} times and no training ended, the last time with status "
+                    f"{process.exitcode}; what had ended is in the storage"
+                )
+            self._processes[at] = self._started()
+        return any(process.is_alive() for process, _ in self._processes)
+
+    def tell(self, design: Design, engine: Engine, progress: Progress | None) -> None:
+        """Show how far the study is."""
+        if progress is None:
+            return
+        trials = self._store.trials()
+        if len(trials) != self._told:
+            self._told = len(trials)
+            study = design.study(trials, engine=engine.description)
+            progress(study, design.step(study)[1].left)
+
+    def end(self) -> None:
+        """Wait a little for each, then end it."""
+        for process, _ in self._processes:
             process.join(5)
             if process.is_alive():
                 process.terminate()
+                process.join(5)
+            if process.is_alive():
+                process.kill()
                 process.join()
-
-
-def _watch(
-    processes: list[Any],
-    start: Callable[[], Any],
-    place: StudyLocation,
-    design: Design,
-    engine: Engine,
-    progress: Progress | None,
-) -> None:
-    store, restarts, told = place.open(design), 0, -1
-    while any(process.is_alive() for process in processes):
-        trials = store.trials()
-        if progress is not None and len(trials) != told:
-            told = len(trials)
-            study = design.study(trials, engine=engine.description)
-            progress(study, design.step(study)[1].left)
-        for at, process in enumerate(processes):
-            if process.exitcode not in (None, 0):
-                if restarts == RESTARTS:
-                    raise LeakyError(
-                        f"a worker process died {RESTARTS + 1} times, the last time with status {process.exitcode}; "
-                        "what had ended is in the storage"
-                    )
-                restarts += 1
-                processes[at] = start()
-        time.sleep(POLL)
 
 
 def _worker(
@@ -127,10 +164,9 @@ def _worker(
         torch.set_num_threads(threads)
     except ImportError:
         pass
-    try:
-        work(design, place.open(design), engine, lambda: until is not None and time.time() >= until)
-    except KeyboardInterrupt:
-        return  # it went to the whole group; the parent answers
+    with suppress(KeyboardInterrupt):  # it went to the whole group; the parent answers
+        work(design, place.open(design), engine, lambda: until is not None and time.monotonic() >= until)
+    sys.exit(DONE)
 
 
 def _end_with(parent: int) -> None:

@@ -22,7 +22,7 @@ END = 10.0
 
 
 def work_in_ray(
-    count: int, place: StudyLocation, design: Design, engine: Engine, until: float | None, progress: Progress | None
+    count: int, place: StudyLocation, design: Design, engine: Engine, left: float | None, progress: Progress | None
 ) -> None:
     """Run the loop in `count` Ray tasks until the study is over.
 
@@ -31,7 +31,7 @@ def work_in_ray(
         place: of a storage that every machine of the cluster can open.
         design: as in `work`.
         engine: as in `work`, and picklable for Ray.
-        until: a time of `time.time()` after which no training begins.
+        left: seconds after which no training begins.
         progress: called in this process.
 
     Raises:
@@ -46,7 +46,7 @@ def work_in_ray(
         )
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **settings)
     try:
-        _run(ray, count, place, design, engine, until, progress)
+        _run(ray, count, place, design, engine, left, progress)
     finally:
         if started:
             ray.shutdown()
@@ -79,11 +79,11 @@ def _run(
     place: StudyLocation,
     design: Design,
     engine: Engine,
-    until: float | None,
+    left: float | None,
     progress: Progress | None,
 ) -> None:
     task = ray.remote(num_cpus=1, max_retries=-1)(_loop)
-    running = [task.remote(place, design, engine, until) for _ in range(count)]
+    running = [task.remote(place, design, engine, left) for _ in range(count)]
     store, told = place.open(design), -1
     try:
         while running:
@@ -103,11 +103,12 @@ def _run(
         raise
 
 
-def _loop(place: StudyLocation, design: Design, engine: Engine, until: float | None) -> None:
+def _loop(place: StudyLocation, design: Design, engine: Engine, left: float | None) -> None:
     try:
         import torch
 
         torch.set_num_threads(1)
     except ImportError:
         pass
-    work(design, place.open(design), engine, lambda: until is not None and time.time() >= until)
+    began = time.monotonic()
+    work(design, place.open(design), engine, lambda: left is not None and time.monotonic() - began >= left)

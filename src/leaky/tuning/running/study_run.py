@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from contextlib import suppress
@@ -30,9 +31,14 @@ class Running:
     until: float | None
     progress: Progress | None
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until then."""
+        return None if self.until is None else self.until - time.monotonic()
+
     def over(self) -> bool:
-        """Whether no further training may begin."""
-        return self.until is not None and time.time() >= self.until
+        """Whether no further training may begin; by a clock that nobody sets."""
+        return self.until is not None and time.monotonic() >= self.until
 
 
 def run(design: Design, engine: Engine, running: Running) -> Study:
@@ -49,7 +55,7 @@ def run(design: Design, engine: Engine, running: Running) -> Study:
         store = place.open(design)
         try:
             if running.in_ray:
-                work_in_ray(running.workers, place, design, engine, running.until, running.progress)
+                work_in_ray(running.workers, place, design, engine, running.left, running.progress)
             elif running.workers > 1:
                 work_in_processes(running.workers, place, design, engine, running.until, running.progress)
             else:
@@ -95,10 +101,10 @@ def running_of(
     """
     if workers < 1:
         raise InputError(f"workers must be at least 1, not {workers}")
-    if time_limit is not None and time_limit <= 0:
+    if time_limit is not None and not 0 < time_limit < math.inf:
         raise InputError(f"time_limit must be more than 0 seconds, not {time_limit}")
     path = None if storage is None else str(storage)
     if in_ray:
         must_be_shared(path)
-    until = None if time_limit is None else time.time() + time_limit
+    until = None if time_limit is None else time.monotonic() + time_limit
     return Running(path, study_name, workers, in_ray, until, progress)

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 from leaky.tuning.arms import Arm
 from leaky.tuning.engines.engine import Engine
+from leaky.tuning.engines.objective import trial_of
 from leaky.tuning.scheduling import Budget, NextTrainings, next_trainings
 from leaky.tuning.statistics.boundaries import FIRST_LOOK
-from leaky.tuning.study import Cell, Study, Trial
+from leaky.tuning.study import RAISED, Cell, Study, Trial
 
 if TYPE_CHECKING:
     from leaky.tuning.storage.store import Store
 
+DEATHS = 2
+"""Times that a training's process may die over it; then that is its result."""
 POLL = 0.1
 """Seconds between two looks at a storage in which other processes have all that is to be done."""
 CONFIRM_FROM = 1_000_000
@@ -79,17 +82,23 @@ def work(
             progress(study, max(step.left, len(cells)))
         if not cells:
             return
-        busy = store.running()
+        busy, deaths = store.running(), store.deaths()
         free = [cell for cell in _near(cells, design, study, engine.at_once) if cell not in busy]
         claimed: dict[int, Cell] = {}
         try:
             for cell in free:
                 attempt = store.claim(cell)
-                if attempt is not None:
+                if attempt is not None and deaths[cell] >= DEATHS:
+                    reason = f"its process ended {deaths[cell]} times"
+                    store.finish(attempt, trial_of(cell, RAISED, reason, None, 0.0))
+                elif attempt is not None:
                     claimed[attempt] = cell
                 if len(claimed) == engine.at_once:
                     break
-            _run(store, engine, claimed, stop)
+            if claimed:
+                _run(store, engine, claimed, stop)
+            elif not deaths.keys() & set(free):
+                time.sleep(POLL)
         finally:
             for attempt in claimed:
                 with suppress(Exception):  # the first reason counts
@@ -98,9 +107,6 @@ def work(
 
 def _run(store: Store, engine: Engine, claimed: dict[int, Cell], stop: Callable[[], bool]) -> None:
     """Train what was claimed; each result is stored, and its claim given up, before the next training begins."""
-    if not claimed:
-        time.sleep(POLL)
-        return
     attempts = {cell: attempt for attempt, cell in claimed.items()}
     with store.signs_of_life(list(claimed)), closing(engine.run(list(attempts), stop)) as results:
         for trial in results:

@@ -7,6 +7,7 @@ next removes what was cut off.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any, cast
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._storage import JournalOperation
 
+from leaky.documents import loads
 from leaky.errors import InputError
 
 try:
@@ -76,6 +79,42 @@ def _cut_off_unfinished_line(path: str) -> None:
             stream.truncate(at)
 
 
+def _must_be_a_journal(path: Path) -> None:
+    """Read it once, line by line: a damaged one is told by its line, where Optuna would raise, or go on for ever."""
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise InputError(f"the storage {str(path)!r} must be a regular file, or not be there yet")
+    seen: set[bytes] = set()
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.endswith(b"\n"):
+                    return  # cut off by a kill; whoever writes next removes it
+                wrong = _wrong(line, seen)
+                if wrong:
+                    raise InputError(
+                        f"the storage {str(path)!r} must be a journal file of Optuna's; line {number} {wrong}"
+                    )
+    except OSError as error:
+        raise InputError(f"the storage {str(path)!r} must be readable: {error.strerror}") from error
+
+
+def _wrong(line: bytes, seen: set[bytes]) -> str:
+    """What is the matter with a line; "" where nothing is. The lines that came before are remembered in `seen`."""
+    try:
+        entry = loads(line, "it")
+    except InputError as error:
+        return f"is no JSON object: {str(error).partition(': ')[2] or error}"
+    code, digest = entry.get("op_code"), hashlib.blake2b(line, digest_size=16).digest()
+    if type(code) is not int or not 0 <= code < len(JournalOperation):
+        return "has no op_code that Optuna knows"
+    if digest in seen:
+        return "stands there twice: take it out, or begin with another storage"
+    seen.add(digest)
+    return ""
+
+
 def journal_storage(path: str) -> Any:
     """Optuna's storage in a journal file.
 
@@ -84,9 +123,8 @@ def journal_storage(path: str) -> Any:
     """
     if not Path(path).absolute().parent.is_dir():
         raise InputError(f"the folder of the storage {path!r} must exist")
-    if Path(path).exists() and not Path(path).is_file():
-        raise InputError(f"the storage {path!r} must be a regular file, or not be there yet")
+    _must_be_a_journal(Path(path))
     try:
         return JournalStorage(JournalFileBackend(path, cast(Any, KernelLock(path)) if fcntl else None))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # whatever Optuna makes of lines that are none of its own
         raise InputError(f"the storage {path!r} must be a journal file of Optuna's: {error}") from error

@@ -21,7 +21,11 @@ SILENCE = 90.0
 
 def this_process() -> str:
     """A name that no other process has: machine, its boot, process id and the process's start."""
-    pid = os.getpid()
+    return owner_of(os.getpid())
+
+
+def owner_of(pid: int) -> str:
+    """The same of a process of this machine that is there."""
     return f"{_machine()} {pid} {_start(pid)}"
 
 

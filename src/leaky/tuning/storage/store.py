@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from leaky.documents import Json, Reader
+from leaky.documents import Json, Reader, loads
 from leaky.errors import InputError, MissingExtraError
 from leaky.tuning.saving import trial_from, trial_to_dict
 from leaky.tuning.storage.ownership import SIGN_OF_LIFE_EVERY, Watch, this_process
@@ -28,8 +29,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("leaky.tune needs optuna: pip install 'leaky[tune]'") from error
 
-DESIGN, OWNER, SIGN, RESULT, CONFIRMS = (
-    f"leaky:{word}" for word in ("design", "owner", "sign_of_life", "result", "confirms")
+DESIGN, OWNER, SIGN, RESULT, CONFIRMS, DIED = (
+    f"leaky:{word}" for word in ("design", "owner", "sign_of_life", "result", "confirms", "died")
 )
 _LARGEST_SEED = 2**63 - 1
 
@@ -50,6 +51,7 @@ class Store:
 
     def __init__(self, storage: str | None, name: str, design: Json, direction: str, labels: Sequence[str]) -> None:
         self._storage = _opened(storage)
+        self._place = "the storage" if storage is None else f"the storage {storage!r}"
         self._labels = list(labels)
         self._watch = Watch()
         self._owner = this_process()
@@ -65,7 +67,7 @@ class Store:
         found: dict[Cell, Trial] = {}
         for attempt in self._attempts():
             if attempt.state.is_finished() and RESULT in attempt.user_attrs:
-                found.setdefault(_cell(attempt), _result(attempt))
+                found.setdefault(self._cell(attempt), self._result(attempt))
         return list(found.values())
 
     def running(self) -> set[Cell]:
@@ -75,8 +77,21 @@ class Store:
         orphans = set(self._watch.orphans(signs))
         for attempt in running:
             if attempt._trial_id in orphans:
-                self._end(attempt._trial_id, _result(attempt) if RESULT in attempt.user_attrs else None)
-        return {_cell(attempt) for attempt in running if attempt._trial_id not in orphans}
+                self._end(attempt._trial_id, self._result(attempt) if RESULT in attempt.user_attrs else None)
+        return {self._cell(attempt) for attempt in running if attempt._trial_id not in orphans}
+
+    def bury(self, owner: str) -> None:
+        """Note that a process died over what it was training; only who saw it die by itself may say so."""
+        for attempt in self._attempts():
+            mine = attempt.state == TrialState.RUNNING and attempt.user_attrs.get(OWNER) == owner
+            if mine and RESULT not in attempt.user_attrs:
+                with suppress(UpdateFinishedTrialError):
+                    self._storage.set_trial_user_attr(attempt._trial_id, DIED, True)
+                self._end(attempt._trial_id, None)
+
+    def deaths(self) -> Counter[Cell]:
+        """How often a process died over each training."""
+        return Counter(self._cell(attempt) for attempt in self._attempts() if attempt.user_attrs.get(DIED) is True)
 
     def claim(self, cell: Cell) -> int | None:
         """The id of a new attempt at the cell; None where another process has it or it is done.
@@ -105,7 +120,7 @@ class Store:
         for attempt in sorted(self._attempts(), key=lambda a: a.number):
             if attempt._trial_id == mine:
                 return int(mine)
-            if _cell(attempt) == cell and (attempt.state == TrialState.RUNNING or RESULT in attempt.user_attrs):
+            if self._cell(attempt) == cell and (attempt.state == TrialState.RUNNING or RESULT in attempt.user_attrs):
                 self._end(mine, None)
                 return None
         raise AssertionError(f"the storage lost attempt {mine}")
@@ -141,6 +156,25 @@ class Store:
             over.set()
             thread.join()
 
+    def _cell(self, attempt: FrozenTrial) -> Cell:
+        arm, seed = attempt.params.get("negative_slope"), attempt.params.get("seed")
+        if not isinstance(arm, str) or not isinstance(seed, int) or isinstance(seed, bool):
+            raise InputError(f"{self._place}: attempt {attempt.number} must have a slope and a seed, and has none")
+        return Cell(arm, seed, attempt.user_attrs.get(CONFIRMS) is True)
+
+    def _result(self, attempt: FrozenTrial) -> Trial:
+        place, cell = f"{self._place}: attempt {attempt.number}", self._cell(attempt)
+        text = attempt.user_attrs[RESULT]
+        if not isinstance(text, str):
+            raise InputError(f"{place} must have its result as text, not as {type(text).__name__}")
+        trial = trial_from(Reader(loads(text, place), place))
+        if Cell(trial.arm, trial.seed, trial.confirms) != cell:
+            raise InputError(
+                f"{place} must have a result of slope {cell.arm} and seed {cell.seed}, not of slope {trial.arm} and "
+                f"seed {trial.seed}"
+            )
+        return trial
+
     def _attempts(self) -> list[FrozenTrial]:
         return list(self._storage.get_all_trials(self._study, deepcopy=False))
 
@@ -168,6 +202,25 @@ def _opened(storage: str | None) -> Any:
         raise InputError(f"the storage {storage!r} must be a URL that Optuna can open: {error}") from error
 
 
+def bury_in(storage: str, owner: str) -> tuple[int, int]:
+    """Note in every study of a journal that a process died over what it was training.
+
+    Returns:
+        How many trainings it was at, and how many have ended in all.
+    """
+    place = _opened(storage)
+    buried = ended = 0
+    for study in place.get_all_studies():
+        for attempt in place.get_all_trials(study._study_id, deepcopy=False):
+            ended += attempt.state.is_finished() and RESULT in attempt.user_attrs
+            if attempt.state == TrialState.RUNNING and attempt.user_attrs.get(OWNER) == owner:
+                with suppress(UpdateFinishedTrialError):
+                    place.set_trial_user_attr(attempt._trial_id, DIED, True)
+                    place.set_trial_state_values(attempt._trial_id, TrialState.FAIL, None)
+                buried += 1
+    return buried, ended
+
+
 def _must_be_the_same(found: Json, design: Json, name: str) -> None:
     for key, value in design.items():
         if found.get(key) != value:
@@ -175,15 +228,3 @@ def _must_be_the_same(found: Json, design: Json, name: str) -> None:
                 f"the storage holds a study {name!r} with {key} {found.get(key)!r}, not {value!r}: resume it with the "
                 "same, or give another storage or study_name"
             )
-
-
-def _cell(attempt: FrozenTrial) -> Cell:
-    return Cell(
-        str(attempt.params["negative_slope"]),
-        int(attempt.params["seed"]),
-        bool(attempt.user_attrs.get(CONFIRMS, False)),
-    )
-
-
-def _result(attempt: FrozenTrial) -> Trial:
-    return trial_from(Reader(json.loads(attempt.user_attrs[RESULT]), f"attempt {attempt.number} in the storage"))
