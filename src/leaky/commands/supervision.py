@@ -36,7 +36,7 @@ Work = Callable[[str, "float | None"], int]
 
 
 def possible() -> bool:
-    """Whether this process may be forked and looked after: it is ours, and nothing with threads or devices is loaded."""
+    """Whether this process may be forked and looked after: ours, and with nothing loaded that has threads."""
     return listening() and sys.platform == "linux" and "torch" not in sys.modules and not debugging()
 
 
