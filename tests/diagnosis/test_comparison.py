@@ -127,7 +127,7 @@ def test_from_dead_to_nearly_dead_is_a_recovery_and_back_a_loss() -> None:
 
 
 def test_a_warning_that_appears_is_a_reason() -> None:
-    calm, rare = site([]), rarely(list(range(15)))
+    calm, rare = site([]), rarely(list(range(20)))
     found = between(calm, rare)
     assert [(c.rule, c.after, c.worse) for c in found.findings if c.worse] == [("nearly-dead", "warning", True)]
     assert found.reasons == ("act: nearly-dead is warning, was not there",)

@@ -52,14 +52,15 @@ def test_the_confidence_names_units_rate_and_samples(diagnosis: Diagnosis) -> No
     assert (diagnosis.units_examined, diagnosis.samples_needed) == (120, samples_needed(120))
     assert diagnosis.confidence == (
         "With 95% confidence, all verdicts of dead and locked on the 120 units together hold on all but 1.0% of "
-        f"samples like these; that takes {samples_needed(120)} independent samples at a site, and 1,500 went in."
+        f"samples like these; that takes {samples_needed(120)} independent samples at a site, and each saw at "
+        "least 1,500."
     )
 
 
 def test_too_few_samples_claim_no_confidence(diagnosis: Diagnosis) -> None:
     assert diagnose(diagnosis.record, thresholds={"units_examined": 10**9}).confidence == (
         "No unit can be called dead or locked yet: to say so of any of 1,000,000,000 units with 95% confidence takes "
-        "2,361 independent samples at a site, and 1,500 went in."
+        "2,361 independent samples at a site, and none saw more than 1,500."
     )
 
 

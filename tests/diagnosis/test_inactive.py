@@ -244,9 +244,9 @@ def test_one_sample_is_no_samples() -> None:
 
 
 def test_many_nearly_dead_units_are_a_warning_with_a_slope() -> None:
-    z = with_dead(30)
-    z[:4, :30] = 1.0
-    found = only(findings("nearly-dead", site_from(z, 0.0)))
+    z = with_dead(50)
+    z[:4, :50] = 1.0
+    found = only(findings("nearly-dead", *beside(site_from(z, 0.0))))
     assert found.level == "warning"
     assert "a slope of about" in found.advice
 

@@ -29,11 +29,11 @@ def shown(diagnosis: Diagnosis, findings: tuple[Finding, ...], full: bool = Fals
     return as_text(TerminalReport(replace(diagnosis, findings=findings), full), 350)
 
 
-def test_the_worst_of_a_rule_speaks_for_the_others(diagnosis: Diagnosis) -> None:
+def test_the_first_of_a_rule_along_the_flow_speaks_for_the_others(diagnosis: Diagnosis) -> None:
     text = shown(diagnosis, MANY)
     assert (
-        "ERROR c [dead]\n  message of dead at c\n  units 0–8\n  Also at b (3 units), a (20 units).\n"
-        "  → advice for dead at c\n\nWARNING network [growth]\n"
+        "ERROR b [dead]\n  message of dead at b\n  Also at c (9 units), a (20 units).\n"
+        "  → advice for dead at b\n\nWARNING network [growth]\n"
     ) in text
     assert text.count("advice for") == 2
 
@@ -56,3 +56,20 @@ def test_everything_is_shown_where_it_is_asked_for(diagnosis: Diagnosis) -> None
 def test_no_findings_are_said_to_be_none(diagnosis: Diagnosis) -> None:
     for full in (True, False):
         assert "\nNo findings.\n" in shown(diagnosis, (), full)
+
+
+def test_what_follows_stands_under_its_cause(diagnosis: Diagnosis) -> None:
+    cause = Finding("input-scale", "error", None, (), "the input is large", {}, "standardise it")
+    after = [
+        Finding("dead", "error", site, (0,), f"dead at {site}", {}, "mend the input", follows_from="input-scale")
+        for site in ("a", "b")
+    ]
+    last = Finding("same-output", "info", None, (), "all alike", {}, "mend the input", follows_from="input-scale")
+    text = shown(diagnosis, (cause, *after, last))
+    assert text.startswith("ERROR the input is large.\n")
+    told = text[text.index("What may follow") :]
+    assert told.startswith(
+        "What may follow from it:\n    · dead at a (1 unit), b (1 unit)\n    · all alike [same-output]\n"
+    )
+    assert "mend the input" not in text
+    assert "Noted" not in text

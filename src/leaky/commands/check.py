@@ -72,6 +72,13 @@ Exit status
 )
 @click.option("--batch-size", type=SIZE, metavar="N", help="Samples a batch of arrays and noise. [256]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A threshold, see docs/rules; repeatable.")
+@click.option(
+    "--sites",
+    type=click.Choice(["auto", "all"]),
+    default="auto",
+    show_default=True,
+    help="Of many sites, those with something to tell and a line a block; or a row for each.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Show every finding in full.")
 @click.option("--ignore", multiple=True, metavar="RULE", help="Leave a rule's findings out; repeatable.")
 def command(
@@ -86,6 +93,7 @@ def command(
     sample_dim: str | None,
     batch_size: int | None,
     settings: tuple[str, ...],
+    sites: str,
     verbose: bool,
     initial: str | None,
     ignore: tuple[str, ...],
@@ -107,7 +115,7 @@ def command(
         options |= {"seed": seed, "sample_dim": dim, "batch_size": batch_size}
         checkup = _checked(subject, given, options, thresholds(settings), initial, ignore)
     with written_first(pages("checkup", checkup, html, html_dir)):
-        write_result(TerminalReport(checkup.diagnosis, full=verbose), dumps(checkup.to_dict()), json_path)
+        write_result(TerminalReport(checkup.diagnosis, full=verbose, sites=sites), dumps(checkup.to_dict()), json_path)
     if not checkup.record.sites:
         return Status.NOTHING_EXAMINED
     return Status.FOUND if fail_on != "never" and checkup.diagnosis.at_least(cast("Level", fail_on)) else Status.OK

@@ -12,6 +12,12 @@ from leaky.diagnosis.wording import percent
 from leaky.record import Record
 from leaky.text import counted, named, printable
 
+ELSEWHERE = (
+    "non-finite", "input-constant", "loss-misfit", "target-shape", "target-range", "batchnorm-statistics",
+    "target-scale", "input-outliers", "input-scale", "input-offset", "not-learning",
+)  # fmt: skip
+"""Rules on trouble that is not the units', in the order of the flow."""
+
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
@@ -57,17 +63,39 @@ class Diagnosis:
         if self.population:
             return f"These {record.samples:,} samples are all the data there is: what is said of them needs no bound."
         made_up = " The data were made up: on real data the answer may differ." if record.on_noise else ""
-        if not any(site.samples >= self.samples_needed for site in record.sites):
+        needed, seen = self.samples_needed, [site.samples for site in record.sites]
+        proven = sum(samples >= needed for samples in seen)
+        if not proven:
             return (
                 f"No unit can be called dead or locked yet: to say so of any of {self.units_examined:,} units with "
-                f"{1 - t.delta:.0%} confidence takes {self.samples_needed:,} independent samples at a site, and "
-                f"{record.samples:,} went in.{made_up}"
+                f"{1 - t.delta:.0%} confidence takes {needed:,} independent samples at a site, and none saw more than "
+                f"{max(seen, default=0):,}.{made_up}"
             )
+        where = "" if proven == len(seen) else f" at the {proven:,} of {len(seen):,} sites that saw so many"
         return (
             f"With {1 - t.delta:.0%} confidence, all verdicts of dead and locked on the {self.units_examined:,} units "
-            f"together hold on all but {percent(t.rate)} of samples like these; that takes {self.samples_needed:,} "
-            f"independent samples at a site, and {record.samples:,} went in.{made_up}"
+            f"together hold on all but {percent(t.rate)} of samples like these; that takes {needed:,} independent "
+            f"samples at a site{where or f', and each saw at least {min(seen):,}'}.{made_up}"
         )
+
+    @property
+    def conclusion(self) -> str:
+        """Where to look first, in a sentence, where the units are not the trouble; else empty."""
+        first = self.findings[0] if self.findings else None
+        elsewhere = next((f for f in self.findings if f.rule in ELSEWHERE), None)
+        if not self.record.sites:
+            return ""
+        if first is None or first.level == "info":
+            idle = any(verdict.dead or verdict.unproven for verdict in self.verdicts.values())
+            units = "Nothing shows that idle units cost anything here" if idle else "Nothing is wrong with the units"
+            start = f"what {elsewhere.rule} says, then " if elsewhere is not None else ""
+            return (
+                f"{units}. If the network does not do what it should, the trouble is "
+                f"elsewhere: look first at {start}the targets, the loss, the learning rate and the data."
+            )
+        if first.rule in ELSEWHERE:
+            return f"The units are not the cause: begin with what {first.rule} says."
+        return ""
 
     def at_least(self, level: Level) -> tuple[Finding, ...]:
         """The findings of this level or worse."""

@@ -69,6 +69,6 @@ def narrowest(context: Context, site: Site) -> int | None:
     return min([*places, site.units]) if places else None
 
 
-def unless_learned(context: Context, level: Level) -> Level:
-    """A share by itself is no harm where the network has learned."""
-    return "info" if context.learned else level
+def unless_learned(context: Context, site: Site, level: Level) -> Level:
+    """A share by itself is no harm where the network has learned, nor on a path that others lead around."""
+    return "info" if context.learned or site.bypassed else level

@@ -6,14 +6,14 @@ its advice, the other sites in a line; rules that only note something get a row 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from leaky.diagnosis import Diagnosis, Finding, level_rank
+from leaky.diagnosis import Diagnosis, Finding
 from leaky.report.pen import Pen
 from leaky.text import counted, ranges
 
@@ -21,6 +21,8 @@ LEVEL_STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold blu
 
 LISTED = 6
 """Units that a finding's own message lists; with more, they get a line in which runs are drawn together."""
+CONSEQUENCES = 8
+"""Rules that are listed under the finding that theirs follow from."""
 NARROW = 60
 """Below this width, the names of rules are wrapped."""
 OTHER_SITES = 12
@@ -37,11 +39,15 @@ def all_findings(diagnosis: Diagnosis, pen: Pen) -> Iterable[RenderableType]:
 
 def findings_by_rule(diagnosis: Diagnosis, pen: Pen) -> Iterable[RenderableType]:
     """The worst finding of each rule in full, with the other sites in a line; mere notes in a line a rule."""
-    groups = [sorted(group, key=_badness, reverse=True) for group in _by_rule(diagnosis.findings)]
-    for worst, *others in groups:
-        if worst.level != "info":
-            yield from _in_full(worst, others, pen)
-    notes = [group for group in groups if group[0].level == "info"]
+    roots = [finding for finding in diagnosis.findings if finding.follows_from is None]
+    loud = [finding for finding in roots if finding.level != "info"]
+    for first, *others in _by_rule(loud):
+        causes = {first.name, *(other.name for other in others)}
+        yield from _in_full(first, others, pen, [f for f in diagnosis.findings if f.follows_from in causes])
+    told = {finding.name for finding in loud}
+    quiet = [f for f in diagnosis.findings if f.level == "info" and f.follows_from not in told]
+    notes = [sorted(group, key=_most_units) for group in _by_rule([f for f in quiet if f.name not in told])]
+    groups = [*_by_rule(loud), *notes]
     if notes:
         yield pen.text("Noted (--verbose and the JSON file say more)", "bold")
         yield _brief(notes, pen)
@@ -50,30 +56,42 @@ def findings_by_rule(diagnosis: Diagnosis, pen: Pen) -> Iterable[RenderableType]
         yield Text("No findings.\n")
 
 
-def _by_rule(findings: tuple[Finding, ...]) -> list[list[Finding]]:
-    """In the order in which each rule first comes, so the worst first."""
+def _by_rule(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """In the order in which each rule first comes: along the flow, the worst first; so is each group."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.rule, []).append(finding)
     return list(groups.values())
 
 
-def _badness(finding: Finding) -> tuple[int, int]:
-    return level_rank(finding.level), len(finding.units)
+def _most_units(finding: Finding) -> int:
+    return -len(finding.units)
 
 
-def _in_full(finding: Finding, others: list[Finding], pen: Pen) -> Iterable[RenderableType]:
+def _in_full(
+    finding: Finding, others: Sequence[Finding], pen: Pen, following: Sequence[Finding] = ()
+) -> Iterable[RenderableType]:
     yield pen.parts(
         (finding.level.upper(), LEVEL_STYLES[finding.level]),
         (f" {_site(finding)} ", "bold"),
         (f"[{finding.rule}]", "dim"),
     )
-    body = [pen.text(finding.message)]
+    body: list[RenderableType] = [pen.text(finding.message)]
     if len(finding.units) > LISTED:
         body.append(pen.text(f"units {ranges(finding.units)}", "dim"))
     if others:
         body.append(pen.text(f"Also at {_sites(others)}."))
+    if following:
+        body.append(pen.text("What may follow from it:", "bold"))
+        body += [pen.bullet(_follows(group)) for group in _by_rule(following)[:CONSEQUENCES]]
     yield Padding(Group(*body, pen.text(f"→ {finding.advice}", "italic")), (0, 0, 1, 2))
+
+
+def _follows(group: list[Finding]) -> str:
+    """The consequences of one rule: what it says of the network, else where."""
+    if len(group) == 1 and group[0].site is None:
+        return f"{group[0].message} [{group[0].rule}]"
+    return f"{group[0].rule} at {_sites(group)}"
 
 
 def _brief(notes: list[list[Finding]], pen: Pen) -> Table:
@@ -86,7 +104,7 @@ def _brief(notes: list[list[Finding]], pen: Pen) -> Table:
     return table
 
 
-def _sites(findings: list[Finding]) -> str:
+def _sites(findings: Sequence[Finding]) -> str:
     """Where the findings are, with how many units at each site."""
     shown = [
         _site(finding) + (f" ({counted(len(finding.units), 'unit')})" if finding.units else "")

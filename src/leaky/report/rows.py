@@ -8,7 +8,7 @@ import numpy as np
 
 from leaky import theory
 from leaky.diagnosis import Diagnosis, UnitVerdicts
-from leaky.record import Site
+from leaky.record import FloatArray, Site
 from leaky.text import counted, number, share
 
 
@@ -36,6 +36,22 @@ class Row:
     bound: float | None
     z_range: str
     gradient: float | None
+
+    @property
+    def name(self) -> str:
+        return self.site.name
+
+    @property
+    def units(self) -> int:
+        return self.site.units
+
+    @property
+    def firing_rate(self) -> FloatArray:
+        return self.site.firing_rate
+
+    @property
+    def is_output(self) -> bool:
+        return self.site.is_output
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,15 @@ def shares(table: list[Row]) -> Shares:
     )
     units = sum(row.site.units for row in table)
     return Shares(dead, locked, unproven, dormant, units - dead - locked - unproven - dormant)
+
+
+def lead(diagnosis: Diagnosis) -> tuple[str, str] | None:
+    """The level and the words of the first thing to say, the cause; None where there is nothing but notes."""
+    first = diagnosis.findings[0] if diagnosis.findings else None
+    if first is None or first.level == "info":
+        return None
+    where = "" if first.site is None else f"{first.site}: "
+    return first.level, f"{first.level.upper()} {where}{first.message.split('. ')[0].rstrip('.')}."
 
 
 def headline(diagnosis: Diagnosis) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
 
+from leaky.report.groups import Block, folded
 from leaky.report.pen import Pen
 from leaky.report.rows import Row
 from leaky.report.strip import ASCII_RAMP, RAMP, strip
@@ -18,17 +19,27 @@ WIDE = 100
 """From this width on, the table has a column for the bound of each site."""
 
 
-def site_table(rows: list[Row], pen: Pen) -> Table:
+NARROWEST = 12
+"""Columns that a site's name has at least."""
+
+
+def site_table(rows: Sequence[Row | Block], pen: Pen) -> Table:
     """The table; a column has its place where it has something to show and the terminal has the width for it."""
     columns = [column for column in COLUMNS if pen.width >= column.least_width]
     if all(row.gradient is None for row in rows):
         columns = [column for column in columns if column.name != "grad"]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=False)
-    table.add_column("site", overflow="fold", min_width=12)
+    cells = [[column.cell(row, pen) for column in columns] for row in rows]
+    taken = sum(
+        1 + max([len(pen.words(column.name)), *(line[i].cell_len for line in cells)])
+        for i, column in enumerate(columns)
+    )
+    room = max(NARROWEST, pen.width - taken - 1)
+    table.add_column("site", no_wrap=True, min_width=NARROWEST)
     for column in columns:
         table.add_column(Text(pen.words(column.name)), no_wrap=True, justify=column.justify)
-    for row in rows:
-        table.add_row(_name(row, pen), *(column.cell(row, pen) for column in columns))
+    for row, line in zip(rows, cells, strict=True):
+        table.add_row(_name(row, pen, room), *line)
     return table
 
 
@@ -45,13 +56,13 @@ def legend(rows: list[Row], pen: Pen) -> Text:
     return pen.text("; ".join(words), "dim")
 
 
-def _name(row: Row, pen: Pen) -> Text:
-    output = [(" (output)", "dim")] if row.site.is_output else []
-    return pen.parts((row.site.name, ""), (f" {row.activation}", "dim"), *output)
+def _name(row: Row | Block, pen: Pen, width: int) -> Text:
+    output = " (output)" if row.is_output else ""
+    return Text("\n".join(folded(pen.words(f"{row.name} {row.activation}{output}"), width, pen.words("…"))))
 
 
-def _strip(row: Row, pen: Pen) -> Text:
-    cells = strip(row.site.firing_rate, ASCII_RAMP if pen.ascii else RAMP)
+def _strip(row: Row | Block, pen: Pen) -> Text:
+    cells = strip(row.firing_rate, ASCII_RAMP if pen.ascii else RAMP)
     if not cells:
         return Text("no samples", "dim")
     left, right = "||" if pen.ascii else "▏▕"
@@ -69,12 +80,12 @@ class Column:
 
     name: str
     least_width: int
-    cell: Callable[[Row, Pen], Text]
+    cell: Callable[[Row | Block, Pen], Text]
     justify: Literal["left", "right"] = "right"
 
 
 COLUMNS = (
-    Column("units", 56, lambda row, _: Text(f"{row.site.units:,}")),
+    Column("units", 56, lambda row, _: Text(f"{row.units:,}")),
     Column("never → always", 0, _strip, "left"),
     Column("dead", 0, lambda row, _: _count(row.dead, "red", f"+{row.unproven}?" if row.unproven else "")),
     Column("locked", 0, lambda row, _: _count(row.locked, "yellow")),

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from leaky.diagnosis import Diagnosis
 from leaky.report import rows as report_rows
-from leaky.report.findings import all_findings, findings_by_rule
+from leaky.report.findings import LEVEL_STYLES, all_findings, findings_by_rule
+from leaky.report.groups import shortened
 from leaky.report.pen import Pen
 from leaky.report.rows import Shares
 from leaky.report.sites import WIDE, legend, site_table
@@ -34,25 +35,33 @@ class TerminalReport:
     Attributes:
         diagnosis: what it shows.
         full: whether each finding is shown in full, not only the worst of each rule.
+        sites: "auto" for a table of many sites made short, "all" for a row each.
     """
 
-    def __init__(self, diagnosis: Diagnosis, full: bool = False) -> None:
+    def __init__(self, diagnosis: Diagnosis, full: bool = False, sites: str = "auto") -> None:
         self.diagnosis = diagnosis
         self.full = full
+        self.sites = sites
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from _report(self.diagnosis, Pen.of(options), self.full)
+        yield from _report(self.diagnosis, Pen.of(options), self.full, self.sites)
 
 
-def _report(diagnosis: Diagnosis, pen: Pen, full: bool) -> Iterable[RenderableType]:
+def _report(diagnosis: Diagnosis, pen: Pen, full: bool, sites: str) -> Iterable[RenderableType]:
     rows = report_rows.rows(diagnosis)
+    first = report_rows.lead(diagnosis)
+    if first is not None:
+        yield pen.text(first[1], LEVEL_STYLES[first[0]])
     yield pen.text(report_rows.headline(diagnosis), "bold")
     if rows:
         yield _bar(report_rows.shares(rows), pen)
     yield pen.text(report_rows.subtitle(diagnosis), "dim")
     yield Text()
     if rows:
-        yield site_table(rows, pen)
+        shown = shortened(rows, diagnosis) if sites == "auto" else rows
+        yield site_table(shown, pen)
+        if len(shown) < len(rows):
+            yield pen.text(f"{len(rows)} sites in {len(shown)} lines; --sites all shows a row for each", "dim")
         yield legend(rows, pen)
         yield Text()
     yield from (all_findings if full else findings_by_rule)(diagnosis, pen)
@@ -62,6 +71,8 @@ def _report(diagnosis: Diagnosis, pen: Pen, full: bool) -> Iterable[RenderableTy
         yield Text()
     for note in diagnosis.record.notes:
         yield pen.text(f"Note: {note}", "dim")
+    if diagnosis.conclusion:
+        yield pen.text(diagnosis.conclusion, "bold")
     if rows:
         yield pen.text(diagnosis.confidence, "dim")
 

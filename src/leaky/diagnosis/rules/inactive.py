@@ -127,7 +127,7 @@ def _so_far(context: Context, site: Site, units: Units, samples: int) -> str:
     "nearly-dead",
     concern="inactive",
     summary="units that fire so rarely that they hardly learn",
-    thresholds=("nearly_dead_rate", "nearly_dead_warning", "dead_derivative", "learned", *EVIDENCE),
+    thresholds=("nearly_dead_rate", "nearly_dead_warning", "dead_derivative", *HARM, *EVIDENCE),
 )
 @at_each_site
 def nearly_dead(context: Context, site: Site) -> Finding | None:
@@ -140,7 +140,7 @@ def nearly_dead(context: Context, site: Site) -> Finding | None:
     most = int(active.max())
     return Finding(
         rule="nearly-dead",
-        level=unless_learned(context, level_by_share(share, t.nearly_dead_warning)),
+        level=_nearly_dead_level(context, site, units),
         site=site.name,
         units=units,
         message=(
@@ -151,6 +151,14 @@ def nearly_dead(context: Context, site: Site) -> Finding | None:
         evidence=_numbers(context, site, units, most, active_samples=active),
         advice=_nearly_dead_advice(context, site, share),
     )
+
+
+def _nearly_dead_level(context: Context, site: Site, units: Units) -> Level:
+    """A warning where so many are lost, with the dead ones, that it would be harm."""
+    lost = len(units) + len(context.verdicts[site.name].dead)
+    enough = len(units) >= context.thresholds.nearly_dead_warning * site.units
+    harm = lost < site.units and cost_of_losing(context, site, lost).level != "info"
+    return "warning" if enough and (harm or (lost == site.units and not context.learned)) else "info"
 
 
 def _nearly_dead_advice(context: Context, site: Site, share: float) -> str:
@@ -224,7 +232,7 @@ def locked_positive(context: Context, site: Site) -> Finding | None:
 def _locked_level(context: Context, site: Site, units: Units) -> Level:
     if site.is_output:
         return "info"
-    return unless_learned(context, level_by_share(len(units) / site.units, context.thresholds.locked_warning))
+    return unless_learned(context, site, level_by_share(len(units) / site.units, context.thresholds.locked_warning))
 
 
 def _varying(context: Context, site: Site, units: Units) -> Units:

@@ -30,7 +30,7 @@ def dormant(context: Context, site: Site) -> Finding | None:
     scores = dormant_scores(site)[list(units)]
     return Finding(
         rule="dormant",
-        level=unless_learned(context, level_by_share(len(units) / site.units, t.dormant_warning)),
+        level=unless_learned(context, site, level_by_share(len(units) / site.units, t.dormant_warning)),
         site=site.name,
         units=units,
         message=(
@@ -93,7 +93,9 @@ def constant(context: Context, site: Site) -> Finding | None:
     low, high = site.statistics.minimum[list(units)], site.statistics.maximum[list(units)]
     return Finding(
         rule="constant",
-        level=unless_learned(context, level_by_share(len(units) / site.units, context.thresholds.constant_warning)),
+        level=unless_learned(
+            context, site, level_by_share(len(units) / site.units, context.thresholds.constant_warning)
+        ),
         site=site.name,
         units=units,
         message=(
@@ -132,7 +134,7 @@ def gradient_starved(context: Context, site: Site) -> Finding | None:
     theirs = scores[list(units)]
     return Finding(
         rule="gradient-starved",
-        level=unless_learned(context, level_by_share(len(units) / site.units, t.starved_warning)),
+        level=unless_learned(context, site, level_by_share(len(units) / site.units, t.starved_warning)),
         site=site.name,
         units=units,
         message=(

@@ -1,6 +1,6 @@
 """What healthy networks show: the figures that the limits of diagnosis were set by.
 
-    python -m benchmarks.healthy
+    python -m benchmarks.healthy.limits
 
 trains small networks on scikit-learn's digits, diagnoses each before and after, and prints the worst of every figure
 beside the limit that it must stay below. The table is kept in results/healthy.md and shown in docs/rules/README.md.
@@ -26,7 +26,7 @@ from leaky.diagnosis.rules.gradient import gradient_trend
 from leaky.diagnosis.rules.throughput import imbalance
 from leaky.record import BELOW, BEYOND_LOW
 
-RESULT = Path(__file__).parent / "results" / "healthy.md"
+RESULT = Path(__file__).parents[1] / "results" / "healthy.md"
 SEEDS, EPOCHS, RATE, BATCH = 2, 20, 1e-3, 64
 FRESH_DEFAULT, FRESH_HE, TRAINED = "fresh, torch's default", "fresh, He's", "trained"
 

@@ -1,0 +1,44 @@
+"""A fast part of the suites on causes and on healthy networks, and that what they keep is what README may claim."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from benchmarks.causes.__main__ import cases, row
+from benchmarks.causes.building import Trouble
+from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT, broadcast, dead_layer, missing_values, softmax_over_one
+from benchmarks.healthy.__main__ import row as healthy_row
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize("kind", [broadcast, dead_layer, missing_values, softmax_over_one])
+def test_the_first_thing_said_is_the_cause(kind: Callable[[int], Trouble]) -> None:
+    found = row(kind, 5)
+    assert (found["verdict"], found["twin"]) == ("right", []), found
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("regression", 7), ("tables", 6)])
+def test_healthy_networks_get_notes_at_most(kind: str, seed: int) -> None:
+    assert healthy_row(kind, seed)["above info"] == []
+
+
+def test_the_halves_differ_in_kinds_and_seeds() -> None:
+    looked, held = set(cases(False)), set(cases(True))
+    assert not looked & held
+    assert len(looked | held) >= 40
+    assert len({*LOOKED_AT, *HELD_OUT}) >= 12
+    assert not set(LOOKED_AT) & set(HELD_OUT)
+
+
+@pytest.mark.parametrize("half", ["looked-at", "held-out"])
+def test_what_is_kept_holds_what_is_claimed(half: str) -> None:
+    causes = json.loads((RESULTS / f"causes-{half}.json").read_text(encoding="utf-8"))
+    assert sum(row["verdict"] == "right" for row in causes) >= 0.9 * len(causes)
+    assert sum(row["verdict"] == "wrong" for row in causes) <= 0.05 * len(causes)
+    healthy = [row for row in json.loads((RESULTS / f"healthy-{half}.json").read_text("utf-8")) if row["healthy"]]
+    assert len(healthy) >= 30
+    assert len({row["kind"] for row in healthy}) >= 8
