@@ -8,9 +8,8 @@ from leaky import theory
 from leaky.diagnosis.finding import Finding, Level, level_rank
 from leaky.diagnosis.thresholds import Thresholds
 from leaky.diagnosis.verdicts import UnitVerdicts
-from leaky.diagnosis.wording import percent
 from leaky.record import Record
-from leaky.text import counted, named, printable
+from leaky.text import counted, named, percentage, printable
 
 ELSEWHERE = (
     "non-finite", "input-constant", "loss-misfit", "target-shape", "target-range", "batchnorm-statistics",
@@ -74,7 +73,7 @@ class Diagnosis:
         where = "" if proven == len(seen) else f" at the {proven:,} of {len(seen):,} sites that saw so many"
         return (
             f"With {1 - t.delta:.0%} confidence, all verdicts of dead and locked on the {self.units_examined:,} units "
-            f"together hold on all but {percent(t.rate)} of samples like these; that takes {needed:,} independent "
+            f"together hold on all but {percentage(t.rate)} of samples like these; that takes {needed:,} independent "
             f"samples at a site{where or f', and each saw at least {min(seen):,}'}.{made_up}"
         )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leaky.diagnosis.thresholds import Thresholds
-from leaky.diagnosis.wording import percent
 from leaky.record import LossTerm, Record
+from leaky.text import percentage
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def fits(record: Record) -> list[Fit]:
         right, explained = term.right, term.explained
         if right is not None:
             share, chance = right
-            words = f"{percent(share)} right where always the commonest class would be {percent(chance)}"
+            words = f"{percentage(share)} right where always the commonest class would be {percentage(chance)}"
             found.append(Fit(term, (share - chance) / max(1 - chance, 1e-12), words))
         elif explained is not None:
             found.append(Fit(term, explained, f"R² {explained:.3g} where each target's mean has 0"))

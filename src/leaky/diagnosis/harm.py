@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Level
-from leaky.diagnosis.wording import plural
 from leaky.record import Site
+from leaky.text import counted
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def cost_of_losing(context: Context, site: Site, lost: int) -> Cost:
     room = narrowest(context, site)
     if room is not None and left + 1 < room:
         return Cost(
-            level, f"Only {plural(left, 'unit')} are left, fewer than the network has room for elsewhere ({room:,})."
+            level, f"Only {counted(left, 'unit')} are left, fewer than the network has room for elsewhere ({room:,})."
         )
     return Cost("info")
 

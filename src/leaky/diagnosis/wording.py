@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 
 from leaky.diagnosis.finding import Evidence, Level
 from leaky.record import Record, Site
-from leaky.text import counted, percentage
-
-percent, plural = percentage, counted
-"""As findings have called them."""
+from leaky.text import percentage
 
 
 def seen_on(record: Record, site: Site | None = None) -> str:
@@ -41,7 +38,7 @@ def subject(site: Site, units: Sequence[int]) -> str:
     if len(units) == site.units:
         return f"all {site.units:,} {kind}"
     names = ", ".join(map(str, units[:6])) + (" …" if len(units) > 6 else "")
-    return f"{len(units):,} of {site.units:,} {kind} ({percent(len(units) / site.units)}; {names})"
+    return f"{len(units):,} of {site.units:,} {kind} ({percentage(len(units) / site.units)}; {names})"
 
 
 def verb(units: Sequence[int], one: str, several: str) -> str:

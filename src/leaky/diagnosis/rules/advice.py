@@ -14,8 +14,8 @@ import numpy as np
 
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.harm import Cost
-from leaky.diagnosis.wording import plural
 from leaky.record import BEYOND_HIGH, BEYOND_LOW, Site
+from leaky.text import counted
 
 SLOPES = (0.2, 0.1, 0.05, 0.02, 0.01)
 """Slopes worth suggesting, the one that passes most gradient first: those in common use."""
@@ -82,12 +82,13 @@ def for_inactive(context: Context, site: Site, units: Sequence[int], cost: Cost)
     words = [_remedy(context, site, others, cost)] if others else []
     if beyond:
         words.append(
-            f"{plural(len(beyond), 'unit')} stayed beyond a bound of the activation, where a slope below the threshold "
-            "does not reach: smaller weights, a lower learning rate or a wider bound would."
+            f"{counted(len(beyond), 'unit')} stayed beyond a bound of the activation, where a slope below the "
+            "threshold does not reach: smaller weights, a lower learning rate or a wider bound would."
         )
     if constant:
         words.append(
-            f"{plural(len(constant), 'unit')} got a constant input, which no slope changes: look at the weights before."
+            f"{counted(len(constant), 'unit')} got a constant input, which no slope changes: look at the weights "
+            "before."
         )
     return noise + " ".join(words)
 

@@ -13,8 +13,9 @@ from leaky.diagnosis.harm import Cost, cost_of_losing, unless_learned
 from leaky.diagnosis.rules.advice import for_inactive, suggest_slope, test_of
 from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.verdicts import Units, active_samples, evidence_samples
-from leaky.diagnosis.wording import evidence, level_by_share, percent, plural, seen_on, span, subject, verb
+from leaky.diagnosis.wording import evidence, level_by_share, seen_on, span, subject, verb
 from leaky.record import Site
+from leaky.text import counted, percentage
 
 EVIDENCE = ("delta", "rate", "units_examined")
 """The thresholds of the bound."""
@@ -111,14 +112,14 @@ def _so_far_advice(context: Context, site: Site, units: Units, cost: Cost, missi
 
 def _so_far(context: Context, site: Site, units: Units, samples: int) -> str:
     if not units:
-        return f"no sample came through here: nothing can be said of its {plural(site.units, 'unit')}"
+        return f"no sample came through here: nothing can be said of its {counted(site.units, 'unit')}"
     spoilt = site.samples - samples
     among = f" ({spoilt:,} of them perhaps spoilt by non-finite elements)" if spoilt else ""
     silent = len(_silent(context, site, units)) == len(units)
     return (
         f"{subject(site, units)} {verb(units, 'was', 'were')} {'silent' if silent else 'silent or flat'} "
         f"{seen_on(context.record, site)}{among}: a fact of these. To call {verb(units, 'it', 'them')} dead or "
-        f"locked on others too, among {plural(context.units_examined, 'unit')}, takes {context.samples_needed:,}. "
+        f"locked on others too, among {counted(context.units_examined, 'unit')}, takes {context.samples_needed:,}. "
         f"{_certainty(context, site, units, _event(context, site, units))}"
     )
 
@@ -263,7 +264,7 @@ def _certainty(context: Context, site: Site, units: Units, event: str, events: i
     if bound >= 1:
         return "Nothing is known of how often."
     confidence, each = 1 - context.thresholds.delta, verb(units, "it", "each of them")
-    return f"With {confidence:.0%} confidence {each} {event} on less than {percent(bound)} of such samples."
+    return f"With {confidence:.0%} confidence {each} {event} on less than {percentage(bound)} of such samples."
 
 
 def _numbers(context: Context, site: Site, units: Units, events: int = 0, **more: object) -> dict[str, Evidence]:

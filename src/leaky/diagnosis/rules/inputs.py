@@ -13,8 +13,9 @@ import numpy as np
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules.rule import rule
-from leaky.diagnosis.wording import all_of, evidence, percent, seen_on
+from leaky.diagnosis.wording import all_of, evidence, seen_on
 from leaky.record import TensorStatistics
+from leaky.text import percentage
 
 STANDARDISE = "standardise it, (x − mean) ÷ std a feature, by the training data"
 
@@ -151,7 +152,7 @@ def input_offset(context: Context) -> list[Finding]:
                     site=None,
                     units=(),
                     message=(
-                        f"{percent(share)} of the second moment of {tensor.name} is its features' mean, "
+                        f"{percentage(share)} of the second moment of {tensor.name} is its features' mean, "
                         f"{seen_on(context.record)}: all samples look much alike"
                     ),
                     evidence=evidence(input=tensor.name, share=share),

@@ -7,8 +7,9 @@ import math
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules.rule import rule
-from leaky.diagnosis.wording import evidence, plural, seen_on
+from leaky.diagnosis.wording import evidence, seen_on
 from leaky.record import Normalisation
+from leaky.text import counted
 
 
 @rule(
@@ -80,7 +81,9 @@ def _stale(context: Context, stale: list[Normalisation]) -> Finding:
 
 
 def _named(norms: list[Normalisation]) -> str:
-    return f"{plural(len(norms), 'BatchNorm')} ({', '.join(n.name for n in norms[:3])}{' …' if len(norms) > 3 else ''})"
+    return (
+        f"{counted(len(norms), 'BatchNorm')} ({', '.join(n.name for n in norms[:3])}{' …' if len(norms) > 3 else ''})"
+    )
 
 
 @rule("shared-weights", concern="sharing", summary="layers that run more than once in one pass")
@@ -97,7 +100,7 @@ def shared_weights(context: Context) -> list[Finding]:
             site=None,
             units=(),
             message=(
-                f"{plural(len(shared), 'layer')} ran more than once in one pass: "
+                f"{counted(len(shared), 'layer')} ran more than once in one pass: "
                 f"{names}{' …' if len(shared) > 4 else ''}"
             ),
             evidence=evidence(layers=[layer.name for layer in shared], calls=[layer.calls for layer in shared]),

@@ -10,8 +10,9 @@ import numpy as np
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules.rule import rule
-from leaky.diagnosis.wording import evidence, percent, plural, seen_on
+from leaky.diagnosis.wording import evidence, seen_on
 from leaky.record import Site
+from leaky.text import counted, percentage
 
 
 @rule("non-finite", concern="non-finite", summary="the first site that gets NaN or infinite pre-activations")
@@ -35,9 +36,10 @@ def non_finite(context: Context) -> list[Finding]:
             site=site.name,
             units=units,
             message=(
-                f"{plural(int(bad.sum()), 'pre-activation')} ({percent(float(share))}) of {plural(len(units), 'unit')} "
-                f"are NaN or infinite {seen_on(context.record, site)}; no earlier site has any, "
-                f"{plural(len(ill) - 1, 'later site')} {'has' if len(ill) == 2 else 'have'}"
+                f"{counted(int(bad.sum()), 'pre-activation')} ({percentage(float(share))}) of "
+                f"{counted(len(units), 'unit')} are NaN or infinite "
+                f"{seen_on(context.record, site)}; no earlier site has any, "
+                f"{counted(len(ill) - 1, 'later site')} {'has' if len(ill) == 2 else 'have'}"
             ),
             evidence=evidence(nonfinite=int(bad.sum()), share=share, units=len(units), sites=[s.name for s in ill]),
             advice=(
@@ -61,8 +63,9 @@ def _at_input(context: Context) -> Finding | None:
         site=None,
         units=(),
         message=(
-            f"{plural(count, 'entry' if count == 1 else 'entrie')} of the input ({', '.join(t.name for t in ill[:4])}) "
-            f"{'is' if count == 1 else 'are'} NaN or infinite {seen_on(context.record)}"
+            f"{counted(count, 'entry' if count == 1 else 'entrie')} of the input "
+            f"({', '.join(t.name for t in ill[:4])}) {'is' if count == 1 else 'are'} NaN or infinite "
+            f"{seen_on(context.record)}"
         ),
         evidence=evidence(nonfinite=count, inputs=[tensor.name for tensor in ill]),
         advice=(
@@ -89,7 +92,7 @@ def _non_finite_gradient(context: Context) -> list[Finding]:
             units=(),
             message=(
                 f"the gradient that arrives is NaN or infinite {seen_on(context.record, ill[-1])}, though every "
-                f"pre-activation is finite; {plural(len(ill) - 1, 'earlier site')} got it from here"
+                f"pre-activation is finite; {counted(len(ill) - 1, 'earlier site')} got it from here"
             ),
             evidence=evidence(sites=[site.name for site in ill]),
             advice=(

@@ -17,8 +17,9 @@ from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.rules.depth import level_by_factor, range_trend
 from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.verdicts import Units, one_sided
-from leaky.diagnosis.wording import evidence, plural, seen_on, subject, verb
+from leaky.diagnosis.wording import evidence, seen_on, subject, verb
 from leaky.record import Producer, Site
+from leaky.text import counted
 
 
 @rule(
@@ -121,7 +122,7 @@ def _origin_finding(
         units=units,
         message=(
             f"of the dead units {seen_on(context.record, site)}, {subject(site, units)} {words}; the initial record "
-            f"saw {plural(origin.samples, 'sample')}{caveat}"
+            f"saw {counted(origin.samples, 'sample')}{caveat}"
         ),
         evidence=evidence(
             born_dead=len(origin.born),
@@ -223,7 +224,7 @@ def _gain_finding(initial: Context, pattern: str, gaps: list[tuple[Site, GainGap
         site=sites[0] if len(sites) == 1 else None,
         units=(),
         message=(
-            f"{plural(len(names), 'weight')} ({', '.join(names[:3])}{' …' if len(names) > 3 else ''}) began at gain "
+            f"{counted(len(names), 'weight')} ({', '.join(names[:3])}{' …' if len(names) > 3 else ''}) began at gain "
             f"{observed:.3g} where the slope behind asks for {wanted:.4g}; the initialisation looks like {pattern}. "
             f"Each such layer scales E h² by {change:.2g} where no normalisation follows"
         ),

@@ -13,8 +13,9 @@ from leaky.diagnosis.fit import fits
 from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.rules.targets import output_of
 from leaky.diagnosis.verdicts import Units, one_sided
-from leaky.diagnosis.wording import all_of, evidence, percent, plural, seen_on, subject
+from leaky.diagnosis.wording import all_of, evidence, seen_on, subject
 from leaky.record import LossTerm, Site, TensorStatistics
+from leaky.text import counted, percentage
 
 BY_CLASS = ("cross_entropy", "nll_loss", "gather")
 
@@ -37,7 +38,7 @@ def output_rectifier(context: Context, site: Site) -> Finding | None:
     if level is None:
         return None
     blocked = _blocked(context, site)
-    gradient = "" if blocked is None else f" It blocks {percent(blocked)} of the gradient that arrives."
+    gradient = "" if blocked is None else f" It blocks {percentage(blocked)} of the gradient that arrives."
     return Finding(
         rule="output-rectifier",
         level=level,
@@ -219,7 +220,7 @@ def no_gradient(context: Context) -> list[Finding]:
                 site=None,
                 units=(),
                 message=(
-                    f"the gradient of all {plural(gradients.parameters, 'parameter tensor')} is exactly 0 on "
+                    f"the gradient of all {counted(gradients.parameters, 'parameter tensor')} is exactly 0 on "
                     f"{all_of(context.record)}: nothing can learn"
                 ),
                 evidence=evidence(parameters=gradients.parameters, samples=context.record.samples),
@@ -250,7 +251,7 @@ def _cut_off(context: Context, kind: str, names: tuple[str, ...]) -> list[Findin
             site=last.name if last is not None and bad else None,
             units=(),
             message=(
-                f"{what} {plural(len(names), 'parameter tensor')} ({', '.join(names[:4])}"
+                f"{what} {counted(len(names), 'parameter tensor')} ({', '.join(names[:4])}"
                 f"{' …' if len(names) > 4 else ''}), {seen_on(context.record)}"
             ),
             evidence=evidence(parameters=list(names), kind=kind, sites=[s.name for s in sites]),

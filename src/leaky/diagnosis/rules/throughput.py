@@ -14,8 +14,9 @@ from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules.advice import second_moment, suggest_slope, test_of
 from leaky.diagnosis.rules.rule import at_each_site, rule
-from leaky.diagnosis.wording import evidence, percent, seen_on
+from leaky.diagnosis.wording import evidence, seen_on
 from leaky.record import BELOW, BEYOND_LOW, FloatArray, Site
+from leaky.text import percentage
 
 ANOTHER_SLOPE = 0.2
 """The slope that "what if" figures are given for, beside the suggested one."""
@@ -85,14 +86,14 @@ def output_imbalance(context: Context, site: Site) -> Finding | None:
     found = imbalance(site) if _is_judged(context, site) else None
     if found is None or found.observed < t.imbalance_info:
         return None
-    closed_form = "" if found.centred is None else f"; centred Gaussian input gives {percent(found.centred)}"
+    closed_form = "" if found.centred is None else f"; centred Gaussian input gives {percentage(found.centred)}"
     return Finding(
         rule="output-imbalance",
         level="warning" if found.observed >= t.imbalance_warning else "info",
         site=site.name,
         units=(),
         message=(
-            f"{percent(found.observed)} of the outputs' second moment is their units' constant mean "
+            f"{percentage(found.observed)} of the outputs' second moment is their units' constant mean "
             f"{seen_on(context.record, site)}, so all samples look much alike here{closed_form}"
         ),
         evidence=evidence(
@@ -110,13 +111,13 @@ def output_imbalance(context: Context, site: Site) -> Finding | None:
 def _imbalance_advice(found: Imbalance, before: float, limit: float) -> str:
     if before >= limit:
         return (
-            f"It comes in like this ({percent(before)} of the pre-activations' second moment): this site's slope "
+            f"It comes in like this ({percentage(before)} of the pre-activations' second moment): this site's slope "
             "cannot undo it. Centre earlier: normalise the input, put a normalisation layer in front, or, in a deep "
             "plain network, choose the slope of all sites by `leaky.theory.tailored_slope(depth)`."
         )
     if found.under_another is not None and found.under_another < limit:
         return (
-            f"It arises here: a slope of {ANOTHER_SLOPE:g} would lower it to {percent(found.under_another)}; "
+            f"It arises here: a slope of {ANOTHER_SLOPE:g} would lower it to {percentage(found.under_another)}; "
             "subtracting the means (a bias in the next layer) removes it without any change of slope."
         )
     return (
@@ -147,7 +148,7 @@ def over_sparse(context: Context, site: Site) -> Finding | None:
         site=site.name,
         units=(),
         message=(
-            f"only {percent(active)} of the living units' elements are above the threshold "
+            f"only {percentage(active)} of the living units' elements are above the threshold "
             f"{seen_on(context.record, site)}; centred pre-activations give 50%"
         ),
         evidence=evidence(
@@ -184,7 +185,7 @@ def negative_information_lost(context: Context, site: Site) -> Finding | None:
         site=site.name,
         units=(),
         message=(
-            f"{percent(lost)} of the pre-activations' energy Σz² is below the threshold and discarded "
+            f"{percentage(lost)} of the pre-activations' energy Σz² is below the threshold and discarded "
             f"{seen_on(context.record, site)}; centred pre-activations lose 50%"
         ),
         evidence=evidence(

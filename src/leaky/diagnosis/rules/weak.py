@@ -10,8 +10,9 @@ from leaky.diagnosis.harm import unless_learned
 from leaky.diagnosis.rules.advice import suggest_slope, test_of
 from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.verdicts import Units, dormant_scores, starved_scores
-from leaky.diagnosis.wording import evidence, level_by_share, plural, seen_on, span, subject, verb
+from leaky.diagnosis.wording import evidence, level_by_share, seen_on, span, subject, verb
 from leaky.record import BELOW, BEYOND_HIGH, BEYOND_LOW, Site
+from leaky.text import counted
 
 
 @rule(
@@ -51,12 +52,12 @@ def _dormant_advice(context: Context, site: Site, units: Units) -> str:
     words = []
     if weak:
         words.append(
-            f"{plural(weak, 'unit')}: the pre-activation itself is small, so no slope helps; re-initialise the "
+            f"{counted(weak, 'unit')}: the pre-activation itself is small, so no slope helps; re-initialise the "
             "incoming weights (ReDo) if the task goes on changing, else leave or remove them."
         )
     if rectified:
         words.append(
-            f"{plural(len(rectified), 'unit')}: the rectifier cuts most of it. {_under_a_leak(site, rectified)}"
+            f"{counted(len(rectified), 'unit')}: the rectifier cuts most of it. {_under_a_leak(site, rectified)}"
         )
     return " ".join(words)
 
