@@ -50,21 +50,31 @@ export function rgbOf(colour: string): Rgb {
 const STEPS = 256;
 const tables = new Map<Theme, Rgb[]>();
 
+/** The colour of a figure between 0 and 1, without ends that stand apart. */
+export function rampColours(): (value: number) => Rgb {
+  const [table, nothing] = [ramp(), rgbOf(palette().nothing)];
+  return (value) => (Number.isNaN(value) ? nothing : table[Math.round(value * (STEPS - 1))]!);
+}
+
 /** The colour of a firing rate: never and always stand apart from all between. */
 export function rateColours(): (rate: number) => Rgb {
   const colours = palette();
-  let table = tables.get(theme());
-  if (!table) {
-    const between = interpolateRgbBasis([...colours.rate]);
-    table = Array.from({ length: STEPS }, (_, step) => rgbOf(between(step / (STEPS - 1))));
-    tables.set(theme(), table);
-  }
-  const known = table;
+  const table = ramp();
   const [never, always, nothing] = [rgbOf(colours.never), rgbOf(colours.always), rgbOf(colours.nothing)];
   return (rate) => {
     if (Number.isNaN(rate)) return nothing;
     if (rate <= 0) return never;
     if (rate >= 1) return always;
-    return known[Math.floor(rate * STEPS)]!;
+    return table[Math.floor(rate * STEPS)]!;
   };
+}
+
+function ramp(): Rgb[] {
+  let table = tables.get(theme());
+  if (!table) {
+    const between = interpolateRgbBasis([...palette().rate]);
+    table = Array.from({ length: STEPS }, (_, step) => rgbOf(between(step / (STEPS - 1))));
+    tables.set(theme(), table);
+  }
+  return table;
 }

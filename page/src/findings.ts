@@ -1,17 +1,20 @@
 // The findings: worst first, to be filtered and sorted; each with its evidence, what to do, and where to read on.
 
-import { choice, fill, h, section } from "./dom";
+import { append, choice, fill, h, section } from "./dom";
 import { counted, number, ranges, shortened } from "./format";
 import type { Finding } from "./checkup/model";
 
 type Order = "level" | "site" | "rule";
 
 const LEVELS = ["error", "warning", "info"] as const;
+/** A list of hundreds is drawn when somebody asks for it. */
+const SHOWN_AT_ONCE = 40;
 const SIGNS = { error: "✕", warning: "!", info: "i" } as const;
 
 export class Findings {
   readonly element: HTMLElement;
   private readonly list = h("ol", { class: "findings" });
+  private readonly more = h("div", { class: "more" });
   private readonly count = h("p", { class: "lead", role: "status" });
   private readonly levels = new Set<string>(LEVELS);
   private rule = "";
@@ -23,7 +26,7 @@ export class Findings {
     private readonly rules: Record<string, string>,
     private readonly choose: (place: number) => void,
   ) {
-    this.element = section("findings", "Findings", null, this.count, findings.length ? this.tools() : null, this.list);
+    this.element = section("findings", "Findings", null, this.count, findings.length ? this.tools() : null, this.list, this.more);
     this.show();
   }
 
@@ -62,7 +65,13 @@ export class Findings {
     this.count.textContent = !all
       ? "Nothing to report."
       : shown.length === all ? counted(all, "finding") : `${shown.length} of ${counted(all, "finding")}`;
-    fill(this.list, ...this.sorted(shown).map((finding) => this.item(finding)));
+    const sorted = this.sorted(shown);
+    const [first, rest] = [sorted.slice(0, SHOWN_AT_ONCE), sorted.slice(SHOWN_AT_ONCE)];
+    fill(this.list, ...first.map((finding) => this.item(finding)));
+    fill(this.more, rest.length > 0 && h("button", { type: "button", onclick: () => {
+      this.list.append(...rest.map((finding) => this.item(finding)));
+      fill(this.more);
+    } }, `Show ${rest.length} more`));
   }
 
   private sorted(findings: Finding[]): Finding[] {
@@ -92,14 +101,19 @@ export class Findings {
   /** The numbers behind it, folded; what is only noted keeps its advice there too, so that the list stays short. */
   private evidence(finding: Finding): HTMLElement {
     const noted = finding.level === "info";
+    const details = h("details", {}, h("summary", {}, noted ? "What to do, and the evidence" : "Evidence"));
+    details.addEventListener("toggle", () => append(details, [noted && advice(finding), ...this.numbers(finding)]), { once: true });
+    return details;
+  }
+
+  private numbers(finding: Finding): (HTMLElement | "" | undefined)[] {
     const rows: [string, string][] = Object.entries(finding.evidence).map(([name, value]) => [name.replaceAll("_", " "), valueWords(value)]);
     if (finding.units.length) rows.unshift(["units", ranges(finding.units)]);
     const summary = this.rules[finding.rule];
-    return h("details", {},
-      h("summary", {}, noted ? "What to do, and the evidence" : "Evidence"),
-      noted ? advice(finding) : null,
+    return [
       h("dl", { class: "facts" }, ...rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-      summary && h("p", { class: "lead" }, `The rule looks for ${summary}. Read on: `, h("code", {}, `docs/rules/${finding.rule}.md`)));
+      summary && h("p", { class: "lead" }, `The rule looks for ${summary}. Read on: `, h("code", {}, `docs/rules/${finding.rule}.md`)),
+    ];
   }
 }
 

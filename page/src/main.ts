@@ -6,6 +6,7 @@ import { comparisonPage, type Content as ComparisonContent } from "./comparison"
 import { read, type Columns } from "./data";
 import { h } from "./dom";
 import { repairPage, type Content as RepairContent } from "./repair";
+import { runPage, type Content as RunContent } from "./run";
 import { studyPage, type Content as StudyContent } from "./study";
 import { startTheme } from "./theme";
 import { startTips } from "./tip";
@@ -16,6 +17,7 @@ const PAGES: Record<string, (content: never, columns: Columns) => HTMLElement[]>
   comparison: (content: ComparisonContent) => comparisonPage(content),
   study: (content: StudyContent, columns) => studyPage(content, columns),
   repair: (content: RepairContent) => repairPage(content),
+  run: (content: RunContent, columns) => runPage(content, columns),
   words: (content: WordsContent) => wordsPage(content),
 };
 

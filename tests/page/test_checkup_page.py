@@ -102,7 +102,7 @@ def test_findings_are_filtered_and_sorted(shown: Visit, diagnosis: Diagnosis) ->
     assert shown == sorted(finding.rule for finding in diagnosis.findings)
     first = found.page.locator(".finding").first
     first.locator("summary").click()
-    assert f"docs/rules/{shown[0]}.md" in first.inner_text()
+    first.get_by_text(f"docs/rules/{shown[0]}.md").wait_for(timeout=5000)
 
 
 def test_the_keyboard_walks_layers_and_units(shown: Visit, diagnosis: Diagnosis) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.page.conftest import Visit
 from tests.page.networks import HOSTILE, hostile, small
@@ -13,13 +15,14 @@ from tests.page.test_looks import faults
 from tests.records import normal, planted, record_from, site_from
 
 import leaky
-from leaky.diagnosis import Comparison, compare, diagnose
+from leaky.diagnosis import Comparison, Finding, compare, diagnose
 from leaky.errors import InputError
 from leaky.repairing.outcome import RepairRecord, Trial
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.recipe import Recipe
 from leaky.report.page import page, page_of
-from leaky.text import printable
+from leaky.report.page.run import MOST_REPORTS, kept_reports
+from leaky.text import printable, share
 
 STUDY = Path(__file__).parents[2] / "benchmarks" / "results" / "tune_deep_digits_study.json"
 
@@ -119,3 +122,62 @@ def test_save_writes_the_page_of_every_kind(tmp_path: Path) -> None:
 def test_what_is_no_document_is_refused() -> None:
     with pytest.raises(InputError, match="must be a JSON object with a kind"):
         page({"a": 1})
+
+
+def run() -> Any:
+    """What a watched training says, as `leaky.watching.run.Run` has it: 900 reports of 6 layers, two alarms."""
+    time, names = np.linspace(0, 1, 900), [*(f"block{i}.relu" for i in range(4)), HOSTILE[0], HOSTILE[1]]
+    figures = {
+        name: {
+            "silent": np.clip(time * place / 6, 0, 1),
+            "dead": np.where(time < 0.1, np.nan, time * place / 8),
+            "gradient": np.exp(-place - 3 * time),
+        }
+        for place, name in enumerate(names)
+    }
+    finding = Finding("dead-share-rising", "warning", HOSTILE[0], (), HOSTILE[3], {}, "Lower the learning rate.")
+    network = {share: np.mean([figures[name][share] for name in names], axis=0) for share in ("silent", "dead")}
+    return SimpleNamespace(
+        model="train.py:net",
+        units=dict.fromkeys(names, 128),
+        activations=dict.fromkeys(names, "ReLU"),
+        steps=np.arange(900) * 10,
+        figures=figures,
+        network=network.get,
+        alarms=(SimpleNamespace(step=3000, finding=finding), SimpleNamespace(step=5200, finding=finding)),
+        ended="stopped",
+        notes=("statistics at every step",),
+    )
+
+
+def test_a_run_is_read_on_a_slider_and_marks_its_alarms(visit: Callable[..., Visit]) -> None:
+    watched = run()
+    shown = visit(page_of("run", watched).one_file())
+    assert "2 alarms, the first at step 3,000" in shown.page.locator("h1").inner_text()
+    assert shown.page.locator(".alarm-mark").count() == 2
+    assert shown.page.locator("#run-network svg path").count() > 2
+    slider = shown.page.get_by_label("Moment", exact=True)
+    slider.focus()
+    shown.page.keyboard.press("Home")
+    assert shown.value("moment") == 0
+    shown.page.keyboard.press("End")
+    assert shown.value("moment") == watched.steps[-1]
+    shown.page.locator("#layers summary").click()
+    cells = shown.page.locator("#layers tbody tr").all_inner_texts()
+    assert [cell.split("\t")[-1] for cell in cells] == [
+        share(watched.figures[name]["silent"][-1]) for name in watched.units
+    ]
+    shown.page.get_by_role("button", name="Gradient").click()
+    shown.page.locator("#layers summary").click()
+    gradient = shown.page.locator("#layers tbody tr").first.inner_text().split("\t")[-1]
+    assert float(gradient) == pytest.approx(watched.figures["block0.relu"]["gradient"][-1], rel=1e-2)
+    assert faults(shown) == []
+    shown.calm()
+
+
+def test_time_is_thinned_and_keeps_its_ends() -> None:
+    kept = kept_reports(100_000)
+    assert len(kept) == MOST_REPORTS
+    assert (kept[0], kept[-1]) == (0, 99_999)
+    assert len(set(np.diff(kept))) <= 2
+    assert kept_reports(3).tolist() == [0, 1, 2]

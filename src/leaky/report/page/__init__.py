@@ -22,6 +22,7 @@ from leaky.report.page.columns import Columns
 from leaky.report.page.comparison import comparison_content
 from leaky.report.page.plain import plain_page
 from leaky.report.page.repair import repair_content
+from leaky.report.page.run import run_content
 from leaky.report.page.study import study_content
 from leaky.report.page.wording import told
 from leaky.text import printable
@@ -118,12 +119,15 @@ def _content(kind: str, thing: Any, columns: Columns) -> dict[str, Any]:
         return comparison_content(thing)
     if kind == "study":
         return study_content(thing, columns)
+    if kind == "run":
+        return run_content(thing, columns)
     return repair_content(thing) if kind == "repair" else _in_words(kind, thing)
 
 
 def checkup_page(diagnosis: Diagnosis) -> Page:
     """The page of a checkup; figures of single units are rounded where it would grow beyond `LARGEST` bytes."""
-    return _fitted(lambda columns, detail: checkup_content(diagnosis, columns, detail))
+    units = sum(site.units for site in diagnosis.record.sites)
+    return _fitted(lambda columns, detail: checkup_content(diagnosis, columns, detail), units)
 
 
 def _in_words(kind: str, thing: Any) -> dict[str, Any]:
@@ -142,10 +146,12 @@ def _in_words(kind: str, thing: Any) -> dict[str, Any]:
     }
 
 
-def _fitted(content_of: Content) -> Page:
+def _fitted(content_of: Content, units: int = 0) -> Page:
     """The page in the most detail that keeps it within `LARGEST` bytes."""
     spare = LARGEST - len(assembly.bundle("bundle.js")) - len(assembly.bundle("bundle.css"))
     for detail in DETAILS:
+        if units * detail.least > spare:
+            continue
         columns = Columns()
         content = content_of(columns, detail)
         table, packed = plain_page(content), columns.pack(content)

@@ -37,13 +37,15 @@ class Detail:
     Attributes:
         sums: significant bits of the sign-split sums, 0 leaves them out.
         others: significant bits of range and gradient.
+        least: bytes of the page that a unit takes at least; where those are too many, nothing is tried.
     """
 
     sums: int
     others: int
+    least: int
 
 
-DETAILS = (Detail(53, 24), Detail(24, 16), Detail(20, 8), Detail(0, 0))
+DETAILS = (Detail(53, 24, 45), Detail(24, 16, 30), Detail(20, 8, 16), Detail(0, 0, 0))
 """From exact to least; 20 bits keep what follows from the sums to 1e-6 of its parts."""
 
 

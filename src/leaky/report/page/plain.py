@@ -135,8 +135,28 @@ def _repair(content: dict[str, Any]) -> list[str]:
     ]
 
 
+def _run(content: dict[str, Any]) -> list[str]:
+    alarms = (
+        [each["step"], each["site"] or "network", each["level"], each["message"], each["advice"]]
+        for each in content["alarms"]
+    )
+    sites = ([each["name"], each["activation"], f"{each['units']:,}"] for each in content["sites"])
+    return [
+        section("Alarms", [table(["step", "where", "level", "what", "what to do"], alarms)]),
+        section("Sites", [table(["site", "activation", "units"], sites)]),
+        section("Notes", [f"<p>{words(note)}</p>" for note in content["notes"]]),
+    ]
+
+
 def _words(content: dict[str, Any]) -> list[str]:
     return [f"<pre>{words(content['text'])}</pre>"]
 
 
-_SECTIONS = {"checkup": _checkup, "study": _study, "comparison": _comparison, "repair": _repair, "words": _words}
+_SECTIONS = {
+    "checkup": _checkup,
+    "study": _study,
+    "comparison": _comparison,
+    "repair": _repair,
+    "run": _run,
+    "words": _words,
+}

@@ -1,0 +1,93 @@
+"""A watched training as what its page shows: layers by time, the network over time, alarms.
+
+Takes any object with what `leaky.watching.run.Run` has: report and watching do not import each other. Time is thinned
+to what a screen can show; the last report always stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from leaky.report.page.columns import Columns
+from leaky.report.page.wording import told
+from leaky.text import counted, printable
+
+MOST_REPORTS = 600
+SHARES = ("dead", "locked", "nearly_dead", "dormant", "silent", "rate")
+FIGURES = (*SHARES, "second_moment", "output_moment", "gradient", "update")
+"""That are shown, by the names of `leaky.watching.history.FIGURES`."""
+NETWORK = ("dead", "locked", "silent", "dormant")
+"""Shares that are drawn over all units."""
+
+
+def run_content(run: Any, columns: Columns) -> dict[str, Any]:
+    """What the page of a run shows; figures go to `columns` as (sites, reports)."""
+    kept = kept_reports(len(run.steps))
+    names = list(run.units)
+    places = {name: place for place, name in enumerate(names)}
+    figures = {
+        figure: columns.add_figures(np.array(rows)[:, kept], 16)
+        for figure in FIGURES
+        if (rows := [run.figures[name][figure] for name in names if figure in run.figures.get(name, {})])
+        and len(rows) == len(names)
+        and not np.isnan(rows).all()
+    }
+    alarms = [alarm for alarm in run.alarms if alarm.finding.level != "info"]
+    units = sum(run.units.values())
+    return {
+        "kind": "run",
+        "title": told(run.model),
+        "verdict": _verdict(run, alarms),
+        "level": _worst(run, alarms),
+        "subtitle": told(
+            f"{run.model} · {counted(units, 'unit')} at {counted(len(names), 'site')} · "
+            f"{counted(int(run.steps[-1]) if len(run.steps) else 0, 'step')}"
+        ),
+        "steps": columns.add(run.steps[kept], "f8"),
+        "reports": len(run.steps),
+        "sites": [
+            {"name": printable(name), "units": run.units[name], "activation": told(run.activations.get(name, ""))}
+            for name in names
+        ],
+        "figures": figures,
+        "shares": [figure for figure in figures if figure in SHARES],
+        "network": {share: columns.add(run.network(share)[kept], "f4") for share in NETWORK if share in figures},
+        "alarms": [_alarm(alarm, places) for alarm in run.alarms],
+        "notes": [told(note) for note in run.notes],
+    }
+
+
+def kept_reports(reports: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Places of the reports that stay, spread evenly, first and last among them."""
+    return np.unique(np.linspace(0, max(reports - 1, 0), min(MOST_REPORTS, reports)).astype(np.int64))
+
+
+def _alarm(alarm: Any, places: dict[str, int]) -> dict[str, Any]:
+    finding = alarm.finding
+    return {
+        "step": alarm.step,
+        "rule": printable(finding.rule),
+        "level": finding.level,
+        "site": None if finding.site is None else printable(finding.site),
+        "place": None if finding.site is None else places.get(finding.site),
+        "message": told(finding.message),
+        "advice": told(finding.advice),
+    }
+
+
+def _verdict(run: Any, alarms: list[Any]) -> str:
+    ended = f" It was ended by {told(run.ended)}." if run.ended not in ("", "stopped") else ""
+    if not alarms:
+        return f"No alarm in {counted(int(run.steps[-1]) if len(run.steps) else 0, 'step')}.{ended}"
+    first = alarms[0]
+    where = "the network" if first.finding.site is None else printable(first.finding.site)
+    return f"{counted(len(alarms), 'alarm')}, the first at step {first.step:,}: {first.finding.rule}, {where}.{ended}"
+
+
+def _worst(run: Any, alarms: list[Any]) -> str:
+    levels = {alarm.finding.level for alarm in alarms}
+    if not len(run.steps):
+        return "nothing"
+    return "error" if "error" in levels else "warning" if levels else "none"
