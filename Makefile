@@ -13,7 +13,7 @@ SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproj
 # What is tested is the wheel in .venv, whatever the caller's PYTHONPATH says.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-torch lint docs-images bench core page page-check browser sanitize sanitize-quick clean distclean
+.PHONY: help fuzz demo test test-torch lint docs-images bench core page page-check browser sanitize sanitize-quick clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make page-check   its types, and whether what is committed is what page/ builds"
 	@echo "make browser      Chromium, which the page's tests drive, and Node (Debian, as root)"
 	@echo "make core         the compiled core, into the checkout, for working on it"
+	@echo "make fuzz         random input for every reader and the core, for hours; make fuzz EXAMPLES=1000 for minutes"
 	@echo "make clean        remove what was built; make distclean removes .venv as well"
 
 demo: $(V)/.leaky $(V)/.demo
@@ -62,6 +63,12 @@ test-torch: $(V)/.leaky
 		-r requirements/test.txt $$($(BIN)/python tools/requirements.py plot onnx safetensors tune)
 	@$(OTHER)/bin/python -m pip --disable-pip-version-check -q install --no-deps --force-reinstall build/wheel/leaky-*.whl
 	@$(OTHER)/bin/python tools/torch_versions.py -n $(JOBS) $(TESTS)
+
+# What fails stays in tests/fuzz/corpus, where the next run begins.
+fuzz: $(V)/.leaky $(V)/.tools
+	@LEAKY_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz -q
+
+EXAMPLES ?= 200000
 
 # For work on the C++ sources: the next `import leaky` from src takes this build. It is renamed into place: a running
 # program keeps the one that it has loaded, where writing over that would crash it.

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from leaky.errors import InputError
+from leaky.text import named
 
 
 def resolve(name: str, role: str) -> Any:
@@ -69,6 +70,8 @@ def call_without_arguments(function: Callable[..., Any], name: str, role: str) -
 
 
 def _from_module(place: str, role: str) -> ModuleType:
+    if not all(part.isidentifier() for part in place.split(".")):
+        raise InputError(f"{role} must be package.module:name or path/to/file.py:name; {named(place)} is no module")
     _look_in(Path.cwd())
     try:
         return importlib.import_module(place)

@@ -15,7 +15,10 @@ import click
 
 from leaky.commands.signals import Terminated
 from leaky.errors import LeakyError, NothingExaminedError
+from leaky.text import printable, shortened
 
+LONGEST = 400
+"""Characters of what click says of an argument, which it repeats."""
 TRACEBACK_HINT = " (LEAKY_DEBUG=1 shows the traceback)"
 
 
@@ -48,7 +51,9 @@ def status_of(act: Callable[[], Any]) -> int:
     try:
         return int(act() or Status.OK)
     except click.ClickException as error:
-        error.show()
+        words = shortened(printable(error.format_message()), LONGEST)
+        with contextlib.suppress(OSError):
+            click.UsageError(words, getattr(error, "ctx", None)).show()
         return Status.WRONG_INPUT
     except (click.Abort, KeyboardInterrupt):
         return _told("Interrupted.", Status.INTERRUPTED)

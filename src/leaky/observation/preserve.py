@@ -144,6 +144,8 @@ def _set_modes(model: nn.Module, training: bool) -> bool:
 def _usable_device(device: str) -> torch.device:
     try:
         usable = torch.device(device)
+        if usable.type == "meta":
+            raise RuntimeError("it computes nothing")
         torch.empty(0, device=usable)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {device!r} must be usable here: {str(error).splitlines()[0]}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def _safetensors(path: str | os.PathLike[str], shown: str) -> dict[str, Any]:
 
 def _pickled(path: str | os.PathLike[str], shown: str) -> Any:
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise InputError(
                     f"{shown} must hold a state dict; it is a TorchScript program: save model.state_dict() instead"

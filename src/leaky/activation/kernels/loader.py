@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 from dataclasses import dataclass
 from types import ModuleType
@@ -52,6 +53,8 @@ def _load() -> tuple[ModuleType | None, BuildInfo]:
     except ImportError as error:
         if asked:
             raise InputError(f"{VARIABLE} asks for {asked!r}, but there is no compiled core: {_why(error)}") from error
+        # A quiet installation without a compiler said nothing, and nobody asks `build_info` who does not know.
+        logging.getLogger("leaky").warning("leaky runs without its compiled core, slower: %s", _why(error))
         return None, BuildInfo(False, PLAIN, (), _why(error))
     available = tuple(module.instruction_sets())
     if not module.use(asked):

@@ -1,0 +1,120 @@
+"""Programs of their own: signals, studies whose objectives kill them, readers that go away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks.hostile.situation import Situation
+
+CODE = """
+import os, signal, sys, time
+import torch
+from torch import nn
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+class Sleeps(nn.Linear):
+    def __init__(self):
+        super().__init__(4, 4)
+    def forward(self, x):
+        print("running", file=sys.stderr, flush=True)
+        time.sleep(60)
+
+def fine(negative_slope, seed, report):
+    return float(negative_slope) + seed * 7 % 5 * 1e-3
+
+def deadly(how):
+    def objective(negative_slope, seed, report):
+        if negative_slope == 0.1:
+            how()
+        return fine(negative_slope, seed, report)
+    return objective
+
+exits = deadly(lambda: os._exit(0))
+fails = deadly(lambda: os._exit(1))
+segfaults = deadly(lambda: os.kill(os.getpid(), signal.SIGSEGV))
+aborts = deadly(os.abort)
+killed = deadly(lambda: os.kill(os.getpid(), signal.SIGKILL))
+leaves = deadly(lambda: sys.exit(0))
+hangs = deadly(lambda: time.sleep(1000))
+def exits_in_workers(negative_slope, seed, report):
+    return exits(negative_slope, seed, report)
+"""
+ENDS = ("exits", "fails", "segfaults", "aborts", "killed", "leaves")
+
+
+def situations() -> Iterator[Situation]:
+    """Each takes a second or more."""
+    for name in ENDS:
+        yield Situation("studies", f"an objective that {name}", _study(name))
+    yield Situation("studies", "workers that die together", _study("exits_in_workers", "--workers", "2"))
+    yield Situation("studies", "an objective that hangs", _study("hangs", "--time-limit", "3", ended=False))
+    for delay in (0.05, 0.3, 0.6, 1.0, 1.5, None):
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            when = "while the model runs" if delay is None else f"after {delay} s"
+            yield Situation("signals", f"{number.name} {when}", _signal(number, status, delay))
+    for verb in (["check", "user.py:net", "--data", "noise:3000x4"], ["slope"], ["--help"], ["tune", "user.py:fine"]):
+        yield Situation("signals", f"nobody reads what {verb[0]} prints", _unread(verb))
+
+
+def _start(folder: Path, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    (folder / "user.py").write_text(CODE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "leaky", *arguments], stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=folder
+    )
+
+
+def _study(name: str, *options: str, ended: bool = True) -> Callable[[Path], None]:
+    def run(folder: Path) -> None:
+        slopes = ("--slopes", "0", ".05", ".1", "--seeds", "3")
+        process = _start(folder, "tune", f"user.py:{name}", *slopes, "--json", "-", *options)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, (process.returncode, err[-300:])
+        trials = json.loads(out)["trials"]
+        assert any(trial["slope"] == "0.1" for trial in trials) == ended
+        assert all(trial["score"] is None for trial in trials if trial["slope"] == "0.1")
+
+    return run
+
+
+def _signal(number: signal.Signals, status: int, delay: float | None) -> Callable[[Path], None]:
+    def run(folder: Path) -> None:
+        process = _start(folder, "check", "user.py:Sleeps", "--data", "noise:300x4", stdout=subprocess.DEVNULL)
+        assert process.stderr is not None
+        if delay is None:
+            assert process.stderr.readline() == "running\n"
+        else:
+            time.sleep(delay)
+        process.send_signal(number)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        took = time.monotonic() - began
+        # Before leaky's own first line the signal is Python's.
+        allowed = (status, -number) if delay is not None and delay < 0.4 else (status,)
+        assert process.returncode in allowed, (process.returncode, err[-300:])
+        assert took < 3, f"{took:.1f} s"
+        assert process.returncode < 0 or err.splitlines()[-1] in ("Interrupted.", "Terminated."), err[-300:]
+
+    return run
+
+
+def _unread(verb: list[str]) -> Callable[[Path], None]:
+    def run(folder: Path) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = _start(folder, *verb, stdout=writing)
+        os.close(writing)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode in (0, 1), (process.returncode, err[-300:])
+        assert "rror" not in err, err[-300:]
+
+    return run
