@@ -17,11 +17,11 @@ from leaky.diagnosis import Diagnosis, Finding, Thresholds, UnitVerdicts, diagno
 from leaky.documents import Json
 from leaky.errors import InputError
 from leaky.record import Record
+from leaky.report.shown import Shown, as_text
+from leaky.report.view import View
 from leaky.text import named, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-
     from leaky.observation import Options
 
 FORMATS = (".json", ".html")
@@ -29,7 +29,7 @@ FORMATS = (".json", ".html")
 
 
 @dataclass(frozen=True, eq=False)
-class Checkup:
+class Checkup(Shown):
     """What a model's units did on some data, and what that means.
 
     `print(checkup)` is the report as plain text; rich and notebooks draw it.
@@ -58,28 +58,18 @@ class Checkup:
         return self.diagnosis.verdicts
 
     def __str__(self) -> str:
-        from leaky.report.drawing import as_text
-        from leaky.report.terminal import TerminalReport
-
-        return as_text(TerminalReport(self.diagnosis))
+        return as_text(self.view(), 80)  # a table, made for a width
 
     def __repr__(self) -> str:
         from leaky.report.rows import headline
 
         return printable(f"<Checkup of {named(self.record.model)}: {headline(self.diagnosis)}>")
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from leaky.report.terminal import TerminalReport
+    def view(self) -> View:
+        """What a reader is shown: the answer, the sites, what was found and how sure that is."""
+        from leaky.report.terminal import checkup_view
 
-        yield TerminalReport(self.diagnosis)
-
-    def _repr_html_(self) -> str:
-        from leaky.report.html import as_html
-
-        return as_html(self.diagnosis)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": self._repr_html_()}
+        return checkup_view(self.diagnosis)
 
     def to_dict(self) -> Json:
         """The checkup as JSON-safe data, as docs/json.md describes it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from typing import Literal
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -29,6 +30,8 @@ STYLES: dict[Tone, str] = {
     "error": "bold red",
 }
 INDENT = 2
+NARROW = 60
+"""Columns of a terminal below which everything is wrapped."""
 
 
 class Drawing:
@@ -48,19 +51,26 @@ def _drawn(block: Block, pen: Pen) -> Iterable[RenderableType]:
         text = pen.parts(*((words, STYLES[tone]) for words, tone in block.spans))
         yield Padding(text, (0, 0, 0, INDENT * block.indent)) if block.indent else text
     elif isinstance(block, Points):
-        yield from map(pen.bullet, block.items)
+        step = (0, 0, 0, INDENT * (block.indent - 1))  # a point stands one step in by itself
+        yield from (Padding(pen.bullet(item), step) if block.indent > 1 else pen.bullet(item) for item in block.items)
     elif isinstance(block, Gap):
         yield Text()
-    else:
+    elif isinstance(block, Table):
         yield _table(block, pen)
+    else:
+        yield block.on_terminal(pen)
 
 
 def _table(block: Table, pen: Pen) -> RichTable:
-    table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    headed = any(column.name for column in block.columns)
+    table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", show_header=headed)
     for column in block.columns:
-        table.add_column(Text(pen.words(column.name)), justify="right" if column.numbers else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if column.numbers else "left"
+        whole = column.whole and pen.width >= NARROW
+        table.add_column(Text(pen.words(column.name)), justify=side, overflow="fold", no_wrap=whole)
+    styles = [STYLES[column.tone] for column in block.columns]
     for row in block.rows:
-        table.add_row(*(pen.text(words) for words in row))
+        table.add_row(*(pen.text(words, style) for words, style in zip(row, styles, strict=True)))
     return table
 
 

@@ -8,52 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from leaky.diagnosis import Diagnosis, Finding
-from leaky.report.pen import Pen
+from leaky.diagnosis import Diagnosis, Finding, Level
+from leaky.report.view import Block, Column, Gap, Line, Table, Tone, View, line, points
 from leaky.text import counted, ranges
 
-LEVEL_STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold blue"}
+LEVEL_TONES: dict[Level, Tone] = {"error": "error", "warning": "warning", "info": "note"}
+NOTHING: View = (line("No findings."), Gap())
 
 LISTED = 6
 """Units that a finding's own message lists; with more, they get a line in which runs are drawn together."""
 CONSEQUENCES = 8
 """Rules that are listed under the finding that theirs follow from."""
-NARROW = 60
-"""Below this width, the names of rules are wrapped."""
 OTHER_SITES = 12
 """Sites that the line of the others names."""
 
 
-def all_findings(diagnosis: Diagnosis, pen: Pen) -> Iterable[RenderableType]:
+def all_findings(diagnosis: Diagnosis) -> View:
     """Every finding in full, worst first."""
-    for finding in diagnosis.findings:
-        yield from _in_full(finding, [], pen)
-    if not diagnosis.findings:
-        yield Text("No findings.\n")
+    found = [block for finding in diagnosis.findings for block in _in_full(finding, [])]
+    return tuple(found) or NOTHING
 
 
-def findings_by_rule(diagnosis: Diagnosis, pen: Pen) -> Iterable[RenderableType]:
+def findings_by_rule(diagnosis: Diagnosis) -> View:
     """The worst finding of each rule in full, with the other sites in a line; mere notes in a line a rule."""
+    view: list[Block] = []
     roots = [finding for finding in diagnosis.findings if finding.follows_from is None]
     loud = [finding for finding in roots if finding.level != "info"]
     for first, *others in _by_rule(loud):
         causes = {first.name, *(other.name for other in others)}
-        yield from _in_full(first, others, pen, [f for f in diagnosis.findings if f.follows_from in causes])
+        view += _in_full(first, others, [f for f in diagnosis.findings if f.follows_from in causes])
     told = {finding.name for finding in loud}
     quiet = [f for f in diagnosis.findings if f.level == "info" and f.follows_from not in told]
     notes = [sorted(group, key=_most_units) for group in _by_rule([f for f in quiet if f.name not in told])]
-    groups = [*_by_rule(loud), *notes]
     if notes:
-        yield pen.text("Noted (--verbose and the JSON file say more)", "bold")
-        yield _brief(notes, pen)
-        yield Text()
-    if not groups:
-        yield Text("No findings.\n")
+        view += [line("Noted (--verbose and the JSON file say more)", "strong"), _brief(notes), Gap()]
+    return tuple(view) or NOTHING
 
 
 def _by_rule(findings: Sequence[Finding]) -> list[list[Finding]]:
@@ -68,23 +57,19 @@ def _most_units(finding: Finding) -> int:
     return -len(finding.units)
 
 
-def _in_full(
-    finding: Finding, others: Sequence[Finding], pen: Pen, following: Sequence[Finding] = ()
-) -> Iterable[RenderableType]:
-    yield pen.parts(
-        (finding.level.upper(), LEVEL_STYLES[finding.level]),
-        (f" {_site(finding)} ", "bold"),
-        (f"[{finding.rule}]", "dim"),
-    )
-    body: list[RenderableType] = [pen.text(finding.message)]
+def _in_full(finding: Finding, others: Sequence[Finding], following: Sequence[Finding] = ()) -> Iterable[Block]:
+    level, site, rule = finding.level.upper(), f" {_site(finding)} ", f"[{finding.rule}]"
+    yield Line(((level, LEVEL_TONES[finding.level]), (site, "strong"), (rule, "quiet")))
+    yield line(finding.message, indent=1)
     if len(finding.units) > LISTED:
-        body.append(pen.text(f"units {ranges(finding.units)}", "dim"))
+        yield line(f"units {ranges(finding.units)}", "quiet", 1)
     if others:
-        body.append(pen.text(f"Also at {_sites(others)}."))
+        yield line(f"Also at {_sites(others)}.", indent=1)
     if following:
-        body.append(pen.text("What may follow from it:", "bold"))
-        body += [pen.bullet(_follows(group)) for group in _by_rule(following)[:CONSEQUENCES]]
-    yield Padding(Group(*body, pen.text(f"→ {finding.advice}", "italic")), (0, 0, 1, 2))
+        yield line("What may follow from it:", "strong", 1)
+        yield from points(map(_follows, _by_rule(following)[:CONSEQUENCES]), 2)
+    yield line(f"→ {finding.advice}", "advice", 1)
+    yield Gap()
 
 
 def _follows(group: list[Finding]) -> str:
@@ -94,14 +79,12 @@ def _follows(group: list[Finding]) -> str:
     return f"{group[0].rule} at {_sites(group)}"
 
 
-def _brief(notes: list[list[Finding]], pen: Pen) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=pen.width >= NARROW)
-    table.add_column(overflow="fold")
-    for group in notes:
-        words = f"{_site(group[0])}: {group[0].message}" if len(group) == 1 else _sites(group)
-        table.add_row(pen.text(group[0].rule, LEVEL_STYLES["info"]), pen.text(words))
-    return table
+def _brief(notes: list[list[Finding]]) -> Table:
+    rows = [
+        (group[0].rule, f"{_site(group[0])}: {group[0].message}" if len(group) == 1 else _sites(group))
+        for group in notes
+    ]
+    return Table((Column("", tone="note", whole=True), Column("")), tuple(rows))
 
 
 def _sites(findings: Sequence[Finding]) -> str:

@@ -27,9 +27,9 @@ def _drawn(block: Block) -> str:
         return f"<p{indent}>{''.join(_span(text, tone) for text, tone in block.spans)}</p>"
     if isinstance(block, Points):
         return f"<ul>{''.join(f'<li>{words(item)}</li>' for item in block.items)}</ul>"
-    if isinstance(block, Gap):
-        return ""
-    return _table(block)
+    if isinstance(block, Table):
+        return _table(block)
+    return "" if isinstance(block, Gap) else block.as_html()
 
 
 def _span(text: str, tone: Tone) -> str:
@@ -42,7 +42,13 @@ def _table(block: Table) -> str:
     aligned = [f' style="text-align:{"right" if column.numbers else "left"}"' for column in block.columns]
     head = "".join(f"<th{side}>{words(c.name)}</th>" for c, side in zip(block.columns, aligned, strict=True))
     body = "".join(
-        f"<tr>{''.join(f'<td{side}>{words(cell)}</td>' for cell, side in zip(row, aligned, strict=True))}</tr>"
+        "<tr>"
+        + "".join(
+            f"<td{side}>{_span(cell, column.tone)}</td>"
+            for cell, column, side in zip(row, block.columns, aligned, strict=True)
+        )
+        + "</tr>"
         for row in block.rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    headed = f"<thead><tr>{head}</tr></thead>" if any(column.name for column in block.columns) else ""
+    return f"<table>{headed}<tbody>{body}</tbody></table>"

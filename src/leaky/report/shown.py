@@ -13,11 +13,11 @@ WIDTH = 10_000
 """Columns of `str(result)`: whoever prints a string wraps it, or searches in it."""
 
 
-def as_text(view: View) -> str:
+def as_text(view: View, width: int = WIDTH) -> str:
     """A view as plain text."""
     from leaky.report import drawing
 
-    return drawing.as_text(drawing.Drawing(view), WIDTH)
+    return drawing.as_text(drawing.Drawing(view), width)
 
 
 class Shown:

@@ -43,7 +43,7 @@ def site_table(rows: Sequence[Row | Block], pen: Pen) -> Table:
     return table
 
 
-def legend(rows: list[Row], pen: Pen) -> Text:
+def legend(rows: list[Row]) -> str:
     """What the table's signs mean, as far as they occur in it."""
     words = []
     if any(row.unproven for row in rows):
@@ -53,7 +53,7 @@ def legend(rows: list[Row], pen: Pen) -> Text:
         words.append(f"silent units fire on at most {share(max(bounds))} of such samples, all of them at once")
     if any(row.gradient is not None for row in rows):
         words.append("grad is the root mean square of ∂L/∂h")
-    return pen.text("; ".join(words), "dim")
+    return "; ".join(words)
 
 
 def _name(row: Row | Block, pen: Pen, width: int) -> Text:

@@ -1,4 +1,4 @@
-"""A diagnosis on a terminal: the verdict in a line, a table by layer, the findings with what to do.
+"""What a reader is shown of a diagnosis: the verdict in a line, a table by layer, the findings with what to do.
 
 It must be readable at 80 columns, use the width where there is more, carry its meaning without colour, and fall back
 to ASCII where the terminal knows nothing else.
@@ -6,18 +6,23 @@ to ASCII where the terminal knows nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from leaky.diagnosis import Diagnosis
+from leaky.diagnosis import Diagnosis, Level
 from leaky.report import rows as report_rows
-from leaky.report.findings import LEVEL_STYLES, all_findings, findings_by_rule
+from leaky.report.drawing import Drawing
+from leaky.report.findings import LEVEL_TONES, all_findings, findings_by_rule
+from leaky.report.groups import Block as Group
 from leaky.report.groups import shortened
+from leaky.report.html import html_table
 from leaky.report.pen import Pen
-from leaky.report.rows import Shares
+from leaky.report.rows import Row, Shares
 from leaky.report.sites import WIDE, legend, site_table
+from leaky.report.view import Block, Gap, Picture, View, line, points
 
 STATES = (
     ("dead", "dead", "█", "red"),
@@ -29,52 +34,70 @@ STATES = (
 """(attribute of Shares, its words, its sign in the bar, its colour)."""
 
 
-class TerminalReport:
+class TerminalReport(Drawing):
     """A diagnosis that rich can print.
 
-    Attributes:
+    Args:
         diagnosis: what it shows.
         full: whether each finding is shown in full, not only the worst of each rule.
         sites: "auto" for a table of many sites made short, "all" for a row each.
     """
 
     def __init__(self, diagnosis: Diagnosis, full: bool = False, sites: str = "auto") -> None:
-        self.diagnosis = diagnosis
-        self.full = full
-        self.sites = sites
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from _report(self.diagnosis, Pen.of(options), self.full, self.sites)
+        super().__init__(checkup_view(diagnosis, full, sites))
 
 
-def _report(diagnosis: Diagnosis, pen: Pen, full: bool, sites: str) -> Iterable[RenderableType]:
+def checkup_view(diagnosis: Diagnosis, full: bool = False, sites: str = "auto") -> View:
+    """What a reader is shown of a diagnosis: the answer, the units, the sites, what was found and how sure that is."""
     rows = report_rows.rows(diagnosis)
     first = report_rows.lead(diagnosis)
-    if first is not None:
-        yield pen.text(first[1], LEVEL_STYLES[first[0]])
-    yield pen.text(report_rows.headline(diagnosis), "bold")
-    if rows:
-        yield _bar(report_rows.shares(rows), pen)
-    yield pen.text(report_rows.subtitle(diagnosis), "dim")
-    yield Text()
+    view: list[Block] = [] if first is None else [line(first[1], LEVEL_TONES[cast("Level", first[0])])]
+    view.append(line(report_rows.headline(diagnosis), "strong"))
+    view += [Bar(report_rows.shares(rows))] if rows else []
+    view += [line(report_rows.subtitle(diagnosis), "quiet"), Gap()]
     if rows:
         shown = shortened(rows, diagnosis) if sites == "auto" else rows
-        yield site_table(shown, pen)
+        view.append(Sites(tuple(shown)))
         if len(shown) < len(rows):
-            yield pen.text(f"{len(rows)} sites in {len(shown)} lines; --sites all shows a row for each", "dim")
-        yield legend(rows, pen)
-        yield Text()
-    yield from (all_findings if full else findings_by_rule)(diagnosis, pen)
+            view.append(line(f"{len(rows)} sites in {len(shown)} lines; --sites all shows a row for each", "quiet"))
+        view += [line(legend(rows), "quiet"), Gap()]
+    view += (all_findings if full else findings_by_rule)(diagnosis)
     if diagnosis.record.not_examined:
-        yield pen.text("Not examined", "bold")
-        yield from (pen.bullet(f"{item.name}: {item.reason}") for item in diagnosis.record.not_examined)
-        yield Text()
-    for note in diagnosis.record.notes:
-        yield pen.text(f"Note: {note}", "dim")
-    if diagnosis.conclusion:
-        yield pen.text(diagnosis.conclusion, "bold")
-    if rows:
-        yield pen.text(diagnosis.confidence, "dim")
+        view += [line("Not examined", "strong")]
+        view += [*points(f"{item.name}: {item.reason}" for item in diagnosis.record.not_examined), Gap()]
+    view += [line(f"Note: {note}", "quiet") for note in diagnosis.record.notes]
+    view += [line(diagnosis.conclusion, "strong")] if diagnosis.conclusion else []
+    return (*view, *([line(diagnosis.confidence, "quiet")] if rows else []))
+
+
+@dataclass(frozen=True)
+class Bar(Picture):
+    """All units side by side, by their states."""
+
+    total: Shares
+
+    def on_terminal(self, pen: Pen) -> Text:
+        """A line of signs, and what they mean."""
+        return _bar(self.total, pen)
+
+    def as_html(self) -> str:
+        """Nothing: the headline has the numbers."""
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Sites(Picture):
+    """A row a site, or a block of sites."""
+
+    rows: tuple[Row | Group, ...]
+
+    def on_terminal(self, pen: Pen) -> RichTable:
+        """A table with the columns that the terminal has the width for."""
+        return site_table(self.rows, pen)
+
+    def as_html(self) -> str:
+        """A table with bars for the firing rates."""
+        return html_table(self.rows)
 
 
 def _bar(total: Shares, pen: Pen) -> Text:

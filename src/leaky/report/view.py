@@ -1,4 +1,4 @@
-"""What a reader is shown of a result, as plain data: lines, points, tables, pictures of counts.
+"""What a reader is shown of a result, as plain data: lines, points, tables, pictures.
 
 A view must hold everything that every renderer shows and nothing of how: the terminal, plain text and the notebook draw
 the same one. Words in it may come from outside; the renderers escape all of them.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Tone = Literal["", "strong", "quiet", "advice", "good", "note", "warning", "error"]
 Span = tuple[str, Tone]
@@ -30,9 +30,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Points:
-    """A list of points."""
+    """A list of points, so many steps to the right."""
 
     items: tuple[str, ...]
+    indent: int = 1
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,19 @@ class Gap:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, and whether it holds numbers."""
+    """A column of a table.
+
+    Attributes:
+        name: its heading; a table whose columns have none has no line of headings.
+        numbers: whether it holds numbers.
+        tone: of its words.
+        whole: whether its words are not wrapped, where the terminal is not too narrow for that.
+    """
 
     name: str
     numbers: bool = False
+    tone: Tone = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,19 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-Block = Line | Points | Gap | Table
+class Picture:
+    """Data that are shown in a way of their own; nothing else of a view knows how it is drawn."""
+
+    def on_terminal(self, pen: Any) -> Any:
+        """What rich prints, written with the pen of this terminal."""
+        raise NotImplementedError
+
+    def as_html(self) -> str:
+        """A fragment of HTML, every word escaped."""
+        raise NotImplementedError
+
+
+Block = Line | Points | Gap | Table | Picture
 View = tuple[Block, ...]
 
 
@@ -70,7 +92,7 @@ def titled(title: str, words: str, tone: Tone = "strong", indent: int = 0) -> Li
     return Line(((f"{title}: ", tone), (words, "")), indent)
 
 
-def points(items: Iterable[str]) -> tuple[Points, ...]:
+def points(items: Iterable[str], indent: int = 1) -> tuple[Points, ...]:
     """A list of points; nothing for none."""
     found = tuple(items)
-    return (Points(found),) if found else ()
+    return (Points(found, indent),) if found else ()
