@@ -21,7 +21,6 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
         lambda kept: torch.use_deterministic_algorithms(kept[0], warn_only=kept[1]),
     ),
-    "torch's fused attention": (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
     "autograd's detection of anomalies": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
 }
 """Settings of the process by name: how each is read and set."""
