@@ -4,6 +4,7 @@ import { checkupPage } from "./checkup/page";
 import type { Content as CheckupContent } from "./checkup/model";
 import { comparisonPage, type Content as ComparisonContent } from "./comparison";
 import { read, type Columns } from "./data";
+import { diagramPage, type Content as DiagramContent } from "./diagram";
 import { h } from "./dom";
 import { repairPage, type Content as RepairContent } from "./repair";
 import { runPage, type Content as RunContent } from "./run";
@@ -18,6 +19,7 @@ const PAGES: Record<string, (content: never, columns: Columns) => HTMLElement[]>
   study: (content: StudyContent, columns) => studyPage(content, columns),
   repair: (content: RepairContent) => repairPage(content),
   run: (content: RunContent, columns) => runPage(content, columns),
+  diagram: (content: DiagramContent) => diagramPage(content),
   words: (content: WordsContent) => wordsPage(content),
 };
 

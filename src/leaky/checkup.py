@@ -22,6 +22,8 @@ from leaky.report.view import View
 from leaky.text import named, printable
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from leaky.observation import Options
 
 FORMATS = (".json", ".html")
@@ -70,6 +72,22 @@ class Checkup(Shown):
         from leaky.report.terminal import checkup_view
 
         return checkup_view(self.diagnosis)
+
+    def _repr_html_(self) -> str:
+        from leaky.report.page.notebook import in_a_cell
+
+        return in_a_cell(self.diagnosis)
+
+    def plot(self) -> Figure:
+        """A matplotlib figure for a paper: firing rates, what is wrong and E h², layer by layer.
+
+        Raises:
+            MissingExtraError: if matplotlib is not installed.
+            InputError: if no site was examined.
+        """
+        from leaky.report.figures import checkup_figure
+
+        return checkup_figure(self.diagnosis)
 
     def to_dict(self) -> Json:
         """The checkup as JSON-safe data, as docs/json.md describes it."""

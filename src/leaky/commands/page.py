@@ -8,7 +8,6 @@ import click
 
 from leaky.commands.options import html_options
 from leaky.commands.output import check_page_places, pages, written_first
-from leaky.text import named
 
 
 @click.command("page")
@@ -16,7 +15,7 @@ from leaky.text import named
 @click.option("--out", metavar="FILE.html", help="Where it goes; by default beside FILE, with the suffix .html.")
 @html_options("--html-dir")
 def command(file: str, out: str | None, html_dir: str | None) -> None:
-    """Show FILE, a JSON document of leaky's, as a page: a checkup, a comparison, a study, a repair.
+    """Show FILE, a document or a log of leaky's, as a page: a checkup, a comparison, a study, a repair, a run.
 
     The page is one file that asks for nothing: it opens from a disk, an e-mail or a server.
     """
@@ -24,7 +23,6 @@ def command(file: str, out: str | None, html_dir: str | None) -> None:
     check_page_places(html, html_dir, "--out")
     from leaky import documents
 
-    data = documents.read(file)
-    thing = documents.from_data(data, named(file))
-    with written_first(pages(str(data.get("kind", "checkup")), thing, html, html_dir)):
+    kind, thing = documents.opened(file)
+    with written_first(pages(kind, thing, html, html_dir)):
         pass

@@ -15,10 +15,18 @@ from leaky.files import must_be_writable
 )
 @click.option("--gain", type=POSITIVE, default=1.0, show_default=True, help="Factor on the output.")
 @click.option("--clamp", type=POSITIVE, help="Bound on |y|, after the gain.")
-@click.option("--out", required=True, metavar="FILE", help="Picture to write: .svg, .png or .pdf.")
+@click.option(
+    "--out", required=True, metavar="FILE", help="Picture to write: .svg, .png or .pdf; .html moves α on a slider."
+)
 def command(slopes: tuple[float, ...], gain: float, clamp: float | None, out: str) -> None:
     """Draw the Leaky ReLU and its derivative."""
     must_be_writable(out, "--out")
+    if out.lower().endswith((".html", ".htm")):
+        from leaky.report.page import diagram_page
+
+        diagram_page(slopes, gain, clamp).save(out)
+        note(f"Wrote {out}")
+        return
     from leaky.activation.diagram import plot
 
     plot(slopes, gain=gain, clamp=clamp, out=out)

@@ -6,7 +6,7 @@ kind. What is read comes from anybody and is checked field by field: an `InputEr
 else is ever raised. Stands on the ground floor: the rooms above register their kinds in `kinds`.
 """
 
-from leaky.documents.kinds import KINDS, Kind, as_data, document, from_data, load, load_as, save, text, write
+from leaky.documents.kinds import KINDS, Kind, as_data, document, from_data, load, load_as, opened, save, text, write
 from leaky.documents.reader import Reader, came
 from leaky.documents.schema_generation import schema
 from leaky.documents.strict import Json, dumps, loads, read
@@ -24,6 +24,7 @@ __all__ = [
     "load",
     "load_as",
     "loads",
+    "opened",
     "read",
     "save",
     "schema",

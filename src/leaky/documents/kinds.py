@@ -129,9 +129,15 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises:
         InputError: if it is no such file, is damaged, or was written by a newer leaky; the message names the place.
     """
+    return opened(path)[1]
+
+
+def opened(path: str | os.PathLike[str]) -> tuple[str, Any]:
+    """What kind of document a file is, and what it says; as `load`."""
     if os.fspath(path).endswith(LOGS):
-        return importlib.import_module("leaky.watching.log").read(path)
-    return from_data(read(path), named(os.fspath(path)))
+        return "run", importlib.import_module("leaky.watching.log").read(path)
+    data, source = read(path), named(os.fspath(path))
+    return _kind_of(data, source).name, from_data(data, source)
 
 
 def load_as(kind: str, path: str | os.PathLike[str]) -> Any:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from leaky.tuning.arms import Arm, Slope
 from leaky.tuning.scheduling import Budget
 from leaky.tuning.statistics.answering import UNDECIDED, Answer, answer, worth_of
 from leaky.tuning.statistics.judging import FAILED, Difference, FloatArray, Judgement, difference, judge
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED = "finished", "diverged", "out_of_memory", "raised"
 OUTCOMES = (FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED)
@@ -267,6 +271,17 @@ class Study(Shown):
     def __repr__(self) -> str:
         labels = listed(arm.label for arm in self.arms)
         return printable(f"<Study of {labels} on {counted(len(self.seeds), 'seed')}: {self.answer.kind}>")
+
+    def plot(self) -> Figure:
+        """A matplotlib figure for a paper: scores by slope, and paired differences with their intervals.
+
+        Raises:
+            MissingExtraError: if matplotlib is not installed.
+            InputError: if no training has ended.
+        """
+        from leaky.report.figures import study_figure
+
+        return study_figure(self)
 
     def view(self) -> View:
         """What a reader is shown: the answer, the ranking, the cost."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from leaky.record import FloatArray, IntArray
 from leaky.text import counted, named, printable
 from leaky.watching.alarm import Alarm
 from leaky.watching.history import FIGURES, Row, total
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHARES = ("dead", "locked", "nearly_dead", "dormant", "silent")
 
@@ -86,6 +89,17 @@ class Run:
             for i in range(len(self.steps))
         ]
         return np.array([total(row, self.units, share) for row in rows])
+
+    def plot(self) -> Figure:
+        """A matplotlib figure for a paper: shares of the units over the steps, and the layers that fell silent.
+
+        Raises:
+            MissingExtraError: if matplotlib is not installed.
+            InputError: if no report was made.
+        """
+        from leaky.report.figures import run_figure
+
+        return run_figure(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run to `path`, whole or not at all.

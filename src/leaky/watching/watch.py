@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from leaky.watching.run import Run
 
 FIRST_STEPS = 10
 """Steps of which every one's update is measured, not only one a report."""
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Every = int | Callable[[int], bool]
 OnAlarm = Literal["warn", "stop"] | Callable[[Alarm], Any]
@@ -189,6 +192,10 @@ class Watch:
         sites = {name: (site.units, site.activation.name) for name, site in self._observer.sites.items()}
         rest = {"alarms": tuple(self.alarms), "notes": tuple(self.notes), "thresholds": self._thresholds.as_dict()}
         return Run.of_rows(type(self._model).__name__, sites, self.history.reports(), **rest)
+
+    def plot(self) -> Figure:
+        """A matplotlib figure of everything so far, as `Run.plot` draws it."""
+        return self.run().plot()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run to `path`, whole or not at all; `leaky.load` opens it again.

@@ -7,7 +7,7 @@ of the repository, built once and shipped, so that installing needs no Node.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from leaky.report.page import assembly
 from leaky.report.page.checkup import DETAILS, Detail, checkup_content
 from leaky.report.page.columns import Columns
 from leaky.report.page.comparison import comparison_content
+from leaky.report.page.diagram import diagram_content
 from leaky.report.page.plain import plain_page
 from leaky.report.page.repair import repair_content
 from leaky.report.page.run import run_content
@@ -122,6 +123,11 @@ def _content(kind: str, thing: Any, columns: Columns) -> dict[str, Any]:
     if kind == "run":
         return run_content(thing, columns)
     return repair_content(thing) if kind == "repair" else _in_words(kind, thing)
+
+
+def diagram_page(slopes: Sequence[float], gain: float = 1.0, clamp: float | None = None) -> Page:
+    """The page of the function, with a slider that begins at the first slope."""
+    return _fitted(lambda columns, detail: diagram_content(slopes, gain, clamp))
 
 
 def checkup_page(diagnosis: Diagnosis) -> Page:

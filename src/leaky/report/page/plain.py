@@ -148,6 +148,12 @@ def _run(content: dict[str, Any]) -> list[str]:
     ]
 
 
+def _diagram(content: dict[str, Any]) -> list[str]:
+    gain = content["gain"]
+    rows = ([f"{slope:g}", f"{gain * slope:g}", f"{gain:g}"] for slope in content["slopes"])
+    return [table(["α", "derivative at and below 0", "derivative above 0"], rows)]
+
+
 def _words(content: dict[str, Any]) -> list[str]:
     return [f"<pre>{words(content['text'])}</pre>"]
 
@@ -159,4 +165,5 @@ _SECTIONS = {
     "repair": _repair,
     "run": _run,
     "words": _words,
+    "diagram": _diagram,
 }
