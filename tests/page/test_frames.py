@@ -26,7 +26,7 @@ def test_a_cell_shows_the_page_in_a_frame_that_can_reach_nothing(visit: Callable
         frame.locator("html[data-drawn]").wait_for()
         assert frame.locator("[role=option]").count() == len(diagnosis.record.sites)
         assert shown.page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
-        assert shown.page.locator("details table").count() == 1
+        assert shown.page.locator("body > details table").count() >= 1
         assert shown.page.locator("body > img, body > script").count() == 0
         shown.calm()
 
