@@ -69,7 +69,7 @@ class WatchedSite:
         self._flags: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
         self._mask: Tensor | None = None
         self._passes = 0
-        self._gradient_pass = -1
+        self._gradient_pass = self._awaited = -1
 
     def also(self, call: SiteCall) -> None:
         """A further call was traced; weights that are behind it are behind the site."""
@@ -104,9 +104,17 @@ class WatchedSite:
             as_output = reading if reading.fits(h) else Reading(h, reading.layout)
             add(self.rows.output, h.detach(), as_output, OPEN, None, 0)
         if output.requires_grad:
+            self._awaited = self._clock.passes
             value, bounds = self._beside(z, output)
             waits = _Gradient(self, reading, value, bounds, self._clock.passes)
             output.register_hook(waits)  # type: ignore[no-untyped-call]
+
+    def follow_again(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
+        """Wait for the gradient of a call that a checkpoint computes once more."""
+        reading = self._readings.get((call, output.shape, output.stride(), output.dtype))
+        if reading is not None and output.requires_grad and self._awaited != self._clock.passes:
+            value, bounds = self._beside(z, output)
+            output.register_hook(_Gradient(self, reading, value, bounds, self._clock.passes))  # type: ignore[no-untyped-call]
 
     def _beside(self, z: Tensor | None, output: Tensor) -> tuple[Tensor, Bounds]:
         """What the gradient's elements are parted by, and where: the one that autograd keeps as well."""

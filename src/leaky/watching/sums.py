@@ -60,6 +60,7 @@ class Rows:
         samples: seen.
         passes: in which they came.
         gradient_samples: whose gradient arrived.
+        unscaled: the part of `gradient` that has been divided by a scaler's scale.
     """
 
     seen: FloatArray
@@ -68,6 +69,7 @@ class Rows:
     samples: int = 0
     passes: int = 0
     gradient_samples: int = 0
+    unscaled: FloatArray | None = None
 
     @classmethod
     def empty(cls, units: int, smooth: bool) -> Rows:
@@ -96,13 +98,15 @@ class Rows:
         if self.output is not None:
             clear(self.output)
         self.gradient[:] = 0.0
+        self.unscaled = None
         self.samples = self.passes = self.gradient_samples = 0
 
-    def unscaled(self, scale: float) -> None:
-        """Divide the gradient by the scale that the loss had, a GradScaler's."""
-        if scale != 1.0:
-            self.gradient[:4] /= scale
-            self.gradient[4:8] /= scale**2
+    def unscale(self, scale: float) -> None:
+        """Divide what has arrived of the gradient since the last call by the scale that the loss had."""
+        before = np.zeros_like(self.gradient) if self.unscaled is None else self.unscaled
+        self.gradient[:4] = before[:4] + (self.gradient[:4] - before[:4]) / scale
+        self.gradient[4:8] = before[4:8] + (self.gradient[4:8] - before[4:8]) / scale**2
+        self.unscaled = self.gradient.copy()
 
     def statistics(self) -> UnitStatistics:
         """As the record holds it; the gradient as if the loss, a mean over the batch, were one sample's."""

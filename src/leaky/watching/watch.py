@@ -77,7 +77,6 @@ class Watch:
         self._handles: list[Any] = []
         self._state: Literal["new", "running", "stopped"] = "new"
         self._observed = self._samples_reported = 0
-        self._scale = 1.0
         self._measured: dict[str, tuple[float, float]] = {}
 
     @property
@@ -105,7 +104,6 @@ class Watch:
         if self._optimizer is not None:
             self._handles.append(self._optimizer.register_step_pre_hook(lambda *_: self._before_step()))
             self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
-        self._scale = self._present_scale()
         self._attach_or_detach()
         return self
 
@@ -140,10 +138,12 @@ class Watch:
                 self._measured[name] = (float(np.fmax(ratio, self._measured.get(name, (np.nan, 0.0))[0])), size)
         if observer.rider.attached:
             self._observed += 1
-            scale = self._present_scale()
-            if self._observed >= self._report_every or observer.saw_nonfinite or scale != self._scale:
+            if self._scaler is not None:  # it changes its scale after this step
+                scale = float(self._scaler.get_scale())
+                for site in observer.sites.values():
+                    site.rows.unscale(scale)
+            if self._observed >= self._report_every or observer.saw_nonfinite:
                 self._report()
-            self._scale = scale
         observer.clock.step += 1
         observer.last = None
         self._attach_or_detach()
@@ -162,9 +162,7 @@ class Watch:
         observer, sites = self._observer, []
         for name, site in observer.sites.items():
             rows = observer.stretches[name].total.copy()
-            live = site.rows.copy()
-            live.unscaled(self._scale)
-            rows.merge(live)
+            rows.merge(site.rows)
             if rows.samples:
                 sites.append(site.described(rows, self._model))
         return Record(
@@ -225,8 +223,6 @@ class Watch:
 
     def _report(self, act: bool = True) -> Row:
         observer = self._observer
-        for site in observer.sites.values():
-            site.rows.unscaled(self._scale)
         now_nonfinite = {name: site.rows.seen[14].copy() for name, site in observer.sites.items()}
         row = report_row(observer, self._thresholds, self._measured, self._model)
         self._measured = {}
@@ -255,9 +251,6 @@ class Watch:
             raise TrainingStoppedError(alarm)
         elif level_rank(alarm.finding.level) >= level_rank("warning"):
             warnings.warn(f"{alarm}. {alarm.finding.advice}", AlarmWarning, stacklevel=4)
-
-    def _present_scale(self) -> float:
-        return 1.0 if self._scaler is None else float(self._scaler.get_scale())
 
     def _note(self, note: str) -> None:
         if note not in self.notes and self._log is not None:

@@ -127,7 +127,7 @@ class SiteHook(Hook):
         """Inside a checkpoint that had no gradient the first time: the sums are taken, the gradient is not yet."""
         if len(self._takers) == 1 and output.requires_grad:
             taker, call = self._takers[0]
-            taker.follow(None if call.in_place else args[0], output, call)
+            taker.follow_again(None if call.in_place else args[0], output, call)
 
 
 class BeforeInPlace(Hook):

@@ -42,6 +42,9 @@ class Taker(Protocol):
     def follow(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
         """Take in the output, and wait for its gradient; z None where the output has overwritten it."""
 
+    def follow_again(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
+        """Wait for the gradient of a call that a checkpoint computes once more, whose sums were taken before."""
+
 
 @dataclass(eq=False)
 class Structure:
