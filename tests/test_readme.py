@@ -44,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
     torch.save(model.state_dict(), "trained.pt")
-    for name in ("yesterday.json", "today.json"):
+    for name in ("yesterday.json", "today.json", "checkup.json"):
         leaky.check(model, digits).save(name)
     return tmp_path
 
@@ -54,9 +54,14 @@ def test_there_is_code_to_run() -> None:
     assert len(blocks("sh")) >= 2
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=["library", "function"])
+@pytest.mark.parametrize("code", blocks("python"), ids=["loop", "library", "function"])
 def test_code_runs(code: str, folder: Path) -> None:
-    exec(compile(code, "README.md", "exec"), {})
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loop = "        model(x).square().mean().backward(); optimizer.step()"
+    code = code.replace("        ...  # your loop, unchanged", loop)
+    loader = [(torch.ones(3, 4), torch.ones(3))] * 3
+    exec(compile(code, "README.md", "exec"), {"model": model, "optimizer": optimizer, "loader": loader})
 
 
 def commands() -> list[list[str]]:
