@@ -347,3 +347,15 @@ def test_a_terminal_sees_progress_and_colour(colour: bool) -> None:
     assert done.wait(timeout=120) == Status.FOUND
     assert b"Observing" in shown
     assert (b"\x1b[31m" in shown) == colour
+
+
+def test_a_whole_population_needs_no_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef net():\n    m = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))\n"
+        "    nn.init.constant_(m[0].bias, -100.0)\n    return m\n"
+    )
+    command = ["check", f"{tmp_path / 'net.py'}:net", "--data", "noise:12x3", "--seed", "1", "--fail-on", "never"]
+    assert run(command) == 0
+    assert "silent so far" in capsys.readouterr().out
+    assert run([*command, "--population"]) == 0
+    assert "4 dead" in capsys.readouterr().out

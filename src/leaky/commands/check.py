@@ -79,6 +79,7 @@ Exit status
     show_default=True,
     help="Of many sites, those with something to tell and a line a block; or a row for each.",
 )
+@click.option("--population", is_flag=True, help="DATA is all the data there is: what holds on it needs no bound.")
 @click.option("--verbose", "-v", is_flag=True, help="Show every finding in full.")
 @click.option("--ignore", multiple=True, metavar="RULE", help="Leave a rule's findings out; repeatable.")
 def command(
@@ -97,6 +98,7 @@ def command(
     verbose: bool,
     initial: str | None,
     ignore: tuple[str, ...],
+    population: bool,
     **options: Any,
 ) -> Status:
     """Observe, diagnose, print; see HELP."""
@@ -113,7 +115,8 @@ def command(
             data, subject, seed=seed, batch_dim=dim if isinstance(dim, int) else None, batch_size=batch_size
         )
         options |= {"seed": seed, "sample_dim": dim, "batch_size": batch_size}
-        checkup = _checked(subject, given, options, thresholds(settings), initial, ignore)
+        judged = {"thresholds": thresholds(settings), "initial": initial, "ignore": ignore, "population": population}
+        checkup = _checked(subject, given, options, judged)
     with written_first(pages("checkup", checkup, html, html_dir)):
         write_result(TerminalReport(checkup.diagnosis, full=verbose, sites=sites), dumps(checkup.to_dict()), json_path)
     if not checkup.record.sites:
@@ -125,9 +128,7 @@ def _checked(
     model: Model,
     data: Data,
     options: dict[str, Any],
-    settings: dict[str, float],
-    initial: str | None,
-    ignore: tuple[str, ...],
+    judged: dict[str, Any],
 ) -> Checkup:
     from leaky.checkup import Checkup, checked
     from leaky.failures import is_internal, one_line
@@ -139,7 +140,7 @@ def _checked(
     try:
         with progress(total) as tick:
             how = Options(model_name=model.name, data_name=data.name, on_noise=data.on_noise, progress=tick, **options)
-            checkup = checked(model.model, data.batches, how, initial=initial, thresholds=settings, ignore=ignore)
+            checkup = checked(model.model, data.batches, how, **judged)
     except (LeakyError, KeyboardInterrupt, Terminated):
         raise
     except SystemExit as stop:

@@ -110,7 +110,7 @@ def _remedy(context: Context, site: Site, units: Sequence[int], cost: Cost) -> s
     leak = (
         "no slope in use stays within × 1.5 of E h² here, so a leak is not what to try first"
         if suggestion is None
-        else f"or {suggestion}, which {test_of(suggestion)} decides"
+        else f"{suggestion}, which {test_of(suggestion)} decides"
     )
     return f"{_place(site, units)}{_CAUSE} {_TRY} As for a leak: {leak}."
 
