@@ -169,6 +169,15 @@ def test_a_record_of_experts_comes_back_from_json_and_merges() -> None:
     assert back.sites[0].statistics.samples_seen.tolist() == record.sites[0].statistics.samples_seen.tolist()
 
 
+def test_what_all_members_add_up_to_has_units_of_none() -> None:
+    x = torch.randn(N, INPUTS, generator=torch.Generator().manual_seed(1))
+    model, record = observed(lambda m, x: torch.relu(sum(x @ m.weight[i] for i in range(MEMBERS))), x)  # type: ignore[arg-type]
+    (site,) = record.sites
+    assert (site.units, site.samples) == (UNITS, N)
+    z = sum(x @ model.weight[i] for i in range(MEMBERS))
+    assert site.statistics.fired.tolist() == (z > 0).sum(0).tolist()  # type: ignore[attr-defined, operator, union-attr]
+
+
 def relu_of(model: Callable[[Tensor], Tensor]) -> nn.Module:
     class Net(nn.Module):
         def __init__(self) -> None:
