@@ -37,6 +37,14 @@ FIRST_STEPS = 10
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+UNSEEN_STEPS = 3
+"""Observed steps in a row without a pass of the model after which that is said."""
+NOT_SEEN = (
+    "steps go by and no pass of the model in training mode is seen. Code compiled by torch.compile runs without "
+    'hooks: watch uncompiled, or some steps under torch.compiler.set_stance("force_eager"). Otherwise watch the module '
+    "that the training calls, in mode train"
+)
+
 Every = int | Callable[[int], bool]
 OnAlarm = Literal["warn", "stop"] | Callable[[Alarm], Any]
 
@@ -76,7 +84,7 @@ class Watch:
         self._log = None if log is None else Log(log, type(model).__name__, thresholds.as_dict())
         self._handles: list[Any] = []
         self._state: Literal["new", "running", "stopped"] = "new"
-        self._observed = self._samples_reported = 0
+        self._observed = self._samples_reported = self._unseen = self._passes_before = 0
         self._measured: dict[str, tuple[float, float]] = {}
 
     @property
@@ -137,6 +145,7 @@ class Watch:
             for name, (ratio, size) in self._updates.after().items():
                 self._measured[name] = (float(np.fmax(ratio, self._measured.get(name, (np.nan, 0.0))[0])), size)
         if observer.rider.attached:
+            self._look_for_passes()
             self._observed += 1
             if self._scaler is not None:  # it changes its scale after this step
                 scale = float(self._scaler.get_scale())
@@ -252,6 +261,15 @@ class Watch:
         elif level_rank(alarm.finding.level) >= level_rank("warning"):
             warnings.warn(f"{alarm}. {alarm.finding.advice}", AlarmWarning, stacklevel=4)
 
+    def _look_for_passes(self) -> None:
+        """Say so, once, where steps go by and no pass of the model is seen."""
+        passes = self._observer.clock.passes
+        self._unseen = 0 if passes != self._passes_before else self._unseen + 1
+        self._passes_before = passes
+        if self._unseen == UNSEEN_STEPS:
+            self._note(NOT_SEEN)
+            warnings.warn(f"leaky.watch: {NOT_SEEN}", RuntimeWarning, stacklevel=4)
+
     def _note(self, note: str) -> None:
         if note not in self.notes and self._log is not None:
             self._log.note(note)
@@ -317,5 +335,6 @@ def watch(
         raise InputError(f"alarms must be among {', '.join(ALARMS)}, not {sorted(set(chosen) - set(ALARMS))}")
     if not callable(on_alarm) and on_alarm not in ("warn", "stop"):
         raise InputError(f"on_alarm must be 'warn', 'stop' or a function of the alarm, not {on_alarm!r}")
+    model = getattr(model, "_orig_mod", model)  # of a compiled module, what it compiles
     limits, dims = Thresholds.of(thresholds), (sample_dim, unit_dim)
     return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims)
