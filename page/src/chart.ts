@@ -114,3 +114,9 @@ export function logTicks(low: number, high: number): number[] {
   }
   return found;
 }
+
+/** Whole numbers from 1 to `last`, as many as there is room for. */
+export function wholeTicks(last: number, width: number, room = 50): number[] {
+  const step = Math.max(1, Math.ceil(last / Math.max(1, Math.floor(width / room))));
+  return Array.from({ length: Math.ceil(last / step) }, (_, at) => 1 + at * step);
+}

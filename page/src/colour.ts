@@ -56,15 +56,15 @@ export function rampColours(): (value: number) => Rgb {
   return (value) => (Number.isNaN(value) ? nothing : table[Math.round(value * (STEPS - 1))]!);
 }
 
-/** The colour of a firing rate: never and always stand apart from all between. */
-export function rateColours(): (rate: number) => Rgb {
+/** The colour of a firing rate: never and always stand apart; always does not where that is how a unit is (`smooth`). */
+export function rateColours(): (rate: number, smooth: boolean) => Rgb {
   const colours = palette();
   const table = ramp();
   const [never, always, nothing] = [rgbOf(colours.never), rgbOf(colours.always), rgbOf(colours.nothing)];
-  return (rate) => {
+  return (rate, smooth) => {
     if (Number.isNaN(rate)) return nothing;
     if (rate <= 0) return never;
-    if (rate >= 1) return always;
+    if (rate >= 1) return smooth ? table[STEPS - 1]! : always;
     return table[Math.floor(rate * STEPS)]!;
   };
 }

@@ -1,7 +1,7 @@
 // A comparison: whether it got worse and why, then what appeared, went and grew, layer by layer.
 
 import * as Plot from "@observablehq/plot";
-import { chart, keys, logTicks, tipStyle } from "./chart";
+import { chart, keys, logTicks, wholeTicks, tipStyle } from "./chart";
 import { palette } from "./colour";
 import { h, section } from "./dom";
 import { number, ranges, share, shortened, whole } from "./format";
@@ -72,7 +72,7 @@ function change(content: Content, figure: Figure): HTMLElement | null {
     plot: (width) => {
       const colours = palette();
       return {
-        x: { label: "site, input → output", domain: [0.5, content.sites.length + 0.5], ticks: Math.min(content.sites.length, Math.floor(width / 50)), tickFormat: "d", labelAnchor: "center", labelArrow: "none" },
+        x: { label: "site, input → output", domain: [0.5, content.sites.length + 0.5], ticks: wholeTicks(content.sites.length, width), tickFormat: "d", labelAnchor: "center", labelArrow: "none" },
         y: { type: figure.log ? "log" : "linear", label: null, grid: true, tickSize: 0, tickFormat: (value: number) => figure.shown(value),
           ...(figure.log ? logAxis(points.flatMap((point) => [point.before, point.now])) : { zero: true, nice: true, ticks: 4 }) },
         marks: [

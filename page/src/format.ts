@@ -13,7 +13,13 @@ export function number(value: number | null | undefined, figures = 2): string {
 export function share(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const percent = 100 * value;
-  return percent >= 9.95 || percent === 0 ? `${percent.toFixed(0)}%` : `${Number(percent.toPrecision(2))}%`;
+  return percent >= 9.95 || percent === 0 ? `${halfToEven(percent)}%` : `${Number(percent.toPrecision(2))}%`;
+}
+
+/** A half goes to the even number, as Python has it. */
+function halfToEven(value: number): number {
+  const floor = Math.floor(value);
+  return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value);
 }
 
 export function counted(count: number, noun: string): string {

@@ -25,7 +25,12 @@ export function pageHeader(
   );
 }
 
+const SHOWN_NOTES = 6;
+
 export function pageFooter(notes: string[], versions: Record<string, string>): HTMLElement {
+  const said = notes.filter(Boolean);
+  const [first, rest] = [said.slice(0, SHOWN_NOTES), said.slice(SHOWN_NOTES)];
+  const line = (note: string): HTMLElement => h("p", {}, note);
   const made = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(" · ");
-  return h("footer", {}, ...notes.filter(Boolean).map((note) => h("p", {}, note)), made && h("p", { class: "versions" }, made));
+  return h("footer", {}, ...first.map(line), rest.length > 0 && h("details", {}, h("summary", {}, `${rest.length} more notes`), ...rest.map(line)), made && h("p", { class: "versions" }, made));
 }

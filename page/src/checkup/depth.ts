@@ -1,7 +1,7 @@
 // How range, gradient and mean shift fare with depth, beside what theory expects.
 
 import * as Plot from "@observablehq/plot";
-import { chart, keys, logTicks, tipStyle, type Chart } from "../chart";
+import { chart, keys, logTicks, wholeTicks, tipStyle, type Chart } from "../chart";
 import { palette } from "../colour";
 import { h, section } from "../dom";
 import { number, share, shortened } from "../format";
@@ -94,7 +94,7 @@ function depthChart(checkup: Checkup, figure: Figure, points: Point[], choose: (
       const colours = palette();
       const many = points.length > 60;
       return {
-        x: { label: "site, input → output", ticks: Math.min(points.length, Math.floor(width / 60)), tickFormat: "d", labelAnchor: "center", labelArrow: "none" },
+        x: { label: "site, input → output", ticks: wholeTicks(checkup.sites.length, width), tickFormat: "d", labelAnchor: "center", labelArrow: "none" },
         y: {
           type: figure.log ? "log" : "linear",
           ...domainOf(figure, [...points, ...expected]),
@@ -105,6 +105,7 @@ function depthChart(checkup: Checkup, figure: Figure, points: Point[], choose: (
         },
         marks: [
           Plot.line(expected, { x: "depth", y: "value", stroke: colours.closed, strokeWidth: 1.6, strokeDasharray: "4 3" }),
+          Plot.dot(expected, { x: "depth", y: "value", fill: colours.closed, r: many ? 1 : 2 }),
           Plot.line(points, { x: "depth", y: "value", stroke: colours.accent, strokeWidth: 1.8 }),
           Plot.dot(points, { x: "depth", y: "value", fill: colours.accent, r: many ? 1.6 : 3 }),
           Plot.crosshairX(points, { x: "depth", y: "value", color: colours.muted, opacity: 0.4, textFill: "none", textStroke: "none" }),

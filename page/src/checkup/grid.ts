@@ -92,7 +92,7 @@ function paint(canvas: HTMLCanvasElement, checkup: Checkup, site: Site, { side, 
   for (let place = 0; place < site.units; place++) {
     const unit = order[place]!;
     const [x, y] = [(place % columns) * side, Math.floor(place / columns) * side];
-    context.fillStyle = `rgb(${colourOf(checkup.rate(site, unit)).join()})`;
+    context.fillStyle = `rgb(${colourOf(checkup.rate(site, unit), site.smooth).join()})`;
     context.fillRect(x, y, side - gap, side - gap);
     const shown = checkup.shown(site, unit);
     if (shown !== "others" && side > 4) {

@@ -33,17 +33,18 @@ export function drawStrip(canvas: HTMLCanvasElement, checkup: Checkup, parts: re
   const reader = sequence(parts);
   for (let column = 0; column < columns; column++) {
     const [first, end] = behind(column, units);
-    let [rates, seen, worst] = [0, 0, SHOWN.length - 1];
+    let [rates, seen, worst, smooth] = [0, 0, SHOWN.length - 1, false];
     for (let place = first; place < end; place++) {
       const [site, unit] = reader(place);
       const rate = checkup.rate(site, unit);
       if (!Number.isNaN(rate)) {
         rates += rate;
         seen += 1;
+        smooth ||= site.smooth;
       }
       worst = Math.min(worst, SHOWN.indexOf(checkup.shown(site, unit)));
     }
-    const colour = colourOf(seen ? rates / seen : NaN);
+    const colour = colourOf(seen ? rates / seen : NaN, smooth);
     for (let row = 0; row < RATE_ROWS; row++) put(image, column, row, colour);
     const lane = lanes[SHOWN[worst]!];
     if (lane) for (let row = RATE_ROWS; row < RATE_ROWS + LANE_ROWS; row++) put(image, column, row, lane);
