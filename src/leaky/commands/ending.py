@@ -60,6 +60,8 @@ def status_of(act: Callable[[], Any]) -> int:
     except Terminated:
         return _told("Terminated.", Status.TERMINATED)
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # click's way when nobody reads its help
+            return Status.OK
         # sys.exit(0) in code that builds a model must not read as "nothing was found".
         words = f"Error: code of the model or the data ended the program (status {stop.code})"
         return _told(words, Status.WRONG_INPUT)

@@ -28,6 +28,10 @@ SLACK = 0.5
 """Seconds after the time limit in which the work may end by itself."""
 GRACE = 3.0
 """Seconds in which it must have ended once it was interrupted for that."""
+OVER = 1e-3
+"""Seconds left of a time limit that is over."""
+REPORTING = 120.0
+"""Seconds for the answer of a study whose time is over, which a run of its own then gives."""
 VAIN = 6
 """Deaths in a row after which it is given up, where no training ended meanwhile."""
 
@@ -46,13 +50,13 @@ def supervised(work: Work, storage: str | None, time_limit: float | None) -> int
         until = None if time_limit is None else time.monotonic() + time_limit
         deaths, before = 0, -1
         while True:
-            left = None if until is None else max(until - time.monotonic(), 1e-3)
+            left = None if until is None else max(until - time.monotonic(), OVER)
             child = _Child(work, place, left)
             status = child.outcome()
             if status is not None:
                 return status
             buried, ended = _bury(place, child.owner)
-            if child.too_long:
+            if child.too_long and left != OVER:
                 continue
             deaths, before = (deaths + 1 if ended == before else 1), ended
             if not buried or deaths > VAIN:
@@ -81,7 +85,8 @@ class _Child:
     def __init__(self, work: Work, place: str, left: float | None) -> None:
         self.too_long = False
         self.end = ""
-        self._until = None if left is None else time.monotonic() + left + SLACK
+        given = None if left is None else REPORTING if left == OVER else left + SLACK
+        self._until = None if given is None else time.monotonic() + given
         reading, writing = os.pipe()
         parent = os.getpid()
         with warnings.catch_warnings():
@@ -132,7 +137,7 @@ class _Child:
         told = os.read(self._pipe, 1)
         _, ended = os.waitpid(self.pid, 0)
         self.pid = 0
-        if told:
+        if told and not (self.too_long and told[0] == Status.INTERRUPTED):  # it had not begun the study
             return told[0]
         code = os.waitstatus_to_exitcode(ended)
         self.end = f"status {code}" if code >= 0 else f"by {signal.Signals(-code).name}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from leaky.errors import InputError
 from leaky.structure.onnx.model import Declared, OnnxModel, operations_of
+from leaky.structure.onnx.nesting import must_be_bounded
 
 # After the model's own module, which names the extra where the package is missing.
 import onnx  # isort: skip
@@ -33,15 +34,17 @@ def load(model: str | os.PathLike[str] | bytes, scratch: Path) -> OnnxModel:
         InputError: if it is no whole ONNX model, or its weights lie in files and only its contents are given.
     """
     if isinstance(model, bytes):
-        proto, folder, name = _parse(model, "the ONNX model"), None, ""
+        label = "the ONNX model"
+        proto, folder, name = _parse(model, label), None, ""
     else:
-        path = Path(model)
-        proto, folder, name = _parse(path, repr(os.fspath(model))), path.parent, path.name
+        path, label = Path(model), repr(os.fspath(model))
+        proto, folder, name = _parse(path, label), path.parent, path.name
     name = name or proto.graph.name or "ONNX model"
     apart = any(map(external_data_helper.uses_external_data, proto.graph.initializer))
     if apart and folder is None:
         raise InputError("the ONNX model has weights in files of their own and must be given as a path, not as bytes")
     if proto.functions:
+        must_be_bounded(proto, label)
         proto = inliner.inline_local_functions(proto)
     if not apart and sum(len(tensor.raw_data) for tensor in proto.graph.initializer) > _IN_MEMORY:
         proto, folder = _moved_out(proto, scratch), scratch
