@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-WATCHED = 0.01
-"""Seconds of watching a generator that changed, where there are other threads."""
+WATCHED, LOOKS = 0.2, 20
+"""Seconds of watching a generator that changed, where there are other threads, and looks at it meanwhile: on a busy
+machine a thread may not get to run for long."""
 
 
 def _cuda_state() -> Any:
@@ -48,12 +49,14 @@ class Randomness:
     def __init__(self, seed: int | None) -> None:
         self._seed = seed
         self._first = {name: read() for name, (read, _) in GENERATORS.items()}
-        self._restored = False
+        self._restored = self._begun = False
 
     def begin(self) -> None:
-        """Set them to where the first pass begins."""
-        for name, (_, write) in GENERATORS.items():
-            write(self._first[name])
+        """Set them to where the first pass begins: at first they are there."""
+        if self._begun:
+            for name, (_, write) in GENERATORS.items():
+                write(self._first[name])
+        self._begun = True
         if self._seed is not None:
             random.seed(self._seed)
             np.random.seed(self._seed % 2**32)
@@ -73,8 +76,13 @@ class Randomness:
 
 def _drawn_from_elsewhere(names: list[str]) -> set[str]:
     before = {name: GENERATORS[name][0]() for name in names}
-    time.sleep(WATCHED)
-    return {name for name in names if not _equal(GENERATORS[name][0](), before[name])}
+    moved: set[str] = set()
+    for _ in range(LOOKS):
+        time.sleep(WATCHED / LOOKS)
+        moved = {name for name in names if not _equal(GENERATORS[name][0](), before[name])}
+        if len(moved) == len(names):
+            break
+    return moved
 
 
 def _equal(one: Any, other: Any) -> bool:
