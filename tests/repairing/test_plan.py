@@ -451,7 +451,7 @@ def test_a_shuffling_loader_is_run_through_once() -> None:
 
 def test_the_share_afterwards_is_told_by_the_checkups_own_thresholds() -> None:
     model, few = sick(), DATA[:150]  # enough for a rate of 5%, too few for 1%
-    assert not leaky.repair(model, leaky.check(model, few), few)
+    assert not leaky.repair(model, leaky.check(model, few), few).actions
     plan = leaky.repair(model, leaky.check(model, few, thresholds={"rate": 0.05}), few)
     plan = leaky.repair(model, plan.plan, few)  # what was seen of the model is not taken over
     with torch.no_grad():

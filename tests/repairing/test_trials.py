@@ -199,7 +199,7 @@ def test_weights_of_a_strange_size_are_a_doubt_that_only_a_metric_settles() -> N
     model = small()
     before = copy.deepcopy(model.state_dict())
     plan = plan_of(model)
-    assert not plan
+    assert not plan.actions
     assert "in doubt: the pre-activations of 3 have a root mean square of" in str(plan)
     done = plan.apply()
     assert "nothing was done without evidence" in done.reason

@@ -39,7 +39,8 @@ class Repair(Shown):
     _subject: Subject | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.plan)
+        """Whether there is anything to try."""
+        return bool(self.plan.treatments)
 
     def view(self) -> View:
         """What a reader is shown: the plan."""

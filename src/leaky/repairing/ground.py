@@ -125,7 +125,8 @@ class Ground:
             watchers, lambda out: kept.extend(t.detach().clone() for t in tensors_in(out) if t.is_floating_point())
         )
         self._entering |= {number: watcher.seen() for number, watcher in watchers.items()}
-        self._outputs = kept
+        if self._outputs is None:
+            self._outputs = kept
 
     def shift(self, taken: Taken, entering: Tensor, mask: Tensor) -> Tensor:
         """What constant entries add to each unit of a product, Σ w·entering over the masked elements, float64."""

@@ -1,0 +1,74 @@
+"""No pass over the data is repeated while nothing has changed: the samples that run through the model are counted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import leaky
+from leaky.repairing.subject import Subject
+
+SAMPLES = 1000
+DATA = torch.randn(SAMPLES, 6, generator=torch.Generator().manual_seed(1))
+TRACED = 2
+"""Samples of the one pass that tells the structure."""
+
+
+class Counting(nn.Sequential):
+    """Three layers, a site with dead units, and a count of the samples seen."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+        self.seen = 0
+        with torch.no_grad():
+            self[0].bias[:6] = -50.0  # type: ignore[union-attr,operator]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
+        return super().forward(x)  # type: ignore[no-any-return]
+
+    def since(self) -> int:
+        seen, self.seen = self.seen, 0
+        return seen
+
+
+def test_planning_takes_one_pass_and_applying_one_for_each_change() -> None:
+    model = Counting()
+    checkup = leaky.check(model, DATA)
+    assert model.since() == SAMPLES
+    plan = leaky.repair(model, checkup, DATA)
+    assert model.since() == TRACED + SAMPLES
+    assert [a.kind for a in plan.actions] == ["revive"]
+    assert plan.apply().kept
+    assert model.since() <= 3 * SAMPLES  # new units are centred; the outputs and the units are looked at afterwards
+    leaky.repair(model, DATA)
+    assert model.since() <= TRACED + 2 * SAMPLES
+
+
+def test_what_was_seen_is_kept_until_something_changes() -> None:
+    model = Counting()
+    subject = Subject(model, DATA)
+    steps = [taken.step for site in subject.ground.structure.sites.values() for taken in site.taken]
+    first = subject.outputs, subject.record, subject.ground.entering(steps)
+    seen = model.since()
+    assert subject.outputs is first[0]
+    assert subject.record is first[1]
+    assert subject.ground.entering(steps).keys() == first[2].keys()
+    assert model.since() == 0 < seen
+    subject.changed()
+    assert subject.outputs is not first[0]
+    assert model.since() == SAMPLES  # the structure is not traced again
+    subject.changed(modules=True)
+    assert subject.outputs is not first[0]
+    assert model.since() == TRACED + SAMPLES
+
+
+@pytest.mark.parametrize("metric", [lambda _: 0.5, None])
+def test_a_metric_costs_no_pass_of_ours(metric: object) -> None:
+    model = Counting()
+    plan = leaky.repair(model, DATA)
+    model.since()
+    plan.apply(validate=metric)  # type: ignore[arg-type]
+    assert model.since() <= 8 * SAMPLES
