@@ -59,6 +59,8 @@ class WatchedSite:
         self.activation = call.activation
         self.layout = call.layout
         self.rows = Rows.empty(self.units, call.activation.smooth)
+        # The arrays are cleared in place, never replaced.
+        self._addresses = self.rows.seen.ctypes.data, self.rows.gradient.ctypes.data
         self.repeated = True
         self.is_output = False
         self._call, self._shape, self._clock = call, shape, clock
@@ -86,7 +88,7 @@ class WatchedSite:
                 return False
         self._reading = reading
         fired = self._flags_of(reading.samples) if self.repeated else None
-        add(self.rows.seen, z, reading, self._bounds, fired, self._clock.step)
+        add(self.rows.seen, z, reading, self._bounds, fired, self._clock.step, self._addresses[0])
         if not self.repeated:
             self.rows.samples += reading.samples
         self._passes = 1
@@ -146,7 +148,7 @@ class WatchedSite:
             value = torch.empty_like(gradient).copy_(value)
         if not reading.fits(gradient):
             reading = Reading(gradient, reading.layout)
-        add_gradient(self.rows.gradient, gradient, value, reading, bounds)
+        add_gradient(self.rows.gradient, gradient, value, reading, bounds, self._addresses[1])
         if of_pass != self._gradient_pass:
             self._gradient_pass = of_pass
             self.rows.gradient_samples += reading.samples

@@ -7,6 +7,7 @@ elsewhere plain torch operations take the same sums.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,7 @@ class Bounds:
             None if cap is None else np.full(units, cap, np.float64),
         )
 
-    @property
+    @cached_property
     def addresses(self) -> tuple[float, int, int]:
         """The threshold, and where floor and cap lie."""
         low, high = self.floor, self.cap
@@ -187,7 +188,7 @@ class Reading:
         return value.stride() == self.stride and value.dtype == self.dtype and not value.is_neg()
 
 
-def add(rows: Any, value: Tensor, reading: Reading, bounds: Bounds, fired: Any, step: int) -> None:
+def add(rows: Any, value: Tensor, reading: Reading, bounds: Bounds, fired: Any, step: int, address: int = 0) -> None:
     """Add a tensor's elements to rows, (ROWS, units) on the host.
 
     Args:
@@ -197,13 +198,14 @@ def add(rows: Any, value: Tensor, reading: Reading, bounds: Bounds, fired: Any, 
         bounds: of the regions.
         fired: (samples, units) flags to set for a pass in which the site runs several times; None counts at once.
         step: of the training, for the last one that a unit fired in.
+        address: of the array, where it is known: NumPy takes as long to tell it as the core to add a small tensor.
     """
     if reading.core is not None:
         if reading.widen:
             value = value.float()
         activation = (0.0, 0, 1.0, np.inf)
         flags = 0 if fired is None else fired.ctypes.data
-        where = (*bounds.addresses, rows.ctypes.data, flags, step, False, reading.threads)
+        where = (*bounds.addresses, address or rows.ctypes.data, flags, step, False, reading.threads)
         reading.core.statistics(reading.kind, value.data_ptr(), 0, *reading.dense, *activation, *where)
         return
     found, flags = plain_rows(as_units(value, reading.layout), bounds, step)
@@ -245,13 +247,15 @@ def region_masks(z: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor, Tensor, Ten
     return low, ~above & ~low & ~high, above & ~high & ~low, high
 
 
-def add_gradient(rows: FloatArray, gradient: Tensor, value: Tensor, reading: Reading, bounds: Bounds) -> None:
+def add_gradient(
+    rows: FloatArray, gradient: Tensor, value: Tensor, reading: Reading, bounds: Bounds, address: int = 0
+) -> None:
     """Add a gradient's elements to rows, (GRADIENT_ROWS, units) on the host, by the regions of the value beside it."""
     if reading.core is not None:
         if reading.widen:
             gradient, value = gradient.float(), value.float()
         layout = reading.dense
-        where = (*layout, *bounds.addresses, rows.ctypes.data, reading.threads)
+        where = (*layout, *bounds.addresses, address or rows.ctypes.data, reading.threads)
         reading.core.gradient_sums(reading.kind, gradient.data_ptr(), value.data_ptr(), *where)
         return
     rows += (
