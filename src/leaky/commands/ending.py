@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import click
@@ -60,13 +61,21 @@ def status_of(act: Callable[[], Any]) -> int:
     except Terminated:
         return _told("Terminated.", Status.TERMINATED)
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # click's way when nobody reads its help
+        if _is_clicks_own(stop):
             return Status.OK
         # sys.exit(0) in code that builds a model must not read as "nothing was found".
         words = f"Error: code of the model or the data ended the program (status {stop.code})"
         return _told(words, Status.WRONG_INPUT)
     except BaseException as error:
         return _failed(error)
+
+
+def _is_clicks_own(stop: SystemExit) -> bool:
+    """Whether click itself ends, as it does where nobody reads its help."""
+    frame = stop.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and Path(frame.tb_frame.f_code.co_filename).parent == Path(click.__file__).parent
 
 
 def _failed(error: BaseException) -> int:

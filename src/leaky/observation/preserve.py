@@ -77,7 +77,7 @@ class Preserved:
         self._belongings.restore_buffers()
         if self._device is not None:
             self._model.to(self._device)
-        self._random.begin()
+        self._random.rewind()
 
     @property
     def notes(self) -> list[str]:

@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-WATCHED, LOOKS = 0.2, 20
-"""Seconds of watching a generator that changed, where there are other threads, and looks at it meanwhile: on a busy
-machine a thread may not get to run for long."""
+IDLE = 0.0005
+"""Seconds of computing in other threads below which they cannot have drawn what matters."""
+ENOUGH = 0.02
+"""Seconds of computing in other threads in which one that draws would have drawn."""
+WATCHED = 0.5
+"""Seconds after which they are taken for idle, whatever they computed before."""
 
 
 def _cuda_state() -> Any:
@@ -43,45 +46,56 @@ class Randomness:
     """The generators as they are now.
 
     Args:
-        seed: that they begin from at each `begin`; None leaves them as they come.
+        seed: that they begin from; None leaves them as they come.
     """
 
     def __init__(self, seed: int | None) -> None:
         self._seed = seed
         self._first = {name: read() for name, (read, _) in GENERATORS.items()}
-        self._restored = self._begun = False
+        self._elsewhere = _seconds_elsewhere()
+        self._restored = False
 
     def begin(self) -> None:
-        """Set them to where the first pass begins: at first they are there."""
-        if self._begun:
-            for name, (_, write) in GENERATORS.items():
-                write(self._first[name])
-        self._begun = True
+        """Seed them, if that was asked for."""
         if self._seed is not None:
             random.seed(self._seed)
             np.random.seed(self._seed % 2**32)
             torch.manual_seed(self._seed)
 
+    def rewind(self) -> None:
+        """Set them to where the first pass began."""
+        self._put_back()
+        self.begin()
+
     def restore(self) -> None:
         """Put back those that no other thread draws from."""
-        if self._restored:
-            return
+        if not self._restored:
+            self._put_back()
+            self._restored = True
+
+    def _put_back(self) -> None:
         changed = [name for name, (read, _) in GENERATORS.items() if not _equal(read(), self._first[name])]
-        shared = _drawn_from_elsewhere(changed) if changed and threading.active_count() > 1 else set()
+        shared = set[str]()
+        if changed and threading.active_count() > 1 and _seconds_elsewhere() - self._elsewhere > IDLE:
+            shared = _drawn_from_elsewhere(changed)
         for name in changed:
             if name not in shared:
                 GENERATORS[name][1](self._first[name])
-        self._restored = True
+
+
+def _seconds_elsewhere() -> float:
+    """Of computing in other threads of this process so far."""
+    return time.process_time() - time.thread_time()
 
 
 def _drawn_from_elsewhere(names: list[str]) -> set[str]:
+    """Those that move by themselves while other threads compute for a while; a busy machine may let them wait."""
     before = {name: GENERATORS[name][0]() for name in names}
-    moved: set[str] = set()
-    for _ in range(LOOKS):
-        time.sleep(WATCHED / LOOKS)
-        moved = {name for name in names if not _equal(GENERATORS[name][0](), before[name])}
-        if len(moved) == len(names):
-            break
+    moved = set[str]()
+    began, worked = time.monotonic(), _seconds_elsewhere()
+    while len(moved) < len(names) and time.monotonic() - began < WATCHED and _seconds_elsewhere() - worked < ENOUGH:
+        time.sleep(0.002)
+        moved |= {name for name in names if not _equal(GENERATORS[name][0](), before[name])}
     return moved
 
 
