@@ -1,4 +1,4 @@
-"""An interruption at any line leaves everything as it was; a sample here, every line in benchmarks.hostile."""
+"""An interruption leaves everything as it was: a sample of lines here, every seventh line in benchmarks.hostile."""
 
 from __future__ import annotations
 

@@ -155,10 +155,16 @@ class Thresholds:
         0.1, "rise of the share of silent units within the last reports that makes a projection", "convention"
     )
     drift_warning: float = _number(
-        1e4, "factor of E z² of a site over its first reports from which on it is a warning", _HEALTHY, low=1
+        1e4,
+        "factor of E z² of a site over its first reports from which on it is a warning",
+        "a dozen small trainings",
+        low=1,
     )
     spike_warning: float = _number(
-        30, "gradient of a report ÷ the median of those before, from which on it is a warning", _HEALTHY, low=1
+        30,
+        "gradient of a report ÷ the median of those before, from which on it is a warning",
+        "a dozen small trainings",
+        low=1,
     )
     spike_error: float = _number(1e4, "the same: error", "squares overflow half precision", low=1)
     update_warning: float = _number(

@@ -130,7 +130,7 @@ def dead(now: Now) -> list[Finding]:
     found, t = [], now.thresholds
     for site in now.sites:
         share = now.row[site.name]["dead"]
-        if math.isnan(share) or share < t.dead_warning:
+        if site.gated or math.isnan(share) or share < t.dead_warning:
             continue
         level: Level = "error" if share >= t.dead_error else "warning"
         message = f"{share:.0%} of {site.units} units are dead on the last {now.needed:,} samples or more"
