@@ -7,7 +7,7 @@ PYTHON ?= python3
 JOBS ?= 2
 V := .venv
 BIN := $(V)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml README.md LICENSE $(wildcard CMakeLists.txt)
 
 # What is tested is the wheel in .venv, whatever the caller's PYTHONPATH says.
@@ -59,9 +59,9 @@ test-torch: $(V)/.leaky
 	@test -n "$(VERSION)" || { echo "Say which torch: make test-torch VERSION=2.8.0"; exit 1; }
 	@test -d $(OTHER) || $(PYTHON) -m venv $(OTHER)
 	@echo "torch==$(VERSION)" > $(OTHER)/constraints.txt
-	@$(OTHER)/bin/python -m pip --disable-pip-version-check -q install -c $(OTHER)/constraints.txt torch \
+	@$(OTHER)/bin/python -m pip --disable-pip-version-check -qq install -c $(OTHER)/constraints.txt torch \
 		-r requirements/test.txt $$($(BIN)/python tools/requirements.py plot onnx safetensors tune)
-	@$(OTHER)/bin/python -m pip --disable-pip-version-check -q install --no-deps --force-reinstall build/wheel/leaky-*.whl
+	@$(OTHER)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --force-reinstall build/wheel/leaky-*.whl
 	@$(OTHER)/bin/python tools/torch_versions.py -n $(JOBS) $(TESTS)
 
 # What fails stays in tests/fuzz/corpus, where the next run begins.

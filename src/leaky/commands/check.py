@@ -10,6 +10,7 @@ import click
 from leaky.commands.ending import TRACEBACK_HINT, Status
 from leaky.commands.options import AXIS, SEED, SIZE, axis, html_options, json_option, thresholds
 from leaky.commands.output import check_page_places, check_writable, own_stdout, pages, write_result, written_first
+from leaky.commands.saved import is_saved, show_saved
 from leaky.commands.signals import Terminated
 from leaky.errors import InputError, LeakyError
 
@@ -25,6 +26,8 @@ MODEL is one of
   package.module:name    a torch.nn.Module, or a function that returns one
   path/to/file.py:name   the same, in a file
   model.onnx
+  checkup.json, run.json, run.jsonl
+                         a saved result, which is shown as it stands, without --data
 
 \b
 DATA is one of
@@ -45,7 +48,7 @@ Exit status
 
 @click.command("check", help=HELP)
 @click.argument("model")
-@click.option("--data", required=True, metavar="DATA", help="What to run the model on, see above.")
+@click.option("--data", metavar="DATA", help="What to run the model on, see above.")
 @json_option
 @html_options()
 @click.option(
@@ -84,7 +87,7 @@ Exit status
 @click.option("--ignore", multiple=True, metavar="RULE", help="Leave a rule's findings out; repeatable.")
 def command(
     model: str,
-    data: str,
+    data: str | None,
     json_path: str | None,
     html: str | None,
     html_dir: str | None,
@@ -102,6 +105,10 @@ def command(
     **options: Any,
 ) -> Status:
     """Observe, diagnose, print; see HELP."""
+    if data is None:
+        if not is_saved(model):
+            raise click.UsageError("Missing option '--data'.")
+        return show_saved(model, fail_on, verbose, sites)
     check_writable(json_path)
     check_page_places(html, html_dir)
     from leaky.commands.loading import load_data, load_model

@@ -115,7 +115,7 @@ class Run:
 
 def lines(run: Run, most: int = 20) -> list[str]:
     """The run as text: a table over time, then the alarms."""
-    end = int(run.steps[-1]) if len(run.steps) else 0
+    end = int(run.steps[-1]) + 1 if len(run.steps) else 0
     units = sum(run.units.values())
     sites = f"{counted(units, 'unit')} at {counted(len(run.units), 'site')}"
     head = f"{printable(run.model)} · {sites} · {counted(end, 'step')}"
