@@ -118,8 +118,10 @@ def stopped_firing(now: Now) -> list[Finding]:
             f"step {int(site.last_fired[gone].max())} or earlier"
         )
         advice = (
-            "A large step moved them out of reach: a lower rate or a warm-up keeps the next ones alive, a leak lets "
-            "gradient through to these."
+            "Some units fall silent in healthy trainings too: nothing to do while they are few."
+            if level == "info"
+            else "Probably a large step moved them out of reach: look at the rate and at the batches before. "
+            "`leaky.repair` brings them back; whether a leak would have helped, `leaky.tune` decides."
         )
         found.append(_finding("stopped-firing", level, site, message, advice, units=units, share=share))
     return found
