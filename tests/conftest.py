@@ -1,12 +1,17 @@
-"""User code is imported as in a program of its own: nothing of it stays behind for the next test."""
+"""What every test may rest on: user code leaves nothing behind for the next one, and Ctrl-C is heard."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Started in the background of a script, a program ignores Ctrl-C, and so do those that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
