@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from leaky import theory
@@ -48,11 +47,6 @@ class Context:
         before = None if initial is None else cls.of(initial, thresholds, population=population)
         learned = has_learned(record, thresholds)
         return cls(record, thresholds, units, needed, verdicts, before, population, learned)
-
-    def judged_sites(self) -> Iterator[tuple[Site, UnitVerdicts]]:
-        """Every site with its verdicts, in the order in which the sites first ran."""
-        for site in self.record.sites:
-            yield site, self.verdicts[site.name]
 
     def averaged_sites(self) -> tuple[Site, ...]:
         """The sites that saw enough samples for averages to be judged."""

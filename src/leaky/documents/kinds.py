@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,13 +141,15 @@ def opened(path: str | os.PathLike[str]) -> tuple[str, Any]:
     return _kind_of(data, source).name, from_data(data, source)
 
 
-def load_as(kind: str, path: str | os.PathLike[str]) -> Any:
-    """As `load`, where only one kind will do.
+def load_as(kind: str, source: Mapping[str, Any] | str | os.PathLike[str]) -> Any:
+    """As `load`, where only one kind will do; the document's data may come in the place of a file's name.
 
     Raises:
         InputError: as `load`, or if another kind came; the message says which.
     """
-    return from_data(read(path), named(os.fspath(path)), kind)
+    if isinstance(source, Mapping):
+        return from_data(dict(source), f"the {kind}", kind)
+    return from_data(read(source), named(os.fspath(source)), kind)
 
 
 def from_data(data: Json, source: str, wanted: str | None = None) -> Any:

@@ -149,15 +149,9 @@ class SiteAccumulator:
         a, view = self._activation, self._view
         return Site(
             name=self.name,
-            activation=a.name,
+            **a.of_units(self.units),
             negative_slope=np.broadcast_to(np.asarray(a.negative_slope, np.float64), (self.units,)).copy(),
             statistics=replace(self._sums.statistics(), gradient=self._gradients),
-            threshold=a.threshold,
-            value=a.value,
-            gain=a.gain,
-            floor=None if a.floor is None else np.broadcast_to(a.floor, (self.units,)).astype(np.float64),
-            cap=None if a.cap is None else np.full(self.units, a.cap),
-            smooth=a.smooth,
             calls=self._calls,
             is_output=self.is_output,
             bypassed=self.is_avoidable,

@@ -18,11 +18,6 @@ from leaky.report.shown import Shown, as_text
 from leaky.report.view import View
 from leaky.text import counted, listed, printable
 
-SCHEMA_VERSION = 1
-
-DOCUMENT = "leaky-repair-plan"
-"""The kind of a saved plan."""
-
 Kind = Literal[
     "standardise", "estimate statistics", "recentre", "revive", "recycle", "swap", "reinitialise", "begin anew"
 ]
@@ -159,8 +154,5 @@ def read_plan(source: Mapping[str, Any] | str | os.PathLike[str]) -> Plan:
     Raises:
         InputError: if it is no plan, is damaged, or was written by a newer leaky.
     """
-    if isinstance(source, Mapping):
-        plan: Plan = documents.from_data(dict(source), "the plan", "plan")
-    else:
-        plan = documents.load_as("plan", source)
+    plan: Plan = documents.load_as("plan", source)
     return plan

@@ -133,8 +133,5 @@ def read_recipe(source: Mapping[str, Any] | str | os.PathLike[str]) -> Recipe:
     Raises:
         InputError: if it is no recipe, is damaged, or was written by a newer leaky.
     """
-    if isinstance(source, Mapping):
-        recipe: Recipe = documents.from_data(dict(source), "the recipe", "recipe")
-    else:
-        recipe = documents.load_as("recipe", source)
+    recipe: Recipe = documents.load_as("recipe", source)
     return recipe

@@ -39,6 +39,18 @@ class Activation:
     operand: int = 0
     overscale: float = 1.0
 
+    def of_units(self, units: int) -> dict[str, Any]:
+        """The fields of a `leaky.record.Site` of so many units that say what it computes, slopes apart."""
+        return {
+            "activation": self.name,
+            "threshold": self.threshold,
+            "value": self.value,
+            "gain": self.gain,
+            "floor": None if self.floor is None else np.broadcast_to(self.floor, (units,)).astype(np.float64),
+            "cap": None if self.cap is None else np.full(units, self.cap),
+            "smooth": self.smooth,
+        }
+
 
 def bounded(activation: Activation, gain: float, clamp: float | None) -> Activation:
     """The activation followed by a gain and a bound on |y|, as leaky's own function has them."""

@@ -166,18 +166,12 @@ class WatchedSite:
 
     def described(self, rows: Rows, model: nn.Module) -> Site:
         """The site with these sums, as the record holds it."""
-        a, view = self.activation, self.layout
+        view = self.layout
         return Site(
             name=self.name,
-            activation=a.name,
+            **self.activation.of_units(self.units),
             negative_slope=self.slopes(model),
             statistics=rows.statistics(),
-            threshold=a.threshold,
-            value=a.value,
-            gain=a.gain,
-            floor=None if a.floor is None else np.broadcast_to(a.floor, (self.units,)).astype(np.float64),
-            cap=None if a.cap is None else np.full(self.units, a.cap),
-            smooth=a.smooth,
             is_output=self.is_output,
             unit_dim=view.unit_dim,
             sample_dim=view.sample_dim,
