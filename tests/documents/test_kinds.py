@@ -38,6 +38,7 @@ from leaky.tuning.study import Searched, Study, Trial
 from leaky.watching.alarm import Alarm
 from leaky.watching.history import FIGURES
 from leaky.watching.run import Run
+from leaky.watching.unit_rates import UnitRates
 
 NASTY = "a\ud800b\x1b[31m\u202e" + "n" * 5000
 
@@ -86,7 +87,9 @@ def run() -> Run:
     figures = {name: np.array([0.5, np.nan]) for name in FIGURES}
     steps, samples = np.array([9, 19]), np.array([640, 640])
     alarms = (Alarm(9, finding),)
-    return Run(NASTY, {NASTY: 3}, {NASTY: "ReLU"}, steps, samples, {NASTY: figures}, alarms, "stopped", (NASTY,))
+    rates = UnitRates(steps, {NASTY: "AAH+AAH/"})
+    units, kinds = {NASTY: 3}, {NASTY: "ReLU"}
+    return Run(NASTY, units, kinds, steps, samples, {NASTY: figures}, alarms, "stopped", (NASTY,), unit_rates=rates)
 
 
 def plan() -> Plan:

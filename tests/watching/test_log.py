@@ -33,6 +33,10 @@ def same(left: Run, right: Run) -> bool:
     for site, figures in left.figures.items():
         for name, values in figures.items():
             np.testing.assert_array_equal(values, right.figures[site][name], f"{site} {name}")
+    assert left.unit_rates is not None
+    assert right.unit_rates is not None
+    assert left.unit_rates.cells == right.unit_rates.cells
+    np.testing.assert_array_equal(left.unit_rates.steps, right.unit_rates.steps)
     return True
 
 

@@ -5,12 +5,15 @@ A process that is killed leaves all lines up to the last flush; reading stops at
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from leaky.documents import Reader, loads, plain
 from leaky.errors import InputError
@@ -18,6 +21,7 @@ from leaky.text import named
 from leaky.watching.alarm import Alarm
 from leaky.watching.history import Row
 from leaky.watching.run import Run
+from leaky.watching.unit_rates import Levels, Moments, UnitRates
 
 KIND, VERSION = "run-log", 1
 
@@ -42,12 +46,21 @@ class Log:
             raise InputError(f"the log {named(os.fspath(path))} must be writable: {error.strerror}") from error
         self._write({"kind": KIND, "schema_version": VERSION, "model": model, "thresholds": thresholds})
 
-    def report(self, step: int, samples: int, row: Row, sites: dict[str, tuple[int, str]]) -> None:
-        """Write a report; sites are told when they first come."""
+    def report(
+        self,
+        step: int,
+        samples: int,
+        row: Row,
+        sites: dict[str, tuple[int, str]],
+        rates: Mapping[str, Levels] | None = None,
+    ) -> None:
+        """Write a report; sites are told when they first come, firing rates unit by unit where they are given."""
         new = {name: {"units": units, "activation": kind} for name, (units, kind) in sites.items()}
         new = {name: about for name, about in new.items() if name not in self._told}
         self._told.update(new)
         line: dict[str, Any] = {"step": step, "samples": samples, "figures": row}
+        if rates:
+            line["unit_rates"] = {name: base64.b64encode(each.tobytes()).decode() for name, each in rates.items()}
         self._write({**line, "sites": new} if new else line)
 
     def alarm(self, alarm: Alarm) -> None:
@@ -85,20 +98,24 @@ def read(path: str | os.PathLike[str]) -> Run:
     reports: list[tuple[int, int, Row]] = []
     alarms: list[Alarm] = []
     notes: list[str] = []
-    ended = ""
+    ended, moments = "", Moments()
     for line in found:
         for name in line.get("sites", dict, {}):
             about = line.inside("sites").inside(name)
             sites[name] = (about.count("units"), about.get("activation", str))
         if "figures" in line.data:
             reports.append((line.count("step"), line.count("samples"), _row(line)))
+            if "unit_rates" in line.data:
+                moments.add(line.count("step"), _levels(line))
         elif "alarm" in line.data:
             alarms.append(plain.decode(Alarm, line.inside("alarm")))
         elif "note" in line.data:
             notes.append(line.get("note", str))
         ended = line.get("ended", str, ended)
     thresholds = {name: float(value) for name, value in head.get("thresholds", dict, {}).items() if _is_number(value)}
-    rest = {"alarms": tuple(alarms), "ended": ended, "notes": tuple(notes), "thresholds": thresholds}
+    rates = moments.document({name: units for name, (units, _) in sites.items()})
+    rest: dict[str, Any] = {"alarms": tuple(alarms), "ended": ended, "notes": tuple(notes), "thresholds": thresholds}
+    rest |= {"unit_rates": rates}
     return Run.of_rows(head.get("model", str), sites, reports, **rest)
 
 
@@ -109,6 +126,11 @@ def _row(line: Reader) -> Row:
         for name, each in figures.items()
         if isinstance(each, dict)
     }
+
+
+def _levels(line: Reader) -> dict[str, Levels]:
+    found = UnitRates(np.zeros(1, np.int64), {k: v for k, v in line.get("unit_rates", dict).items() if type(v) is str})
+    return {name: found.levels(name)[0] for name in found.cells}
 
 
 def _is_number(value: Any) -> bool:

@@ -17,6 +17,8 @@ from leaky.watching.alarms import Now, SiteNow
 from leaky.watching.figures import figures
 from leaky.watching.history import History, Row
 from leaky.watching.observer import Observer
+from leaky.watching.sums import FIRED
+from leaky.watching.unit_rates import Levels, levels
 
 Measured = Mapping[str, tuple[float, float]]
 """Of each weight, ‖ΔW‖ ÷ ‖W‖ of one step, and √E w²."""
@@ -26,6 +28,11 @@ def samples_needed(observer: Observer, thresholds: Thresholds) -> int:
     """Samples that a verdict on any unit of the model takes."""
     units = round(thresholds.units_examined) or sum(site.units for site in observer.sites.values())
     return theory.samples_needed(max(1, units), thresholds.rate, thresholds.delta)
+
+
+def unit_levels(observer: Observer) -> dict[str, Levels]:
+    """How often each unit of every site fired since the last report."""
+    return {name: levels(site.rows.seen[FIRED], site.rows.samples) for name, site in observer.sites.items()}
 
 
 def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, model: nn.Module) -> Row:

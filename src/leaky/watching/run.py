@@ -15,6 +15,7 @@ from leaky.record import FloatArray, IntArray
 from leaky.text import counted, named, printable
 from leaky.watching.alarm import Alarm
 from leaky.watching.history import FIGURES, Row, total
+from leaky.watching.unit_rates import UnitRates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,6 +37,7 @@ class Run:
         ended: how it ended: "stopped", the name of an exception, or "" where the log breaks off.
         notes: remarks on how the watching went.
         thresholds: that decided.
+        unit_rates: firing rates unit by unit, at some of the reports.
     """
 
     model: str
@@ -48,11 +50,16 @@ class Run:
     ended: str = ""
     notes: tuple[str, ...] = ()
     thresholds: dict[str, float] = field(default_factory=dict)
+    unit_rates: UnitRates | None = None
 
     def __post_init__(self) -> None:
         for name, arrays in self.figures.items():
             if name not in self.units or any(len(each) != len(self.steps) for each in arrays.values()):
                 raise InputError(f"the figures of {named(name)} must be of a site and as many as there are reports")
+        rates = self.unit_rates
+        for name in rates.cells if rates is not None else ():
+            if rates is not None and rates.units(name) != self.units.get(name):
+                raise InputError(f"the unit rates of {named(name)} must be of a site, and of all its units")
 
     def __repr__(self) -> str:
         seen = f"{counted(len(self.steps), 'report')} on {counted(len(self.units), 'site')}"

@@ -28,8 +28,9 @@ from leaky.watching.history import History, Row
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Updates, untouched_units
-from leaky.watching.reporting import now_of, report_row
+from leaky.watching.reporting import now_of, report_row, unit_levels
 from leaky.watching.run import Run
+from leaky.watching.unit_rates import Moments
 
 FIRST_STEPS = 10
 """Steps of which every one's update is measured, not only one a report."""
@@ -81,6 +82,7 @@ class Watch:
         self._observer = Observer(model, *dims, self._note)
         self._updates = Updates(model)
         self._raised = Raised(frozenset(alarms))
+        self._moments = Moments()
         self._log = None if log is None else Log(log, type(model).__name__, thresholds.as_dict())
         self._handles: list[Any] = []
         self._state: Literal["new", "running", "stopped"] = "new"
@@ -197,7 +199,13 @@ class Watch:
     def run(self) -> Run:
         """Everything so far as a document of its own."""
         sites = {name: (site.units, site.activation.name) for name, site in self._observer.sites.items()}
-        rest = {"alarms": tuple(self.alarms), "notes": tuple(self.notes), "thresholds": self._thresholds.as_dict()}
+        rates = self._moments.document({name: units for name, (units, _) in sites.items()})
+        rest: dict[str, Any] = {
+            "alarms": tuple(self.alarms),
+            "notes": tuple(self.notes),
+            "thresholds": self._thresholds.as_dict(),
+        }
+        rest |= {"unit_rates": rates}
         return Run.of_rows(type(self._model).__name__, sites, self.history.reports(), **rest)
 
     def plot(self) -> Figure:
@@ -233,6 +241,7 @@ class Watch:
     def _report(self, act: bool = True) -> Row:
         observer = self._observer
         now_nonfinite = {name: site.rows.seen[14].copy() for name, site in observer.sites.items()}
+        rates = unit_levels(observer) if self._moments.due() else None
         row = report_row(observer, self._thresholds, self._measured, self._model)
         self._measured = {}
         samples = observer.samples - self._samples_reported
@@ -240,8 +249,10 @@ class Watch:
         kinds = {name: (site.units, site.activation.name) for name, site in observer.sites.items()}
         self.history.units.update({name: units for name, (units, _) in kinds.items()})
         self.history.add(observer.clock.step, samples, row)
+        if rates is not None:
+            self._moments.add(observer.clock.step, rates)
         if self._log is not None:
-            self._log.report(observer.clock.step, samples, row, kinds)
+            self._log.report(observer.clock.step, samples, row, kinds, rates)
         now = now_of(observer, row, self.history, now_nonfinite, self._thresholds, self._scaler is not None)
         raised = self._raised.look(now)
         self.alarms.extend(raised)
