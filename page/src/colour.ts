@@ -47,6 +47,11 @@ export function rgbOf(colour: string): Rgb {
   return [Math.round(r), Math.round(g), Math.round(b)];
 }
 
+/** A pixel of ImageData, as one number. */
+export function packed([r, g, b]: Rgb): number {
+  return (255 << 24) | (b << 16) | (g << 8) | r;
+}
+
 const STEPS = 256;
 const tables = new Map<Theme, Rgb[]>();
 

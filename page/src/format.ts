@@ -50,3 +50,8 @@ export function ranges(units: readonly number[], most = 12): string {
   const rest = runs.slice(most).reduce((sum, [first, last]) => sum + last - first + 1, 0);
   return shown.join(", ") + (rest ? ` and ${whole(rest)} more` : "");
 }
+
+/** A place among so many. */
+export function bounded(place: number, count: number): number {
+  return Math.min(Math.max(place, 0), Math.max(0, count - 1));
+}

@@ -2,14 +2,16 @@
 
 import * as Plot from "@observablehq/plot";
 import { chart, keys } from "./chart";
-import { palette, rampColours, type Rgb } from "./colour";
+import { packed, palette, rampColours } from "./colour";
 import type { Columns, Numbers, Stored } from "./data";
 import { choice, fill, h, section, uniqueId } from "./dom";
-import { counted, number, share, shortened, whole } from "./format";
+import { bounded, counted, number, share, shortened, whole } from "./format";
 import { pageFooter, pageHeader, type Tone } from "./header";
+import { rampKey } from "./legend";
 import { sortable } from "./table";
 import { drawn } from "./theme";
 import { hideTip, showTip } from "./tip";
+import { UnitsOverTime, type UnitRates } from "./units";
 
 interface Site {
   name: string;
@@ -39,6 +41,7 @@ export interface Content {
   shares: string[];
   network: Record<string, Stored>;
   alarms: Alarm[];
+  unit_rates: UnitRates | null;
   notes: string[];
 }
 
@@ -52,13 +55,15 @@ export function runPage(content: Content, columns: Columns): HTMLElement[] {
   const steps = columns.get(content.steps);
   const parts: HTMLElement[] = [];
   if (steps.length && content.sites.length) {
-    const moment = new Moment(content, columns, steps);
-    parts.push(overTime(content, columns, steps), moment.element);
+    const units = content.unit_rates && new UnitsOverTime(content.unit_rates, columns, content.sites);
+    const moment = new Moment(content, columns, steps, (place) => units?.choose(place));
+    parts.push(overTime(content, columns, steps), moment.element, ...(units ? [units.element] : []));
   }
   parts.push(alarms(content));
+  const units: [string, string][] = content.unit_rates && parts.length > 1 ? [["units", "Unit by unit"]] : [];
   const thinned = content.reports > steps.length ? [`${counted(content.reports, "report")} were made; ${whole(steps.length)} of them are shown.`] : [];
   return [
-    pageHeader("run", content.verdict, content.subtitle, content.level, [["network", "Over time"], ["layers", "Layer by layer"], ["alarms", "Alarms"]]),
+    pageHeader("run", content.verdict, content.subtitle, content.level, [["network", "Over time"], ["layers", "Layer by layer"], ...units, ["alarms", "Alarms"]]),
     ...parts, pageFooter([...content.notes, ...thinned], {}),
   ];
 }
@@ -103,7 +108,7 @@ class Moment {
   private readonly table = h("div");
   private readonly scale = h("div", { class: "strip-legend" });
 
-  constructor(private readonly content: Content, private readonly columns: Columns, private readonly steps: Numbers) {
+  constructor(private readonly content: Content, private readonly columns: Columns, private readonly steps: Numbers, choose: (place: number) => void) {
     const names = Object.keys(content.figures);
     this.figure = names.includes("silent") ? "silent" : names[0] ?? "";
     this.at = steps.length - 1;
@@ -114,6 +119,7 @@ class Moment {
     const frame = h("div", { class: "strip-frame" }, this.canvas, ...this.marks(), this.cursor);
     this.canvas.addEventListener("pointermove", (event) => this.hover(event));
     this.canvas.addEventListener("pointerleave", hideTip);
+    this.canvas.addEventListener("click", (event) => choose(this.under(event).place));
     this.element = section("layers", "Layer by layer", "A row each layer, from input to output; time runs to the right. The slider chooses a moment.",
       h("div", { class: "tools" }, choice("Figure", names.map((name) => [name, NAMES[name] ?? name] as const), this.figure, (name) => {
         this.figure = name;
@@ -175,9 +181,7 @@ class Moment {
       }
     }
     context.putImageData(image, 0, 0);
-    const ramp = h("i", { class: "ramp", "aria-hidden": "true" });
-    ramp.style.background = `linear-gradient(90deg, ${palette().rate.join(", ")})`;
-    fill(this.scale, h("ul", { class: "keys" }, h("li", {}, this.shown(scaled.low), ramp, this.shown(scaled.high)), h("li", {}, "grey: not known yet")));
+    fill(this.scale, h("ul", { class: "keys" }, rampKey(this.shown(scaled.low), this.shown(scaled.high)), h("li", {}, "grey: not known yet")));
     this.show();
   }
 
@@ -197,27 +201,35 @@ class Moment {
       ], rows)));
   }
 
-  private hover(event: PointerEvent): void {
+  private under(event: MouseEvent): { at: number; place: number } {
     const box = this.canvas.getBoundingClientRect();
-    const at = Math.min(this.steps.length - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * this.steps.length)));
-    const place = Math.min(this.content.sites.length - 1, Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * this.content.sites.length)));
+    return {
+      at: bounded(Math.floor(((event.clientX - box.left) / box.width) * this.steps.length), this.steps.length),
+      place: bounded(Math.floor(((event.clientY - box.top) / box.height) * this.content.sites.length), this.content.sites.length),
+    };
+  }
+
+  private hover(event: PointerEvent): void {
+    const { at, place } = this.under(event);
     const value = this.value(place, at);
     showTip([shortened(this.content.sites[place]!.name, 60), `step ${whole(this.steps[at]!)}`,
       `${(NAMES[this.figure] ?? this.figure).toLowerCase()} ${Number.isFinite(value) ? this.shown(value) : "not known yet"}`], event.clientX, event.clientY);
   }
 }
 
-function packed([r, g, b]: Rgb): number {
-  return (255 << 24) | (b << 16) | (g << 8) | r;
+function alarms(content: Content): HTMLElement {
+  const told = content.alarms.filter((alarm) => alarm.level !== "info");
+  const remarks = content.alarms.filter((alarm) => alarm.level === "info");
+  return section("alarms", "Alarms", told.length ? "In the order in which they were raised." : "None above info was raised.",
+    told.length ? list(told) : null,
+    remarks.length ? h("details", {}, h("summary", {}, `${counted(remarks.length, "remark")} of level info`), list(remarks)) : null);
 }
 
-function alarms(content: Content): HTMLElement {
-  const found = content.alarms;
-  return section("alarms", "Alarms", found.length ? "In the order in which they were raised." : "None was raised.",
-    h("ol", { class: "findings" }, ...found.map((alarm) =>
-      h("li", { class: `finding level-${alarm.level}` },
-        h("div", { class: "finding-head" }, h("span", { class: "level" }, alarm.level), h("b", {}, `step ${whole(alarm.step)}`),
-          h("span", { class: "finding-site" }, h("bdi", {}, shortened(alarm.site ?? "the network as a whole", 60))), h("code", { class: "rule" }, shortened(alarm.rule, 40))),
-        h("p", { class: "message" }, alarm.message),
-        h("p", { class: "advice" }, h("b", {}, "What to do: "), alarm.advice)))));
+function list(found: Alarm[]): HTMLElement {
+  return h("ol", { class: "findings" }, ...found.map((alarm) =>
+    h("li", { class: `finding level-${alarm.level}` },
+      h("div", { class: "finding-head" }, h("span", { class: "level" }, alarm.level), h("b", {}, `step ${whole(alarm.step)}`),
+        h("span", { class: "finding-site" }, h("bdi", {}, shortened(alarm.site ?? "the network as a whole", 60))), h("code", { class: "rule" }, shortened(alarm.rule, 40))),
+      h("p", { class: "message" }, alarm.message),
+      h("p", { class: "advice" }, h("b", {}, "What to do: "), alarm.advice))));
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +23,11 @@ from leaky.repairing.outcome import RepairRecord, Trial
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.recipe import Recipe
 from leaky.report.page import page, page_of
-from leaky.report.page.run import MOST_REPORTS, kept_reports
+from leaky.report.page.columns import Columns
+from leaky.report.page.run import MOST_REPORTS, kept_reports, run_content
 from leaky.text import printable, share
+from leaky.watching.run import Run
+from leaky.watching.unit_rates import UnitRates
 
 STUDY = Path(__file__).parents[2] / "benchmarks" / "results" / "tune_deep_digits_study.json"
 
@@ -124,6 +129,14 @@ def test_what_is_no_document_is_refused() -> None:
         page({"a": 1})
 
 
+def unit_rates(names: list[str]) -> UnitRates:
+    """Of 128 units at 40 moments: unit u of the second site fires up to moment u; the others always half the time."""
+    moments = np.arange(40)
+    stops = np.where(moments[:, None] <= np.arange(128), 127, 0).astype(np.uint8)
+    cells = {name: np.full((40, 128), 127, np.uint8) for name in names} | {names[1]: stops}
+    return UnitRates(moments * 200, {name: base64.b64encode(each.tobytes()).decode() for name, each in cells.items()})
+
+
 def run() -> Any:
     """What a watched training says, as `leaky.watching.run.Run` has it: 900 reports of 6 layers, two alarms."""
     time, names = np.linspace(0, 1, 900), [*(f"block{i}.relu" for i in range(4)), HOSTILE[0], HOSTILE[1]]
@@ -143,6 +156,7 @@ def run() -> Any:
         activations=dict.fromkeys(names, "ReLU"),
         steps=np.arange(900) * 10,
         figures=figures,
+        unit_rates=unit_rates(names),
         network=network.get,
         alarms=(SimpleNamespace(step=3000, finding=finding), SimpleNamespace(step=5200, finding=finding)),
         ended="stopped",
@@ -173,6 +187,52 @@ def test_a_run_is_read_on_a_slider_and_marks_its_alarms(visit: Callable[..., Vis
     assert float(gradient) == pytest.approx(watched.figures["block0.relu"]["gradient"][-1], rel=1e-2)
     assert faults(shown) == []
     shown.calm()
+
+
+def test_a_layer_is_read_unit_by_unit(visit: Callable[..., Visit]) -> None:
+    shown = visit(page_of("run", run()).one_file(), width=360)
+    units = shown.page.locator("#units")
+    assert units.locator("select").evaluate("(each) => each.selectedIndex") == 1  # the one with most silent units
+    assert "39 of 128 units did not fire at the last moment" in units.inner_text()
+    canvas = units.locator("canvas")
+    assert canvas.evaluate("(each) => [each.width, each.height]") == [40, 128]
+    canvas.focus()
+    shown.page.keyboard.press("Home")
+    for _ in range(3):
+        shown.page.keyboard.press("ArrowDown")  # units by when they last fired: the fourth is unit 3
+    assert canvas.get_attribute("aria-valuetext") == "unit 3. step 0. fires on 50% of the samples"
+    for _ in range(4):
+        shown.page.keyboard.press("ArrowRight")
+    assert canvas.get_attribute("aria-valuetext") == "unit 3. step 800. never fires"
+    line = canvas.evaluate("(each) => [...each.getContext('2d').getImageData(0, 3, 5, 1).data]")
+    colours = [tuple(line[4 * at : 4 * at + 3]) for at in range(5)]
+    assert len(set(colours[:4])) == 1
+    assert colours[4] != colours[0]
+    units.locator("summary").click()
+    assert units.locator("tbody tr").count() == 39
+    units.locator("select").select_option(index=0)
+    assert "All 128 units fired" in units.inner_text()
+    assert shown.page.evaluate("document.documentElement.scrollWidth") == 360
+    assert faults(shown) == []
+    shown.calm()
+
+
+def test_a_run_without_a_report_has_a_page(visit: Callable[..., Visit]) -> None:
+    shown = visit(page_of("run", Run("m", {"a": 3}, {"a": "ReLU"}, *NO_REPORT, {"a": {}})).one_file())
+    assert "No alarm in 0 steps" in shown.page.locator("h1").inner_text()
+    shown.calm()
+
+
+def test_units_over_time_stay_few_enough_for_a_page() -> None:
+    many = UnitRates(np.arange(3), {"a": base64.b64encode(bytes(3 * 900_000)).decode()})
+    columns = Columns()
+    found = run_content(Run("m", {"a": 900_000}, {"a": "ReLU"}, *NO_REPORT, {"a": {}}, unit_rates=many), columns)
+    assert found["unit_rates"] is not None
+    packed = zlib.decompress(base64.b64decode(columns.pack(found)))
+    assert 2 * 900_000 < len(packed) < 2 * 900_000 + 10_000
+
+
+NO_REPORT = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def test_time_is_thinned_and_keeps_its_ends() -> None:

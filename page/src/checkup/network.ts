@@ -2,6 +2,7 @@
 
 import { append, choice, fill, h, section, uniqueId } from "../dom";
 import { counted, share, shortened, whole } from "../format";
+import { rampKey, swatch } from "../legend";
 import { drawn } from "../theme";
 import { palette } from "../colour";
 import { hideTip, showTip } from "../tip";
@@ -79,18 +80,11 @@ export class Network {
     const element = h("div", { class: "strip-legend" });
     drawn(() => {
       const colours = palette();
-      const swatch = (colour: string, words: string): HTMLElement => {
-        const sign = h("i", { class: "key key-box", "aria-hidden": "true" });
-        sign.style.setProperty("--key", colour);
-        return h("li", {}, sign, words);
-      };
-      const ramp = h("i", { class: "ramp", "aria-hidden": "true" });
-      ramp.style.background = `linear-gradient(90deg, ${colours.rate.join(", ")})`;
       const states: Shown[] = ["dead", "locked", "unproven", "dormant"];
       fill(
         element,
         h("ul", { class: "keys" },
-          swatch(colours.never, "never fires"), h("li", {}, "seldom", ramp, "often"), swatch(colours.always, "always fires")),
+          swatch(colours.never, "never fires"), rampKey("seldom", "often"), swatch(colours.always, "always fires")),
         h("ul", { class: "keys" }, h("li", { class: "keys-title" }, "Lane:"),
           ...states.map((state) => swatch(colours[state], SHOWN_WORDS[state]))),
       );

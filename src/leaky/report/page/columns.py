@@ -61,7 +61,7 @@ class Columns:
         parts = [len(header).to_bytes(4, "little"), header]
         for array in self._arrays:
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            parts.append(np.ascontiguousarray(little.view(np.uint8).reshape(len(array), -1).T).tobytes())
+            parts.append(np.ascontiguousarray(little.view(np.uint8).reshape(len(array), array.itemsize).T).tobytes())
         return base64.b64encode(zlib.compress(b"".join(parts), 6)).decode("ascii")
 
 

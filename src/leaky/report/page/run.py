@@ -15,6 +15,8 @@ from leaky.report.page.wording import told
 from leaky.text import counted, printable
 
 MOST_REPORTS = 600
+MOST_CELLS = 2_000_000
+"""Units at moments that a page holds, a byte each before they are packed."""
 SHARES = ("dead", "locked", "nearly_dead", "dormant", "silent", "rate")
 FIGURES = (*SHARES, "second_moment", "output_moment", "gradient", "update")
 """That are shown, by the names of `leaky.watching.history.FIGURES`."""
@@ -54,14 +56,28 @@ def run_content(run: Any, columns: Columns) -> dict[str, Any]:
         "figures": figures,
         "shares": [figure for figure in figures if figure in SHARES],
         "network": {share: columns.add(run.network(share)[kept], "f4") for share in NETWORK if share in figures},
+        "unit_rates": _unit_rates(run.unit_rates, names, columns),
         "alarms": [_alarm(alarm, places) for alarm in run.alarms],
         "notes": [told(note) for note in run.notes],
     }
 
 
-def kept_reports(reports: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _unit_rates(rates: Any, names: list[str], columns: Columns) -> dict[str, Any] | None:
+    """Bytes of `UnitRates.levels` by site, of moments spread evenly where all are more than `MOST_CELLS`."""
+    if rates is None or not len(rates.steps):
+        return None
+    levels = {name: rates.levels(name) for name in names if name in rates.cells}
+    moments = MOST_CELLS // max(1, sum(each.shape[1] for each in levels.values()))
+    if moments < 2:
+        return None
+    kept = kept_reports(len(rates.steps), moments)
+    cells = [columns.add(levels[name][kept], "u1") if name in levels else None for name in names]
+    return {"steps": columns.add(rates.steps[kept], "f8"), "cells": cells}
+
+
+def kept_reports(reports: int, most: int = MOST_REPORTS) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Places of the reports that stay, spread evenly, first and last among them."""
-    return np.unique(np.linspace(0, max(reports - 1, 0), min(MOST_REPORTS, reports)).astype(np.int64))
+    return np.unique(np.linspace(0, max(reports - 1, 0), min(most, reports)).astype(np.int64))
 
 
 def _alarm(alarm: Any, places: dict[str, int]) -> dict[str, Any]:
