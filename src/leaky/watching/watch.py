@@ -8,7 +8,6 @@ alarms.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,18 +18,16 @@ from torch import nn
 
 import leaky
 from leaky.checkup import Checkup
-from leaky.diagnosis import Thresholds, diagnose, level_rank
+from leaky.diagnosis import Thresholds, diagnose
 from leaky.errors import InputError
 from leaky.record import IntArray, Record
-from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
 from leaky.watching.alarms import ALARMS, Raised
-from leaky.watching.history import History, Row
+from leaky.watching.history import Row
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Updates, untouched_units
-from leaky.watching.reporting import now_of, report_row, unit_levels
+from leaky.watching.reporter import OnAlarm, Reporter
 from leaky.watching.run import Run
-from leaky.watching.unit_rates import Moments
 
 FIRST_STEPS = 10
 """Steps of which every one's update is measured, not only one a report."""
@@ -38,16 +35,7 @@ FIRST_STEPS = 10
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-UNSEEN_STEPS = 3
-"""Observed steps in a row without a pass of the model after which that is said."""
-NOT_SEEN = (
-    "steps go by and no pass of the model in training mode is seen. Code compiled by torch.compile runs without "
-    'hooks: watch uncompiled, or some steps under torch.compiler.set_stance("force_eager"). Otherwise watch the module '
-    "that the training calls, in mode train"
-)
-
 Every = int | Callable[[int], bool]
-OnAlarm = Literal["warn", "stop"] | Callable[[Alarm], Any]
 
 
 class Watch:
@@ -72,21 +60,17 @@ class Watch:
         thresholds: Thresholds,
         dims: tuple[int | None, int | None],
     ) -> None:
-        self.history = History()
-        self.alarms: list[Alarm] = []
-        self.notes: dict[str, None] = {}
-        self.on_alarm = on_alarm
         self._model, self._optimizer, self._scaler = model, optimizer, scaler
         self._every, self._report_every = every, report_every
         self._thresholds = thresholds
-        self._observer = Observer(model, *dims, self._note)
+        opened = None if log is None else Log(log, type(model).__name__, thresholds.as_dict())
+        self._reporter = Reporter(thresholds, Raised(frozenset(alarms)), on_alarm, opened, scaler is not None)
+        self._observer = self._reporter.observer = Observer(model, *dims, self._reporter.note)
+        self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
         self._updates = Updates(model)
-        self._raised = Raised(frozenset(alarms))
-        self._moments = Moments()
-        self._log = None if log is None else Log(log, type(model).__name__, thresholds.as_dict())
         self._handles: list[Any] = []
         self._state: Literal["new", "running", "stopped"] = "new"
-        self._observed = self._samples_reported = self._unseen = self._passes_before = 0
+        self._observed = 0
         self._measured: dict[str, tuple[float, float]] = {}
 
     @property
@@ -134,8 +118,7 @@ class Watch:
             if any(site.rows.samples for site in self._observer.sites.values()):
                 self._report(act=False)
         finally:
-            if self._log is not None:
-                self._log.close(ended)
+            self._reporter.close(ended)
 
     def step(self) -> None:
         """A step of the training is over; the optimizer says so itself where it was given."""
@@ -147,7 +130,7 @@ class Watch:
             for name, (ratio, size) in self._updates.after().items():
                 self._measured[name] = (float(np.fmax(ratio, self._measured.get(name, (np.nan, 0.0))[0])), size)
         if observer.rider.attached:
-            self._look_for_passes()
+            self._reporter.look_for_passes()
             self._observed += 1
             if self._scaler is not None:  # it changes its scale after this step
                 scale = float(self._scaler.get_scale())
@@ -166,7 +149,7 @@ class Watch:
     def reset(self) -> None:
         """Forget what was seen, for the checkup; history and alarms stay."""
         self._observer.reset()
-        self._samples_reported = 0
+        self._reporter.samples = 0
 
     def record(self) -> Record:
         """What was seen since the last reset, as `leaky.observe` gives it, of the training's own passes."""
@@ -199,7 +182,7 @@ class Watch:
     def run(self) -> Run:
         """Everything so far as a document of its own."""
         sites = {name: (site.units, site.activation.name) for name, site in self._observer.sites.items()}
-        rates = self._moments.document({name: units for name, (units, _) in sites.items()})
+        rates = self._reporter.moments.document({name: units for name, (units, _) in sites.items()})
         rest: dict[str, Any] = {
             "alarms": tuple(self.alarms),
             "notes": tuple(self.notes),
@@ -239,52 +222,8 @@ class Watch:
             self._updates.before(weight for site in self._observer.sites.values() for weight in site.weights)
 
     def _report(self, act: bool = True) -> Row:
-        observer = self._observer
-        now_nonfinite = {name: site.rows.seen[14].copy() for name, site in observer.sites.items()}
-        rates = unit_levels(observer) if self._moments.due() else None
-        row = report_row(observer, self._thresholds, self._measured, self._model)
-        self._measured = {}
-        samples = observer.samples - self._samples_reported
-        self._samples_reported, self._observed = observer.samples, 0
-        kinds = {name: (site.units, site.activation.name) for name, site in observer.sites.items()}
-        self.history.units.update({name: units for name, (units, _) in kinds.items()})
-        self.history.add(observer.clock.step, samples, row)
-        if rates is not None:
-            self._moments.add(observer.clock.step, rates)
-        if self._log is not None:
-            self._log.report(observer.clock.step, samples, row, kinds, rates)
-        now = now_of(observer, row, self.history, now_nonfinite, self._thresholds, self._scaler is not None)
-        raised = self._raised.look(now)
-        self.alarms.extend(raised)
-        for alarm in raised:
-            if self._log is not None:
-                self._log.alarm(alarm)
-        for alarm in raised:
-            if act:
-                self._act(alarm)
-        return row
-
-    def _act(self, alarm: Alarm) -> None:
-        if callable(self.on_alarm):
-            self.on_alarm(alarm)
-        elif self.on_alarm == "stop" and alarm.finding.level == "error":
-            raise TrainingStoppedError(alarm)
-        elif level_rank(alarm.finding.level) >= level_rank("warning"):
-            warnings.warn(f"{alarm}. {alarm.finding.advice}", AlarmWarning, stacklevel=4)
-
-    def _look_for_passes(self) -> None:
-        """Say so, once, where steps go by and no pass of the model is seen."""
-        passes = self._observer.clock.passes
-        self._unseen = 0 if passes != self._passes_before else self._unseen + 1
-        self._passes_before = passes
-        if self._unseen == UNSEEN_STEPS:
-            self._note(NOT_SEEN)
-            warnings.warn(f"leaky.watch: {NOT_SEEN}", RuntimeWarning, stacklevel=4)
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes and self._log is not None:
-            self._log.note(note)
-        self.notes.setdefault(note)
+        measured, self._measured, self._observed = self._measured, {}, 0
+        return self._reporter.report(measured, act)
 
     def _attach_or_detach(self) -> None:
         every, step = self._every, self._observer.clock.step

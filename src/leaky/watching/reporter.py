@@ -1,0 +1,117 @@
+"""What a watch says at each report, and to whom: the history, the log, and the alarms' action."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+from leaky.diagnosis import Thresholds, level_rank
+from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
+from leaky.watching.alarms import Raised
+from leaky.watching.history import History, Row
+from leaky.watching.log import Log
+from leaky.watching.observer import Observer
+from leaky.watching.reporting import Measured, now_of, report_row, unit_levels
+from leaky.watching.sums import NONFINITE
+from leaky.watching.unit_rates import Moments
+
+UNSEEN_STEPS = 3
+"""Observed steps in a row without a pass of the model after which that is said."""
+NOT_SEEN = (
+    "steps go by and no pass of the model in training mode is seen. Code compiled by torch.compile runs without "
+    'hooks: watch uncompiled, or some steps under torch.compiler.set_stance("force_eager"). Otherwise watch the module '
+    "that the training calls, in mode train"
+)
+
+OnAlarm = Literal["warn", "stop"] | Callable[[Alarm], Any]
+
+
+class Reporter:
+    """Draws reports together and passes them on.
+
+    Args:
+        thresholds: that decide.
+        raised: the alarms that may be raised, and those that were.
+        on_alarm: what to do at one.
+        log: where every line is written; None for nowhere.
+        scaled: whether a GradScaler is at work.
+
+    Attributes:
+        observer: of the model; whoever makes the reporter sets it.
+        history: every report so far.
+        alarms: that were raised, in order.
+        notes: remarks on how the watching goes.
+        moments: how often each unit fired, at some of the reports.
+        samples: of the observer that the last report had seen.
+    """
+
+    observer: Observer
+
+    def __init__(
+        self, thresholds: Thresholds, raised: Raised, on_alarm: OnAlarm, log: Log | None, scaled: bool
+    ) -> None:
+        self.history, self.moments = History(), Moments()
+        self.alarms: list[Alarm] = []
+        self.notes: dict[str, None] = {}
+        self.samples = 0
+        self._thresholds, self._raised, self._on_alarm, self._log = thresholds, raised, on_alarm, log
+        self._scaled = scaled
+        self._unseen = self._passes = 0
+
+    def note(self, note: str) -> None:
+        """Say something, once."""
+        if note not in self.notes and self._log is not None:
+            self._log.note(note)
+        self.notes.setdefault(note)
+
+    def report(self, measured: Measured, act: bool) -> Row:
+        """Draw together what was seen since the last report; its figures.
+
+        Args:
+            measured: of each weight, what the optimizer's step did to it.
+            act: whether alarms lead to their action, or are only kept.
+        """
+        observer, step = self.observer, self.observer.clock.step
+        nonfinite = {name: site.rows.seen[NONFINITE].copy() for name, site in observer.sites.items()}
+        rates = unit_levels(observer) if self.moments.due() else None
+        row = report_row(observer, self._thresholds, measured, observer.model)
+        samples, self.samples = observer.samples - self.samples, observer.samples
+        kinds = {name: (site.units, site.activation.name) for name, site in observer.sites.items()}
+        self.history.units.update({name: units for name, (units, _) in kinds.items()})
+        self.history.add(step, samples, row)
+        if rates is not None:
+            self.moments.add(step, rates)
+        if self._log is not None:
+            self._log.report(step, samples, row, kinds, rates)
+        raised = self._raised.look(now_of(observer, row, self.history, nonfinite, self._thresholds, self._scaled))
+        self.alarms.extend(raised)
+        for alarm in raised:
+            if self._log is not None:
+                self._log.alarm(alarm)
+        for alarm in raised:
+            if act:
+                self._act(alarm)
+        return row
+
+    def look_for_passes(self) -> None:
+        """Say so, once, where steps go by and no pass of the model is seen."""
+        passes = self.observer.clock.passes
+        self._unseen = 0 if passes != self._passes else self._unseen + 1
+        self._passes = passes
+        if self._unseen == UNSEEN_STEPS:
+            self.note(NOT_SEEN)
+            warnings.warn(f"leaky.watch: {NOT_SEEN}", RuntimeWarning, stacklevel=5)
+
+    def close(self, ended: str) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close(ended)
+
+    def _act(self, alarm: Alarm) -> None:
+        if callable(self._on_alarm):
+            self._on_alarm(alarm)
+        elif self._on_alarm == "stop" and alarm.finding.level == "error":
+            raise TrainingStoppedError(alarm)
+        elif level_rank(alarm.finding.level) >= level_rank("warning"):
+            warnings.warn(f"{alarm}. {alarm.finding.advice}", AlarmWarning, stacklevel=5)
