@@ -108,7 +108,7 @@ export class Findings {
 
   private numbers(finding: Finding): (HTMLElement | "" | undefined)[] {
     const rows: [string, string][] = Object.entries(finding.evidence).map(([name, value]) => [name.replaceAll("_", " "), valueWords(value)]);
-    if (finding.units.length) rows.unshift(["units", ranges(finding.units)]);
+    if (finding.units.length) rows.unshift(["which", ranges(finding.units)]);
     const summary = this.rules[finding.rule];
     return [
       h("dl", { class: "facts" }, ...rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),

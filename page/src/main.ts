@@ -6,6 +6,7 @@ import { comparisonPage, type Content as ComparisonContent } from "./comparison"
 import { read, type Columns } from "./data";
 import { diagramPage, type Content as DiagramContent } from "./diagram";
 import { h } from "./dom";
+import { startPrinting } from "./print";
 import { repairPage, type Content as RepairContent } from "./repair";
 import { runPage, type Content as RunContent } from "./run";
 import { studyPage, type Content as StudyContent } from "./study";
@@ -28,6 +29,7 @@ async function show(): Promise<void> {
   if (!root) return;
   startTheme();
   startTips();
+  startPrinting();
   try {
     const { content, columns } = await read();
     const page = PAGES[(content as { kind: string }).kind];

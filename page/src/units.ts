@@ -162,9 +162,10 @@ export class UnitsOverTime {
     const silent = this.units.filter((unit) => last[unit]! < end);
     const never = silent.filter((unit) => last[unit]! < 0).length;
     const some = silent.length - never;
-    fill(this.told, silent.length
+    const name = h("bdi", {}, shortened(this.layers[this.site]!.name, 60));
+    fill(this.told, name, ": ", silent.length
       ? `${whole(silent.length)} of ${counted(units, "unit")} did not fire at the last moment: ${whole(never)} at none of those shown, ${whole(some)} stopped in between.`
-      : `All ${counted(units, "unit")} fired at the last moment.`);
+      : `all ${counted(units, "unit")} fired at the last moment.`);
     const groups = new Map<number, number[]>();
     for (const unit of [...silent].sort((a, b) => a - b)) groups.set(last[unit]!, [...(groups.get(last[unit]!) ?? []), unit]);
     fill(this.table, silent.length ? h("details", {}, h("summary", {}, "Which units fell silent, and when"),

@@ -76,3 +76,16 @@ def test_the_comparison_of_pictures_can_fail() -> None:
     mean, part = differences(picture, moved)
     assert mean > MEAN_TOLERANCE
     assert part > PART_TOLERANCE
+
+
+def test_what_is_folded_is_open_on_paper(shown: Visit) -> None:
+    folded = "[...document.querySelectorAll('details')].filter((each) => !each.open).length"
+    before = shown.page.evaluate(folded)
+    assert before > 0
+    shown.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert shown.page.evaluate(folded) == 0
+    advice = shown.page.locator("#findings .finding .advice")
+    assert advice.count() == shown.page.locator("#findings .finding").count()
+    assert shown.page.evaluate("document.documentElement.dataset.theme") == "light"
+    shown.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert shown.page.evaluate(folded) == before

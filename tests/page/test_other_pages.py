@@ -211,7 +211,7 @@ def test_a_layer_is_read_unit_by_unit(visit: Callable[..., Visit]) -> None:
     units.locator("summary").click()
     assert units.locator("tbody tr").count() == 39
     units.locator("select").select_option(index=0)
-    assert "All 128 units fired" in units.inner_text()
+    assert "all 128 units fired" in units.inner_text()
     assert shown.page.evaluate("document.documentElement.scrollWidth") == 360
     assert faults(shown) == []
     shown.calm()
