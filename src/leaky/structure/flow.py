@@ -38,17 +38,17 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
     )
 
 
-def as_data(call: Call) -> None:
+def as_data(call: Call) -> Call:
     """Take a value of lost origin for data where a learned weight contracts it and nothing else here is data."""
     if any(node.from_data for node in call.nodes):
-        return
+        return call
     _, *names = operator_named(call.name).operands or ("", "indices", "weight")  # an embedding takes its rows
     left, right = map(call.get, names)
     for value, weight in ((left, right), (right, left)):
         if isinstance(value, Node) and isinstance(weight, Node) and value.lost and weight.learned and not weight.lost:
             known = replace(value, from_data=True, weights=(), learned=False)
-            call.args = [known if argument is value else argument for argument in call.args]
-            return
+            return replace(call, args=[known if argument is value else argument for argument in call.args])
+    return call
 
 
 def _site_passed_on(call: Call, data: list[Node]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -180,9 +181,9 @@ class Call:
         """The argument given by position or by name."""
         return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
-    @property
+    @cached_property
     def nodes(self) -> list[Node]:
-        """The nodes among the arguments, lists of tensors included."""
+        """The nodes among the arguments, lists of tensors included; asked for several times an operation."""
         found: list[Node] = []
         for value in (*self.args, *self.kwargs.values()):
             if isinstance(value, Node):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from leaky.structure.atlas import Atlas
 from leaky.structure.graph import Node
 from leaky.structure.history import History, SiteUse, Step
 from leaky.structure.label_rules import (
@@ -20,7 +21,7 @@ from leaky.structure.label_rules import (
     unit_dim_of,
     units_of_weight,
 )
-from leaky.structure.labels import Atlas, Channelled, Journey, Taken
+from leaky.structure.labels import Channelled, Journey, Taken, travel
 from leaky.structure.modules import without_wrappers
 from leaky.structure.operators import operator_named
 
@@ -123,7 +124,7 @@ def structure_of(model: nn.Module, history: History) -> Structure:
 def _behind(atlas: Atlas, step: Step, use: SiteUse, uses: Counter[str]) -> SiteStructure:
     """The site with everything that follows it."""
     result = step.results[0]
-    journey = atlas.travel({result.index: _site_labels(use, result.shape)}, through_sites=True)
+    journey = travel(atlas, {result.index: _site_labels(use, result.shape)}, through_sites=True)
     site = SiteStructure(use, step, taken=journey.taken, channelled=journey.channelled, passed=journey.passed)
     for ended in (*journey.ended, *journey.joined):
         for unit in ended.labels:
@@ -182,7 +183,7 @@ def _lane(atlas: Atlas, step: Step, uses: Counter[str]) -> _Lane | None:
     dim = unit_dim_of(step, weight)
     along = torch.arange(result.shape[dim])
     shape = [-1 if d == dim else 1 for d in range(len(result.shape))]
-    journey = atlas.travel({result.index: along.reshape(shape).expand(result.shape)}, through_sites=False)
+    journey = travel(atlas, {result.index: along.reshape(shape).expand(result.shape)}, through_sites=False)
     refusals = _lane_refusals(journey, name, uses)
     return _Lane(
         step,

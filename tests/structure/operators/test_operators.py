@@ -17,11 +17,12 @@ import torch
 from tests.structure.operators.cases import CASES, SAMPLES, TWINS, UNITS, Case
 from torch import Tensor, nn
 
+from leaky.structure.atlas import Atlas
 from leaky.structure.axes import Axes, factor, plain
 from leaky.structure.graph import Call, Node
 from leaky.structure.history import History, Step
 from leaky.structure.label_rules import NONE, unit_dim_of, units_of_weight
-from leaky.structure.labels import Atlas, Journey
+from leaky.structure.labels import Journey, travel
 from leaky.structure.operators import OPERATORS, axes_of
 from leaky.structure.trace import SiteCall, Tracer
 
@@ -202,7 +203,7 @@ def numbers_after(run: Ran) -> tuple[dict[int, Tensor], Journey]:
     atlas = Atlas(run.history, {node.weights[0]: node.shape for node in constants})
     labels: dict[int, Tensor] = {}
     start = torch.arange(UNITS).reshape(1, -1, *(1,) * (run.x.ndim - 2)).expand(run.x.shape)
-    journey = atlas.travel({run.node.index: start.contiguous()}, through_sites=True, labels=labels)
+    journey = travel(atlas, {run.node.index: start.contiguous()}, through_sites=True, labels=labels)
     return labels, journey
 
 

@@ -1,0 +1,164 @@
+"""Which operation of a pass is the call of a site: what it computes, what it is called, how its pre-activation lies.
+
+An operation is a site by what it does to its values; where it stands among the modules and lines of the model gives the
+name. What rectifies and cannot be a site is told to the listener, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from leaky.activation.running import running_bounds
+from leaky.structure.activations import Activation, bounded, prepares_input, recognise
+from leaky.structure.axes import Layout, find, layout, marked
+from leaky.structure.composites import Composites, Spot
+from leaky.structure.flow import unchanged_root
+from leaky.structure.graph import Call, Node
+from leaky.structure.listening import Listener, SiteCall
+from leaky.structure.members import parts_of
+from leaky.structure.modules import ModuleStack, is_gated, is_scripted, user_line
+from leaky.structure.naming import Place, SiteNames
+from leaky.structure.samples import Ids, SampleIds
+
+
+class SiteCalls:
+    """Finds the sites of the passes of one observation.
+
+    Args:
+        modules: that are running.
+        ids: which samples the values of the pass hold.
+        listener: told of what cannot be a site.
+        unit_dim: axis of every pre-activation that holds the units, where the user knows better.
+    """
+
+    def __init__(self, modules: ModuleStack, ids: SampleIds, listener: Listener, unit_dim: int | None) -> None:
+        self.composites = Composites()
+        self._modules = modules
+        self._ids = ids
+        self._listener = listener
+        self._unit_dim = unit_dim
+        self._names = SiteNames()
+        self._module_input = ("", 0)
+        self._scripted_calls = 0
+        self._own: tuple[tuple[float, float | None] | None, str] = (None, "")
+
+    def start_pass(self) -> None:
+        """Forget the pass before; names and plans stay."""
+        self.composites.clear()
+        self._names.start_pass()
+
+    def entered(self, module: nn.Module, node: Node | None) -> None:
+        """A module starts with this value."""
+        self._module_input = (self._modules.path, unchanged_root(node)) if node else ("", 0)
+        self._scripted_calls = 0
+        if is_gated(module):
+            self._listener.not_examined(self._modules.path or "(model)", "its gates: where they saturate is not judged")
+
+    def ended(
+        self, func: Any, call: Call, args: Sequence[Any], kwargs: dict[str, Any], results: Sequence[Node]
+    ) -> SiteCall | None:
+        """The site of a spelled-out activation that ends with this operation, if one does."""
+        if not results or running_bounds() is not None or is_gated(self._modules.module):
+            return None
+        return self.composites.made(func, call, args, kwargs, results[0], self._spot(call))
+
+    def _spot(self, call: Call) -> Callable[[], Spot]:
+        return lambda: (self._modules.path, call.name, *user_line())
+
+    def begins(self, call: Call, args: Sequence[Any]) -> bool:
+        """Begin the site of a spelled-out activation, if one begins here."""
+        beginning = self.composites.beginning(call, self._spot(call))
+        if beginning is None:
+            return False
+        position, composite = beginning
+        node, value = call.args[position], args[position]
+        activation = composite.activation or Activation(composite.name)
+        place = self._place(replace(call, name=_SPOKEN.get(activation.name, activation.name.lower())), activation, node)
+        if composite.activation is None:
+            self._listener.not_examined(self._names.name(place, activation.name, node), composite.reason)
+            return False
+        site = self._seen(activation, node, value, place, None)
+        if site is None:
+            return False
+        self.composites.begin(site, composite)
+        self._listener.before(site, value)
+        return True
+
+    def inside_own_function(self, call: Call) -> str | None:
+        """The site that leaky's own function is busy with: its gain, clamp and second branch belong to it."""
+        bounds = running_bounds()
+        if bounds is None:
+            return None
+        if bounds is self._own[0]:
+            return self._own[1]
+        return next((node.site for node in call.nodes if node.site is not None), None)
+
+    def call_of(self, func: Any, call: Call, args: Sequence[Any]) -> SiteCall | None:
+        activation = recognise(call, args)
+        bounds = running_bounds()
+        if activation is None or (bounds is not None and bounds is self._own[0]):
+            return None
+        if prepares_input(call, activation):
+            return None
+        node, value = call.args[activation.operand], args[activation.operand]
+        if self.composites.inside(node):
+            return None
+        if not (node.from_data or node.lost) or not (value.is_floating_point() or value.is_quantized):
+            return None
+        site = self._seen(activation, node, value, self._place(call, activation, node), func)
+        if site is not None and bounds is not None:
+            self._own = (bounds, site.name)
+            return replace(site, activation=bounded(activation, *bounds))
+        return site
+
+    def _seen(self, activation: Activation, node: Node, value: Tensor, place: Place, func: Any) -> SiteCall | None:
+        """The call of a site on this value; None, and the reason told, where its units cannot be."""
+        view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
+        name = self._names.name(place, activation.name, node)
+        if view is None:
+            self._listener.not_examined(
+                name, f"its unit axis could not be told from a {len(node.shape)}-D tensor; pass unit_dim to name it"
+            )
+            return None
+        slopes = activation.negative_slope
+        if not isinstance(slopes, float) and slopes.size not in (1, view.units):
+            self._listener.not_examined(name, f"it has {slopes.size} slopes for {view.units} units")
+            return None
+        ids = self._samples_of(node, view)
+        parts = parts_of(node, view, ids, self._ids)
+        return SiteCall(name, activation, node, view, place.source, func, ids, parts)
+
+    def _samples_of(self, node: Node, view: Layout) -> Ids | None:
+        if view.sample_dim is None:
+            return None if node.sample is None else np.asarray([node.sample])
+        dim = find(node.axes, "sample")
+        return None if dim is None else self._ids.of(node.axes[dim])
+
+    def _place(self, call: Call, activation: Activation, node: Node) -> Place:
+        module = self._modules.module
+        if module is not None and self._is_the_module(module, node):
+            return Place(self._modules.path, None)
+        name = "relu6" if activation.name == "ReLU6" else _SPOKEN.get(call.name, call.name)
+        if is_scripted(module):
+            self._scripted_calls += 1
+            return Place(self._modules.path, name, None, self._scripted_calls)
+        return Place(self._modules.path, name, *user_line())
+
+    def _is_the_module(self, module: nn.Module, node: Node) -> bool:
+        """Whether the running module is the activation itself, so that its path names the site.
+
+        A class of torch's is; one of the user's is where it has no parts and takes the pre-activation as its input.
+        """
+        kind = type(module)
+        if kind.__module__ == "torch.nn.modules.activation":
+            return kind.__name__ != "MultiheadAttention"
+        leaf = not is_scripted(module) and not any(True for _ in module.children())
+        return leaf and self._modules.path != "" and self._module_input == (self._modules.path, unchanged_root(node))
+
+
+_SPOKEN = {"_prelu_kernel": "prelu", "rrelu_with_noise": "rrelu", "LeakyReLU": "leaky_relu"}
