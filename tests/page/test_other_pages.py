@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.page.conftest import Visit
+from tests.page.looks import assert_looks
 from tests.page.networks import HOSTILE, hostile, small
-from tests.page.test_looks import faults
+from tests.page.test_looks import faults, settled
 from tests.records import normal, planted, record_from, site_from
 
 import leaky
@@ -215,6 +216,22 @@ def test_a_layer_is_read_unit_by_unit(visit: Callable[..., Visit]) -> None:
     assert shown.page.evaluate("document.documentElement.scrollWidth") == 360
     assert faults(shown) == []
     shown.calm()
+
+
+@pytest.fixture(scope="module")
+def watched(visit: Callable[..., Visit]) -> Visit:
+    return visit(page_of("run", run()).one_file())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_a_run_looks_as_it_did(watched: Visit, width: int, theme: str) -> None:
+    watched.page.set_viewport_size({"width": width, "height": 900})
+    watched.page.emulate_media(color_scheme=theme)
+    settled(watched)
+    watched.page.locator("#layers").evaluate("(element) => element.scrollIntoView()")
+    assert_looks(watched.page.screenshot(), f"run-{theme}-{width}")
+    assert watched.page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_a_run_without_a_report_has_a_page(visit: Callable[..., Visit]) -> None:
