@@ -6,7 +6,6 @@ import base64
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from leaky.report.page import page, page_of
 from leaky.report.page.columns import Columns
 from leaky.report.page.run import MOST_REPORTS, kept_reports, run_content
 from leaky.text import printable, share
+from leaky.watching.alarm import Alarm
 from leaky.watching.run import Run
 from leaky.watching.unit_rates import UnitRates
 
@@ -138,28 +138,28 @@ def unit_rates(names: list[str]) -> UnitRates:
     return UnitRates(moments * 200, {name: base64.b64encode(each.tobytes()).decode() for name, each in cells.items()})
 
 
-def run() -> Any:
-    """What a watched training says, as `leaky.watching.run.Run` has it: 900 reports of 6 layers, two alarms."""
+def run() -> Run:
+    """What a watched training says: 900 reports of 6 layers, two alarms."""
     time, names = np.linspace(0, 1, 900), [*(f"block{i}.relu" for i in range(4)), HOSTILE[0], HOSTILE[1]]
     figures = {
         name: {
             "silent": np.clip(time * place / 6, 0, 1),
             "dead": np.where(time < 0.1, np.nan, time * place / 8),
             "gradient": np.exp(-place - 3 * time),
+            **dict.fromkeys(("locked", "nearly_dead", "dormant", "rate", "second_moment", "update"), 0.1 + 0.5 * time),
         }
         for place, name in enumerate(names)
     }
     finding = Finding("dead-share-rising", "warning", HOSTILE[0], (), HOSTILE[3], {}, "Lower the learning rate.")
-    network = {share: np.mean([figures[name][share] for name in names], axis=0) for share in ("silent", "dead")}
-    return SimpleNamespace(
+    return Run(
         model="train.py:net",
         units=dict.fromkeys(names, 128),
         activations=dict.fromkeys(names, "ReLU"),
         steps=np.arange(900) * 10,
+        samples=np.full(900, 640),
         figures=figures,
         unit_rates=unit_rates(names),
-        network=network.get,
-        alarms=(SimpleNamespace(step=3000, finding=finding), SimpleNamespace(step=5200, finding=finding)),
+        alarms=(Alarm(3000, finding), Alarm(5200, finding)),
         ended="stopped",
         notes=("statistics at every step",),
     )
