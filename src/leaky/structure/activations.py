@@ -115,16 +115,11 @@ def _clamp(call: Call, values: Sequence[Any]) -> Activation | None:
     return _bounded(call.args[0], high) if low == 0 else None
 
 
-def _is_constant(node: Node) -> bool:
-    """Whether nothing of the data is in a value but, perhaps, its shape."""
-    return not node.from_data or node.operation in ("zeros_like", "new_zeros")
-
-
 def _number(bound: Any, value: Any) -> float | None:
     """A bound as a number, where it is one; a tensor of zeros is 0."""
     if bound is None or isinstance(bound, (int, float)):
         return bound
-    if isinstance(bound, Node) and _is_constant(bound) and value is not None and value.numel():
+    if isinstance(bound, Node) and not bound.from_data and value is not None and value.numel():
         first = float(value.reshape(-1)[0])
         return first if bool((value == first).all()) else math.nan
     return math.nan
@@ -154,7 +149,7 @@ def _maximum(call: Call, values: Sequence[Any]) -> Activation | None:
     if not isinstance(right, Node):
         return None
     for operand, (value, other) in enumerate(((left, right), (right, left))):
-        if value.from_data and _is_constant(other) and _number(other, values[1 - operand]) == 0:
+        if value.from_data and not other.from_data and _number(other, values[1 - operand]) == 0:
             return Activation("ReLU", operand=operand)
         slope = _multiple(other, value)
         if slope is not None and slope < 1:
@@ -177,7 +172,7 @@ def _where(call: Call, values: Sequence[Any]) -> Activation | None:
         value, replacement = call.args[kept], call.args[other]
         if not _gates(condition, value, gate):
             continue
-        if _is_constant(replacement) and _number(replacement, values[other]) == 0:
+        if not replacement.from_data and _number(replacement, values[other]) == 0:
             return Activation("ReLU", operand=kept)
         slope = _multiple(replacement, value)
         return None if slope is None else Activation("LeakyReLU", slope, operand=kept)

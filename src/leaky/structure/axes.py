@@ -114,25 +114,29 @@ def permute(axes: Axes, order: Sequence[int]) -> Axes:
 def broadcast(operands: Sequence[tuple[Axes, Sequence[int]]], shape: Sequence[int]) -> Axes:
     """The axes of an elementwise result: for each axis, that of the operand which knows most about it.
 
+    Of two that know as much the one with more units does: a weight for each head meets the features of all heads.
+
     Args:
         operands: axes and shape of each operand, aligned from the right as broadcasting does.
         shape: of the result.
     """
     result: list[Axis] = []
+    counts = [math.prod(f.size for axis in axes for f in axis if f.role == "unit") for axes, _ in operands]
     for position in range(-len(shape), 0):
         size = shape[position]
         known = [
-            axes[position]
-            for axes, operand in operands
+            (axes[position], units)
+            for (axes, operand), units in zip(operands, counts, strict=True)
             if len(operand) >= -position and operand[position] == size and len(axes) == len(operand)
         ]
-        best = max(known, key=_knowledge, default=())
+        best = max(known, key=_knowledge, default=((), 1))[0]
         result.append(best if best or size == 1 else (factor(size),))
     return tuple(result)
 
 
-def _knowledge(axis: Axis) -> tuple[int, int]:
-    return sum(f.role in ("sample", "unit") for f in axis), len(axis)
+def _knowledge(known: tuple[Axis, int]) -> tuple[int, int, int]:
+    axis, units = known
+    return sum(f.role in ("sample", "unit") for f in axis), units if has(axis, "unit") else 0, len(axis)
 
 
 def keep_equal(axes: Axes, before: Sequence[int], after: Sequence[int]) -> Axes:

@@ -128,7 +128,7 @@ class Composites:
             if formula is None or not (formula.bent and formula.acts) or formula.root not in self._roots:
                 continue
             final = self._roots[formula.root].finals.setdefault(formula.key, _Final(formula))
-            gates = call.name == "mul" and len(data) > 1
+            gates = call.name == "mul" and len(call.nodes) > 1  # of another value, or of a state that begins as zeros
             final.gates |= gates
             final.used |= not gates
 

@@ -13,7 +13,8 @@ from leaky.structure.operators import operator_named
 
 def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], module: str, site: str | None) -> Node:
     """The node of a result with these axes."""
-    nodes = call.nodes
+    operator = operator_named(call.name)
+    nodes = [] if operator.numbers == "creates" else call.nodes
     data = [node for node in nodes if node.from_data]
     constants = [node for node in nodes if not node.from_data]
     weights = _union(node.weights for node in constants)
@@ -34,7 +35,7 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
         gate=_gate(call),
         shaped=any(node.shaped or (node.learned and not node.from_data) for node in nodes),
         site=site or _site_passed_on(call, data),
-        lost=any(node.lost for node in (data or nodes)),
+        lost=operator.random or any(node.lost for node in (data or nodes)),
     )
 
 
@@ -92,7 +93,7 @@ def _affine(index: int, call: Call) -> Affine | None:
     """Scalar arithmetic on one value; everything else is a root of its own."""
     node = call.args[0] if call.args else None
     other = call.get("other", 0)
-    if not isinstance(node, Node):
+    if not isinstance(node, Node) or operator_named(call.name).numbers == "creates":
         return None
     before = node.affine or Affine(node.index)
     if operator_named(call.name).same_value:

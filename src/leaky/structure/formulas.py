@@ -119,7 +119,7 @@ class Formulas:
             return None
         if call.name in TURNING and not any(f.bent for f in (self.get(node) for node in call.nodes)):
             return None  # another shape of a value is a value of its own
-        data = [self.get(node) for node in call.nodes if varies(node)]
+        data = [self.get(node) for node in call.nodes if self._follows(node)]
         if not data or len({f.root for f in data}) != 1 or (len(data) > 1 and any(f.turned for f in data)):
             return None
         try:
@@ -147,13 +147,17 @@ class Formulas:
         self._formulas[result.index] = made
         return made
 
+    def _follows(self, node: Node) -> bool:
+        """Whether a value is data, or a constant that was made in the shape of such (`zeros_like`)."""
+        return varies(node) or node.index in self._formulas
+
     def mark(self, formula: Formula) -> None:
         """Note that a formula's node is the output of a site."""
         self._formulas[formula.node] = replace(formula, sites=formula.sites | {formula.node})
 
     def _argument(self, known: Any, value: Any) -> Any:
         if isinstance(known, Node):
-            if varies(known):
+            if self._follows(known):
                 return self.get(known)
             if not isinstance(value, Tensor) or max(value.shape, default=1) != value.numel() or value.numel() > 1 << 16:
                 raise ValueError("no constant a unit")

@@ -96,7 +96,6 @@ class Node:
         affine: where it is a scalar affine function of another value.
         gate: where it is the gate of a spelled-out activation.
         shaped: whether a learned weight had a part in it.
-        zero: whether it is the constant 0.
         site: the site whose output it is, up to its shape.
         lost: whether a value of unknown origin had a part in it, which may be the data.
         sample: the one sample that it belongs to, where the axis of the samples was taken off it.
@@ -117,7 +116,6 @@ class Node:
     affine: Affine | None = None
     gate: Gate | None = None
     shaped: bool = False
-    zero: bool = False
     site: str | None = None
     lost: bool = False
     sample: int | None = None

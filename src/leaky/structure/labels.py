@@ -198,6 +198,8 @@ class _Traveller:
                 return {node.index: label for node, label in zip(step.results, moved, strict=False)}
             if numbers == "normalises":
                 return self._normalised(step)
+            if numbers == "creates":
+                return {}
             if numbers in ("pools", "reduces"):
                 return pooled_labels(step, self.labels)
             if numbers in ("picks", "places"):

@@ -25,6 +25,8 @@ from leaky.structure.modules import ModuleStack, is_gated, is_scripted, user_lin
 from leaky.structure.naming import Place, SiteNames
 from leaky.structure.samples import Ids, SampleIds
 
+OF_CONSTANTS = "it rectifies what is made of constants alone, so it does the same for every sample"
+
 
 class SiteCalls:
     """Finds the sites of the passes of one observation.
@@ -80,7 +82,7 @@ class SiteCalls:
         activation = composite.activation or Activation(composite.name)
         place = self._place(replace(call, name=_SPOKEN.get(activation.name, activation.name.lower())), activation, node)
         if composite.activation is None:
-            self._listener.not_examined(self._names.name(place, activation.name, node), composite.reason)
+            self._tell(place, activation, node, composite.reason)
             return False
         site = self._seen(activation, node, value, place, None)
         if site is None:
@@ -108,13 +110,20 @@ class SiteCalls:
         node, value = call.args[activation.operand], args[activation.operand]
         if self.composites.inside(node):
             return None
-        if not (node.from_data or node.lost) or not (value.is_floating_point() or value.is_quantized):
+        if not (value.is_floating_point() or value.is_quantized):
+            return None
+        if not (node.from_data or node.lost):
+            if node.productions:
+                self._tell(self._place(call, activation, node), activation, node, OF_CONSTANTS)
             return None
         site = self._seen(activation, node, value, self._place(call, activation, node), func)
         if site is not None and bounds is not None:
             self._own = (bounds, site.name)
             return replace(site, activation=bounded(activation, *bounds))
         return site
+
+    def _tell(self, place: Place, activation: Activation, node: Node, reason: str) -> None:
+        self._listener.not_examined(self._names.name(place, activation.name, node), reason)
 
     def _seen(self, activation: Activation, node: Node, value: Tensor, place: Place, func: Any) -> SiteCall | None:
         """The call of a site on this value; None, and the reason told, where its units cannot be."""

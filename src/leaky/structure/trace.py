@@ -183,7 +183,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         followed = self._ids.follow(call, args, axes_of(call))
         for number, (tensor, shape, sampled) in enumerate(zip(tensors, call.shapes, followed, strict=True)):
             node = result_node(self._number(), call, sampled.axes, shape, self.modules.path, name)
-            node = self._values.told(node, sampled.sample, made_of_nothing=not call.nodes)
+            node = self._values.told(node, sampled.sample, call)
             node = replace(node, members=members_of(call, args, node.axes, node.shape, number))
             self._values.put(tensor, node)
             self.paths.made(node)

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from leaky.structure.axes import Axes, Factor, factor, has, plain, renewed, replaced
-from leaky.structure.graph import Node
+from leaky.structure.graph import Call, Node
 from leaky.structure.modules import without_wrappers
+from leaky.structure.operators import operator_named
 
 
 class Values:
@@ -76,13 +77,16 @@ class Values:
             self._nodes[tensor] = node
         return node  # type: ignore[no-any-return]
 
-    def told(self, node: Node, sample: int | None, *, made_of_nothing: bool) -> Node:
-        """A result with its one sample, if any; what is made of nothing after numbers of the data went out is lost."""
-        lost = node.lost or (self.leaked and made_of_nothing)
-        axes = node.axes
-        if lost and not node.from_data and not any(has(axis, "sample") for axis in axes):
-            axes = self._sampled(node.shape, axes)
-        return replace(node, sample=sample, lost=lost, axes=axes)
+    def told(self, node: Node, sample: int | None, call: Call) -> Node:
+        """A result with its one sample, if any; what holds numbers after numbers of the data went out is lost."""
+        lost = node.lost or (self.leaked and not node.from_data and not node.learned and _holds_numbers(call))
+        return self._with_samples(replace(node, sample=sample, lost=lost))
+
+    def _with_samples(self, node: Node) -> Node:
+        """A value of lost origin with the axis of its samples, where its length tells it."""
+        if not node.lost or node.from_data or any(has(axis, "sample") for axis in node.axes):
+            return node
+        return replace(node, axes=self._sampled(node.shape, node.axes))
 
     def _constant(self, tensor: Tensor) -> Node:
         shape = shape_of(tensor)
@@ -154,7 +158,7 @@ class Values:
             if other is tensor or before is None or not _overlap(tensor, other):
                 continue
             received = _received(before, other, node, tensor, self._number())
-            self._nodes[other] = self._by_rows(received, node, other, tensor)
+            self._nodes[other] = self._with_samples(self._by_rows(received, node, other, tensor))
             made.append(self._nodes[other])
         return made
 
@@ -169,6 +173,14 @@ class Values:
         if len(rows) != 1 or any(has(axis, "sample") for axis in received.axes):
             return received
         return replace(received, axes=replaced(received.axes, rows[0], (sample,)), sample=None)
+
+
+def _holds_numbers(call: Call) -> bool:
+    """Whether Python's numbers may be in a result: it was made anew, filled, or calculated with them."""
+    numbers = operator_named(call.name).numbers
+    if not call.nodes or numbers == "creates" or call.name == "fill":
+        return True
+    return numbers in ("joins", "scales") and any(isinstance(value, (int, float)) for value in call.args[1:])
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
@@ -231,7 +243,6 @@ def _received(before: Node, holder: Tensor, node: Node, part: Tensor, number: in
         affine=None,
         gate=None,
         shaped=before.shaped or node.shaped,
-        zero=False,
         site=node.site if holder.shape == part.shape else before.site or node.site,
         lost=before.lost or node.lost,
         sample=before.sample,

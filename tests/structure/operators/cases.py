@@ -198,7 +198,10 @@ CASES: dict[str, list[Case]] = {
     },
     "where": [Case(lambda x: aten.where(OTHER > 0.7, x, OTHER), silent=True)],
     "masked_fill": [Case(lambda x: aten.masked_fill(x, OTHER < 0.7, 0.0), silent=True)],
-    "addcmul": [Case(lambda x: aten.addcmul(x, OTHER, OTHER))],
+    "addcmul": [
+        Case(lambda x: aten.addcmul(x, OTHER, OTHER)),
+        Case(lambda x, w: aten.addcmul(w * 0.5, x.unsqueeze(-1), w), FLAT, (UNITS, 3), divides=True, separate=True),
+    ],
     "addcdiv": [Case(lambda x: aten.addcdiv(x, OTHER, OTHER))],
     "leaky_relu": [Case(lambda x: aten.leaky_relu(x, 0.1))],
     "hardtanh": [Case(lambda x: aten.hardtanh(x, 0, 4))],
@@ -245,6 +248,11 @@ CASES: dict[str, list[Case]] = {
     },
     "prod": [Case(lambda x: aten.prod(x, 1))],
     "var_mean": [Case(lambda x: aten.var_mean(x, [1], correction=1))],
+    **{
+        "_fft_r2c": [Case(lambda x, d=d: aten._fft_r2c(x, [d], 0, True).abs(), separate=d != 1) for d in (1, 3)],
+        "_fft_c2c": [Case(lambda x: aten._fft_c2c(x.to(torch.complex128), [1], 0, True).abs())],
+        "_fft_c2r": [Case(lambda x: aten._fft_c2r(x.to(torch.complex128), [3], 0, 6), separate=True)],
+    },
     "_softmax": [Case(lambda x: aten._softmax(x, 1, False))],
     "_log_softmax": [Case(lambda x: aten._log_softmax(x, 1, False))],
     "cumsum": [Case(lambda x: aten.cumsum(x, 1))],
@@ -256,6 +264,11 @@ CASES: dict[str, list[Case]] = {
     "native_layer_norm": [Case(lambda x: aten.native_layer_norm(x, [UNITS, 4, 4], None, None, 0.0))],
     "native_group_norm": [Case(lambda x: aten.native_group_norm(x, None, None, SAMPLES, UNITS, 16, 2, 0.0))],
     "_fused_rms_norm": [Case(lambda x: aten._fused_rms_norm(x, [UNITS, 4, 4], None, 1e-12))],
+    **{name: [Case(lambda x, name=name: getattr(aten, name)(x), silent=True)] for name in ("zeros_like", "ones_like")},
+    "full_like": [Case(lambda x: aten.full_like(x, 2.0), silent=True)],
+    "new_zeros": [Case(lambda x: aten.new_zeros(x, [SAMPLES, UNITS]), silent=True)],
+    "new_ones": [Case(lambda x: aten.new_ones(x, [3]), silent=True)],
+    "new_full": [Case(lambda x: aten.new_full(x, [SAMPLES, UNITS], 2.0), silent=True)],
     "mm": [Case(aten.mm, FLAT, (UNITS, 5))],
     "bmm": [Case(lambda x, w: aten.bmm(x.expand(3, SAMPLES, UNITS), w), FLAT, (3, UNITS, 5))],
     "addmm": [Case(lambda x, w: aten.addmm(torch.ones(5, dtype=x.dtype), x, w), FLAT, (UNITS, 5))],
@@ -303,6 +316,12 @@ CASES: dict[str, list[Case]] = {
     ],
 }
 
+CREATING = {
+    *("empty_like", "new_empty", "new_empty_strided", "zeros", "ones", "full", "empty", "empty_strided"),
+    *("scalar_tensor", "arange", "linspace", "eye", "rand_like", "randn_like", "randint_like", "rand", "randn"),
+    *("randint", "randperm", "random", "exponential", "geometric", "cauchy", "log_normal"),
+}
+
 TWINS = {
     **dict.fromkeys(("reshape", "flatten"), "view"),
     **dict.fromkeys(("narrow", "chunk", "unsafe_chunk"), "slice"),
@@ -331,5 +350,6 @@ TWINS = {
     "rms_norm": "_fused_rms_norm",
     "matmul": "bmm",
     "mkldnn_rnn_layer": "linear",
+    **dict.fromkeys(CREATING, "zeros_like"),
 }
 """Rows that do not run here (torch takes them apart, or they need another device): whose claims they must make."""

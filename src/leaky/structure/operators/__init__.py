@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from leaky.structure.axes import Axes, plain
 from leaky.structure.graph import Call
-from leaky.structure.operators import elementwise, moving, picking, pooling, products
+from leaky.structure.operators import creating, elementwise, moving, picking, pooling, products
 from leaky.structure.operators.operator import Numbers, Operator, Signal, like_the_data, table
 
 __all__ = ["OPERATORS", "Numbers", "Operator", "Signal", "axes_of", "operator_named"]
 
-OPERATORS = table([*moving.ROWS, *picking.ROWS, *elementwise.ROWS, *pooling.ROWS, *products.ROWS])
+OPERATORS = table([*moving.ROWS, *picking.ROWS, *elementwise.ROWS, *pooling.ROWS, *products.ROWS, *creating.ROWS])
 """The rows by the operator's name."""
 
 _UNKNOWN = Operator("", like_the_data)

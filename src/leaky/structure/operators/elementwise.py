@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from leaky.structure.axes import Axes, demoted, has, replaced
@@ -12,22 +13,38 @@ from leaky.structure.operators.operator import Operator, family, like_the_data
 
 def _multiplied(call: Call) -> list[Axes]:
     """A learned factor that brings axes of its own makes a unit of each of its elements, as a layer does."""
-    axes, shape = like_the_data(call)[0], call.shapes[0]
-    nodes = call.nodes
+    return [_with_own_units(call, like_the_data(call)[0], call.nodes)]
+
+
+def _product_added(call: Call) -> list[Axes]:
+    """addcmul: the same of the product that it adds."""
+    factors = [node for node in map(call.get, ("tensor1", "tensor2")) if isinstance(node, Node)]
+    return [_with_own_units(call, like_the_data(call)[0], factors)]
+
+
+def _added(call: Call) -> list[Axes]:
+    """A learned summand likewise, where nothing made units before: the bins of a feature, the centres of a kernel."""
+    axes = like_the_data(call)[0]
+    fresh = not any(has(axis, "unit") for node in call.nodes if node.from_data for axis in node.axes)
+    return [_with_own_units(call, axes, call.nodes) if fresh else axes]
+
+
+def _with_own_units(call: Call, axes: Axes, nodes: Sequence[Node]) -> Axes:
+    shape = call.shapes[0]
     weight = next((node for node in nodes if node.stack or (node.learned and not node.from_data)), None)
     others = [node for node in nodes if node is not weight and node.from_data]
     if weight is None or len(others) != 1:
-        return [axes]
+        return axes
     value = _sizes(others[0], len(shape))
     own = [d for d, size in enumerate(_sizes(weight, len(shape))) if size > 1 and not has(axes[d], "sample")]
     if not any(value[d] == 1 for d in own):
-        return [axes]
+        return axes
     whole = math.prod(shape[d] for d in own)
     (unit,) = call.produce(weight, "parameter", whole, (1, whole))
     axes = demoted(axes)
     for d in own:
         axes = replaced(axes, d, (replace(unit, size=shape[d]),))
-    return [axes]
+    return axes
 
 
 def _sizes(node: Node, rank: int) -> tuple[int, ...]:
@@ -43,7 +60,7 @@ ROWS = [
     ),
     Operator("native_dropout", like_the_data, "joins", "same", keeps_scale=True),
     Operator("neg", like_the_data, "joins", "same", keeps_scale=True),
-    *family(Operator("", like_the_data, "joins", "sum", keeps_scale=True, arguments=("self", "other")), "add sub rsub"),
+    *family(Operator("", _added, "joins", "sum", keeps_scale=True, arguments=("self", "other")), "add sub rsub"),
     Operator("mul", _multiplied, "scales", "scales", keeps_scale=True, arguments=("self", "other")),
     Operator("div", like_the_data, "scales", "scales", keeps_scale=True, arguments=("self", "other")),
     Operator("copy", like_the_data, "compares", "same", keeps_scale=True),
@@ -51,8 +68,9 @@ ROWS = [
     *family(
         _JOINS,
         "abs exp log sqrt rsqrt square pow tanh sigmoid sign reciprocal log1p expm1 sin cos erf isnan logical_not "
-        "nan_to_num maximum fmax minimum fmin where masked_fill addcmul addcdiv",
+        "nan_to_num maximum fmax minimum fmin where masked_fill addcdiv",
     ),
+    Operator("addcmul", _product_added, "joins"),
     *family(
         _JOINS,
         "relu relu6 leaky_relu hardtanh clamp clip clamp_min clamp_max prelu _prelu_kernel rrelu rrelu_with_noise "

@@ -26,6 +26,7 @@ Numbers = Literal[
     "picks",
     "places",
     "takes",
+    "creates",
     "mixes",
 ]
 """What becomes of the numbers of units that elements carry.
@@ -34,7 +35,8 @@ moves: elements are put elsewhere, none is changed; pads: the same with elements
 joins: each element by itself, operands of other data come in; scales: the same, and zero stays zero;
 compares: the same, and no operand's value is in the result; normalises: parameters of its own for each unit;
 pools: over the last axes; reduces: over axes that are given; picks: entries of one axis; places: entries into one axis;
-takes: a weight sums over units and makes new ones; mixes: units with other units.
+takes: a weight sums over units and makes new ones; creates: no value of the arguments is in the result;
+mixes: units with other units.
 """
 
 Signal = Literal[
@@ -73,6 +75,7 @@ class Operator:
         operands: of a product, the names of what is added, of the left and of the right factor.
         rows: of a product, whether a row of its weight, and not a column, makes a unit.
         source: of one that picks or places, the name of the argument whose entries they are.
+        random: whether the result is drawn at random.
         arguments: the names of its positional arguments, for a graph in another format that is translated into it.
     """
 
@@ -86,6 +89,7 @@ class Operator:
     operands: tuple[str, str, str] | None = None
     rows: bool = False
     source: str = "self"
+    random: bool = False
     arguments: tuple[str, ...] = ()
 
     @property

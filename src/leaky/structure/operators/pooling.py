@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from leaky.structure.axes import Axes, plain, summed
+from leaky.structure.axes import Axes, plain, renewed, summed
 from leaky.structure.graph import Call, Node
 from leaky.structure.operators.operator import Operator, dims_of, family, like_the_data
 
@@ -17,6 +17,21 @@ def _reduce(call: Call) -> list[Axes]:
     keeps = len(shape) == len(node.shape)
     kept: Axes = tuple(axis if d not in gone else () for d, axis in enumerate(node.axes) if keeps or d not in gone)
     return [summed(kept, [node.axes[d] for d in gone])] * len(call.shapes)
+
+
+def _transformed(call: Call) -> list[Axes]:
+    """A Fourier transform: every frequency sums over the axis; units along it are frequencies, if no part is left."""
+    node, shape = call.args[0], call.shapes[0]
+    gone = dims_of(call.get("dim"), len(node.shape)) or set()
+    parts = [f for d, axis in enumerate(node.axes) if d not in gone for f in axis if f.role == "unit"]
+    kept = tuple(() if d in gone and parts else axis for d, axis in enumerate(node.axes))
+    kept = summed(kept, [tuple(parts)]) if parts else kept
+    return [
+        tuple(
+            (plain([size])[0] if parts else renewed(axis, size, ("unit",))) if d in gone else axis
+            for d, (axis, size) in enumerate(zip(kept, shape, strict=True))
+        )
+    ]
 
 
 def _first(call: Call) -> list[Axes]:
@@ -54,6 +69,7 @@ ROWS = [
     *family(Operator("", _reduce, "reduces", "pools"), "amax amin"),
     *family(Operator("", _reduce, "reduces"), "max min"),
     *family(_REDUCTION, "var std norm linalg_vector_norm logsumexp argmax argmin prod any all var_mean"),
+    *family(Operator("", _transformed, arguments=("self", "dim")), "_fft_r2c _fft_c2c _fft_c2r"),
     *family(Operator("", like_the_data), "_softmax _log_softmax softmax log_softmax cumsum cumprod"),
     *family(
         Operator("", _first, "normalises", "batch_norm", keeps_scale=True),
