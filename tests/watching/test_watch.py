@@ -13,6 +13,7 @@ from tests.watching.networks import SHAPES, made, train
 from torch import nn
 
 import leaky
+from leaky.watching.sums import Reading
 
 OPTIMIZERS = {"sgd": lambda p: torch.optim.SGD(p, 0.05, momentum=0.9), "adamw": lambda p: torch.optim.AdamW(p, 0.01)}
 COUNTED = ("counts", "fired", "nonfinite")
@@ -212,3 +213,19 @@ def test_history_is_plain_arrays_and_a_table() -> None:
     assert ((first["rate"] > 0) & (first["rate"] < 1)).all()
     table = pytest.importorskip("pandas") and watch.history.to_pandas()
     assert set(table["site"]) == {"1", "3", "5"}
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "shared", "recurrent"])
+def test_where_torch_hands_out_no_tensors_the_sums_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for plainly in (False, True):
+        if plainly:
+            monkeypatch.setattr(Reading, "read_for", lambda self, rows, bounds: self)
+        model, data = made(name)
+        with leaky.watch(model, torch.optim.SGD(model.parameters(), 0.01), alarms=()) as watch:
+            train(model, watch._optimizer, data, 5)
+        found.append(watch.record().sites)
+    for here, there in zip(*found, strict=True):
+        for figure in (*COUNTED, *SUMMED, "last_fired", "samples"):
+            np.testing.assert_array_equal(getattr(here.statistics, figure), getattr(there.statistics, figure), figure)
+        np.testing.assert_array_equal(here.statistics.gradient.squares, there.statistics.gradient.squares)

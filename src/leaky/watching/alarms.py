@@ -150,8 +150,10 @@ def collapsing(now: Now) -> list[Finding]:
         recent = np.flatnonzero(~np.isnan(shares))[-8:]
         if not site.flat or site.gated or len(recent) < 4 or shares[recent[-1]] >= t.collapse_share:
             continue
+        if shares[recent[-1]] - shares[recent].min() < t.collapse_rise:
+            continue
         slope, _ = np.polyfit(steps[recent].astype(float), shares[recent], 1)
-        if shares[recent[-1]] - shares[recent].min() < t.collapse_rise or slope <= 0:
+        if slope <= 0:
             continue
         projected = now.step + (t.collapse_share - shares[recent[-1]]) / slope
         if projected > 2 * max(now.step, 1):

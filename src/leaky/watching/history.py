@@ -6,7 +6,6 @@ Memory must not grow with the steps: beyond `MOST` reports every second one is d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,6 @@ Row = dict[str, dict[str, float]]
 """The figures of each site at one report, by the site's name."""
 
 
-@dataclass(eq=False)
 class History(Mapping[str, dict[str, FloatArray]]):
     """The reports so far: `history["layer1.relu"]["dead"]` is an array over `history.steps`.
 
@@ -51,37 +49,62 @@ class History(Mapping[str, dict[str, FloatArray]]):
         units: of each site, by name.
     """
 
-    units: dict[str, int] = field(default_factory=dict)
-    _steps: list[int] = field(default_factory=list)
-    _samples: list[int] = field(default_factory=list)
-    _rows: list[Row] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.units: dict[str, int] = {}
+        self._reports = 0
+        self._when = np.zeros((0, 2), np.int64)
+        self._tables: dict[str, FloatArray] = {}
+
+    def __repr__(self) -> str:
+        return f"<History: {self._reports} reports on {len(self.units)} sites>"
 
     def add(self, step: int, samples: int, row: Row) -> None:
         """Keep a report: the step at which it was made, the samples since the last one, the figures."""
-        self._steps.append(step)
-        self._samples.append(samples)
-        self._rows.append(row)
-        if len(self._rows) > MOST:
-            for kept in (self._steps, self._samples, self._rows):
-                del kept[-2::-2]
+        if self._reports > MOST:
+            self._thin_out()
+        n, self._reports = self._reports, self._reports + 1
+        self._when = _with_room(self._when, n)
+        self._when[n] = step, samples
+        for site in row.keys() - self._tables.keys():
+            self._tables[site] = np.full((len(self._when), len(FIGURES)), np.nan)
+        for site, table in self._tables.items():
+            self._tables[site] = table = _with_room(table, n)
+            found = row.get(site)
+            table[n] = np.nan if found is None else [found.get(figure, np.nan) for figure in FIGURES]
+
+    def _thin_out(self) -> None:
+        """Drop every second report; in arrays of their own, for others are in users' hands."""
+        kept = np.arange(self._reports - 1, -1, -2)[::-1]
+        self._reports = len(kept)
+        self._when = self._when[kept]
+        self._tables = {site: table[kept] for site, table in self._tables.items()}
 
     @property
     def steps(self) -> IntArray:
         """The step of each report, shape (reports,)."""
-        return np.array(self._steps, np.int64)
+        steps: IntArray = _to_read(self._when[: self._reports, 0])
+        return steps
 
     @property
     def samples(self) -> IntArray:
         """The samples since the report before, shape (reports,)."""
-        return np.array(self._samples, np.int64)
+        samples: IntArray = _to_read(self._when[: self._reports, 1])
+        return samples
 
     def reports(self) -> Iterator[tuple[int, int, Row]]:
         """Each report: its step, its samples, its figures."""
-        return zip(self._steps, self._samples, self._rows, strict=True)
+        for n in range(self._reports):
+            row = {
+                site: dict(zip(FIGURES, table[n].tolist(), strict=True))
+                for site, table in self._tables.items()
+                if not np.isnan(table[n]).all()
+            }
+            yield int(self._when[n, 0]), int(self._when[n, 1]), row
 
     def last(self, site: str, figure: str) -> float:
         """A figure at the last report; NaN where it is not known."""
-        return self._rows[-1].get(site, {}).get(figure, np.nan) if self._rows else np.nan
+        known = self._reports and site in self._tables
+        return float(self._tables[site][self._reports - 1, FIGURES.index(figure)]) if known else np.nan
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.units)
@@ -90,15 +113,17 @@ class History(Mapping[str, dict[str, FloatArray]]):
         return len(self.units)
 
     def __getitem__(self, site: str) -> dict[str, FloatArray]:
-        """Arrays over `steps` of one site, by the names in `FIGURES`."""
+        """Arrays over `steps` of one site, by the names in `FIGURES`, for reading."""
         if site not in self.units:
             raise KeyError(site)
-        found = [row.get(site, {}) for row in self._rows]
-        return {name: np.array([each.get(name, np.nan) for each in found], np.float64) for name in FIGURES}
+        if site not in self._tables:
+            return {figure: np.full(self._reports, np.nan) for figure in FIGURES}
+        columns = _to_read(self._tables[site][: self._reports]).T
+        return dict(zip(FIGURES, columns, strict=True))
 
     def network(self, figure: str) -> FloatArray:
         """A share over all units of all sites, over `steps`: of the sites that have it at a report."""
-        return np.array([total(row, self.units, figure) for row in self._rows])
+        return np.array([total(row, self.units, figure) for _, _, row in self.reports()])
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame, a row a report and site.
@@ -112,10 +137,24 @@ class History(Mapping[str, dict[str, FloatArray]]):
             raise MissingExtraError("history.to_pandas() needs pandas: pip install pandas") from None
         rows = [
             {"step": step, "site": name, "units": self.units[name], **figures}
-            for step, row in zip(self._steps, self._rows, strict=True)
+            for step, _, row in self.reports()
             for name, figures in row.items()
         ]
         return pandas.DataFrame.from_records(rows)
+
+
+def _with_room(array: Any, row: int) -> Any:
+    """The array, or a longer one with what it held, so that it has such a row."""
+    if row < len(array):
+        return array
+    longer = np.full((max(16, 2 * len(array)), *array.shape[1:]), 0 if array.dtype.kind == "i" else np.nan, array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _to_read(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
 
 
 def total(row: Row, units: Mapping[str, int], figure: str) -> float:

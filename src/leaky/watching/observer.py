@@ -51,16 +51,13 @@ class Observer:
         self._tracer: Tracer | None = None
         self._ears = _Ears()
         self._trains = False
+        self._structure: Structure | None = None
+        self._to_end: list[WatchedSite] | None = None
 
     @property
     def not_examined(self) -> tuple[NotExamined, ...]:
         """What ran and could not be examined."""
         return tuple(NotExamined(*each) for each in self._ears.heard)
-
-    @property
-    def saw_nonfinite(self) -> bool:
-        """Whether a pre-activation was NaN or infinite since the last report."""
-        return any(site.rows.seen[14].any() for site in self.sites.values())
 
     def reset(self) -> None:
         """Forget what the sites have shown."""
@@ -82,16 +79,19 @@ class Observer:
         """An observed pass begins."""
         self.clock.samples = samples
         self.clock.passes += 1
-        repeated = None if structure is None else structure.repeated
-        for site in self.sites.values():
-            site.repeated = repeated is None or site.name in repeated
+        if structure is None or structure is not self._structure:
+            repeated = None if structure is None else structure.repeated
+            for site in self.sites.values():
+                site.repeated = repeated is None or site.name in repeated
+            self._structure = structure
+            self._to_end = None if repeated is None else [self.sites[name] for name in sorted(repeated)]
         self.samples += samples
         self.batches += 1
         self.last = batch
 
     def end(self, structure: Structure | None, completed: bool) -> None:
         """It has ended."""
-        for site in self.sites.values():
+        for site in self.sites.values() if self._to_end is None else self._to_end:
             site.end_pass(completed)
         for name in structure.outputs if structure is not None else ():
             if name in self.sites:

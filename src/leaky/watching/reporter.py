@@ -73,6 +73,7 @@ class Reporter:
             act: whether alarms lead to their action, or are only kept.
         """
         observer, step = self.observer, self.observer.clock.step
+        observer.clock.nonfinite = False
         nonfinite = {name: site.rows.seen[NONFINITE].copy() for name, site in observer.sites.items()}
         rates = unit_levels(observer) if self.moments.due() else None
         row = report_row(observer, self._thresholds, measured, observer.model)

@@ -44,7 +44,7 @@ def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, m
         slopes = site.slopes(model)
         stretch.add(rows)
         if stretch.part.samples >= needed:
-            stretch.judge(site.described(stretch.part, model), thresholds, needed)
+            stretch.judge(site.described(stretch.part, model, producers=False), thresholds, needed)
         found = figures(rows, stretch, slopes, site.activation.gain, needed)
         behind = [measured[weight] for weight in site.weights if weight in measured]
         found["update"] = max((ratio for ratio, _ in behind), default=math.nan)

@@ -169,12 +169,17 @@ class Reading:
     Args:
         value: a tensor of that shape.
         layout: how to see it as (samples, units, positions).
+
+    Attributes:
+        reader: adds such a tensor's elements to a site's rows with no word of Python in between; None where the core
+            cannot, or nobody asked.
     """
 
     def __init__(self, value: Tensor, layout: Layout) -> None:
+        self.reader: Any = None
         self.layout = layout
         self.samples, self.units = layout.samples, layout.units
-        self.stride = value.stride()
+        self.shape, self.stride = tuple(value.shape), value.stride()
         self.dtype = value.dtype
         self.widen = value.dtype in (torch.float16, torch.bfloat16)
         readable = dense(value.detach().float() if self.widen else value, layout)
@@ -182,6 +187,17 @@ class Reading:
         self.kind = FLOAT32 if readable is None else readable.kind
         self.dense: tuple[int, ...] = () if readable is None else tuple(readable.layout)
         self.threads = torch.get_num_threads()
+
+    def read_for(self, rows: Rows, bounds: Bounds) -> Reading:
+        """Have a reader for the rows of a site, whose arrays must live as long as this does."""
+        exchange = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+        make = getattr(self.core, "Reader", None)
+        if make is None or exchange is None or self.widen:
+            return self
+        shape, stride = list(self.shape), list(self.stride)
+        where = *bounds.addresses, rows.seen.ctypes.data, rows.gradient.ctypes.data, self.threads
+        self.reader = make(exchange, Tensor, self.kind, shape, stride, list(self.dense), *where)
+        return self
 
     def fits(self, value: Tensor) -> bool:
         """Whether another tensor of the shape lies the same way."""

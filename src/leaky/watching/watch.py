@@ -136,7 +136,7 @@ class Watch:
                 scale = float(self._scaler.get_scale())
                 for site in observer.sites.values():
                     site.rows.unscale(scale)
-            if self._observed >= self._report_every or observer.saw_nonfinite:
+            if self._observed >= self._report_every or observer.clock.nonfinite:
                 self._report()
         observer.clock.step += 1
         observer.last = None

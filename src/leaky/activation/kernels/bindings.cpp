@@ -9,6 +9,7 @@
 
 #include "dispatch.hpp"
 #include "pages.hpp"
+#include "reader.hpp"
 #include "released_gil.hpp"
 #include "work.hpp"
 
@@ -75,6 +76,18 @@ Address address(nb::handle object) {
     return begin;
 }
 
+using Lengths = std::vector<int64_t>;
+
+void make_reader(Reader* place, nb::handle exchange, nb::handle tensor_type, int kind, Lengths shape, Lengths strides,
+                 const Lengths& layout, double threshold, Address floor, Address cap, Address sums, Address gradients,
+                 int threads) {
+    const Exchange* found = exchange_of(exchange.ptr());
+    if (!found) throw nb::value_error("this exchange of tensors is of a version that is not known here");
+    new (place) Reader{found, tensor_type.ptr(), (Type)kind, std::move(shape), std::move(strides),
+                       {layout.at(0), layout.at(1), layout.at(2), layout.at(3), layout.at(4)},
+                       threshold, at<double>(floor), at<double>(cap), at<double>(sums), at<double>(gradients), threads};
+}
+
 }  // namespace
 
 NB_MODULE(_core, module) {
@@ -92,6 +105,15 @@ NB_MODULE(_core, module) {
     });
     module.def("statistics", &statistics);
     module.def("gradient_sums", &gradient_sums);
+    nb::class_<Reader>(module, "Reader")
+        .def("__init__", &make_reader)
+        .def("add", [](const Reader& self, nb::handle tensor, Address fired, int64_t step) {
+            return (int)self.add(tensor.ptr(), at<uint8_t>(fired), step);
+        })
+        .def("add_gradient", [](const Reader& self, nb::handle gradient, nb::handle value, double threshold,
+                                Address floor, Address cap) {
+            return self.add_gradient(gradient.ptr(), value.ptr(), threshold, at<double>(floor), at<double>(cap));
+        });
     module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
         const ReleasedGil released;
         count_fired(at<uint8_t>(fired), samples, units, at<double>(sums), batch);

@@ -1,6 +1,6 @@
 // Sums of the gradient that arrives at a site, by the region of the value that the site saw. Nothing is written.
 //
-// Every sum is a sum of doubles. Gradients that are not finite enter no sum but their own count: they show in the
+// Every sum here is a sum of doubles; quick_gradient.hpp has those in float32. Gradients that are not finite enter no sum but their own count: they show in the
 // squares, and then the same elements are gone through again one by one.
 #pragma once
 
@@ -54,27 +54,31 @@ inline void add_gradient(const GradientStatistics& call, int64_t element, int64_
     sums[(leaky::GRADIENT_SQUARES + region) * units + unit] += g * g;
 }
 
+// One row of positions.
+template <class T, bool BOUNDED>
+inline void gradient_row(const GradientStatistics& call, int64_t start, int64_t unit, double* part) {
+    const int64_t inner = call.layout.inner, all = call.layout.units;
+    const Edges edges = edges_at(call, unit);
+    GradientSums sums;
+    int64_t i = 0;
+    for (; i + DOUBLES <= inner; i += DOUBLES) gradient_step<T, BOUNDED>(call, start + i, DOUBLES, edges, sums);
+    if (i < inner) gradient_step<T, BOUNDED>(call, start + i, (int)(inner - i), edges, sums);
+    if (!is_finite(total_of(sums.energy()))) {
+        for (i = 0; i < inner; ++i) add_gradient<T>(call, start + i, unit, part);
+        return;
+    }
+    each_region<BOUNDED>([&](int region) LEAKY_ALWAYS {
+        part[(leaky::ABSOLUTE + region) * all + unit] += total_of(sums.absolute[region]);
+        part[(leaky::GRADIENT_SQUARES + region) * all + unit] += total_of(sums.squares[region]);
+    });
+}
+
 template <class T, bool BOUNDED>
 void gradient_of_rows(const GradientStatistics& call, Range slabs, Range units, double* part) {
     const int64_t inner = call.layout.inner, all = call.layout.units;
     for (int64_t slab = slabs.begin; slab < slabs.end; ++slab) {
         for (int64_t unit = units.begin; unit < units.end; ++unit) {
-            const int64_t start = (slab * all + unit) * inner;
-            const Edges edges = edges_at(call, unit);
-            GradientSums sums;
-            int64_t i = 0;
-            for (; i + DOUBLES <= inner; i += DOUBLES) {
-                gradient_step<T, BOUNDED>(call, start + i, DOUBLES, edges, sums);
-            }
-            if (i < inner) gradient_step<T, BOUNDED>(call, start + i, (int)(inner - i), edges, sums);
-            if (!is_finite(total_of(sums.energy()))) {
-                for (i = 0; i < inner; ++i) add_gradient<T>(call, start + i, unit, part);
-                continue;
-            }
-            each_region<BOUNDED>([&](int region) LEAKY_ALWAYS {
-                part[(leaky::ABSOLUTE + region) * all + unit] += total_of(sums.absolute[region]);
-                part[(leaky::GRADIENT_SQUARES + region) * all + unit] += total_of(sums.squares[region]);
-            });
+            gradient_row<T, BOUNDED>(call, (slab * all + unit) * inner, unit, part);
         }
     }
 }
@@ -122,11 +126,6 @@ void gradient_of_columns(const GradientStatistics& call, Range rows, Range units
 template <class T, bool BOUNDED>
 void gradient_bounded(const GradientStatistics& call, Range slabs, Range units, double* part) {
     (call.layout.inner > 1 ? gradient_of_rows<T, BOUNDED> : gradient_of_columns<T, BOUNDED>)(call, slabs, units, part);
-}
-
-template <class T>
-void gradient_of(const GradientStatistics& call, Range slabs, Range units, double* part) {
-    (call.floor || call.cap ? gradient_bounded<T, true> : gradient_bounded<T, false>)(call, slabs, units, part);
 }
 
 }  // namespace LEAKY_NAMESPACE

@@ -1,8 +1,8 @@
 // All kernels of one instruction set: CMakeLists.txt compiles this file once for each, with its own LEAKY_NAMESPACE.
 #include "elementwise.hpp"
-#include "gradient_statistics.hpp"
 #include "kernels.hpp"
 #include "quick_columns.hpp"
+#include "quick_gradient.hpp"
 #include "quick_rows.hpp"
 
 namespace LEAKY_NAMESPACE {

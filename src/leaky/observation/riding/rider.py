@@ -126,9 +126,11 @@ class Rider:
             return
         batch = Batch(args, kwargs, None)
         structure = self._structures.get(module)
-        if (not args or not isinstance(args[0], Tensor)) and not tensors_in((args, kwargs)):
-            return
-        samples = batch.samples(self.batch_dim)
+        samples = _samples_of(args[0], self.batch_dim) if len(args) == 1 and not kwargs else None
+        if samples is None:
+            if (not args or not isinstance(args[0], Tensor)) and not tensors_in((args, kwargs)):
+                return
+            samples = batch.samples(self.batch_dim)
         if structure is None or structure.unridden:
             self._discovery = Discovery(self._tracer_of, self._taker_of)
             self._passenger.begin(samples, batch, None)
@@ -229,6 +231,13 @@ class Rider:
         discovery, self._discovery = self._discovery, None
         if discovery is not None:
             discovery.abandon()
+
+
+def _samples_of(value: Any, batch_dim: int | None) -> int | None:
+    """Samples of a plain tensor that is all that goes in; None for anything else."""
+    if type(value) is not Tensor or batch_dim is None or not -value.ndim <= batch_dim < value.ndim or value.is_nested:
+        return None
+    return value.size(batch_dim)
 
 
 def _inside_transform() -> bool:

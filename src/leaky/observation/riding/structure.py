@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class Structure:
         by_function = (call for calls in self.by_function.values() for call in calls if call is not None)
         return [call for calls in self.by_module.values() for call in calls] + list(by_function)
 
-    @property
+    @cached_property
     def repeated(self) -> set[str]:
         """Sites that run more than once a pass: a sample counts once, whichever of the calls fires on it."""
         return {site for site, count in Counter(call.site for call in self.calls).items() if count > 1}
