@@ -33,12 +33,14 @@ def observe(
 
     Args:
         model: a torch module, or an ONNX model as path or bytes.
-        data: a tensor or array of shape (samples, …), which is cut into batches; or an iterable of batches, each a
-            tensor, an array, a tuple whose first item is the input, or something with names (a mapping, a dataclass, a
-            namedtuple, a graph), of which the model gets what its forward asks for, or all of it as one argument.
+        data: a tensor or array of shape (samples, …), or inputs and targets as a tuple of such, which are cut into
+            batches; or an iterable of batches, each a tensor, an array, a tuple whose first item is the input, or
+            something with names (a mapping, a dataclass, a namedtuple, a graph), of which the model gets what its
+            forward asks for, or all of it as one argument.
         mode: "eval" or "train", the mode of the modules while they are observed.
-        loss: a function of the model's output and the batch, as the data gave it; with it the gradient at every site's
-            output is recorded too, scaled to the loss of one sample.
+        loss: one of torch's (`nn.CrossEntropyLoss()`, `F.mse_loss`), which gets the model's output and the batch's
+            target; or a function of the model's output and the batch, as the data gave it. With it the gradient at
+            every site's output is recorded too, scaled to the loss of one sample.
         device: where to run; by default where the model is.
         max_samples: samples after which to stop.
         seed: for the random numbers while observing; the generators are put back either way.

@@ -88,9 +88,9 @@ def batches_of(
     """The batches of `data` for `model`.
 
     Args:
-        data: a tensor or array, cut into batches along `batch_dim`; a torch Dataset; or an iterable of batches, each
-            a tensor, an array, a tuple whose first item is the input, or something with names: a mapping, a
-            dataclass, a namedtuple, a graph.
+        data: a tensor or array, cut into batches along `batch_dim`; inputs and targets as a tuple of arrays of one
+            length, cut up together; a torch Dataset; or an iterable of batches, each a tensor, an array, a tuple whose
+            first item is the input, or something with names: a mapping, a dataclass, a namedtuple, a graph.
         model: whose device the inputs are moved to, and whose precision floating arrays get.
         batch_dim: axis of the samples; None where each batch is one sample.
         batch_size: of a tensor that is cut up; 256 by default.
@@ -127,6 +127,10 @@ def _items(data: Any, batch_dim: int | None, batch_size: int) -> Iterable[Any]:
         return _pieces(data, batch_dim, batch_size)
     if isinstance(data, Mapping) or _is_graph(data):
         return [data]
+    if is_inputs_and_targets(data, batch_dim):
+        return (
+            type(data)(parts) for parts in zip(*(_pieces(part, batch_dim, batch_size) for part in data), strict=True)
+        )
     if isinstance(data, Dataset) and not hasattr(data, "__iter__"):
         return DataLoader(data, batch_size)
     if isinstance(data, (str, bytes)) or not hasattr(data, "__iter__"):
@@ -135,6 +139,27 @@ def _items(data: Any, batch_dim: int | None, batch_size: int) -> Iterable[Any]:
             "a DataLoader or a list of tensors will do"
         )
     return data  # type: ignore[no-any-return]
+
+
+def is_inputs_and_targets(data: Any, batch_dim: int | None) -> bool:
+    """Whether a tuple or list of arrays is one set of samples, inputs and targets, and not several batches.
+
+    A tuple of two or more arrays of one length is; so is such a list where the arrays differ in their number of axes
+    or in their type, as batches never do.
+    """
+    if type(data) not in (tuple, list) or len(data) < 2 or not all(isinstance(p, (Tensor, np.ndarray)) for p in data):
+        return False
+    dim = 0 if batch_dim is None else batch_dim
+    if any(p.ndim == 0 or (isinstance(p, Tensor) and (p.is_nested or p.layout != torch.strided)) for p in data):
+        return False
+    if not -data[0].ndim <= dim < data[0].ndim or len({_length(part, dim) for part in data}) > 1:
+        return False
+    return type(data) is tuple or len({(part.ndim, str(part.dtype)) for part in data}) > 1
+
+
+def _length(part: Tensor | np.ndarray[Any, Any], dim: int) -> int:
+    """Samples of a part: along the inputs' axis, or along the first where a target has no such axis."""
+    return int(part.shape[dim] if -part.ndim <= dim < part.ndim else part.shape[0])
 
 
 def _is_graph(value: Any) -> bool:
@@ -167,7 +192,7 @@ def _pieces(data: Tensor | np.ndarray[Any, Any], batch_dim: int | None, size: in
     if batch_dim is None:
         yield data
         return
-    dim = batch_dim % data.ndim
+    dim = batch_dim % data.ndim if -data.ndim <= batch_dim < data.ndim else 0
     for start in range(0, data.shape[dim], size):
         index = (slice(None),) * dim + (slice(start, start + size),)
         yield data[index]

@@ -82,12 +82,12 @@ def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str
     if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") and several:
         return tuple(inputs), {}
     if several and isinstance(inputs, Tensor):
-        return tuple(item[: _needed(model)]), {}
+        return tuple(item[: inputs_needed(model)]), {}
     names = {} if isinstance(inputs, Tensor) or hasattr(inputs, "batch_sizes") else fields_of(inputs)
     return _by_name(inputs, names, model) if names else ((inputs,), {})
 
 
-def _needed(model: nn.Module) -> int:
+def inputs_needed(model: nn.Module) -> int:
     """How many inputs a model cannot do without; 1 where that cannot be told."""
     signature = signature_of(model)
     return max(1, len(signature.required)) if signature is not None else 1

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from leaky.errors import InputError
 from leaky.observation.comparing import Comparing
 from leaky.observation.nesting import map_tensors
+from leaky.observation.targets import loss_of_batch
 from leaky.record import LossTerm, ParameterGradients, merged
 from leaky.structure.modules import without_wrappers
 
@@ -31,7 +32,7 @@ class LossWatch:
     def __init__(self, loss: Loss, model: nn.Module) -> None:
         self.terms: tuple[LossTerm, ...] = ()
         self.gradients: ParameterGradients | None = None
-        self._loss = loss
+        self._loss = loss_of_batch(loss, model)
         self._model = model
 
     def backward(

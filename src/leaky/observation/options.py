@@ -19,8 +19,9 @@ class Options:
 
     Attributes:
         mode: "eval" or "train", the mode of the modules while they are observed.
-        loss: a function of the model's output and the batch, as the data gave it; with it the gradient at every site's
-            output is recorded too, scaled to the loss of one sample.
+        loss: one of torch's (`nn.CrossEntropyLoss()`, `F.mse_loss`), which gets the model's output and the batch's
+            target; or a function of the model's output and the batch, as the data gave it. With it the gradient at
+            every site's output is recorded too, scaled to the loss of one sample.
         device: where to run; by default where the model is.
         max_samples: samples after which to stop.
         seed: for the random numbers while observing; the generators are put back either way.

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import leaky
-from leaky.observation.batches import Batch, batches_of
+from leaky.observation.batches import Batch, batches_of, is_inputs_and_targets
 from leaky.observation.collector import Collector
 from leaky.observation.ends import Ends, named
 from leaky.observation.gradients import asks_for_gradients, needs_gradients
@@ -93,7 +93,7 @@ class _Observation:
     def _complete(self, data: Any) -> bool:
         """Run over the data; False where the axis of the samples turned out to be another one."""
         o = self._options
-        again = isinstance(data, (torch.Tensor, np.ndarray))
+        again = isinstance(data, (torch.Tensor, np.ndarray)) or is_inputs_and_targets(data, self._batch_dim)
         for batch in batches_of(
             data,
             self._model,
