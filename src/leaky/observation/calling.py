@@ -99,8 +99,10 @@ def _by_name(inputs: Any, names: dict[str, Any], model: nn.Module) -> tuple[tupl
         signature.anything and set(signature.required) <= {*names} and isinstance(inputs, Mapping)
     ):
         return (), names
-    known = {name: value for name, value in names.items() if name in signature.names and value is not None}
-    if signature.required and set(signature.required) <= {*known}:
+    needed = set(signature.required)  # None may be what is meant there
+    known = {name: value for name, value in names.items() if name in signature.names}
+    known = {name: value for name, value in known.items() if value is not None or name in needed}
+    if needed and needed <= {*known}:
         return (), known
     if signature.takes_one and not known:
         first = isinstance(inputs, tuple) and not _is_named_for(signature.names[0])
