@@ -16,7 +16,7 @@ UNITS = frozenset(
     (
         "dead", "silent-so-far", "nearly-dead", "locked-negative", "locked-positive", "dormant", "constant",
         "gradient-starved", "over-sparse", "negative-information-lost", "output-imbalance", "growth", "decay",
-        "vanishing-gradient", "exploding-gradient", "born-dead", "died-in-training",
+        "vanishing-gradient", "exploding-gradient", "born-dead", "died-in-training", "alike-by-depth",
     )
 )  # fmt: skip
 """Rules on what the units do."""
@@ -40,6 +40,7 @@ STAGES = (
     ("input-outliers", "input-scale", "input-offset"),
     ("not-learning", "initialisation-gain"),
     ("growth", "decay"),
+    ("alike-by-depth",),
     (),  # the sites, one after another
     ("output-rectifier", "same-output"),
     ("no-gradient", "vanishing-gradient", "exploding-gradient"),
@@ -119,6 +120,9 @@ RELATIONS = (
     Relation("constant", ANYTHING, _behind),
     Relation("dead", ANYTHING, _behind),
     Relation("silent-so-far", ANYTHING, _behind),
+    Relation(
+        "alike-by-depth", UNITS | {"same-output", "not-learning"}
+    ),  # a unit is then on for all samples or for none
     Relation("dead", frozenset(("born-dead", "died-in-training")), _same_site),
     Relation("no-gradient", frozenset(("vanishing-gradient", "gradient-starved"))),
 )

@@ -107,6 +107,14 @@ class Thresholds:
     gradient_warning: float = _number(1e6, "the same: warning", _HEALTHY, low=1)
     gradient_error: float = _number(1e12, "the same: error", "squares of half precision's 6e-8", low=1)
 
+    alike_sites: float = _number(
+        12, "sites in one pass without which samples are not said to grow alike with depth", "10 layers train", low=2
+    )
+    alike_info: float = _share(
+        0.9, "mean cosine of two samples over the last quarter of the sites from which on it is noted", _HEALTHY
+    )
+    alike_warning: float = _share(0.96, "the same, from which on it is a warning", "24 plain ReLU layers")
+
     # the two ends
     input_high: float = _number(
         30,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leaky.observation.alikeness import Alikeness
 from leaky.observation.reduction import gradient_sums, region_codes
 from leaky.observation.running import Flags, RunningSums
 from leaky.record import FloatArray, GradientStatistics, Producer, Site
@@ -58,6 +59,7 @@ class SiteAccumulator:
         self.producers: dict[str, Producer] = {}
         self._sums = RunningSums(view.units, activation)
         self._gradients: GradientStatistics | None = None
+        self._alikeness = Alikeness()
         self._calls = 1
         self._start()
 
@@ -80,6 +82,7 @@ class SiteAccumulator:
             batch: index of the batch.
             part: which of the batch's samples they are; None where they are all of them in order.
         """
+        self._look(pre_activation, view, part)
         self._calls_now += 1
         if part is None:
             self._sums.add(pre_activation, view, self._flags(view), batch)
@@ -95,10 +98,16 @@ class SiteAccumulator:
         flags = self._flags(view) if part is None else np.zeros((view.samples, self.units), np.uint8)
         result = self._sums.add_and_rectify(pre_activation, view, flags, batch, output)
         if result is not None:
+            self._look(pre_activation, view, part)
             self._calls_now += 1
             if part is not None:
                 self._pick(part, flags)
         return result
+
+    def _look(self, pre_activation: Tensor, view: Layout, part: Part | None) -> None:
+        """Take in the directions of the first call of a batch that sees its samples in order."""
+        if part is None and self._calls_now == 0 and view.sample_dim is not None:
+            self._alikeness.add(pre_activation, view)
 
     def _pick(self, part: Part, flags: Flags) -> None:
         """Count what fired for the samples that a call saw; one that was seen several times is one."""
@@ -160,6 +169,7 @@ class SiteAccumulator:
             shape=self._shape,
             source=self._source,
             producers=tuple(self.producers.values()),
+            directions=self._alikeness.directions(),
         )
 
 

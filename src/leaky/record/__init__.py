@@ -5,6 +5,7 @@ the region of the activation that each pre-activation fell into, so that "what i
 from the same numbers. Two Records of the same network merge in any order.
 """
 
+from leaky.record.directions import Directions
 from leaky.record.ends import (
     MOST_FEATURES,
     FeatureStatistics,
@@ -38,6 +39,7 @@ __all__ = [
     "MOST_FEATURES",
     "NOTHING_SEEN",
     "REGIONS",
+    "Directions",
     "FeatureStatistics",
     "FloatArray",
     "GradientStatistics",

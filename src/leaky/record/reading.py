@@ -8,6 +8,7 @@ import numpy as np
 
 from leaky.documents import Json, Reader
 from leaky.errors import InputError
+from leaky.record.directions import MOST_COORDINATES, Directions
 from leaky.record.ends_document import ends_from_dict
 from leaky.record.fields import GRADIENTS, OUTPUTS
 from leaky.record.observation import NotExamined, Record
@@ -70,7 +71,15 @@ def _site_from(at: Reader) -> Site:
         shape=tuple(at.list_of("shape", int)),
         source=at.get("source", str, None),
         producers=tuple(_producer_from(producer) for producer in at.items("producers")),
+        directions=_directions_from(at.inside("directions")) if "directions" in at.data else None,
     )
+
+
+def _directions_from(at: Reader) -> Directions:
+    length = len(at.get("sums", list))
+    if length > MOST_COORDINATES:
+        raise at.wrong("sums", f"a list of at most {MOST_COORDINATES} numbers")
+    return Directions(at.count("samples"), at.floats("sums", length))
 
 
 def _producer_from(at: Reader) -> Producer:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaky.errors import InputError
+from leaky.record.directions import Directions
 from leaky.record.statistics import BELOW, BEYOND_HIGH, BEYOND_LOW, LINEAR, FloatArray, IntArray, UnitStatistics
 from leaky.text import counted, named, printable
 
@@ -61,6 +62,7 @@ class Site:
         shape: of the pre-activation on the first batch.
         source: "file.py:31" of a functional call, None for a module.
         producers: the weights behind the pre-activation.
+        directions: how alike the samples look here; None where that was not seen.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Site:
     shape: tuple[int, ...] = ()
     source: str | None = None
     producers: tuple[Producer, ...] = ()
+    directions: Directions | None = None
 
     def __repr__(self) -> str:
         seen = f"{counted(self.units, 'unit')}, {counted(self.samples, 'sample')}"
@@ -166,7 +169,12 @@ class Site:
         mine, theirs = (self.name, self.activation), (other.name, other.activation)
         if mine != theirs:
             raise InputError(f"only the same site can be merged, not {mine} and {theirs}")
-        return replace(self, statistics=self.statistics.merge(other.statistics))
+        known = self.directions is not None and other.directions is not None
+        return replace(
+            self,
+            statistics=self.statistics.merge(other.statistics),
+            directions=self.directions.merge(other.directions) if known else None,  # type: ignore[union-attr, arg-type]
+        )
 
 
 @dataclass(frozen=True)

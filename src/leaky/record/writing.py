@@ -94,9 +94,17 @@ def _site_to_dict(site: Site, verdicts: Mapping[str, Sequence[int]]) -> Json:
             }
             for producer in site.producers
         ],
+        **_directions_to_dict(site, numbers),
         "statistics": _statistics_to_dict(site, numbers),
         "nulls": numbers.nulls,
     }
+
+
+def _directions_to_dict(site: Site, numbers: _Numbers) -> Json:
+    if site.directions is None:
+        return {}
+    sums = numbers("directions.sums", site.directions.sums)
+    return {"directions": {"samples": site.directions.samples, "sums": sums}}
 
 
 def _statistics_to_dict(site: Site, numbers: _Numbers) -> Json:

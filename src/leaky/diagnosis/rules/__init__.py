@@ -7,6 +7,7 @@ from collections.abc import Collection
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules import (
+    alike,
     depth,
     gradient,
     inactive,
@@ -51,6 +52,7 @@ RULES: dict[str, Rule] = {
         non_finite.non_finite,
         depth.growth,
         depth.decay,
+        alike.alike_by_depth,
         gradient.vanishing_gradient,
         gradient.exploding_gradient,
         outputs.output_rectifier,
