@@ -46,6 +46,15 @@ def test_samples_without_a_direction_are_left_out() -> None:
     assert np.isfinite(site.directions.sums).all()
 
 
+def test_a_batch_of_no_sample_adds_nothing() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.randn(20, 4)
+    (site,) = leaky.observe(model, [x, torch.zeros(0, 4)]).sites
+    assert site.directions is not None
+    assert site.directions.samples == 20
+    assert site.directions.cosine == pytest.approx(cosine_of_pairs(model[0](x)), abs=1e-6)
+
+
 def test_sequences_of_several_lengths_have_none_and_a_saved_record_keeps_them(tmp_path: object) -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
     (site,) = leaky.observe(model, [torch.randn(9, 5, 4), torch.randn(9, 7, 4)]).sites

@@ -32,7 +32,7 @@ class Alikeness:
             return
         units, positions = self._chosen()
         z = as_units(pre_activation, view)[:, _spread(view.units, units)][:, :, _spread(view.positions, positions)]
-        z = z.reshape(view.samples, -1).double()
+        z = z.flatten(1).double()
         length = z.norm(dim=1, keepdim=True)
         usable = (length[:, 0] > 0) & torch.isfinite(length[:, 0])
         self._samples += int(usable.sum())
