@@ -6,7 +6,6 @@ input of the others) until the gradient arrives, or one byte an element where au
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from leaky.observation.riding.structure import KnownCall
 from leaky.record import FloatArray, Producer, Site
 from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
+from leaky.watching.arrival import Arrival, wait_for_gradient
 from leaky.watching.sums import NONFINITE, OPEN, Bounds, Reading, Rows, add, add_gradient
 
 Flags = np.ndarray[Any, np.dtype[np.uint8]]
@@ -31,8 +31,6 @@ _NONFINITE = 2
 """The reader's answer where it has met NaN or infinity since the last report."""
 _kept = torch._C._autograd._top_saved_tensors_default_hooks
 """Whoever keeps what autograd saves in its stead (a checkpoint, memory on another device)."""
-_KEY = -1
-"""Of a hook among those of a tensor; torch's own keys count from 0."""
 
 
 class Clock:
@@ -76,6 +74,7 @@ class WatchedSite:
         self.repeated = True
         self.is_output = False
         self._call, self._shape, self._clock = call, shape, clock
+        self.failed = clock.failed
         self._productions = {production.weight: production for production in call.node.productions}
         self._bounds = Bounds.of(call.activation, self.units)
         self._readings: dict[tuple[Any, ...], Reading | None] = {}
@@ -149,14 +148,14 @@ class WatchedSite:
                 value, bounds = output.detach(), self._bounds
             else:
                 value, bounds = self._beside(z, output)
-            wait_for_gradient(output, _Gradient(self, reading, value, bounds, passes))
+            wait_for_gradient(output, Arrival(self, reading, value, bounds, passes))
 
     def follow_again(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
         """Wait for the gradient of a call that a checkpoint computes once more."""
         reading = self._readings.get((call, output.shape, output.stride(), output.dtype))
         if reading is not None and output.requires_grad and self._awaited != self._clock.passes:
             value, bounds = self._beside(z, output)
-            wait_for_gradient(output, _Gradient(self, reading, value, bounds, self._clock.passes))
+            wait_for_gradient(output, Arrival(self, reading, value, bounds, self._clock.passes))
 
     def _beside(self, z: Tensor | None, output: Tensor) -> tuple[Tensor, Bounds]:
         """What the gradient's elements are parted by, and where: the one that autograd keeps as well."""
@@ -284,39 +283,3 @@ def _module_named(model: nn.Module, name: str) -> nn.Module | None:
 def _monotone(activation: str) -> bool:
     """Whether the output tells the region as well as the input does."""
     return activation in ("ReLU", "LeakyReLU", "PReLU", "ReLU6", "Hardtanh", "RReLU")
-
-
-def wait_for_gradient(output: Tensor, hook: Callable[[Tensor], None]) -> None:
-    """What `output.register_hook` does, in a fifth of its time where nobody has hooked the tensor before."""
-    register = getattr(output.grad_fn, "_register_hook_dict", None)
-    if register is None or type(output) is not Tensor or output._backward_hooks is not None:
-        output.register_hook(hook)  # type: ignore[no-untyped-call]
-        return
-    hooks = output._backward_hooks = OrderedDict()
-    hooks[_KEY] = hook
-    register(output)
-
-
-class _Gradient:
-    """Waits for the gradient of one call, and then lets go of what it was kept for."""
-
-    __slots__ = ("_bounds", "_pass", "_reading", "_site", "_value")
-
-    def __init__(self, site: WatchedSite, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:
-        self._site, self._reading, self._bounds, self._pass = site, reading, bounds, of_pass
-        self._value: Tensor | None = value
-
-    def __call__(self, gradient: Tensor) -> None:
-        value, self._value = self._value, None
-        if value is None:
-            return
-        site, reading = self._site, self._reading
-        try:
-            reader = reading.reader
-            if reader is not None and reader.add_gradient(gradient, value, *self._bounds.addresses):
-                site.count_gradient(reading, self._pass)
-                return
-            with torch.no_grad():
-                site.gradient_arrived(gradient, reading, value, self._bounds, self._pass)
-        except Exception as error:
-            site._clock.failed(error)

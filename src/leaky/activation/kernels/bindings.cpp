@@ -109,11 +109,11 @@ NB_MODULE(_core, module) {
         .def("__init__", &make_reader)
         .def("add", [](const Reader& self, nb::handle tensor, Address fired, int64_t step) {
             return (int)self.add(tensor.ptr(), at<uint8_t>(fired), step);
-        })
+        }, nb::arg().none(), nb::arg(), nb::arg())
         .def("add_gradient", [](const Reader& self, nb::handle gradient, nb::handle value, double threshold,
                                 Address floor, Address cap) {
             return self.add_gradient(gradient.ptr(), value.ptr(), threshold, at<double>(floor), at<double>(cap));
-        });
+        }, nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg());
     module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
         const ReleasedGil released;
         count_fired(at<uint8_t>(fired), samples, units, at<double>(sums), batch);
