@@ -13,7 +13,7 @@ from leaky import theory
 from leaky.diagnosis import Thresholds
 from leaky.observation.batches import Batch
 from leaky.record import FloatArray
-from leaky.watching.alarms import Now, SiteNow
+from leaky.watching.alarm_rules.now import Now, SiteNow
 from leaky.watching.figures import figures
 from leaky.watching.history import History, Row
 from leaky.watching.observer import Observer

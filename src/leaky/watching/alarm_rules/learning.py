@@ -1,0 +1,52 @@
+"""What reaches the weights: gradients that are gone or far above what they were, updates too large."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from leaky.diagnosis import Finding, Level
+from leaky.watching.alarm_rules.now import Now, finding, level_of
+
+
+def gradient(now: Now) -> list[Finding]:
+    """Sites at which the gradient is gone, or far above what it was."""
+    found, t = [], now.thresholds
+    alive = any(now.row[site.name]["gradient"] > 0 for site in now.sites)
+    for site in now.sites:
+        values = now.history[site.name]["gradient"]
+        last = values[-1]
+        if last == 0:
+            nothing = values == 0
+            since = len(values) - int(np.argmin(nothing[::-1])) if not nothing.all() else 0
+            if now.history.samples[since:].sum() < now.needed:
+                continue
+            where = "at this site, though it arrives at others" if alive else "at any site"
+            advice = "Nothing before it learns: look for dead units behind it, a detached value, a saturated loss."
+            gone: Level = "error" if alive or not (values > 0).any() else "warning"
+            found.append(finding("no-gradient", gone, site, f"no gradient arrives {where}", advice))
+            continue
+        before = values[:-1][np.isfinite(values[:-1])][-32:]
+        if len(before) < 5 or not np.isfinite(last) or np.median(before) <= 0:
+            continue
+        factor = float(last / np.median(before))
+        level = level_of(factor, t.spike_warning, t.spike_error)
+        if level is not None:
+            message = f"the gradient is {factor:.3g} times the median of the {len(before)} reports before"
+            advice = "Look at this batch's data and labels; clipping the gradient keeps one batch from undoing many."
+            found.append(finding("gradient-spike", level, site, message, advice, factor=factor))
+    return found if alive else found[:1]
+
+
+def updates(now: Now) -> list[Finding]:
+    """Layers whose one update is far too large for their weights."""
+    found, t = [], now.thresholds
+    for site in now.sites:
+        ratio = now.row[site.name].get("update", math.nan)
+        level = level_of(ratio, t.update_warning, t.update_error)
+        if level is not None:
+            message = f"one step changes the weights behind it by {ratio:.3g} of their norm"
+            advice = "The rate is too high for this layer: lower it, warm up, or clip the gradient."
+            found.append(finding("update-size", level, site, message, advice, ratio=ratio))
+    return found

@@ -1,0 +1,90 @@
+"""What the rules of alarms are given, and how they say what they found. Plain data, without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from leaky.diagnosis import Finding, Level, Thresholds
+from leaky.diagnosis.wording import evidence
+from leaky.record import FloatArray
+from leaky.watching.history import History, Row
+
+
+@dataclass(frozen=True, eq=False)
+class SiteNow:
+    """One site at a report.
+
+    Attributes:
+        name: of the site.
+        units: of the site.
+        silent_for: samples since each unit fired, shape (units,).
+        ever_fired: whether it has since the last reset, shape (units,).
+        last_fired: step at which it fired last, −1 for never, shape (units,).
+        flat: whether its derivative below the threshold is practically 0, so that a silent unit cannot learn.
+        gated: whether it is smooth, and so is judged by its share of the output alone.
+        nonfinite: NaN and infinite pre-activations since the last report, shape (units,).
+    """
+
+    name: str
+    units: int
+    silent_for: FloatArray
+    ever_fired: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    last_fired: FloatArray
+    flat: bool
+    gated: bool
+    nonfinite: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Now:
+    """What the rules are given.
+
+    Attributes:
+        step, batch: at which the report is made.
+        row: its figures by site.
+        history: this report included.
+        sites: in the order in which they run.
+        needed: samples that a verdict takes.
+        thresholds: that decide.
+        origin: what is known of a non-finite value's origin ("the input is finite"), for the reader.
+        scaled: whether a GradScaler is at work, whose first steps overflow by design.
+    """
+
+    step: int
+    batch: int
+    row: Row
+    history: History
+    sites: tuple[SiteNow, ...]
+    needed: int
+    thresholds: Thresholds
+    origin: str = ""
+    scaled: bool = False
+
+
+Check = Callable[[Now], list[Finding]]
+
+
+def finding(rule: str, level: Level, site: SiteNow | None, message: str, advice: str, **numbers: object) -> Finding:
+    """What a rule found, with the numbers behind it."""
+    units = numbers.pop("units", ())
+    assert isinstance(units, tuple)
+    name = None if site is None else site.name
+    return Finding(rule, level, name, units, message, evidence(**numbers), advice)
+
+
+def level_of(size: float, warning: float, error: float) -> Level | None:
+    """The level of a size that is worse the larger it is; None where it is neither."""
+    if math.isnan(size) or size < warning:
+        return None
+    return "error" if size >= error else "warning"
+
+
+def known(now: Now, figure: str) -> list[tuple[SiteNow, float]]:
+    """The sites with a finite figure at this report, and the figure."""
+    values: Mapping[str, dict[str, float]] = now.row
+    pairs = [(site, values[site.name][figure]) for site in now.sites]
+    return [(site, value) for site, value in pairs if math.isfinite(value)]

@@ -1,0 +1,87 @@
+"""Units that fell silent, died or lock, and layers that are on the way there."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from leaky.diagnosis import Finding, Level
+from leaky.watching.alarm_rules.now import Now, finding
+
+
+def stopped_firing(now: Now) -> list[Finding]:
+    """Units that fired before and have been silent on as many samples as a verdict takes."""
+    found = []
+    for site in now.sites:
+        gone = site.ever_fired & (site.silent_for >= now.needed)
+        if not site.flat or site.gated or not gone.any():
+            continue
+        share, t = float(gone.mean()), now.thresholds
+        level: Level = "error" if share >= t.dead_error else "warning" if share >= t.stopped_warning else "info"
+        units = tuple(int(u) for u in np.flatnonzero(gone))
+        message = (
+            f"{len(units)} of {site.units} units have stopped firing: silent on {now.needed:,} samples or more, since "
+            f"step {int(site.last_fired[gone].max())} or earlier"
+        )
+        advice = (
+            "Some units fall silent in healthy trainings too: nothing to do while they are few."
+            if level == "info"
+            else "Probably a large step moved them out of reach: look at the rate and at the batches before. "
+            "`leaky.repair` brings them back; whether a leak would have helped, `leaky.tune` decides."
+        )
+        found.append(finding("stopped-firing", level, site, message, advice, units=units, share=share))
+    return found
+
+
+def dead(now: Now) -> list[Finding]:
+    """Sites most of whose units are dead by the verdict of a checkup."""
+    found, t = [], now.thresholds
+    for site in now.sites:
+        share = now.row[site.name]["dead"]
+        if site.gated or math.isnan(share) or share < t.dead_warning:
+            continue
+        level: Level = "error" if share >= t.dead_error else "warning"
+        message = f"{share:.0%} of {site.units} units are dead on the last {now.needed:,} samples or more"
+        advice = "Run watch.checkup() for the verdicts; `leaky.repair` shows what brings them back."
+        found.append(finding("dead", level, site, message, advice, share=share))
+    return found
+
+
+def collapsing(now: Now) -> list[Finding]:
+    """Sites whose share of silent units rises so that half of them will be in as many steps as were seen."""
+    found, t = [], now.thresholds
+    steps = now.history.steps
+    for site in now.sites:
+        shares = now.history[site.name]["silent"]
+        recent = np.flatnonzero(~np.isnan(shares))[-8:]
+        if not site.flat or site.gated or len(recent) < 4 or shares[recent[-1]] >= t.collapse_share:
+            continue
+        if shares[recent[-1]] - shares[recent].min() < t.collapse_rise:
+            continue
+        slope, _ = np.polyfit(steps[recent].astype(float), shares[recent], 1)
+        if slope <= 0:
+            continue
+        projected = now.step + (t.collapse_share - shares[recent[-1]]) / slope
+        if projected > 2 * max(now.step, 1):
+            continue
+        message = (
+            f"the layer is collapsing: {shares[recent[-1]]:.0%} of its units are silent, "
+            f"{t.collapse_share:.0%} by step {projected:,.0f} if it goes on"
+        )
+        advice = "Lower the rate now, or give the site a leak; units that are gone do not come back by themselves."
+        share = float(shares[recent[-1]])
+        found.append(finding("collapsing", "warning", site, message, advice, share=share, projected_step=projected))
+    return found
+
+
+def locked(now: Now) -> list[Finding]:
+    """Sites most of whose units are always on one side: linear, wasted."""
+    found, t = [], now.thresholds
+    for site in now.sites:
+        share = now.row[site.name]["locked"]
+        if not math.isnan(share) and share >= t.locked_warning and not site.gated:
+            message = f"{share:.0%} of {site.units} units are always on one side on the last {now.needed:,} samples"
+            advice = "They compute a linear function: look at the input's scale and at biases that ran away."
+            found.append(finding("locked", "warning", site, message, advice, share=share))
+    return found
