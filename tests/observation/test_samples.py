@@ -81,3 +81,27 @@ def test_pictures_padded_one_by_one_are_samples_again() -> None:
 
     (site,) = leaky.observe(Pads(), torch.randn(N, 3, 6, 6)).sites
     assert (site.units, site.samples) == (4, N)
+
+
+class _Recurrent(nn.Module):
+    def __init__(self, kind: str, batch_first: bool, last: str) -> None:
+        super().__init__()
+        self.inner = getattr(nn, kind)(6, 12, num_layers=2, bidirectional=True, batch_first=batch_first)
+        self.head = nn.Sequential(nn.Linear(24, 16), nn.ReLU())
+        self.batch_first, self.last = batch_first, last
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        output, state = self.inner(data if self.batch_first else data.transpose(0, 1))
+        hidden = state[0] if isinstance(state, tuple) else state
+        if self.last == "output":
+            return self.head(output[:, -1] if self.batch_first else output[-1])  # type: ignore[no-any-return]
+        return self.head(torch.cat([hidden[-2], hidden[-1]], 1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("last", ["output", "hidden"])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_what_reads_a_recurrent_layer_s_last_state_sees_every_sample(kind: str, batch_first: bool, last: str) -> None:
+    model = _Recurrent(kind, batch_first, last)
+    (site,) = [s for s in leaky.observe(model, torch.randn(300, 5, 6)).sites if s.name.startswith("head")]
+    assert (site.statistics.samples, site.units) == (300, 16)

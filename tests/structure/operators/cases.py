@@ -350,6 +350,6 @@ TWINS = {
     "rms_norm": "_fused_rms_norm",
     "matmul": "bmm",
     "mkldnn_rnn_layer": "linear",
-    **dict.fromkeys(CREATING, "zeros_like"),
+    **dict.fromkeys(sorted(CREATING), "zeros_like"),
 }
 """Rows that do not run here (torch takes them apart, or they need another device): whose claims they must make."""

@@ -161,8 +161,11 @@ def _embedding_bag(call: Call) -> list[Axes]:
 
 
 def _rnn_layer(call: Call) -> list[Axes]:
+    """The output at every step, then the last hidden state and the last cell, which have no axis of steps."""
     value, weight = call.args[0], call.args[1]
-    return [(*demoted(value.axes[:-1]), call.produce(weight, "linear", call.shapes[0][-1], weight.shape[::-1]))]
+    unit = call.produce(weight, "linear", call.shapes[0][-1], weight.shape[::-1])
+    steps, samples = demoted(value.axes[:-1])
+    return [(steps, samples, unit), (samples, unit), (samples, unit), *map(plain, call.shapes[3:])]
 
 
 def _attention(call: Call) -> list[Axes]:
