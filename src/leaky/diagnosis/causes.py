@@ -34,7 +34,7 @@ NATURAL = frozenset(
 
 STAGES = (
     ("input-constant",),
-    ("loss-misfit", "target-shape", "target-range"),
+    ("loss-misfit", "target-shape", "target-range", "no-curvature"),
     ("batchnorm-statistics",),
     ("target-scale",),
     ("input-outliers", "input-scale", "input-offset"),
@@ -108,6 +108,7 @@ RELATIONS = (
     Relation("loss-misfit", ANYTHING),
     Relation("target-shape", ANYTHING),
     Relation("target-range", ANYTHING),
+    Relation("no-curvature", ANYTHING),
     Relation("batchnorm-statistics", ANYTHING, most="info", cap="warning"),
     Relation("output-rectifier", frozenset(("same-output", "no-gradient", "not-learning", "gradient-starved"))),
     Relation("target-scale", SUSPECTED, _no_cut),

@@ -12,8 +12,8 @@ from leaky.record import Record
 from leaky.text import counted, named, percentage, printable
 
 ELSEWHERE = (
-    "non-finite", "input-constant", "loss-misfit", "target-shape", "target-range", "batchnorm-statistics",
-    "target-scale", "input-outliers", "input-scale", "input-offset", "not-learning",
+    "non-finite", "input-constant", "loss-misfit", "target-shape", "target-range", "no-curvature",
+    "batchnorm-statistics", "target-scale", "input-outliers", "input-scale", "input-offset", "not-learning",
 )  # fmt: skip
 """Rules on trouble that is not the units', in the order of the flow."""
 

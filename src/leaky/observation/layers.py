@@ -28,6 +28,9 @@ class LayerWatch:
 
     Args:
         model: whose layers.
+
+    Attributes:
+        looking: whether what runs is the pass; False while a loss runs, which may call the model again.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,6 +42,7 @@ class LayerWatch:
         self._calls: dict[str, int] = {}
         self._most: dict[str, int] = {}
         self._passes = 0
+        self.looking = True
 
     def __enter__(self) -> LayerWatch:
         for name, module in self._model.named_modules():
@@ -64,7 +68,7 @@ class LayerWatch:
         self._passes += 1
 
     def _entering(self, module: nn.Module, args: Any) -> None:
-        name = self._names.get(module) if self._passes < BATCHES else None
+        name = self._names.get(module) if self.looking and self._passes < BATCHES else None
         if name is None:
             return
         if name not in self._norms:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from leaky.errors import InputError
 from leaky.observation.comparing import Comparing
+from leaky.observation.differentiating import Differentiating
 from leaky.observation.nesting import map_tensors
 from leaky.observation.targets import loss_of_batch
-from leaky.record import LossTerm, ParameterGradients, merged
+from leaky.record import Derivatives, LossTerm, ParameterGradients, merged
 from leaky.structure.modules import without_wrappers
 
 Loss = Callable[[Any, Any], Tensor]
@@ -32,6 +33,7 @@ class LossWatch:
     def __init__(self, loss: Loss, model: nn.Module) -> None:
         self.terms: tuple[LossTerm, ...] = ()
         self.gradients: ParameterGradients | None = None
+        self.derivatives: Derivatives | None = None
         self._loss = loss_of_batch(loss, model)
         self._model = model
 
@@ -54,9 +56,11 @@ class LossWatch:
         Raises:
             InputError: if the loss is not a tensor that depends on a parameter.
         """
-        with Comparing(outputs, batch, samples, batch_dim) as comparing:
+        with Comparing(outputs, batch, samples, batch_dim) as comparing, Differentiating() as differentiating:
             value = self._loss(output, batch)
         self.terms = merged(self.terms, comparing.terms)
+        if differentiating.found is not None:
+            self.derivatives = differentiating.found.merge(self.derivatives or differentiating.found)
         if not isinstance(value, Tensor):
             raise InputError(f"loss must return a tensor, not {type(value).__name__}")
         wanted = {without_wrappers(name): p for name, p in self._model.named_parameters() if p.requires_grad}

@@ -160,11 +160,13 @@ class _Observation:
                 self._outputs.add(outputs, samples, self._batch_dim)
                 if self._loss is not None:
                     self._collector.listen()
+                    self.layers.looking = False
                     scale, note = self._loss.backward(output, outputs, batch.original, samples, self._batch_dim)
                     if note:
                         self._notes.setdefault(note)
         finally:
             self._collector.release()
+            self.layers.looking = True
         self.layers.end_pass()
         self._collector.end_batch(self._batches, scale, samples)
 
@@ -204,6 +206,7 @@ class _Observation:
             outputs=self._outputs.tensors,
             terms=() if self._loss is None else self._loss.terms,
             gradients=None if self._loss is None else self._loss.gradients,
+            derivatives=None if self._loss is None else self._loss.derivatives,
             normalisations=self.layers.normalisations(),
             shared_layers=self.layers.shared_layers(),
         )

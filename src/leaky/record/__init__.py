@@ -5,6 +5,7 @@ the region of the activation that each pre-activation fell into, so that "what i
 from the same numbers. Two Records of the same network merge in any order.
 """
 
+from leaky.record.derivatives import Derivatives
 from leaky.record.directions import Directions
 from leaky.record.ends import (
     MOST_FEATURES,
@@ -39,6 +40,7 @@ __all__ = [
     "MOST_FEATURES",
     "NOTHING_SEEN",
     "REGIONS",
+    "Derivatives",
     "Directions",
     "FeatureStatistics",
     "FloatArray",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from leaky.documents import Json, Reader
+from leaky.record.derivatives import Derivatives
 from leaky.record.ends import (
     FeatureStatistics,
     LossTerm,
@@ -36,6 +37,7 @@ def ends_to_dict(record: Record) -> Json:
         },
         "normalisations": [vars(item) for item in record.normalisations],
         "shared_layers": [vars(item) for item in record.shared_layers],
+        "derivatives": record.derivatives and vars(record.derivatives),
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -64,7 +66,14 @@ def ends_from_dict(at: Reader) -> dict[str, Any]:
         ),
         "normalisations": tuple(map(_normalisation_from, items("normalisations"))),
         "shared_layers": tuple(SharedLayer(e.get("name", str), e.count("calls")) for e in items("shared_layers")),
+        "derivatives": _derivatives_from(at.inside("derivatives"))
+        if at.get("derivatives", dict, None) is not None
+        else None,
     }
+
+
+def _derivatives_from(at: Reader) -> Derivatives:
+    return Derivatives(at.count("order", 1), at.get("zero", bool))
 
 
 def _number(value: float) -> float | None:

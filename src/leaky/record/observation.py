@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from leaky import documents
 from leaky.errors import InputError
+from leaky.record.derivatives import Derivatives
 from leaky.record.ends import LossTerm, Normalisation, ParameterGradients, SharedLayer, TensorStatistics, merged
 from leaky.record.site import Site
 from leaky.text import counted, listed, named, printable
@@ -41,6 +42,7 @@ class Record:
         gradients: which parameters the loss's gradient reached, None without a loss.
         normalisations: BatchNorms and their running statistics.
         shared_layers: layers that ran more than once in one pass.
+        derivatives: that the loss or the forward pass takes of what the network computes; None where it takes none.
     """
 
     model: str
@@ -60,6 +62,7 @@ class Record:
     gradients: ParameterGradients | None = None
     normalisations: tuple[Normalisation, ...] = ()
     shared_layers: tuple[SharedLayer, ...] = ()
+    derivatives: Derivatives | None = None
 
     @property
     def units(self) -> int:
@@ -116,4 +119,7 @@ class Record:
             else self.gradients or other.gradients,
             normalisations=self.normalisations or other.normalisations,
             shared_layers=self.shared_layers or other.shared_layers,
+            derivatives=self.derivatives.merge(other.derivatives)
+            if self.derivatives and other.derivatives
+            else self.derivatives or other.derivatives,
         )

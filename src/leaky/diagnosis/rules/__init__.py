@@ -8,6 +8,7 @@ from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules import (
     alike,
+    curvature,
     depth,
     gradient,
     inactive,
@@ -36,6 +37,7 @@ RULES: dict[str, Rule] = {
         targets.target_shape,
         targets.target_range,
         targets.target_scale,
+        curvature.no_curvature,
         layers.batchnorm_statistics,
         inactive.dead,
         inactive.silent_so_far,

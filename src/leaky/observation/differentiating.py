@@ -1,0 +1,64 @@
+"""Whether the user's own code differentiates the network again and again, and what comes of it.
+
+Seen while it runs, through torch's functions; nothing is computed otherwise than it computes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from leaky.observation.nesting import tensors_in
+from leaky.record.derivatives import Derivatives
+
+
+class Differentiating(TorchFunctionMode):
+    """While open, the order of every derivative that is taken is noted in `found`.
+
+    `torch.autograd.grad` of what has order k gives what has order k + 1; other functions keep the highest order of
+    what they are given.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Derivatives | None = None
+        self._orders: dict[int, tuple[Tensor, int]] = {}  # the tensors are held, so that no id is used twice
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.autograd.grad:
+            return self._differentiate(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if self._orders and (order := self._order((args, kwargs))):
+            self._hold(result, order)
+        return result
+
+    def _differentiate(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        order = 1 + self._order(args[0] if args else kwargs.get("outputs"))
+        try:
+            result = func(*args, **kwargs)
+        except RuntimeError:
+            # A derivative that depends on nothing any more is 0, which torch refuses to differentiate.
+            if order > 1:
+                self._note(Derivatives(order, zero=True))
+            raise
+        found = tensors_in(result)
+        self._note(Derivatives(order, zero=not any(bool(tensor.detach().any()) for tensor in found)))
+        self._hold(result, order)
+        return result
+
+    def _order(self, value: Any) -> int:
+        return max((self._orders[id(t)][1] for t in tensors_in(value) if id(t) in self._orders), default=0)
+
+    def _hold(self, value: Any, order: int) -> None:
+        for tensor in tensors_in(value):
+            self._orders[id(tensor)] = (tensor, order)
+
+    def _note(self, now: Derivatives) -> None:
+        self.found = now if self.found is None else self.found.merge(now)
