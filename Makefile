@@ -13,7 +13,7 @@ SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproj
 # What is tested is the wheel in .venv, whatever the caller's PYTHONPATH says.
 unexport PYTHONPATH
 
-.PHONY: help fuzz demo test test-torch lint docs-images bench core page page-check browser sanitize sanitize-quick clean distclean
+.PHONY: help fuzz mutants demo test test-torch lint docs-images bench core page page-check browser sanitize sanitize-quick clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make browser      Chromium, which the page's tests drive, and Node (Debian, as root)"
 	@echo "make core         the compiled core, into the checkout, for working on it"
 	@echo "make fuzz         random input for every reader and the core, for hours; make fuzz EXAMPLES=1000 for minutes"
+	@echo "make mutants      how many small faults in four rooms the tests notice; about an hour"
 	@echo "make clean        remove what was built; make distclean removes .venv as well"
 
 demo: $(V)/.leaky $(V)/.demo
@@ -69,6 +70,12 @@ fuzz: $(V)/.leaky $(V)/.tools
 	@LEAKY_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz -q
 
 EXAMPLES ?= 200000
+
+# On the sources in place: ROOMS="record" for some of them, SAMPLE=0 for every mutant.
+mutants: $(V)/.leaky $(V)/.tools
+	@$(BIN)/python -m tools.mutants $(ROOMS) --sample $(SAMPLE)
+
+SAMPLE ?= 250
 
 # For work on the C++ sources: the next `import leaky` from src takes this build. It is renamed into place: a running
 # program keeps the one that it has loaded, where writing over that would crash it.

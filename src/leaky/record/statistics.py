@@ -165,7 +165,8 @@ def side_by_side(members: Sequence[UnitStatistics], samples: int) -> UnitStatist
         known = next((part for part in parts if part is not None), None)
         if known is None:
             return None
-        return np.concatenate([np.zeros_like(known) if part is None else part for part in parts], axis=-1)
+        none = [np.zeros((*known.shape[:-1], member.units), known.dtype) for member in members]
+        return np.concatenate([z if part is None else part for z, part in zip(none, parts, strict=True)], axis=-1)
 
     names = [field.name for field in fields(UnitStatistics) if field.name not in ("samples", "seen", "gradient")]
     gradients = [member.gradient for member in members]
