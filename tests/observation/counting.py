@@ -28,7 +28,13 @@ class Count:
     fired: tuple[int, ...]
 
 
-def noted(place: str, z: Tensor, units: int | tuple[int, ...] = -1, samples: Tensor | None = None) -> Tensor:
+def noted(
+    place: str,
+    z: Tensor,
+    units: int | tuple[int, ...] = -1,
+    samples: Tensor | None = None,
+    real: Tensor | None = None,
+) -> Tensor:
     """A pre-activation as it is.
 
     Args:
@@ -37,6 +43,7 @@ def noted(place: str, z: Tensor, units: int | tuple[int, ...] = -1, samples: Ten
         units: its axis or axes of units.
         samples: which sample each row is, in the shape of the other axes or of the first of them; by default the
             first of the other axes is that of the samples.
+        real: where the rows are no padding, in the shape of the other axes or of the first of them.
     """
     if _notes is None:
         return z
@@ -45,11 +52,20 @@ def noted(place: str, z: Tensor, units: int | tuple[int, ...] = -1, samples: Ten
     rows = z.detach().permute(*others, *dims)
     lead = rows.shape[: len(others)]
     ids = torch.arange(lead[0]) if samples is None else samples
-    ids = ids.reshape(*ids.shape, *(1,) * (len(lead) - ids.ndim)).expand(lead).reshape(-1)
+    ids = _spread(ids, lead)
+    kept = _spread(torch.ones(1, dtype=torch.bool) if real is None else real, lead).tolist()
     seen = _notes.setdefault(place, {})
-    for row, sample in zip(rows.reshape(len(ids), -1) > 0, (ids + _first).tolist(), strict=True):
+    for row, sample, is_real in zip(
+        rows.reshape(len(ids), rows.shape[len(lead) :].numel()) > 0, (ids + _first).tolist(), kept, strict=True
+    ):
+        if not is_real:
+            continue
         seen[sample] = seen[sample] | row if sample in seen else row
     return z
+
+
+def _spread(value: Tensor, shape: torch.Size) -> Tensor:
+    return value.reshape(*value.shape, *(1,) * (len(shape) - value.ndim)).expand(shape).reshape(-1)
 
 
 def counted(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Module, Any], Any]) -> dict[str, Count]:

@@ -73,6 +73,12 @@ Exit status
     metavar="AXIS",
     help="Axis of the samples in the inputs; none: a batch is one sample.",
 )
+@click.option(
+    "--mask",
+    metavar="NAME",
+    help="Which positions are no padding: a tensor of the batch, as attention_mask is; none: all are. By default what "
+    "the batch names so and what the model itself hides.",
+)
 @click.option("--batch-size", type=SIZE, metavar="N", help="Samples a batch of arrays and noise. [256]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A threshold, see docs/rules; repeatable.")
 @click.option(
@@ -95,6 +101,7 @@ def command(
     weights: str | None,
     seed: int | None,
     sample_dim: str | None,
+    mask: str | None,
     batch_size: int | None,
     settings: tuple[str, ...],
     sites: str,
@@ -122,6 +129,7 @@ def command(
             data, subject, seed=seed, batch_dim=dim if isinstance(dim, int) else None, batch_size=batch_size
         )
         options |= {"seed": seed, "sample_dim": dim, "batch_size": batch_size}
+        options["mask"] = {None: True, "none": False}.get(mask, mask)
         judged = {"thresholds": thresholds(settings), "initial": initial, "ignore": ignore, "population": population}
         checkup = _checked(subject, given, options, judged)
     with written_first(pages("checkup", checkup, html, html_dir)):

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from leaky.observation.accumulator import Part, SiteAccumulator
 from leaky.observation.members import MemberAccumulator
-from leaky.observation.padding import RealPositions
-from leaky.observation.reduction import as_units
+from leaky.observation.padding import RealPositions, chosen_rows
 from leaky.observation.tensors import plain_tensor
 from leaky.record import NotExamined, Producer, Site
-from leaky.structure.axes import Layout
 from leaky.structure.graph import Production
 from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
@@ -46,7 +44,7 @@ class Collector:
         self._gradients = gradients
         self._sites: dict[str, SiteAccumulator | MemberAccumulator] = {}
         self._not_examined: dict[NotExamined, None] = {}
-        self._open: dict[SiteCall, tuple[Tensor | None, Catcher | None]] = {}
+        self._open: dict[SiteCall, tuple[Tensor | list[Tensor | None] | None, Catcher | None]] = {}
         self._waiting: list[tuple[Tensor, Catcher]] = []
         self._handles: list[Any] = []
         self._batch = self._samples = 0
@@ -62,8 +60,9 @@ class Collector:
         z, inside = plain_tensor(pre_activation)
         if isinstance(accumulator, MemberAccumulator):
             expects = self._gradients and z is pre_activation
-            self._open[call] = (None, accumulator.expect_gradient(call, z) if expects else None)
-            accumulator.add(call, z, self._batch, self._samples)
+            real = [None if self._real is None else self._real.at_member(call, part) for part in call.parts]
+            self._open[call] = (real, accumulator.expect_gradient(call, z) if expects else None)
+            accumulator.add(call, z, self._batch, self._samples, real)
             return None
         chosen = inside if inside is not None else self._real.at(call) if self._real is not None else None
         catcher = None
@@ -88,7 +87,7 @@ class Collector:
         """Take the sums of the real positions alone; each counts for its sample."""
         if real.shape != (call.layout.samples, call.layout.positions):
             real = real.reshape(call.layout.samples, call.layout.positions)
-        rows, view = _chosen_rows(z, call.layout, real)
+        rows, view = chosen_rows(z, call.layout, real)
         ids = real.cpu().nonzero()[:, 0].numpy()
         samples = call.layout.samples if part is None else part.samples
         accumulator.add(rows, view, self._batch, Part(ids if part is None else part.ids[ids], samples))
@@ -99,12 +98,12 @@ class Collector:
         chosen, catcher = self._open.pop(call, (None, None))
         if accumulator is not None and call.activation.smooth and shape_of(output) == call.node.shape:
             h, view = plain_tensor(output)[0], call.layout
-            if chosen is not None and isinstance(accumulator, SiteAccumulator):
-                h, view = _chosen_rows(h, view, chosen)
+            if isinstance(chosen, Tensor):
+                h, view = chosen_rows(h, view, chosen)
             scale = call.activation.overscale
             scaled = h if scale == 1 else h / scale
             if isinstance(accumulator, MemberAccumulator):
-                accumulator.add_output(call, scaled)
+                accumulator.add_output(call, scaled, chosen if isinstance(chosen, list) else [None] * len(call.parts))
             elif h.numel():
                 accumulator.add_output(scaled, view)
         if catcher is not None:
@@ -199,14 +198,6 @@ class Collector:
                 described = describe(production, self._weights.get(production.weight))
                 if described is not None:
                     known.producers[production.weight] = described
-
-
-def _chosen_rows(value: Tensor, view: Layout, real: Tensor) -> tuple[Tensor, Layout]:
-    """The real positions of a tensor as (rows, units), and the layout of that."""
-    rows = (
-        as_units(value, view).permute(0, 2, 1)[real.reshape(view.samples, view.positions).to(value.device)].contiguous()
-    )
-    return rows, Layout((len(rows), view.units), (0, 1), len(rows), view.units, 1, 0, 1)
 
 
 def describe(production: Production, weight: Tensor | None) -> Producer | None:

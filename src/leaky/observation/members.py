@@ -6,7 +6,7 @@ order. What a slice never ran on was never seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from leaky.observation.accumulator import Part, SiteAccumulator
+from leaky.observation.padding import chosen_rows
 from leaky.record import Site
 from leaky.record.statistics import side_by_side
 from leaky.structure.listening import SiteCall
@@ -41,21 +42,38 @@ class MemberAccumulator:
         self._samples = self._calls = 0
         self._seen: set[int] = set()
 
-    def add(self, call: SiteCall, pre_activation: Tensor, batch: int, samples: int) -> None:
-        """Take in the pre-activation of one call, each row at its member."""
+    def add(
+        self, call: SiteCall, pre_activation: Tensor, batch: int, samples: int, real: Sequence[Tensor | None]
+    ) -> None:
+        """Take in the pre-activation of one call, each row at its member.
+
+        Args:
+            call: of the site.
+            pre_activation: z.
+            batch: its index.
+            samples: in the batch.
+            real: where each part is no padding, of shape (samples, positions); None where all of it is.
+        """
         self._calls += 1
-        for part in call.parts:
-            rows = _rows(pre_activation, part)
-            view = part.layout
+        for part, chosen in zip(call.parts, real, strict=True):
+            rows, view = _rows(pre_activation, part), part.layout
             ids = np.arange(view.samples) if part.ids is None else part.ids
+            if chosen is not None:
+                ids = ids[chosen.cpu().nonzero()[:, 0].numpy()]
+                rows, view = chosen_rows(rows, view, chosen)
             self._seen.update(ids.tolist())
             known = Part(ids, max(samples, int(ids.max(initial=0)) + 1))
-            self._members[part.member].add(rows, view, batch, known)
+            if len(ids):
+                self._members[part.member].add(rows, view, batch, known)
 
-    def add_output(self, call: SiteCall, output: Tensor) -> None:
-        """Take in the output of a call of a smooth activation."""
-        for part in call.parts:
-            self._members[part.member].add_output(_rows(output, part), part.layout)
+    def add_output(self, call: SiteCall, output: Tensor, real: Sequence[Tensor | None]) -> None:
+        """Take in the output of a call of a smooth activation, where it is real."""
+        for part, chosen in zip(call.parts, real, strict=True):
+            rows, view = _rows(output, part), part.layout
+            if chosen is not None:
+                rows, view = chosen_rows(rows, view, chosen)
+            if rows.numel():
+                self._members[part.member].add_output(rows, view)
 
     def expect_gradient(self, call: SiteCall, pre_activation: Tensor) -> Callable[[Tensor], None]:
         """What to call with the gradient at the output of this call, once it is there."""

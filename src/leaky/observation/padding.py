@@ -17,9 +17,12 @@ from torch import Tensor
 from leaky.errors import InputError
 from leaky.observation.batches import Batch
 from leaky.observation.nesting import fields_of
+from leaky.observation.reduction import as_units
 from leaky.structure.axes import Layout
 from leaky.structure.graph import Node
 from leaky.structure.listening import SiteCall
+from leaky.structure.members import MemberCall
+from leaky.structure.samples import Ids, Places
 
 Mask: TypeAlias = "bool | str | Callable[[Any], Tensor]"
 """True: a mask of a usual name in the batch; False: none; a name in the batch; or a function of the batch."""
@@ -38,34 +41,68 @@ class RealPositions:
     Attributes:
         by_key: mask of shape (samples, positions), True where real, by the key of the inputs' axis that it is about.
         foreign: keys of the inputs' axes that have no mask.
+        own: those that the model makes itself, filled while it runs; they count where the batch holds none.
     """
 
     by_key: dict[int, Tensor] = field(default_factory=dict)
     foreign: set[int] = field(default_factory=set)
+    own: dict[int, Tensor] = field(default_factory=dict)
 
     def at(self, call: SiteCall) -> Tensor | None:
         """Where a site's pre-activation is real, of shape (samples, positions); None where nothing says."""
-        view = call.layout
+        places = call.places
+        step = (
+            places is not None and len({*places.numbers.tolist()}) == 1
+        )  # one step of all samples, or several stacked
+        rows = places is not None and (not step or call.layout.positions == 1)
+        return self._of_rows(call.ids, places, call.layout) if rows else self._along(call)
+
+    def at_member(self, call: SiteCall, part: MemberCall) -> Tensor | None:
+        """The same of the rows that one member made."""
+        return self.at(call) if part.rows is None else self._of_rows(part.ids, part.places, part.layout)
+
+    @property
+    def _masks(self) -> dict[int, Tensor]:
+        return self.by_key or self.own
+
+    def _of_rows(self, ids: Ids | None, places: Places | None, view: Layout) -> Tensor | None:
+        """Of rows that are positions of samples each, picked or folded."""
+        mask = None if places is None or ids is None else self._masks.get(places.key)
+        if mask is None or places is None or ids is None or len(ids) != view.samples:
+            return None
+        real = mask[torch.from_numpy(ids), torch.from_numpy(places.numbers)]
+        return real.reshape(-1, 1).expand(-1, view.positions)
+
+    def _along(self, call: SiteCall) -> Tensor | None:
+        view, masks = call.layout, self._masks
         factors = [f for axis in call.node.axes for f in axis]
-        if view.sample_dim is None or view.positions < 2 or len(factors) != len(view.shape):
+        if not masks or view.sample_dim is None or view.positions < 2 or len(factors) != len(view.shape):
             return None
         places = _position_factors(view)
-        own = [i for i in places if factors[i].key in self.by_key]
+        own = [i for i in places if factors[i].key in masks]
         if own:
-            mask = self.by_key[factors[own[0]].key]
+            mask = masks[factors[own[0]].key]
         else:
-            if any(factors[i].key in self.foreign for i in places):
+            if any(factors[i].key in self.foreign - {*masks} for i in places):
                 return None
-            lengths = {mask.shape[1]: mask for mask in self.by_key.values()}
+            lengths = {mask.shape[1]: mask for mask in masks.values()}
             own = [i for i in places if view.shape[i] in lengths]
             if len(own) != 1:
                 return None
             mask = lengths[view.shape[own[0]]]
-        if call.ids is None and len(mask) != view.samples:
+        if (call.ids is None and len(mask) != view.samples) or mask.shape[1] != view.shape[own[0]]:
             return None
         shape = [view.shape[i] if i == own[0] else 1 for i in places]
         spread = mask.reshape(len(mask), *shape).expand(len(mask), *(view.shape[i] for i in places))
         return spread.reshape(len(mask), view.positions)[slice(None) if call.ids is None else call.ids]
+
+
+def chosen_rows(value: Tensor, view: Layout, real: Tensor) -> tuple[Tensor, Layout]:
+    """The real positions of a tensor as (rows, units), and the layout of that."""
+    rows = (
+        as_units(value, view).permute(0, 2, 1)[real.reshape(view.samples, view.positions).to(value.device)].contiguous()
+    )
+    return rows, Layout((len(rows), view.units), (0, 1), len(rows), view.units, 1, 0, 1)
 
 
 def _position_factors(view: Layout) -> tuple[int, ...]:
@@ -77,21 +114,22 @@ def _position_factors(view: Layout) -> tuple[int, ...]:
 
 
 def positions_of(
-    batch: Batch, samples: int, mask: Mask, node_of: Callable[[Tensor], Node | None]
-) -> RealPositions | None:
-    """The masks of a batch; None where every position is real, as far as anything says.
+    batch: Batch, samples: int, mask: Mask, node_of: Callable[[Tensor], Node | None], own: dict[int, Tensor]
+) -> RealPositions:
+    """The masks of a batch; none where every position is real, as far as anything says.
 
     Args:
         batch: whose inputs are being followed.
         samples: in it.
         mask: where to look.
         node_of: what is known of an input.
+        own: where the model's own masks will be, by the key of the axis that they are about.
 
     Raises:
         InputError: if a mask that the user asked for is not there or not of shape (samples, positions).
     """
     found = _masks(batch, samples, mask)
-    real = RealPositions()
+    real = RealPositions(own=own)
     for name, tensor in batch.named.items():
         node = None if tensor.ndim < 2 else node_of(tensor)
         if node is None or len(node.axes[1]) != 1:
@@ -101,7 +139,7 @@ def positions_of(
             real.foreign.add(node.axes[1][0].key)
         else:
             real.by_key[node.axes[1][0].key] = partner
-    return real if real.by_key else None
+    return real
 
 
 def _masks(batch: Batch, samples: int, mask: Mask) -> dict[str, Tensor]:

@@ -78,7 +78,8 @@ class _Observation:
         self._collector = Collector(self._model, self._options.loss is not None)
         self._inputs, self._outputs = Ends(), Ends()
         self._loss = None if self._options.loss is None else LossWatch(self._options.loss, self._model)
-        self._tracer = Tracer(self._model, self._collector, self._options.unit_dim)
+        padding = self._options.mask is True
+        self._tracer = Tracer(self._model, self._collector, self._options.unit_dim, padding=padding)
 
     def run(self, data: Any) -> None:
         """Every batch of the data; from the start again where the first says that samples lie along another axis."""
@@ -127,9 +128,9 @@ class _Observation:
     def _again(self, batch: Batch) -> None:
         """Forget all passes so far, which were of this batch, and run it again."""
         self._preserved.rewind()
-        composites = self._tracer.composites
+        before = self._tracer
         self._start()
-        self._tracer.composites = composites
+        self._tracer.go_on_from(before)
         self._pass(batch)
 
     def _wants_gradients(self, error: RuntimeError) -> bool:
@@ -151,7 +152,8 @@ class _Observation:
             self._inputs.add(batch.named, samples, self._batch_dim)
             with batch.kept(), torch.set_grad_enabled(self._with_gradients):
                 with self._tracer.following(batch.tensors, self._batch_dim, samples):
-                    real = positions_of(batch, samples, self._options.mask, self._tracer.node_of)
+                    masks = self._tracer.masks.by_key
+                    real = positions_of(batch, samples, self._options.mask, self._tracer.node_of, masks)
                     self._collector.expect(samples, real)
                     output = batch.run(self._model)
                     self._mark_outputs(output)
@@ -188,6 +190,9 @@ class _Observation:
             self._notes.setdefault(note)
         if self._preserved.mode_is_fixed:
             self._notes.setdefault("the model has no mode to choose and ran in the one that it was frozen in")
+        if self._tracer.masks.hid:
+            hidden = " and ".join(self._tracer.masks.hid)
+            self._notes.setdefault(f"positions that the model hides by {hidden} are padding; mask=False counts them")
         if any(type(module).__name__ == "OptimizedModule" for module in self._model.modules()):
             self._notes.setdefault("compiled parts ran uncompiled while they were observed")
         return Record(

@@ -12,7 +12,7 @@ from leaky.structure.axes import Layout
 from leaky.structure.graph import Node
 from leaky.structure.history import SiteUse
 from leaky.structure.members import MemberCall
-from leaky.structure.samples import Ids
+from leaky.structure.samples import Ids, Places
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,7 @@ class SiteCall:
         source: "file.py:31" of a functional call, None for a module.
         operator: torch's.
         ids: which of the batch's samples each of the layout's samples is; None where they are all of them in order.
+        places: at which position each of the layout's samples stands, where positions were folded in or picked.
         parts: its rows by the slice of a stacked parameter that made them (experts); empty where there are none.
     """
 
@@ -37,6 +38,7 @@ class SiteCall:
     source: str | None
     operator: Any
     ids: Ids | None = None
+    places: Places | None = None
     parts: tuple[MemberCall, ...] = ()
 
     @property

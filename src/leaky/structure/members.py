@@ -16,7 +16,7 @@ from torch import Tensor
 from leaky.structure.axes import Axes, Layout, factor, layout, replaced
 from leaky.structure.graph import Call, Members, Node
 from leaky.structure.operators import operator_named
-from leaky.structure.samples import Ids, SampleIds
+from leaky.structure.samples import Ids, Places, SampleIds
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,7 @@ class MemberCall:
         rows: their numbers along the pre-activation's first axis; None for all of it.
         layout: of those rows alone.
         ids: which of the batch's samples each of the layout's samples is; None for all of them in order.
+        places: at which position each of the layout's samples stands, where that is known.
     """
 
     member: int
@@ -36,6 +37,7 @@ class MemberCall:
     rows: Ids | None
     layout: Layout
     ids: Ids | None
+    places: Places | None = None
 
 
 def members_of(
@@ -135,10 +137,10 @@ def parts_of(node: Node, view: Layout, ids: Ids | None, samples: SampleIds) -> t
     parts = []
     for member in np.unique(members.ids):
         rows = np.flatnonzero(members.ids == member)
-        axis = samples.picked(node.axes[0], rows) or (factor(len(rows)),)
+        axis = samples.kept(node.axes[0], rows) or (factor(len(rows)),)
         axes = replaced(node.axes, 0, axis)
         part = layout(axes, (len(rows), *node.shape[1:]))
         if part is None or part.units != view.units:
             return ()
-        parts.append(MemberCall(int(member), members.count, rows, part, samples.of(axis)))
+        parts.append(MemberCall(int(member), members.count, rows, part, samples.of(axis), samples.places_of(axis)))
     return tuple(parts)

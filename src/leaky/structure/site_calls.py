@@ -23,7 +23,7 @@ from leaky.structure.listening import Listener, SiteCall
 from leaky.structure.members import parts_of
 from leaky.structure.modules import ModuleStack, is_gated, is_scripted, user_line
 from leaky.structure.naming import Place, SiteNames
-from leaky.structure.samples import Ids, SampleIds
+from leaky.structure.samples import Ids, Places, SampleIds
 
 OF_CONSTANTS = "it rectifies what is made of constants alone, so it does the same for every sample"
 
@@ -69,8 +69,12 @@ class SiteCalls:
             return None
         return self.composites.made(func, call, args, kwargs, results[0], self._spot(call))
 
+    def spot(self, call: Call) -> Spot:
+        """Where an operation is called."""
+        return (self._modules.path, call.name, *user_line())
+
     def _spot(self, call: Call) -> Callable[[], Spot]:
-        return lambda: (self._modules.path, call.name, *user_line())
+        return lambda: self.spot(call)
 
     def begins(self, call: Call, args: Sequence[Any]) -> bool:
         """Begin the site of a spelled-out activation, if one begins here."""
@@ -138,15 +142,18 @@ class SiteCalls:
         if not isinstance(slopes, float) and slopes.size not in (1, view.units):
             self._listener.not_examined(name, f"it has {slopes.size} slopes for {view.units} units")
             return None
-        ids = self._samples_of(node, view)
+        ids, places = self._samples_of(node, view)
         parts = parts_of(node, view, ids, self._ids)
-        return SiteCall(name, activation, node, view, place.source, func, ids, parts)
+        return SiteCall(name, activation, node, view, place.source, func, ids, places, parts)
 
-    def _samples_of(self, node: Node, view: Layout) -> Ids | None:
+    def _samples_of(self, node: Node, view: Layout) -> tuple[Ids | None, Places | None]:
         if view.sample_dim is None:
-            return None if node.sample is None else np.asarray([node.sample])
+            return None if node.sample is None else np.asarray([node.sample]), None
         dim = find(node.axes, "sample")
-        return None if dim is None else self._ids.of(node.axes[dim])
+        if dim is None:
+            return None, None
+        axis = node.axes[dim]
+        return self._ids.of(axis), self._ids.places_of(axis) if len(axis) == 1 else None
 
     def _place(self, call: Call, activation: Activation, node: Node) -> Place:
         module = self._modules.module

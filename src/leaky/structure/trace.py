@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from leaky.structure.axes import of_input, plain
-from leaky.structure.composites import Composites
 from leaky.structure.flow import as_data, result_node
 from leaky.structure.graph import Call, Node, SampleEvidence
 from leaky.structure.hiding import hides, opaque
 from leaky.structure.history import History
 from leaky.structure.listening import Listener, SiteCall
+from leaky.structure.masking import Masks
 from leaky.structure.members import members_of
 from leaky.structure.modules import ModuleStack
 from leaky.structure.operators import axes_of
 from leaky.structure.paths import Paths
 from leaky.structure.sample_axis import SampleAxis
+from leaky.structure.sample_rules import packed, samples_of
 from leaky.structure.samples import SampleIds
 from leaky.structure.schema import argument_names, name_of
 from leaky.structure.site_calls import SiteCalls
@@ -42,10 +43,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         listener: told of each site.
         unit_dim: axis of every pre-activation that holds the units, where the user knows better.
         history: where to keep the steps of the pass, if at all.
+        padding: whether to look for positions that the model itself takes for padding.
     """
 
     def __init__(
-        self, model: nn.Module, listener: Listener, unit_dim: int | None = None, history: History | None = None
+        self,
+        model: nn.Module,
+        listener: Listener,
+        unit_dim: int | None = None,
+        history: History | None = None,
+        padding: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.modules = ModuleStack(model, self._entered, listener.not_examined)
@@ -55,6 +62,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made = 0
         self._values = Values(model, self._number)
         self._ids = SampleIds()
+        self.masks = Masks(padding)
         self._sample_axis = SampleAxis()
         self._sites = SiteCalls(self.modules, self._ids, listener, unit_dim)
 
@@ -63,14 +71,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What said that the samples lie along another axis than was assumed."""
         return self._sample_axis.evidence
 
-    @property
-    def composites(self) -> Composites:
-        """What the passes so far tell of spelled-out activations; another tracer of the model may go on with it."""
-        return self._sites.composites
-
-    @composites.setter
-    def composites(self, known: Composites) -> None:
-        self._sites.composites = known
+    def go_on_from(self, other: Tracer) -> None:
+        """Take over what another tracer of the model learned: activations that are spelled out, masks of padding."""
+        self._sites.composites = other._sites.composites
+        self.masks.plan |= other.masks.plan
 
     @contextmanager
     def following(
@@ -86,6 +90,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._values.clear()
         self._ids.clear()
         self._sample_axis.clear()
+        self.masks.clear()
         self.paths.clear()
         if self._history is not None:
             self._history.clear()
@@ -116,6 +121,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node = Node(self._number(), "input", "", shape, axes)
         self._values.put(tensor, node)
         self._values.expect_samples(node)
+        self.masks.given(tensor, node)
         self.paths.made(node)
         if self._history is not None:
             self._history.inputs.append(node)
@@ -145,6 +151,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if output is None:
             output = func(*args, **kwargs)
         results = self._remember(func, call, output, site, args)
+        if call.name == "_pack_padded_sequence":
+            self.masks.packed(*packed(self._ids, call, args))
+        self.masks.made(func, call, args, results, output, lambda: self._sites.spot(call))
         ended = self._sites.ended(func, call, args, kwargs, results)
         if ended is not None:
             site = ended
@@ -158,10 +167,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def learned(self, outputs: Sequence[Tensor]) -> bool:
-        """Whether the pass told of spelled-out activations that a second pass would have as sites; call it inside."""
+        """Whether a second pass would see more: activations that are spelled out, masks of padding; call it inside."""
         found = [self.node_of(tensor) for tensor in outputs]
         with _disable_current_modes():
-            return self.composites.learned(node for node in found if node is not None)
+            activations = self._sites.composites.learned(node for node in found if node is not None)
+        return activations or self.masks.learned
 
     def _known(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -180,7 +190,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return ()
         name = site.name if site else self._sites.inside_own_function(call)
         nodes = []
-        followed = self._ids.follow(call, args, axes_of(call))
+        followed = samples_of(self._ids, call, args, axes_of(call))
         for number, (tensor, shape, sampled) in enumerate(zip(tensors, call.shapes, followed, strict=True)):
             node = result_node(self._number(), call, sampled.axes, shape, self.modules.path, name)
             node = self._values.told(node, sampled.sample, call)

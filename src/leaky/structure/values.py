@@ -176,9 +176,11 @@ class Values:
 
 
 def _holds_numbers(call: Call) -> bool:
-    """Whether Python's numbers may be in a result: it was made anew, filled, or calculated with them."""
+    """Whether Python's numbers may be in a result: it was filled with them, or calculated with them."""
     numbers = operator_named(call.name).numbers
-    if not call.nodes or numbers == "creates" or call.name == "fill":
+    if numbers == "creates":
+        return any(name in call.names for name in ("fill_value", "s"))  # zeros are zeros, whoever asks for them
+    if not call.nodes or call.name == "fill":
         return True
     return numbers in ("joins", "scales") and any(isinstance(value, (int, float)) for value in call.args[1:])
 
