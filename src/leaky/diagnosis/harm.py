@@ -1,8 +1,9 @@
 """Waste or harm: what units that do nothing cost the network, told by evidence and not by their share alone.
 
 Harm is shown where nothing can pass (all units of a site that no path leads around), where fewer units are left than
-the network has room for elsewhere, or where many are gone and the outputs fit no better than a constant. All else is
-waste: worth knowing, and no reason to act.
+the network has room for elsewhere, where many are gone and the outputs fit no better than a constant, where most of the
+network is gone, or where a site is mostly gone behind an input that is far off scale. All else is waste: worth knowing,
+and no reason to act.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Level
 from leaky.record import Site
-from leaky.text import counted
+from leaky.text import counted, percentage
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,20 @@ def cost_of_losing(context: Context, site: Site, lost: int) -> Cost:
         return Cost(
             level, f"Only {counted(left, 'unit')} are left, fewer than the network has room for elsewhere ({room:,})."
         )
+    return _together(context) if share >= t.dead_error else Cost("info")
+
+
+def _together(context: Context) -> Cost:
+    """What a site that is mostly gone costs with the rest of the network and the input looked at."""
+    t = context.thresholds
+    hidden = [site for site in context.record.sites if not site.is_output]
+    dead = {site.name: len(context.verdicts[site.name].dead) for site in hidden}
+    mostly = sum(dead[site.name] >= t.dead_error * site.units for site in hidden if site.units)
+    gone = sum(dead.values()) / max(1, sum(site.units for site in hidden))
+    if mostly > 1 and gone >= t.network_dead_warning:
+        return Cost("warning", f"With them {percentage(gone)} of the network's hidden units are dead.")
+    if any(tensor.is_floating and tensor.root_mean_square > t.input_high for tensor in context.record.inputs):
+        return Cost("warning", "The input is far off scale, which throws units out of the data.")
     return Cost("info")
 
 

@@ -63,6 +63,9 @@ class Thresholds:
     few: float = _share(0.05, "share of inactive units up to which the advice is to leave them", "convention")
     dead_warning: float = _share(0.4, "share of dead units from which on it is a warning", _HEALTHY)
     dead_error: float = _share(0.6, "share of dead units from which on it is an error", "networks that fail to train")
+    network_dead_warning: float = _share(
+        0.65, "share of all hidden units from which on a site that is mostly dead is a warning", _HEALTHY
+    )
     silent_warning: float = _share(0.6, "share of units silent so far from which on it is a warning", _HEALTHY)
     locked_warning: float = _share(0.9, "share of locked units from which on it is a warning", _HEALTHY)
     nearly_dead_rate: float = _share(

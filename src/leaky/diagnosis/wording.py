@@ -26,8 +26,9 @@ def seen_on(record: Record, site: Site | None = None) -> str:
 
 
 def all_of(record: Record) -> str:
-    """All the data, a fact at any number: "all 7 samples", "all 512 samples of noise"."""
-    return f"all {record.samples:,} samples" + (" of noise" if record.on_noise else "")
+    """All the data, a fact at any number: "all 7 samples", "all 512 samples of noise", "the one sample"."""
+    samples = "the one sample" if record.samples == 1 else f"all {record.samples:,} samples"
+    return samples + (" of noise" if record.on_noise else "")
 
 
 def subject(site: Site, units: Sequence[int]) -> str:

@@ -97,7 +97,7 @@ def _remedy(context: Context, site: Site, units: Sequence[int], cost: Cost) -> s
     if cost.level == "info":
         return (
             "Leave them: nothing shows that they are missed, and a leak would hardly change the result. Removing them "
-            "costs nothing (`leaky prune`)."
+            f"costs nothing{_unless_taken(site)} (`leaky prune`)."
             if len(units) < site.units
             else "Leave it, or remove the branch: nothing shows that it is missed."
         )
@@ -113,6 +113,11 @@ def _remedy(context: Context, site: Site, units: Sequence[int], cost: Cost) -> s
         else f"{suggestion}, which {test_of(suggestion)} decides"
     )
     return f"{_place(site, units)}{_CAUSE} {_TRY} As for a leak: {leak}."
+
+
+def _unless_taken(site: Site) -> str:
+    """A condition, where a path leads around the site: their pre-activations may be used there."""
+    return " where nothing else takes their pre-activations" if site.bypassed else ""
 
 
 _CAUSE = (

@@ -19,7 +19,7 @@ from leaky.text import counted, percentage
 
 EVIDENCE = ("delta", "rate", "units_examined")
 """The thresholds of the bound."""
-HARM = ("dead_warning", "dead_error", "learned", "stalled", "side_share")
+HARM = ("dead_warning", "dead_error", "network_dead_warning", "input_high", "learned", "stalled", "side_share")
 """The thresholds that tell harm from waste."""
 
 

@@ -58,16 +58,32 @@ def died_in_training(context: Context, site: Site) -> Finding | None:
     origin = _origin(context, site)
     if origin is None or not origin.died:
         return None
-    return _origin_finding(
-        context,
-        site,
-        "died-in-training",
-        origin,
-        origin.died,
-        "died in training",
-        "Training killed them: lower the learning rate or warm it up, clip gradients, look for spikes of the loss. A "
-        "leaky slope keeps a way back open.",
-    )
+    grown = _grown(context, site)
+    if grown >= GROWN:
+        words = f"died in training, while the weights in front of them grew × {grown:.2g}"
+        advice = (
+            "Weights that grow so much and units that die are what a learning rate that is too large leaves: train "
+            "again with a tenth of it, or warm it up and clip gradients, before anything else."
+        )
+    else:
+        words = "died in training"
+        advice = (
+            "Training killed them: lower the learning rate or warm it up, clip gradients, look for spikes of the loss. "
+            "A leaky slope keeps a way back open."
+        )
+    return _origin_finding(context, site, "died-in-training", origin, origin.died, words, advice)
+
+
+GROWN = 3.0
+"""Growth of the weights' root mean square from which on the learning rate is named; healthy ones stay below."""
+
+
+def _grown(context: Context, site: Site) -> float:
+    """How much larger the weights in front of a site are than in the initial record; 1 where that is not known."""
+    before = _initial_site(context, site.name)
+    known = {} if before is None else {p.name: p.weight_rms for p in before.producers}
+    ratios = [p.weight_rms / known[p.name] for p in site.producers if known.get(p.name, 0.0) > 0]
+    return max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0)
 
 
 @dataclass(frozen=True)
