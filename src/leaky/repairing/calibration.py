@@ -20,6 +20,7 @@ from leaky.repairing.inputs import as_they_came
 from leaky.structure.history import History
 from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
+from leaky.structure.operators import operator_named
 
 _SMALLEST_DEVIATION = 1e-12
 
@@ -196,6 +197,6 @@ def _units_last(layer: Layer) -> bool:
     """Whether the matrix was taken as (inputs, units), as x @ W takes it."""
     name = layer.production.weight
     taken = next(node for node in layer.step.call.nodes if name in node.weights)
-    flipped = taken.operation in ("t", "transpose", "permute")
+    flipped = operator_named(taken.operation).reorders
     left = any(taken is argument for argument in layer.step.call.args[:1])
-    return not flipped and not left and layer.step.call.name not in ("linear", "mkldnn_linear")
+    return not flipped and not left and not layer.step.operator.rows

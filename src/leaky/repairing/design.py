@@ -10,6 +10,7 @@ from torch import Tensor
 
 from leaky.record import Site
 from leaky.repairing.ground import Ground, owned
+from leaky.structure.operators import operator_named
 from leaky.structure.units import SiteStructure
 
 ZEROS = 0.1
@@ -18,8 +19,6 @@ ZEROS = 0.1
 RARE = 0.2
 """Firing rate of the middle unit that fires at all, up to which an overcomplete code is sparse."""
 
-_WINNERS = frozenset({"topk", "kthvalue", "sort", "scatter", "scatter_", "index_put"})
-
 
 def by_design(ground: Ground, site: SiteStructure, seen: Site) -> str | None:
     """Why a whole site is left alone; None where it is not sparse by design."""
@@ -27,7 +26,7 @@ def by_design(ground: Ground, site: SiteStructure, seen: Site) -> str | None:
         weight = ground.tensor(made.weight).detach()
         if _pruned(weight):
             return f"{made.weight} has been pruned: its zeros are meant"
-    if site.passed & _WINNERS:
+    if any(operator_named(name).chooses for name in site.passed):
         return "only the strongest units are let through behind it, so that the others are silent by design"
     if _is_code(ground, site, seen):
         return "it is the sparse code of an autoencoder, in which most units are meant to be silent"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaky.structure.graph import Call, Node
+from leaky.structure.operators import operator_named
 from leaky.structure.saturation import saturation_threshold
 
 
@@ -69,7 +70,7 @@ def recognise(call: Call, values: Sequence[Any]) -> Activation | None:
         call: the operation, its tensors replaced by nodes.
         values: the same positional arguments with their tensors, for slopes and bounds that are tensors.
     """
-    make = _TABLE.get(call.name)
+    make = _TABLE.get(operator_named(call.name).activation)
     node = call.args[0] if call.args else None
     if make is None or not isinstance(node, Node):
         return None
@@ -78,7 +79,7 @@ def recognise(call: Call, values: Sequence[Any]) -> Activation | None:
 
 def prepares_input(call: Call, activation: Activation) -> bool:
     """Whether it is arithmetic that happens to rectify (a clamp, a mask) in front of all learned weights."""
-    return call.name in _ARITHMETIC and not call.args[activation.operand].shaped
+    return operator_named(call.name).arithmetic and not call.args[activation.operand].shaped
 
 
 def _relu(call: Call, values: Sequence[Any]) -> Activation | None:
@@ -104,12 +105,12 @@ def is_gate(node: Node, cap: float) -> bool:
 
 
 def _hardtanh(call: Call, values: Sequence[Any]) -> Activation | None:
-    low, high = call.argument(1, "min_val", -1.0), call.argument(2, "max_val", 1.0)
+    low, high = call.get("min_val", -1.0), call.get("max_val", 1.0)
     return _bounded(call.args[0], float(high)) if low == 0 else None
 
 
 def _clamp(call: Call, values: Sequence[Any]) -> Activation | None:
-    low, high = call.argument(1, "min"), call.argument(2, "max")
+    low, high = call.get("min"), call.get("max")
     low = _number(low, values[1] if len(values) > 1 else None)
     high = _number(high, values[2] if len(values) > 2 else None)
     return _bounded(call.args[0], high) if low == 0 else None
@@ -126,7 +127,7 @@ def _number(bound: Any, value: Any) -> float | None:
 
 
 def _leaky(call: Call, values: Sequence[Any]) -> Activation | None:
-    return Activation("LeakyReLU", float(call.argument(1, "negative_slope", 0.01)))
+    return Activation("LeakyReLU", float(call.get("negative_slope", 0.01)))
 
 
 def _prelu(call: Call, values: Sequence[Any]) -> Activation | None:
@@ -134,8 +135,7 @@ def _prelu(call: Call, values: Sequence[Any]) -> Activation | None:
 
 
 def _rrelu(call: Call, values: Sequence[Any]) -> Activation | None:
-    offset = 1 if call.name == "rrelu_with_noise" else 0
-    low, high = call.argument(1 + offset, "lower", 1 / 8), call.argument(2 + offset, "upper", 1 / 3)
+    low, high = call.get("lower", 1 / 8), call.get("upper", 1 / 3)
     return Activation("RReLU", (float(low) + float(high)) / 2)
 
 
@@ -145,7 +145,7 @@ def _threshold(call: Call, values: Sequence[Any]) -> Activation | None:
 
 def _maximum(call: Call, values: Sequence[Any]) -> Activation | None:
     """max(x, 0), and max(x, α·x) with α < 1, in either order."""
-    left, right = call.args[0], call.argument(1, "other")
+    left, right = call.args[0], call.get("other")
     if not isinstance(right, Node):
         return None
     for operand, (value, other) in enumerate(((left, right), (right, left))):
@@ -181,7 +181,7 @@ def _where(call: Call, values: Sequence[Any]) -> Activation | None:
 
 def _masked_fill(call: Call, values: Sequence[Any]) -> Activation | None:
     """x.masked_fill(x < 0, 0)."""
-    mask, filled = call.argument(1, "mask"), call.argument(2, "value")
+    mask, filled = call.get("mask"), call.get("value")
     zero = filled == 0 or (isinstance(filled, Node) and _number(filled, values[2]) == 0)
     return Activation("ReLU") if zero and _gates(mask, call.args[0], "negative") else None
 
@@ -196,7 +196,7 @@ _GATED = {"hardsigmoid": "Hardswish", "sigmoid": "SiLU"}
 
 def _mul(call: Call, values: Sequence[Any]) -> Activation | None:
     """A swish that was spelled out, x · gate(x), or a ReLU, x · (x > 0)."""
-    left, right = call.args[0], call.argument(1, "other")
+    left, right = call.args[0], call.get("other")
     if not isinstance(right, Node):
         return None
     for operand, (value, other) in enumerate(((left, right), (right, left))):
@@ -216,37 +216,28 @@ def _fixed(name: str) -> Callable[[Call, Sequence[Any]], Activation | None]:
 
 
 def _elu(call: Call, values: Sequence[Any]) -> Activation | None:
-    alpha, scale, inner = (
-        float(call.argument(i, key, 1.0)) for i, key in ((1, "alpha"), (2, "scale"), (3, "input_scale"))
-    )
+    alpha, scale, inner = (float(call.get(key, 1.0)) for key in ("alpha", "scale", "input_scale"))
     return _smooth("ELU" if scale == 1 else "SELU", 0, alpha * scale * inner, inner)
 
 
 def _celu(call: Call, values: Sequence[Any]) -> Activation | None:
-    return _smooth("CELU", 0, 1.0, 1 / float(call.argument(1, "alpha", 1.0)))
+    return _smooth("CELU", 0, 1.0, 1 / float(call.get("alpha", 1.0)))
 
 
 def _softplus(call: Call, values: Sequence[Any]) -> Activation | None:
-    return _smooth("Softplus", 0, float(call.argument(1, "beta", 1.0)))
+    return _smooth("Softplus", 0, float(call.get("beta", 1.0)))
 
-
-_ARITHMETIC = {"clamp", "clip", "clamp_min", "maximum", "fmax", "where", "masked_fill", "mul"}
 
 _TABLE: dict[str, Callable[[Call, Sequence[Any]], Activation | None]] = {
     "relu": _relu,
     "relu6": _relu6,
     "hardtanh": _hardtanh,
     "clamp": _clamp,
-    "clip": _clamp,
-    "clamp_min": _clamp,
     "leaky_relu": _leaky,
     "prelu": _prelu,
-    "_prelu_kernel": _prelu,
     "rrelu": _rrelu,
-    "rrelu_with_noise": _rrelu,
     "threshold": _threshold,
     "maximum": _maximum,
-    "fmax": _maximum,
     "where": _where,
     "masked_fill": _masked_fill,
     "mul": _mul,
@@ -259,3 +250,4 @@ _TABLE: dict[str, Callable[[Call, Sequence[Any]], Activation | None]] = {
     "celu": _celu,
     "softplus": _softplus,
 }
+"""By the word that stands in the row of an operator."""

@@ -123,21 +123,19 @@ def _gate(call: Call) -> Gate | None:
         return replace(node.gate, scale=node.gate.scale * (other if call.name == "mul" else 1 / other))
     if call.name in ("sigmoid", "hardsigmoid"):
         return Gate(node.index, call.name)
-    if call.name in _SIDES and other == 0:
-        return Gate(node.index, _SIDES[call.name])
+    if operator_named(call.name).side and other == 0:
+        return Gate(node.index, operator_named(call.name).side)
     cap = _upper_bound(call)
     if cap is not None and is_gate(node, cap) and node.affine is not None:
         return Gate(node.affine.root, "hardsigmoid", cap)
     return None
 
 
-_SIDES = {"gt": "positive", "ge": "positive", "lt": "negative", "le": "negative"}
-
-
 def _upper_bound(call: Call) -> float | None:
-    if call.name == "relu6":
+    kind = operator_named(call.name).activation
+    if kind == "relu6":
         return 6.0
     low, high = call.get("min", call.get("min_val")), call.get("max", call.get("max_val"))
-    if call.name in ("hardtanh", "clamp", "clip") and low == 0 and isinstance(high, (int, float)):
+    if kind in ("hardtanh", "clamp") and low == 0 and isinstance(high, (int, float)):
         return float(high)
     return None

@@ -175,10 +175,6 @@ class Call:
         position = self.names.index(name) if name in self.names else len(self.args)
         return self.args[position] if position < len(self.args) else default
 
-    def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """The argument given by position or by name."""
-        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
-
     @cached_property
     def nodes(self) -> list[Node]:
         """The nodes among the arguments, lists of tensors included; asked for several times an operation."""

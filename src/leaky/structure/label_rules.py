@@ -18,9 +18,6 @@ from leaky.structure.operators.operator import dims_of
 NONE = -1
 """The label of an element that belongs to no unit in question."""
 
-_REORDERING = frozenset({"permute", "transpose", "swapaxes", "t", "numpy_T"})
-"""Operators of the same values in another order; all others of them keep the logical one, however the memory lies."""
-
 
 class MixedError(Exception):
     """An operator works on several units at once."""
@@ -66,7 +63,7 @@ def moved_labels(step: Step, labels: dict[int, Tensor]) -> list[Tensor]:
     """The operator of a step on labels; what carries none is NONE throughout."""
     if step.operator.numbers == "pads":
         return [_padded_labels(step, label_of(step.call.args[0], labels))]
-    if len(step.call.nodes) == 1 and step.operator.same_value and step.call.name not in _REORDERING:
+    if len(step.call.nodes) == 1 and step.operator.same_value and not step.operator.reorders:
         return [label_of(step.call.args[0], labels).reshape(step.results[0].shape)]
 
     def replaced(value: Any) -> Any:
@@ -82,9 +79,9 @@ def moved_labels(step: Step, labels: dict[int, Tensor]) -> list[Tensor]:
 
 def _padded_labels(step: Step, label: Tensor) -> Tensor:
     """Numbers are shifted by one, so that the zeros around them are those of no unit."""
-    args = [label.double() - NONE, *step.call.args[1:]]
-    if step.call.name == "constant_pad_nd":
-        args = args[:2]
+    names = [*step.call.names, *[""] * len(step.call.args)]
+    args = [label.double() - NONE]
+    args += [given for given, name in zip(step.call.args[1:], names[1:], strict=False) if name != "value"]
     padded: Tensor = step.function(*args, **step.call.kwargs)
     return padded.long() + NONE
 

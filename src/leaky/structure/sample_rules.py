@@ -14,6 +14,7 @@ from torch import Tensor
 
 from leaky.structure.axes import Axes, Axis, has, replaced
 from leaky.structure.graph import Call, Node
+from leaky.structure.operators import operator_named
 from leaky.structure.samples import Ids, Places, Sampled, SampleIds
 
 
@@ -26,7 +27,7 @@ def samples_of(ids: SampleIds, call: Call, values: Sequence[Any], results: list[
         values: its positional arguments with their tensors, for indices.
         results: the axes of each result.
     """
-    rule = _RULES.get(call.name)
+    rule = _RULES.get(operator_named(call.name).samples)
     if rule is not None:
         try:
             followed = rule(ids, call, values, results)
@@ -218,13 +219,14 @@ def _repeated(ids: SampleIds, call: Call, values: Sequence[Any], results: list[A
 
 
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(("slice", "narrow", "split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_chunk"), _cut),
-    **dict.fromkeys(("select", "unbind"), _take_off),
-    **dict.fromkeys(("index_select", "index"), _picked),
-    "cat": _joined,
-    "stack": _stacked,
-    "_nested_tensor_from_tensor_list": _nested,
-    "_pack_padded_sequence": _packed,
-    "unsqueeze": _single,
-    "repeat": _repeated,
+    "cut": _cut,
+    "taken_off": _take_off,
+    "picked": _picked,
+    "joined": _joined,
+    "stacked": _stacked,
+    "nested": _nested,
+    "packed": _packed,
+    "single": _single,
+    "repeated": _repeated,
 }
+"""By the word that stands in the row of an operator."""

@@ -22,10 +22,9 @@ from leaky.structure.label_rules import (
     units_of_weight,
 )
 from leaky.structure.labels import Channelled, Journey, Taken, travel
+from leaky.structure.layers import KINDS
 from leaky.structure.modules import without_wrappers
 from leaky.structure.operators import operator_named
-
-KINDS = frozenset({"linear", "convolution", "transposed_convolution"})
 
 
 @dataclass(frozen=True, eq=False)

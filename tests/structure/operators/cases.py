@@ -132,6 +132,10 @@ CASES: dict[str, list[Case]] = {
     "gather": [Case(lambda x: aten.gather(x, 2, torch.zeros(SAMPLES, UNITS, 2, 4, dtype=torch.long)))],
     "topk": [Case(lambda x: aten.topk(x, 3, 1))],
     "sort": [Case(lambda x: aten.sort(x, 1))],
+    "kthvalue": [Case(lambda x: aten.kthvalue(x, 2, 1))],
+    "_pack_padded_sequence": [
+        Case(lambda x: aten._pack_padded_sequence(x, torch.tensor([8, 8, 5, 3, 2, 1]), True), separate=True)
+    ],
     **{name: _picked(name) for name in ("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy")},
     "index_put": [
         Case(lambda x: aten.index_put(torch.zeros(9, UNITS, 4, 4, dtype=x.dtype), [ORDER], x, True)),
@@ -339,6 +343,7 @@ TWINS = {
     **dict.fromkeys(("_adaptive_avg_pool1d", "adaptive_avg_pool1d"), "avg_pool1d"),
     **dict.fromkeys(("mkldnn_linear", "_mkl_linear"), "linear"),
     "unflatten": "unsafe_split",
+    "_nested_tensor_from_tensor_list": "_pack_padded_sequence",
     "swapaxes": "transpose",
     "numpy_T": "t",
     "prelu": "_prelu_kernel",

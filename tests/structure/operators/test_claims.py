@@ -37,8 +37,8 @@ BESIDE = ("normalises", "mixes", "takes")
 """Of these the first result is the value; statistics beside it tell nothing."""
 
 
-GIVES_UP = {"addbmm"}
-"""Rows that claim nothing of their results' axes: what is no axis of the value is summed over beside the product."""
+GIVES_UP = {"addbmm", "_pack_padded_sequence"}
+"""Rows that claim nothing of their results' axes."""
 
 
 def values_of(run: Ran, name: str) -> list[tuple[int, Axes]]:

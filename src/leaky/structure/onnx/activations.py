@@ -17,6 +17,7 @@ from leaky.structure.activations import Activation, recognise
 from leaky.structure.graph import Affine, Call, Node
 from leaky.structure.onnx.functions import Spelling, same, smooth, spelled, spelling_of
 from leaky.structure.onnx.model import Array, OnnxModel, Operation, operations_of
+from leaky.structure.operators import operator_named
 
 _LARGEST = 1 << 16
 """Entries of a constant that is looked through for being one number."""
@@ -150,14 +151,17 @@ def _named(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> tup
     elif op.kind == "Clip":
         low, high = clip_bounds(op, numbers)
         known = high is None or high == high
-        found = (
-            recognise(Call("clamp", [_shifted(model, numbers, op.input(0)), low, high], {}, []), []) if known else None
-        )
+        found = _recognised("clamp", [_shifted(model, numbers, op.input(0)), low, high]) if known else None
     elif op.kind in _CALLS:
         name, parameters = _CALLS[op.kind]
         arguments = [float(op.attributes.get(key, default)) for key, default in parameters]
-        found = recognise(Call(name, [_shifted(model, numbers, op.input(0)), *arguments], {}, []), [])
+        found = _recognised(name, [_shifted(model, numbers, op.input(0)), *arguments])
     return None if found is None else (found, op.input(0))
+
+
+def _recognised(name: str, arguments: list[Any]) -> Activation | None:
+    """What the operator of torch computes that an operator of ONNX is translated into."""
+    return recognise(Call(name, arguments, {}, [], operator_named(name).arguments), [])
 
 
 def clip_bounds(op: Operation, numbers: Mapping[str, float]) -> tuple[float | None, float | None]:

@@ -52,6 +52,7 @@ def _sizes(node: Node, rank: int) -> tuple[int, ...]:
 
 
 _JOINS = Operator("", like_the_data, "joins")
+_SCALES = Operator("", like_the_data, "scales", "scales", keeps_scale=True, arguments=("self", "other"))
 
 ROWS = [
     *family(
@@ -61,19 +62,41 @@ ROWS = [
     Operator("native_dropout", like_the_data, "joins", "same", keeps_scale=True),
     Operator("neg", like_the_data, "joins", "same", keeps_scale=True),
     *family(Operator("", _added, "joins", "sum", keeps_scale=True, arguments=("self", "other")), "add sub rsub"),
-    Operator("mul", _multiplied, "scales", "scales", keeps_scale=True, arguments=("self", "other")),
-    Operator("div", like_the_data, "scales", "scales", keeps_scale=True, arguments=("self", "other")),
+    replace(_SCALES, name="mul", axes=_multiplied, activation="mul", arithmetic=True),
+    replace(_SCALES, name="div"),
     Operator("copy", like_the_data, "compares", "same", keeps_scale=True),
-    *family(Operator("", like_the_data, "compares"), "gt ge lt le eq ne"),
+    *family(Operator("", like_the_data, "compares", side="positive"), "gt ge"),
+    *family(Operator("", like_the_data, "compares", side="negative"), "lt le"),
+    *family(Operator("", like_the_data, "compares"), "eq ne"),
     *family(
         _JOINS,
         "abs exp log sqrt rsqrt square pow tanh sigmoid sign reciprocal log1p expm1 sin cos erf isnan logical_not "
-        "nan_to_num maximum fmax minimum fmin where masked_fill addcdiv",
+        "nan_to_num minimum fmin addcdiv clamp_max hardsigmoid log_sigmoid_forward",
     ),
+    *family(replace(_JOINS, activation="maximum", arithmetic=True), "maximum fmax"),
+    *family(replace(_JOINS, activation="where", arithmetic=True), "where"),
+    *family(replace(_JOINS, activation="masked_fill", arithmetic=True), "masked_fill"),
     Operator("addcmul", _product_added, "joins"),
-    *family(
-        _JOINS,
-        "relu relu6 leaky_relu hardtanh clamp clip clamp_min clamp_max prelu _prelu_kernel rrelu rrelu_with_noise "
-        "threshold gelu silu mish hardswish hardsigmoid elu selu celu softplus log_sigmoid_forward",
-    ),
+    *family(replace(_JOINS, activation="clamp", arithmetic=True, arguments=("self", "min", "max")), "clamp clip"),
+    *family(replace(_JOINS, activation="clamp", arithmetic=True, arguments=("self", "min")), "clamp_min"),
+    *family(replace(_JOINS, activation="prelu"), "prelu _prelu_kernel"),
+    *family(replace(_JOINS, activation="rrelu"), "rrelu rrelu_with_noise"),
+    *[
+        replace(_JOINS, name=name, activation=name, arguments=("self", *arguments.split()))
+        for name, arguments in {
+            "relu": "",
+            "relu6": "",
+            "leaky_relu": "negative_slope",
+            "hardtanh": "min_val max_val",
+            "threshold": "threshold value",
+            "gelu": "",
+            "silu": "",
+            "mish": "",
+            "hardswish": "",
+            "elu": "alpha scale input_scale",
+            "selu": "",
+            "celu": "alpha",
+            "softplus": "beta",
+        }.items()
+    ],
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from leaky.structure.axes import (
     Axes,
     Axis,
@@ -164,39 +166,41 @@ def _stack(call: Call) -> list[Axes]:
 
 _MOVE = Operator("", like_the_data, "moves", "same")
 _VALUE = Operator("", like_the_data, "moves", "same", same_value=True)
+_PAD = Operator("", like_the_data, "pads", "pads", keeps_scale=True)
 
 ROWS = [
     *family(
         Operator("", _reshape, "moves", "same", same_value=True), "view _unsafe_view reshape _reshape_alias flatten"
     ),
     *family(Operator("", _reshape, "moves", "same"), "unflatten"),
-    Operator("permute", _permute, "moves", "same", same_value=True, arguments=("self", "dims")),
-    Operator("transpose", _transpose, "moves", "same", same_value=True),
-    Operator("swapaxes", _transpose, "moves", "same", same_value=True),
-    *family(Operator("", _turned, "moves", "same", same_value=True), "t numpy_T"),
-    Operator("unsqueeze", _unsqueeze, "moves", "same", same_value=True, arguments=("self", "dim")),
+    Operator("permute", _permute, "moves", "same", same_value=True, reorders=True, arguments=("self", "dims")),
+    *family(Operator("", _transpose, "moves", "same", same_value=True, reorders=True), "transpose swapaxes"),
+    *family(Operator("", _turned, "moves", "same", same_value=True, reorders=True), "t numpy_T"),
+    replace(_VALUE, name="unsqueeze", axes=_unsqueeze, samples="single", arguments=("self", "dim")),
     Operator("squeeze", _squeeze, "moves", "same", same_value=True, arguments=("self", "dim")),
     *family(_VALUE, "alias detach"),
     Operator("expand", _expand, "moves", "same"),
-    Operator("repeat", _repeat, "moves", "same"),
-    Operator("select", _select, "moves", "same", arguments=("self", "dim")),
-    Operator("unbind", _select, "moves", "same"),
+    Operator("repeat", _repeat, "moves", "same", samples="repeated"),
+    Operator("select", _select, "moves", "same", samples="taken_off", arguments=("self", "dim")),
+    Operator("unbind", _select, "moves", "same", samples="taken_off"),
     *family(
-        Operator("", _slice, "moves", "same"), "slice narrow split split_with_sizes chunk unsafe_split unsafe_chunk"
+        Operator("", _slice, "moves", "same", samples="cut"),
+        "slice narrow split split_with_sizes chunk unsafe_split unsafe_chunk unsafe_split_with_sizes",
     ),
-    Operator("unsafe_split_with_sizes", _slice, "moves", "same"),
     Operator("unfold", _windows, "moves", "same"),
     *family(Operator("", _turned_about, "moves", "same"), "flip roll"),
     Operator("rot90", like_the_data, "moves", "same"),
     Operator("diagonal", _diagonal, "moves", "same"),
     *family(Operator("", _pixel_shuffle, "moves", "same"), "pixel_shuffle pixel_unshuffle"),
     *family(Operator("", _shuffled, "moves", "same"), "channel_shuffle native_channel_shuffle"),
-    Operator("cat", _cat, "moves", "concatenation", arguments=("tensors", "dim")),
-    Operator("stack", _stack, "moves", "concatenation"),
+    Operator("cat", _cat, "moves", "concatenation", samples="joined", arguments=("tensors", "dim")),
+    Operator("stack", _stack, "moves", "concatenation", samples="stacked"),
+    replace(_PAD, name="constant_pad_nd"),
     *family(
-        Operator("", like_the_data, "pads", "pads", keeps_scale=True),
-        "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
-        "replication_pad1d replication_pad2d replication_pad3d",
+        replace(_PAD, mirrors=True),
+        "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d",
     ),
     Operator("im2col", _columns, "pads", "pads"),
+    Operator("_pack_padded_sequence", like_the_data, samples="packed"),
+    Operator("_nested_tensor_from_tensor_list", like_the_data, samples="nested"),
 ]

@@ -74,6 +74,13 @@ class Operator:
         spatial: of one over the last axes: over how many.
         operands: of a product, the names of what is added, of the left and of the right factor.
         rows: of a product, whether a row of its weight, and not a column, makes a unit.
+        reorders: of one that moves the same values, whether their logical order changes.
+        mirrors: of one that pads, whether it does so with entries of the value.
+        chooses: whether a layer of winners is made with it: it ranks entries by value, or writes to chosen places.
+        side: of one that compares with 0, which side of it is true.
+        activation: which recogniser of `leaky.structure.activations` knows what it computes; "" for none.
+        arithmetic: whether it rectifies only where its arguments make it, and limits or masks elsewhere.
+        samples: which rule of `leaky.structure.sample_rules` follows the samples through it; "" for none.
         source: of one that picks or places, the name of the argument whose entries they are.
         random: whether the result is drawn at random.
         arguments: the names of its positional arguments, for a graph in another format that is translated into it.
@@ -88,6 +95,13 @@ class Operator:
     spatial: int = 0
     operands: tuple[str, str, str] | None = None
     rows: bool = False
+    reorders: bool = False
+    mirrors: bool = False
+    chooses: bool = False
+    side: Literal["", "positive", "negative"] = ""
+    activation: str = ""
+    arithmetic: bool = False
+    samples: str = ""
     source: str = "self"
     random: bool = False
     arguments: tuple[str, ...] = ()

@@ -64,11 +64,12 @@ def _index_put(call: Call) -> list[Axes]:
 
 
 ROWS = [
-    Operator("index_select", _index_select, "picks", "same", arguments=("self", "dim", "index")),
-    Operator("index", _index, "picks", "same"),
+    Operator("index_select", _index_select, "picks", "same", samples="picked", arguments=("self", "dim", "index")),
+    Operator("index", _index, "picks", "same", samples="picked"),
     Operator("gather", _gather, "picks", "same"),
-    *family(Operator("", _gather), "topk sort"),
-    *family(Operator("", _scatter, "places", source="src"), "scatter scatter_add scatter_reduce"),
+    *family(Operator("", _gather, chooses=True), "topk sort kthvalue"),
+    Operator("scatter", _scatter, "places", chooses=True, source="src"),
+    *family(Operator("", _scatter, "places", source="src"), "scatter_add scatter_reduce"),
     *family(Operator("", _scatter, "places", source="source"), "index_add index_copy"),
-    *family(Operator("", _index_put, "places", source="values"), "index_put"),
+    Operator("index_put", _index_put, "places", chooses=True, source="values"),
 ]
