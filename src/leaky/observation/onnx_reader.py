@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from leaky.errors import InputError
+from leaky.observation.onnx_ends import outputs_of
 from leaky.observation.onnx_inputs import EMPTY, Feed, Inputs
 from leaky.observation.onnx_sessions import Pipeline, Shapes, constant_values
 from leaky.observation.reduction import as_units
@@ -38,7 +39,7 @@ class Plan:
         fixed: the samples that the model insists on running together; None where any number will do.
         growth: bytes that are fetched for a byte of input.
         mixes: whether the samples of a batch influence one another, so that a batch must be run whole.
-        groups: the sites whose values are fetched together.
+        groups: the sites whose values are fetched together; the last has none, with which the outputs are.
         pipeline: that fetches them.
     """
 
@@ -142,6 +143,8 @@ class Reader:
         costs = {name: sum(sizes[value] for value in fetched[name]) * together // few.samples for name in views}
         groups = list(_grouped(sorted(views, key=made.__getitem__), costs))
         wanted = [list(dict.fromkeys(value for name in group for value in fetched[name])) for group in groups]
+        groups.append([])  # no site: the outputs
+        wanted.append(outputs_of(self._model))
         pipeline = Pipeline(self._model, wanted)
         mixes = few.samples > 1 and self._mixes(few, groups, pipeline)
         if mixes:

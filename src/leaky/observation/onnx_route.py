@@ -19,6 +19,7 @@ import torch
 import leaky
 from leaky.observation.accumulator import SiteAccumulator
 from leaky.observation.collector import describe
+from leaky.observation.onnx_ends import OnnxEnds
 from leaky.observation.onnx_inputs import Feed
 from leaky.observation.onnx_reader import Plan, Reader, tensor
 from leaky.observation.onnx_sessions import VERSIONS, seed_operators
@@ -74,6 +75,7 @@ class _Observation:
         self._reader = reader
         self._plan = plan
         self._sites: dict[str, SiteAccumulator] = {}
+        self._ends = OnnxEnds(model, plan.batch_dim)
 
     def take(self, feed: Feed) -> None:
         """Run the model on one batch and count it."""
@@ -93,6 +95,8 @@ class _Observation:
             for name in group:
                 if name in views:
                     self._add(name, views[name], values, part.samples)
+            if not group:
+                self._ends.add(part, values, fed.samples)
             values.clear()  # before the next stage runs
 
     def _add(self, name: str, view: View, values: Mapping[str, Array], samples: int) -> None:
@@ -143,6 +147,8 @@ class _Observation:
             sites=sites,
             not_examined=self._reader.not_examined,
             notes=tuple(notes),
+            inputs=self._ends.inputs,
+            outputs=self._ends.outputs,
             versions={
                 "leaky": leaky.__version__,
                 **VERSIONS,
