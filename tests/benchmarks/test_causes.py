@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks.causes.__main__ import cases, row
+from benchmarks.causes import last, suspects
+from benchmarks.causes.__main__ import cases, row, suspect
 from benchmarks.causes.building import Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT, broadcast, dead_layer, missing_values, softmax_over_one
 from benchmarks.healthy.__main__ import row as healthy_row
@@ -42,3 +43,22 @@ def test_what_is_kept_holds_what_is_claimed(half: str) -> None:
     healthy = [row for row in json.loads((RESULTS / f"healthy-{half}.json").read_text("utf-8")) if row["healthy"]]
     assert len(healthy) >= 30
     assert len({row["kind"] for row in healthy}) >= 8
+
+
+def test_the_last_kinds_are_others_and_what_is_kept_of_them_holds_what_is_claimed() -> None:
+    names = {kind.__name__ for kind in last.TROUBLES}
+    assert not names & {kind.__name__ for kind in (*LOOKED_AT, *HELD_OUT)}
+    kept = json.loads((RESULTS / "causes-last.json").read_text(encoding="utf-8"))
+    troubles, fine = kept["troubles"], kept["suspects"]
+    assert {found["kind"] for found in troubles} == names
+    assert {found["kind"] for found in fine} == {kind.__name__ for kind in suspects.SUSPECTS}
+    assert sum(found["verdict"] == "right" for found in troubles) >= 0.9 * len(troubles)
+    assert sum(found["verdict"] == "wrong" for found in troubles) <= 0.05 * len(troubles)
+    assert not [found for found in troubles if found["twin"]]
+    assert not [found for found in fine if found["above info"]]
+
+
+def test_two_of_the_last_kinds_run() -> None:
+    found = row(last.weight_not_a_number, 6)
+    assert (found["verdict"], found["twin"]) == ("right", []), found
+    assert suspect(suspects.log_softmax_before_cross_entropy, 6)["above info"] == []
