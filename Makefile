@@ -55,14 +55,18 @@ BENCHMARKS ?= $(patsubst benchmarks/%/__main__.py,benchmarks.%,$(sort $(wildcard
 
 # The tests beside another torch, in a set-up of its own; benchmarks/results/torch-versions.json keeps what came of it.
 # No part of `make test`: most builds of torch bring gigabytes of CUDA.
-OTHER := .venv-torch-$(VERSION)
-test-torch: $(V)/.leaky
+#
+#   make test-torch VERSION=2.6.0 PYTHON=python3.10 WITH="numpy==1.26.4 click==8.1.0"   another Python, other bounds
+#   make test-torch VERSION=2.6.0 TESTS="tests/activation tests/observation"            some of the tests
+OTHER ?= .venv-torch-$(VERSION)
+test-torch:
 	@test -n "$(VERSION)" || { echo "Say which torch: make test-torch VERSION=2.8.0"; exit 1; }
 	@test -d $(OTHER) || $(PYTHON) -m venv $(OTHER)
-	@echo "torch==$(VERSION)" > $(OTHER)/constraints.txt
+	@printf '%s\n' torch==$(VERSION) $(WITH) > $(OTHER)/constraints.txt
+	@grep -v -e '^#' -e '^ruff' -e '^mypy' requirements/test.txt > $(OTHER)/requirements.txt
 	@$(OTHER)/bin/python -m pip --disable-pip-version-check -qq install -c $(OTHER)/constraints.txt torch \
-		-r requirements/test.txt $$($(BIN)/python tools/requirements.py plot onnx safetensors tune)
-	@$(OTHER)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --force-reinstall build/wheel/leaky-*.whl
+		-r $(OTHER)/requirements.txt $$($(OTHER)/bin/python tools/requirements.py plot onnx safetensors tune)
+	@$(OTHER)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --force-reinstall .
 	@$(OTHER)/bin/python tools/torch_versions.py -n $(JOBS) $(TESTS)
 
 # What fails stays in tests/fuzz/corpus, where the next run begins.

@@ -1,4 +1,4 @@
-"""Models that change themselves, their data and the process; interruptions at every line; the core at its edges."""
+"""Models that change themselves, their data and the process; the core at its edges."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 import leaky
 from benchmarks.hostile.situation import Situation, survives
 from leaky.errors import LeakyError
 
-STEP = 7
-"""Every so manieth line of leaky is interrupted; `STEP = 1` takes some minutes."""
-
 
 def situations() -> Iterator[Situation]:
-    """What the tests of observation try, the core, and interruptions."""
+    """What the tests of observation try, and the core."""
     for name in ("writes_weight", "writes_weight_data", "replaces_weight", "calls_backward", "sets_gradient",
                  "scales_gradient", "freezes", "registers_hook", "registers_buffer", "adds_module", "replaces_buffer",
                  "sets_dtype", "sets_threads", "ends_gradients", "registers_global_hook", "opens_mode"):  # fmt: skip
         yield Situation("the user's data", f"a model that {name.replace('_', ' ')}", _acting(name))
-    for part in range(20):
-        yield Situation("interruptions", f"an observation interrupted, part {part + 1} of 20", _interrupted(part, 20))
     for dtype in (np.float16, np.float32, np.float64, np.longdouble, np.int32, np.bool_, np.complex64, object, "S3"):
         for shape in ((), (0,), (1,), (3, 0, 2), (1025,), (7, 33)):
             yield Situation("the core", f"{np.dtype(dtype).name} of shape {shape}", _core(dtype, shape))
@@ -45,28 +39,6 @@ def _acting(name: str) -> Callable[[Path], None]:
         assert not changed, changed
         assert hostile.surroundings() == around
         assert torch.equal(data, untouched)
-
-    return run
-
-
-def _interrupted(part: int, parts: int) -> Callable[[Path], None]:
-    def run(folder: Path) -> None:
-        from tests.hostile.interrupting import interrupted_at, lines_of
-        from tests.observation.test_leaves_everything import everything, trained
-
-        model = trained(lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5))).eval()
-        data = torch.randn(20, 4)
-
-        def observe() -> None:
-            leaky.observe(model, data, mode="train", seed=3)
-
-        observe()
-        before, lines = everything(model), lines_of(observe)
-        for line in range(1 + part * STEP, lines + 1, parts * STEP):
-            place = interrupted_at(observe, line)
-            after = everything(model)
-            changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
-            assert not changed, f"{place} (line {line} of {lines}): {changed}"
 
     return run
 

@@ -14,6 +14,7 @@ from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, REFERENCES, AnyArm, Arm, Slope, arms_of
 from leaky.tuning.engines.by_name import NamedEngine, task_named
 from leaky.tuning.engines.engine import Engine
+from leaky.tuning.engines.isolation import IsolatedEngine, Limits, must_be_sendable
 from leaky.tuning.engines.objective import ObjectiveEngine
 from leaky.tuning.running.study_run import nominate, run, running_of
 from leaky.tuning.running.worker import Design, Progress
@@ -71,6 +72,9 @@ def tune(
     engine: str = "auto",
     workers: int = 1,
     time_limit: float | None = None,
+    isolate: bool = False,
+    training_seconds: float | None = None,
+    training_memory: float | None = None,
     progress: Progress | None = None,
     **training: Any,
 ) -> Study:
@@ -110,6 +114,10 @@ def tune(
             RAY_ADDRESS or on this machine.
         workers: processes of this machine that share the study, or Ray tasks; the task must then be importable.
         time_limit: seconds after which no further training begins.
+        isolate: each training runs in a process of its own, forked with one torch thread, so that one that exits,
+            crashes, hangs or takes too much memory is a failed training and costs nothing else.
+        training_seconds: that a training may take, then it is ended and failed; it is isolated for that.
+        training_memory: GiB that a training may take beyond what it begins with; it is isolated for that, on Linux.
         progress: called with the `Study` so far and the number of trainings that are left at most.
         training: of a torch task: train, valid, test, epochs, batch_size, optimizer, loss, metric and initialization,
             see `leaky.tuning.Task`.
@@ -134,7 +142,10 @@ def tune(
     given = tuple((DEFAULT_SLOPES if space is None else REFERENCES) if slopes is None else slopes)
     settled = partial(design_of, worth=worth, patience=patience)
     design = settled(given, seeds, budget, direction, confirm, searching=space is not None)
-    make = partial(_engine, arms=AnyArm({arm.label: arm for arm in design.arms}), engine=engine)
+    alone = isolate or training_seconds is not None or training_memory is not None
+    limits = Limits(training_seconds, training_memory) if alone else None
+    arms = AnyArm({arm.label: arm for arm in design.arms})
+    make = partial(_engine, arms=arms, engine=engine, name=name, limits=limits)
     ready = make(task if checked is None else checked)
     if checked is not None:
         checked.check([*design.arms, *([] if space is None else [space.example])])
@@ -187,8 +198,12 @@ def _task(task: Any, training: dict[str, Any]) -> Any:
     return None
 
 
-def _engine(task: Any, arms: dict[str, Arm], engine: str) -> Engine:
-    """What trains a task or an objective."""
+def _engine(
+    task: Any, arms: dict[str, Arm], engine: str, name: str | None = None, limits: Limits | None = None
+) -> Engine:
+    """What trains a task or an objective; where there are `limits`, each training in a process of its own."""
+    if limits is not None:
+        return _isolated(task, arms, engine, name, limits)
     if not hasattr(task, "build"):
         if engine == "batched":
             raise InputError("engine 'batched' needs a torch task, build and train=…; an objective trains by itself")
@@ -196,3 +211,22 @@ def _engine(task: Any, arms: dict[str, Arm], engine: str) -> Engine:
     from leaky.tuning.engines.torch_engine import AUTO, KINDS, TorchEngine
 
     return TorchEngine(task, arms, engine if engine in KINDS else AUTO)
+
+
+def _isolated(task: Any, arms: dict[str, Arm], engine: str, name: str | None, limits: Limits) -> Engine:
+    if engine in ("batched", "ray"):
+        why = "trains several in one process" if engine == "batched" else "has processes of its own"
+        raise InputError(f"isolate must go with engine 'auto' or 'local'; {engine!r} {why}")
+    make = partial(_alone, arms=arms)
+    inner = make(task) if name is None else NamedEngine(name, make, make(task))
+    must_be_sendable(inner)
+    return IsolatedEngine(inner, limits, hasattr(task, "build") and task.data.inputs.device.type == "cpu")
+
+
+def _alone(task: Any, arms: dict[str, Arm]) -> Engine:
+    """One training after another."""
+    if not hasattr(task, "build"):
+        return ObjectiveEngine(task, arms)
+    from leaky.tuning.engines.training import LocalEngine
+
+    return LocalEngine(task, arms)

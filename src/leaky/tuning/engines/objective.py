@@ -64,7 +64,8 @@ def attempt(objective: Objective, arm: Arm, cell: Cell) -> Trial:
     except DivergedError as diverged:
         outcome, reason = DIVERGED, one_line(diverged).removeprefix("DivergedError: ").partition("; at ")[0]
     except SystemExit as stop:
-        outcome, reason = RAISED, f"it ended the program (status {one_line(stop).partition(';')[0]})"
+        status = stop.code if isinstance(stop.code, int) else one_line(stop).partition(";")[0]
+        outcome, reason = RAISED, f"it ended the program (status {status})"
     except (Exception, GeneratorExit) as error:
         outcome, reason = failure_of(error)
     return trial_of(cell, outcome, reason, result, time.perf_counter() - began, tuple(curve))

@@ -1,0 +1,221 @@
+"""KeyboardInterrupt at the lines of leaky that a piece of work runs; nothing may be left of it.
+
+`python -m benchmarks.hostile.interruptions` interrupts at every line, in about half an hour, and keeps what came of it
+in benchmarks/results/interruptions.json. The replay takes every seventh of an observation.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tests.hostile.interrupting import interrupted_at, lines_of
+from tests.observation.test_leaves_everything import everything, trained
+from torch import Tensor, nn
+
+import leaky
+from benchmarks.hostile.situation import Situation
+from leaky.files import write_whole
+from leaky.interruptions import undone_unless_done
+from leaky.repairing.snapshot import Snapshot
+
+RESULT = Path(__file__).parents[1] / "results" / "interruptions.json"
+STEP = 7
+"""Every so manieth line is interrupted in the replay."""
+PARTS = 20
+
+
+@dataclass
+class Work:
+    """Something that may be interrupted.
+
+    Attributes:
+        model: that it is done to, and left as it was.
+        run: does it.
+        begin: puts the model back to where an uninterrupted run begins, which may change it.
+    """
+
+    model: nn.Module
+    run: Callable[[], Any]
+    begin: Callable[[], None] = lambda: None
+
+    def spoilt_at(self, lines: list[int]) -> Iterator[tuple[str, set[str]]]:
+        """(place, what had changed) of each interruption."""
+        self.begin()
+        before = everything(self.model)
+        for line in lines:
+            place = interrupted_at(self.run, line)
+            after = everything(self.model)
+            changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+            changed |= {"open modes"} if torch._C._len_torch_dispatch_stack() else set()
+            yield place, changed
+            if changed:
+                self.begin()
+                before = everything(self.model)
+
+    def lines(self) -> int:
+        """That one run takes, after what is imported or cached at first use."""
+        self.begin()
+        self.run()
+        self.begin()
+        found = lines_of(self.run)
+        self.begin()
+        return found
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5))
+
+
+def observation() -> Work:
+    """In the other mode and with a seed: buffers and generators move."""
+    model, data = trained(network).eval(), torch.randn(20, 4)
+    return Work(model, lambda: leaky.observe(model, data, mode="train", seed=3))
+
+
+def observation_with_a_loss() -> Work:
+    """Gradients are computed, beside those that the model has."""
+    model, data = trained(network).train(), torch.randn(20, 4)
+    return Work(model, lambda: leaky.observe(model, [data, data], mode="eval", loss=_loss))
+
+
+def watching() -> Work:
+    """A watched step of training, which is undone: what is looked for is what the watch leaves."""
+    model, data = trained(network).train(), torch.randn(20, 4)
+    kept = copy.deepcopy(model.state_dict())
+    state, gradients = torch.get_rng_state(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    def begin() -> None:
+        torch.set_rng_state(state)
+        with torch.no_grad():
+            for name, tensor in model.state_dict().items():
+                tensor.copy_(kept[name])
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                assert parameter.grad is not None
+                parameter.grad.copy_(gradient)
+
+    def run() -> None:
+        try:
+            with leaky.watch(model, report_every=1):
+                model(data).square().mean().backward()
+        finally:
+            begin()
+
+    return Work(model, run, begin=begin)
+
+
+def repair() -> Work:
+    """A bias that is put back where the median was, kept or rolled back; a finished one counts as no change."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        model[0].bias[:3] = -9.0
+    data, kept = torch.randn(64, 4), copy.deepcopy(model.state_dict())
+    proposed = leaky.repair(model, data)
+    parts = list(model)
+
+    def begin() -> None:
+        for at, part in enumerate(parts):
+            model[at] = part
+        model.load_state_dict(kept)
+
+    def run() -> None:
+        proposed.apply()
+
+    return Work(model, run, begin=begin)
+
+
+def rollback() -> Work:
+    """Of what a repair changed: values, a module, the mode, an optimizer's state."""
+    model = trained(network).train()
+    optimizer = torch.optim.Adam(model.parameters())
+    optimizer.step()
+    snapshot, state = Snapshot(model, optimizer), torch.get_rng_state()
+
+    def spoil() -> None:
+        with torch.no_grad():
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.add_(1)
+        model[2] = nn.LeakyReLU()
+        model.eval()
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        try:
+            undone_unless_done(spoil, snapshot.restore)
+        finally:
+            torch.set_rng_state(state)
+
+    def whole() -> None:
+        try:
+            run()
+        except KeyboardInterrupt:
+            if not sys.gettrace():
+                return
+            raise
+
+    return Work(model, whole)
+
+
+WORKS: dict[str, Callable[[], Work]] = {
+    "an observation": observation,
+    "an observation with a loss": observation_with_a_loss,
+    "a watched step": watching,
+    "a repair": repair,
+    "a rollback": rollback,
+}
+
+
+def _loss(outputs: Tensor, _: Any) -> Tensor:
+    return outputs.square().mean()
+
+
+def situations() -> Iterator[Situation]:
+    """Parts of an observation, every seventh line in all."""
+    for part in range(PARTS):
+        yield Situation("interruptions", f"an observation interrupted, part {part + 1} of {PARTS}", _part(part))
+
+
+def _part(part: int) -> Callable[[Path], None]:
+    def run(folder: Path) -> None:
+        work = observation()
+        for place, changed in work.spoilt_at(list(range(1 + part * STEP, work.lines() + 1, PARTS * STEP))):
+            assert not changed, f"{place}: {changed}"
+
+    return run
+
+
+def main(names: list[str]) -> int:
+    """Interrupt these works, or all; 1 if anything was left of one."""
+    warnings.simplefilter("ignore")
+    rows: dict[str, Any] = {}
+    for name in names or WORKS:
+        began, work = time.monotonic(), WORKS[name]()
+        lines = work.lines()
+        left: dict[str, list[str]] = {}
+        tried = 0
+        for place, changed in work.spoilt_at(list(range(1, lines + 1))):
+            tried += bool(place)
+            if changed:
+                left[place] = sorted(changed)
+                print(f"{name}: {place}: {', '.join(sorted(changed))}", flush=True)
+        seconds = round(time.monotonic() - began)
+        rows[name] = {"lines": lines, "interrupted": tried, "left something": left, "seconds": seconds}
+        print(
+            f"{name}: {tried} of {lines} lines interrupted, {len(left)} places left something, {seconds} s", flush=True
+        )
+    kept = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+    write_whole(RESULT, (json.dumps(kept | rows, indent=1) + "\n").encode())
+    return int(any(row["left something"] for row in rows.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
