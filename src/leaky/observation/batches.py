@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from leaky.errors import InputError
 from leaky.interruptions import surely_twice
 from leaky.observation.bits import copied, put_back
-from leaky.observation.calling import Forward, arguments_of
+from leaky.observation.calling import Calling, Forward, arguments_of
 from leaky.observation.nesting import map_tensors, mapping_of, tensors_in
 
 BATCH_SIZE = 256
@@ -90,7 +90,8 @@ def batches_of(
     Args:
         data: a tensor or array, cut into batches along `batch_dim`; inputs and targets as a tuple of arrays of one
             length, cut up together; a torch Dataset; or an iterable of batches, each a tensor, an array, a tuple whose
-            first item is the input, or something with names: a mapping, a dataclass, a namedtuple, a graph.
+            first item is the input, or something with names: a mapping, a dataclass, a namedtuple, a graph. With
+            `Calling` around it, its way to call the model holds.
         model: whose device the inputs are moved to, and whose precision floating arrays get.
         batch_dim: axis of the samples; None where each batch is one sample.
         batch_size: of a tensor that is cut up; 256 by default.
@@ -102,6 +103,8 @@ def batches_of(
     """
     reference = next((p for p in model.parameters() if p.is_floating_point()), None)
     device = None if reference is None else reference.device
+    if isinstance(data, Calling):
+        data, forward = data.data, forward or data.forward
     seen = 0
     for item in _items(data, batch_dim, batch_size or BATCH_SIZE):
         batch = _batch(item, model, reference, device, forward)
@@ -125,7 +128,7 @@ def _items(data: Any, batch_dim: int | None, batch_size: int) -> Iterable[Any]:
         return [data]
     if isinstance(data, (Tensor, np.ndarray)):
         return _pieces(data, batch_dim, batch_size)
-    if isinstance(data, Mapping) or _is_graph(data):
+    if isinstance(data, Mapping) or is_graph(data):
         return [data]
     if is_inputs_and_targets(data, batch_dim):
         return (
@@ -139,6 +142,14 @@ def _items(data: Any, batch_dim: int | None, batch_size: int) -> Iterable[Any]:
             "a DataLoader or a list of tensors will do"
         )
     return data  # type: ignore[no-any-return]
+
+
+def repeatable(data: Any) -> Any:
+    """The data in a form that gives the same batches every time: an iterator or loader is run through and kept."""
+    if isinstance(data, Calling):
+        return Calling(repeatable(data.data), data.forward)
+    again = isinstance(data, (Tensor, np.ndarray, Mapping, list, tuple)) or not hasattr(data, "__iter__")
+    return data if again or is_graph(data) else list(data)
 
 
 def is_inputs_and_targets(data: Any, batch_dim: int | None) -> bool:
@@ -162,7 +173,7 @@ def _length(part: Tensor | np.ndarray[Any, Any], dim: int) -> int:
     return int(part.shape[dim] if -part.ndim <= dim < part.ndim else part.shape[0])
 
 
-def _is_graph(value: Any) -> bool:
+def is_graph(value: Any) -> bool:
     """Whether it is one graph of torch_geometric's kind, which is iterable and yet one batch."""
     return hasattr(value, "edge_index") and hasattr(value, "to_dict")
 

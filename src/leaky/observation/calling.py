@@ -22,6 +22,34 @@ Forward = Callable[[nn.Module, Any], Any]
 """The user's own way to call the model with a batch as the data gave it."""
 
 
+@dataclass(frozen=True, eq=False)
+class Calling:
+    """Data with the user's own way to call a model with a batch of them; wherever data are taken, these are.
+
+    Attributes:
+        data: in any form in which data are taken.
+        forward: a function of the model and a batch as the data give it, its tensors on the model's device.
+    """
+
+    data: Any
+    forward: Forward
+
+
+def calling(data: Any, forward: Forward | None) -> Any:
+    """The data with the user's way to call the model; as they are where there is none.
+
+    Raises:
+        InputError: if `forward` is no function, or is given without data.
+    """
+    if forward is None:
+        return data
+    if not callable(forward):
+        raise InputError(f"forward must be a function of the model and a batch, not {type(forward).__name__}")
+    if data is None:
+        raise InputError("forward must come with a batch to call the model with")
+    return Calling(data.data if isinstance(data, Calling) else data, forward)
+
+
 @dataclass(frozen=True)
 class Signature:
     """What a model's forward takes.

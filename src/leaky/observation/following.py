@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from leaky.errors import InputError
 from leaky.observation.batches import batches_of
+from leaky.observation.calling import Forward, calling
 from leaky.observation.gradients import asks_for_gradients, needs_gradients
 from leaky.observation.nesting import tensors_in
 from leaky.observation.preserve import preserved
@@ -46,18 +47,19 @@ class _Silent:
         self._history.not_examined.append((name, reason))
 
 
-def analyse(model: nn.Module, example: Any = None) -> Analysis:
+def analyse(model: nn.Module, example: Any = None, *, forward: Forward | None = None) -> Analysis:
     """What one pass tells of a model: its layers and what follows each, its sites' units, shortcuts, theory's graph.
 
     Args:
         model: the model; it is left as it was.
         example: data as `leaky.observe` takes them, of which two samples run; None to try inputs that the first layer
             would take.
+        forward: how to call the model with the example, as `leaky.observe` takes it.
 
     Raises:
         InputError: if no example was given and no input could be guessed.
     """
-    return Analysis(model, follow(model, example))
+    return Analysis(model, follow(model, calling(example, forward)))
 
 
 def follow(model: nn.Module, example: Any = None) -> History:

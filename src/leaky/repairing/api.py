@@ -12,6 +12,7 @@ from torch import nn
 
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
+from leaky.observation.calling import Forward, calling
 from leaky.repairing.executing import Execution, Limits
 from leaky.repairing.outcome import RepairRecord
 from leaky.repairing.plan import Action, Left, Plan, Treatment, read_plan
@@ -125,6 +126,7 @@ def repair(
     negative_slope: float | None = None,
     seed: int = 0,
     include: Collection[str] = (),
+    forward: Forward | None = None,
 ) -> Repair:
     """Plan the repair of a model: `leaky.repair(model, data)`, or with a checkup of it that was made on the data.
 
@@ -140,6 +142,7 @@ def repair(
             where a leak is tried, and what theory says for a network that begins anew. 0 for none.
         seed: of new weights.
         include: sites that are treated although they are sparse by design.
+        forward: how to call the model with a batch of the data, as `leaky.check` takes it.
 
     Returns:
         The plan with its model: print it, apply it.
@@ -153,6 +156,8 @@ def repair(
         isinstance(checkup, Mapping) and checkup.get("kind") in ("recipe", "leaky-recipe")
     ):
         raise InputError("a recipe is applied by leaky.apply_recipe(model, recipe); repair takes a checkup or data")
+    examined = checkup is None or isinstance(checkup, Plan | Checkup | str | os.PathLike)
+    data, checkup = (calling(data, forward), checkup) if examined else (data, calling(checkup, forward))
     plan = checkup if isinstance(checkup, Plan) else None
     if isinstance(checkup, str | os.PathLike):
         plan = read_plan(checkup)

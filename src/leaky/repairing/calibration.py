@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
+from leaky.observation.batches import is_graph
+from leaky.observation.calling import Forward, calling
 from leaky.observation.following import follow, replay
 from leaky.repairing.inputs import as_they_came
 from leaky.structure.history import History
@@ -60,7 +62,9 @@ class Calibration:
     left_alone: tuple[tuple[str, str], ...]
 
 
-def calibrate(model: nn.Module, batch: Any, *, centre: bool | None = None) -> Calibration:
+def calibrate(
+    model: nn.Module, batch: Any, *, centre: bool | None = None, forward: Forward | None = None
+) -> Calibration:
     """Bring every layer's pre-activations to size 1 over the batch, by the gain of its weights, and centre them.
 
     Where a layer is centred, each unit gets zero mean and unit variance, by its bias and its own gain; where not, one
@@ -75,6 +79,7 @@ def calibrate(model: nn.Module, batch: Any, *, centre: bool | None = None) -> Ca
         centre: True for every layer, False for none; by default for the layers that take the inputs, and for all where
             fewer than `DEEP` rectifiers run.
         batch: one batch, as `leaky.observe` takes them; a tensor or array is run whole. Of several, the first counts.
+        forward: how to call the model with it, as `leaky.check` takes it.
 
     Returns:
         What each layer put out before.
@@ -85,8 +90,8 @@ def calibrate(model: nn.Module, batch: Any, *, centre: bool | None = None) -> Ca
     Source:
         Mishkin & Matas, "All you need is a good init", 2016; Krähenbühl et al., "Data-dependent initializations", 2016.
     """
-    whole = [batch] if isinstance(batch, Tensor) or not hasattr(batch, "__iter__") or _is_array(batch) else batch
-    first = [next(iter(whole))] if not isinstance(whole, dict) else whole
+    whole = [batch] if isinstance(batch, Tensor) or not hasattr(batch, "__iter__") or _is_whole(batch) else batch
+    first = calling([next(iter(whole))] if not isinstance(whole, dict) else whole, forward)
     history = follow(model, first)
     layers, left_alone = _once_used(layers_of(model, history))
     if not layers:
@@ -118,8 +123,8 @@ def _centred(history: History, layers: Mapping[int, Layer], centre: bool | None)
     return {number for number, layer in layers.items() if any(node.index in came for node in layer.step.call.nodes)}
 
 
-def _is_array(batch: Any) -> bool:
-    return hasattr(batch, "__array__")
+def _is_whole(batch: Any) -> bool:
+    return hasattr(batch, "__array__") or is_graph(batch)
 
 
 def _once_used(layers: list[Layer]) -> tuple[list[Layer], tuple[tuple[str, str], ...]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
+from leaky.observation.batches import repeatable
 from leaky.observation.following import Handler, analyse, replay
 from leaky.observation.nesting import tensors_in
 from leaky.structure.graph import Node
@@ -48,8 +49,7 @@ class Ground:
 
     def __init__(self, model: nn.Module, batches: Any) -> None:
         self.model = model
-        again = isinstance(batches, (Tensor, np.ndarray, Mapping, list, tuple)) or not hasattr(batches, "__iter__")
-        self.batches = batches if again else list(batches)
+        self.batches = repeatable(batches)
         self.analysis = analyse(model, self.batches)
         self.history = self.analysis.history
         self.structure: Structure = self.analysis.structure

@@ -18,6 +18,7 @@ from torch import nn
 
 from leaky import theory
 from leaky.errors import InputError
+from leaky.observation.calling import Forward, calling
 from leaky.observation.following import follow
 from leaky.repairing.left_alone import reasons_of
 from leaky.structure.activations import Activation
@@ -127,6 +128,7 @@ def initialize(
     orthogonal: bool = True,
     include: Collection[str] = (),
     seed: int | None = None,
+    forward: Forward | None = None,
 ) -> Initialization:
     """Draw every layer's weights orthogonal, with the gain of the activation that follows it; zero biases.
 
@@ -146,6 +148,7 @@ def initialize(
             the signal's size wander (docs/repair.md has the measurement).
         include: names of weights to initialise although they would be left alone.
         seed: of the weights; by default torch's generator goes on.
+        forward: how to call the model with the example, as `leaky.check` takes it.
 
     Returns:
         What was done, layer by layer; printed, it is a table.
@@ -158,7 +161,7 @@ def initialize(
     """
     if mode not in MODES:
         raise InputError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    history = follow(model, example)
+    history = follow(model, calling(example, forward))
     layers = layers_of(model, history)
     if not layers:
         raise InputError(

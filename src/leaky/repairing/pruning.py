@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
+from leaky.observation.calling import Forward, calling
 from leaky.repairing.ground import Ground, owned, relative_change
 from leaky.repairing.operations.refusals import refusals
 from leaky.repairing.view import pruning_view
@@ -57,7 +58,13 @@ class Pruning(Shown):
         return pruning_view(self)
 
 
-def prune(model: nn.Module, data: Any, units: Mapping[str, Sequence[int]] | Checkup | None = None) -> Pruning:
+def prune(
+    model: nn.Module,
+    data: Any,
+    units: Mapping[str, Sequence[int]] | Checkup | None = None,
+    *,
+    forward: Forward | None = None,
+) -> Pruning:
     """A smaller network without units that give nothing, with the same outputs on the data to 1e-6.
 
     Every tensor that has an entry for such a unit loses it; what the unit gave goes into the next bias.
@@ -67,6 +74,7 @@ def prune(model: nn.Module, data: Any, units: Mapping[str, Sequence[int]] | Chec
         data: the evidence, as `leaky.check` takes them.
         units: which, by the site's name; or a checkup, of which the dead and constant units are taken, as those of a
             new one are by default.
+        forward: how to call the model with a batch of the data, as `leaky.check` takes it.
 
     Returns:
         The new network, what was removed, and why other units stayed.
@@ -75,6 +83,7 @@ def prune(model: nn.Module, data: Any, units: Mapping[str, Sequence[int]] | Chec
         InputError: if the smaller network does not run or differs, because the model's own code has a size written
             into it.
     """
+    data = calling(data, forward)
     if not isinstance(units, Mapping):
         checkup = check(model, data, seed=0) if units is None else units
         outputs = {site.name for site in checkup.record.sites if site.is_output}
