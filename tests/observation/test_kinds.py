@@ -168,6 +168,33 @@ class Rays(nn.Module):
         return torch.relu(noted("density", self.density(h).view(-1, 5, 1)))
 
 
+class Members(nn.Module):
+    """One weight for all members of an ensemble, and a scale and a bias for each of their units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(6, 8, bias=False), nn.Linear(8, 2)
+        self.scale, self.bias = nn.Parameter(torch.randn(4, 8)), nn.Parameter(torch.randn(4, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.layer(x[:, None].expand(-1, 4, -1)) * self.scale + self.bias
+        return self.head(torch.relu(noted("z", z, units=(1, 2)))).mean(1)  # type: ignore[no-any-return]
+
+
+class Tokens(nn.Module):
+    """A token of each feature, by weights of its own, with one for the whole, whose place the head reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(6, 8)), nn.Parameter(torch.randn(6, 8))
+        self.whole, self.norm, self.up = nn.Parameter(torch.randn(8)), nn.LayerNorm(8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.cat([self.whole.expand(len(x), 1, -1), x[..., None] * self.weight + self.bias], 1)
+        tokens = tokens + torch.relu(noted("token", self.up(tokens)))
+        return torch.relu(noted("head", self.norm(tokens[:, 0])))
+
+
 def several(model: nn.Module, batch: Any) -> Any:
     return model(*batch[0])
 
@@ -197,6 +224,8 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], Callable[[], list[Any]], Callabl
     "bins by addcmul": (lambda: Bins("addcmul"), lambda: [_random(N, 6)], one),
     "bins by a product": (lambda: Bins("multiplied"), lambda: [_random(N, 6)], one),
     "bins by a sum": (lambda: Bins("added"), lambda: [_random(N, 6)], one),
+    "members scaled": (Members, lambda: [_random(N, 6)], one),
+    "tokens of features": (Tokens, lambda: [_random(N, 6)], one),
     "noise inside": (Generator, lambda: [_random(N, 3)], one),
     "recurrent state": (State, lambda: [_random(N, 3, 2, 4, 4)], one),
     "rays": (Rays, lambda: [((_random(N, 3), _random(N, 3)),)], several),
@@ -229,3 +258,20 @@ def test_a_rectifier_of_constants_behind_learned_weights_is_listed() -> None:
     (item,) = record.not_examined
     assert item.name.startswith("relu#1")
     assert "constants alone" in item.reason
+
+
+def test_a_softmax_over_units_of_a_hidden_layer_is_listed_and_one_over_positions_or_at_the_end_is_not() -> None:
+    class Soft(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.second(torch.softmax(self.first(x), -1))
+            attention = torch.softmax(h @ h.transpose(1, 2), -1)
+            return torch.softmax(self.last(attention @ h), -1)
+
+    record = leaky.observe(Soft(), _random(N, 5, 6))
+    (item,) = record.not_examined
+    assert item.name.startswith("softmax#1")
+    assert "softmax over units" in item.reason

@@ -184,7 +184,7 @@ def stacked(axes: Axes, dim: int, members: int) -> Axes:
     parts = {f.key: f for axis in axes for f in axis if f.role == "unit"}
     if len(parts) > 1 or members == 1:
         return (*axes[:dim], (factor(members),) if members != 1 else (), *axes[dim:])
-    whole = members * math.prod(f.whole for f in parts.values())
+    whole = members * math.prod(f.size for axis in axes for f in axis if f.role == "unit")
     key = next(iter(parts), next(_fresh))
     within = tuple(tuple(replace(f, whole=whole) if f.role == "unit" else f for f in axis) for axis in axes)
     return (*within[:dim], (Factor(members, "unit", key, whole),), *within[dim:])

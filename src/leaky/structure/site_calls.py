@@ -24,6 +24,7 @@ from leaky.structure.members import parts_of
 from leaky.structure.modules import ModuleStack, is_gated, is_scripted, user_line
 from leaky.structure.naming import Place, SiteNames
 from leaky.structure.samples import Ids, Places, SampleIds
+from leaky.structure.softmaxes import Softmaxes
 
 OF_CONSTANTS = "it rectifies what is made of constants alone, so it does the same for every sample"
 
@@ -40,6 +41,7 @@ class SiteCalls:
 
     def __init__(self, modules: ModuleStack, ids: SampleIds, listener: Listener, unit_dim: int | None) -> None:
         self.composites = Composites()
+        self._softmaxes = Softmaxes()
         self._modules = modules
         self._ids = ids
         self._listener = listener
@@ -52,6 +54,7 @@ class SiteCalls:
     def start_pass(self) -> None:
         """Forget the pass before; names and plans stay."""
         self.composites.clear()
+        self._softmaxes.clear()
         self._names.start_pass()
 
     def entered(self, module: nn.Module, node: Node | None) -> None:
@@ -65,6 +68,7 @@ class SiteCalls:
         self, func: Any, call: Call, args: Sequence[Any], kwargs: dict[str, Any], results: Sequence[Node]
     ) -> SiteCall | None:
         """The site of a spelled-out activation that ends with this operation, if one does."""
+        self._softmaxes.made(call, results, lambda node: self._teller(call, node))
         if not results or running_bounds() is not None or is_gated(self._modules.module):
             return None
         return self.composites.made(func, call, args, kwargs, results[0], self._spot(call))
@@ -125,6 +129,11 @@ class SiteCalls:
             self._own = (bounds, site.name)
             return replace(site, activation=bounded(activation, *bounds))
         return site
+
+    def _teller(self, call: Call, node: Node) -> Callable[[str], None]:
+        softmax = Activation("Softmax")
+        place = self._place(replace(call, name="softmax"), softmax, node)
+        return lambda reason: self._tell(place, softmax, node, reason)
 
     def _tell(self, place: Place, activation: Activation, node: Node, reason: str) -> None:
         self._listener.not_examined(self._names.name(place, activation.name, node), reason)

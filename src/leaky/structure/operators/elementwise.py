@@ -37,7 +37,10 @@ def _with_own_units(call: Call, axes: Axes, nodes: Sequence[Node]) -> Axes:
         return axes
     value = _sizes(others[0], len(shape))
     own = [d for d, size in enumerate(_sizes(weight, len(shape))) if size > 1 and not has(axes[d], "sample")]
-    if not any(value[d] == 1 for d in own):
+    scaled = (
+        call.name == "mul" and len(own) == 2 and sum(has(axes[d], "unit") for d in own) == 1
+    )  # an ensemble's members
+    if not scaled and not any(value[d] == 1 for d in own):
         return axes
     whole = math.prod(shape[d] for d in own)
     (unit,) = call.produce(weight, "parameter", whole, (1, whole))

@@ -148,7 +148,13 @@ def _cat(call: Call) -> list[Axes]:
     merged = broadcast([(node.axes, node.shape) for node in nodes], call.shapes[0])
     joined = tuple(f for node in nodes for f in node.axes[dim])
     role = next((role for role in ("unit", "sample") if has(joined, role)), "other")
-    return [replaced(merged, dim, (factor(call.shapes[0][dim], role),))]  # type: ignore[arg-type]
+    fresh: Axis = (factor(call.shapes[0][dim], role),)  # type: ignore[arg-type]
+    beside = replaced(merged, dim, ())
+    if role == "unit" and any(
+        has(axis, "unit") for axis in beside
+    ):  # units are parted over several axes: so is a whole
+        return [stacked((*beside[:dim], *beside[dim + 1 :]), dim, call.shapes[0][dim])]
+    return [replaced(merged, dim, fresh)]
 
 
 def _stack(call: Call) -> list[Axes]:
