@@ -78,8 +78,12 @@ def recognise(call: Call, values: Sequence[Any]) -> Activation | None:
 
 
 def prepares_input(call: Call, activation: Activation) -> bool:
-    """Whether it is arithmetic that happens to rectify (a clamp, a mask) in front of all learned weights."""
-    return operator_named(call.name).arithmetic and not call.args[activation.operand].shaped
+    """Whether it is arithmetic that happens to rectify (a clamp, a mask) in front of all learned weights.
+
+    Of a value whose origin is lost nobody can say so.
+    """
+    node: Node = call.args[activation.operand]
+    return operator_named(call.name).arithmetic and not node.shaped and not node.lost
 
 
 def _relu(call: Call, values: Sequence[Any]) -> Activation | None:
@@ -160,7 +164,7 @@ def _maximum(call: Call, values: Sequence[Any]) -> Activation | None:
 def _multiple(node: Node, of: Node) -> float | None:
     """The α for which node = α · of."""
     affine = node.affine
-    return affine.scale if affine and affine.root == of.index and affine.shift == 0 else None
+    return affine.scale if affine and affine.root == of.origin and affine.shift == 0 else None
 
 
 def _where(call: Call, values: Sequence[Any]) -> Activation | None:
@@ -188,7 +192,7 @@ def _masked_fill(call: Call, values: Sequence[Any]) -> Activation | None:
 
 def _gates(node: Any, value: Node, kind: str) -> bool:
     gate = node.gate if isinstance(node, Node) else None
-    return gate is not None and (gate.root, gate.kind) == (value.index, kind)
+    return gate is not None and (gate.root, gate.kind) == (value.origin, kind)
 
 
 _GATED = {"hardsigmoid": "Hardswish", "sigmoid": "SiLU"}
@@ -202,7 +206,7 @@ def _mul(call: Call, values: Sequence[Any]) -> Activation | None:
     for operand, (value, other) in enumerate(((left, right), (right, left))):
         if _gates(other, value, "positive"):
             return Activation("ReLU", operand=operand)
-        if other.gate is not None and other.gate.root == value.index and other.gate.kind in _GATED:
+        if other.gate is not None and other.gate.root == value.origin and other.gate.kind in _GATED:
             return replace(_smooth(_GATED[other.gate.kind], operand), overscale=other.gate.scale)
     return None
 

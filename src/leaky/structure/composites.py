@@ -137,7 +137,7 @@ class Composites:
         ends = {node.index for node in outputs}
         found = False
         for root in self._roots.values():
-            if not root.node.shaped or len(root.finals) > 8:
+            if not (root.node.shaped or root.node.lost) or len(root.finals) > 8:
                 continue
             for final in root.finals.values():
                 if final.formula.node not in ends and (root.spot, final.formula.key) not in self._seen:

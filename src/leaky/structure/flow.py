@@ -58,12 +58,6 @@ def _site_passed_on(call: Call, data: list[Node]) -> str | None:
     return data[0].site if data and operator_named(call.name).same_value else None
 
 
-def unchanged_root(node: Node) -> int:
-    """The index of the value that this one is a plain copy of; its own where it is none."""
-    same = node.affine is not None and (node.affine.scale, node.affine.shift) == (1.0, 0.0)
-    return node.affine.root if same and node.affine is not None else node.index
-
-
 def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for group in groups for name in group))
 
@@ -122,7 +116,7 @@ def _gate(call: Call) -> Gate | None:
     if node.gate is not None and call.name in ("mul", "div") and isinstance(other, (int, float)) and other:
         return replace(node.gate, scale=node.gate.scale * (other if call.name == "mul" else 1 / other))
     if call.name in ("sigmoid", "hardsigmoid"):
-        return Gate(node.index, call.name)
+        return Gate(node.origin, call.name)
     if operator_named(call.name).side and other == 0:
         return Gate(node.index, operator_named(call.name).side)
     cap = _upper_bound(call)

@@ -122,6 +122,12 @@ class Node:
     members: Members | None = None
 
     @property
+    def origin(self) -> int:
+        """The index of the value that this one is a plain copy of; its own where it is none."""
+        same = self.affine is not None and (self.affine.scale, self.affine.shift) == (1.0, 0.0)
+        return self.affine.root if same and self.affine is not None else self.index
+
+    @property
     def stack(self) -> str | None:
         """The parameter that it is slices of; None where it is no weight of that kind."""
         return self.members.weight if self.members is not None and self.members.is_weight else None

@@ -145,7 +145,7 @@ class Masks:
         if not node.from_data or sample_dim is None or len(node.axes[sample_dim]) != 1 or len(self._inputs) < 1:
             return
         others = [d for d, size in enumerate(node.shape) if d != sample_dim and size > 1]
-        if len(others) != 1:
+        if len(others) != 1 or 0 in node.shape:
             return
         axis = node.axes[others[0]]
         rows = true.detach().movedim((sample_dim, others[0]), (0, 1)).reshape(node.shape[sample_dim], -1).clone()

@@ -17,7 +17,6 @@ from leaky.activation.running import running_bounds
 from leaky.structure.activations import Activation, bounded, prepares_input, recognise
 from leaky.structure.axes import Layout, find, layout, marked
 from leaky.structure.composites import Composites, Spot
-from leaky.structure.flow import unchanged_root
 from leaky.structure.graph import Call, Node
 from leaky.structure.listening import Listener, SiteCall
 from leaky.structure.members import parts_of
@@ -59,7 +58,7 @@ class SiteCalls:
 
     def entered(self, module: nn.Module, node: Node | None) -> None:
         """A module starts with this value."""
-        self._module_input = (self._modules.path, unchanged_root(node)) if node else ("", 0)
+        self._module_input = (self._modules.path, node.origin) if node else ("", 0)
         self._scripted_calls = 0
         if is_gated(module):
             self._listener.not_examined(self._modules.path or "(model)", "its gates: where they saturate is not judged")
@@ -183,7 +182,7 @@ class SiteCalls:
         if kind.__module__ == "torch.nn.modules.activation":
             return kind.__name__ != "MultiheadAttention"
         leaf = not is_scripted(module) and not any(True for _ in module.children())
-        return leaf and self._modules.path != "" and self._module_input == (self._modules.path, unchanged_root(node))
+        return leaf and self._modules.path != "" and self._module_input == (self._modules.path, node.origin)
 
 
 _SPOKEN = {"_prelu_kernel": "prelu", "rrelu_with_noise": "rrelu", "LeakyReLU": "leaky_relu"}

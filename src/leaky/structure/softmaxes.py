@@ -31,7 +31,7 @@ class Softmaxes:
             results: of it.
             tell: gives, for a pre-activation, what lists it with a reason.
         """
-        if call.name in ("_softmax", "softmax", "_log_softmax", "log_softmax"):
+        if call.name.endswith("softmax"):
             node = call.args[0]
             dim = int(call.get("dim", -1)) % max(1, len(node.shape))
             units = bool(node.axes) and any(f.role == "unit" and f.size > 1 for f in node.axes[dim])
