@@ -183,3 +183,23 @@ def test_clips_are_fitted(cap: float) -> None:
     activation = fitted(F.relu(grid()) - F.relu(grid() - cap), "?")
     assert activation is not None
     assert (activation.cap, activation.threshold, activation.smooth) == (cap, 0.0, False)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [torch.tanh, torch.sigmoid, lambda z: torch.relu(z) - 0.2 * torch.relu(-z), lambda z: 0.6 * z + 0.4 * z.abs()],
+)
+def test_a_spelled_out_site_on_the_only_way_is_not_bypassed(activation: Callable[[Tensor], Tensor]) -> None:
+    class Net(nn.Module):
+        def __init__(self, around: bool) -> None:
+            super().__init__()
+            self.first, self.last, self.around = nn.Linear(4, 8), nn.Linear(8, 8), around
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.first(x)
+            h = self.last(activation(z))
+            return h + z if self.around else h
+
+    for around in (False, True):
+        (site,) = leaky.observe(Net(around), torch.randn(20, 4)).sites
+        assert site.bypassed is around

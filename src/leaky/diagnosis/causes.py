@@ -16,7 +16,7 @@ UNITS = frozenset(
     (
         "dead", "silent-so-far", "nearly-dead", "locked-negative", "locked-positive", "dormant", "constant",
         "gradient-starved", "over-sparse", "negative-information-lost", "output-imbalance", "growth", "decay",
-        "vanishing-gradient", "exploding-gradient", "born-dead", "died-in-training", "alike-by-depth",
+        "vanishing-gradient", "exploding-gradient", "born-dead", "died-in-training", "alike-by-depth", "saturated",
     )
 )  # fmt: skip
 """Rules on what the units do."""
@@ -49,7 +49,7 @@ STAGES = (
 """The flow, what is certain before what is suspected: the place of each rule that is not about one site."""
 _SITES = STAGES.index(())
 _STAGE = {rule: place for place, rules in enumerate(STAGES) for rule in rules}
-_FIRST_AT_A_SITE = ("non-finite", "constant", "dead", "silent-so-far")
+_FIRST_AT_A_SITE = ("non-finite", "saturated", "constant", "dead", "silent-so-far")
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ RELATIONS = (
     Relation(
         "alike-by-depth", UNITS | {"same-output", "not-learning"}
     ),  # a unit is then on for all samples or for none
+    Relation("saturated", frozenset(("dead", "silent-so-far", "nearly-dead")), _same_site),
+    Relation("saturated", frozenset(("vanishing-gradient", "not-learning"))),
     Relation("dead", frozenset(("born-dead", "died-in-training")), _same_site),
     Relation("no-gradient", frozenset(("vanishing-gradient", "gradient-starved"))),
 )

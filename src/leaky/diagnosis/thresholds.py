@@ -97,6 +97,11 @@ class Thresholds:
     )
     lost_warning: float = _share(0.999, "the same, from which on it is a warning", "z ~ N(−2, 1) loses .9988")
 
+    saturated_info: float = _share(
+        0.4, "share of pre-activations in the flat ends of a sigmoid or tanh from which on it is noted", _HEALTHY
+    )
+    saturated_warning: float = _share(0.7, "the same, from which on it is a warning", "drawn three times too large")
+
     # depth
     least_sites: float = _number(3, "sites without which no trend by depth is judged", "convention", low=2)
     growth_info: float = _number(

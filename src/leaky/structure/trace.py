@@ -158,7 +158,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if ended is not None:
             site = ended
             output_of_it = output if isinstance(output, Tensor) else output[0]
-            self._values.put(output_of_it, replace(results[0], site=site.name))
+            node = replace(results[0], site=site.name)
+            self._values.put(output_of_it, node)
+            self.paths.made(node)
             self._listener.after(site, output_of_it)
         if self._history is not None:
             self._history.add(func, call, results, self.modules.path, None if site is None else site.use)
