@@ -148,7 +148,7 @@ class Masks:
         if len(others) != 1 or 0 in node.shape:
             return
         axis = node.axes[others[0]]
-        rows = true.detach().movedim((sample_dim, others[0]), (0, 1)).reshape(node.shape[sample_dim], -1).clone()
+        rows = true.detach().movedim((sample_dim, others[0]), (0, 1)).flatten(1).clone()
         key = axis[0].key if len(axis) == 1 and axis[0].role == "other" else None
         candidate = _Candidate(spot, rows, key)
         self._derived[node.index] = _Derived(candidate, torch.tensor([True, False]))
