@@ -184,3 +184,26 @@ def test_intermediate_tensors_are_released() -> None:
 
     leaky.observe(Watched(), torch.randn(20, 6), batch_size=5, loss=lambda y, _: y.mean())
     assert [reference() for reference in alive] == [None] * 4
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_an_interruption_at_the_fused_path_leaves_it_as_it_was(moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C just before or behind each time that it is switched."""
+    switch, calls = torch.backends.mha.set_fastpath_enabled, []
+
+    def interrupted(enabled: bool) -> None:
+        calls.append(enabled)
+        if len(calls) == moment // 2 + 1 and moment % 2 == 0:
+            raise KeyboardInterrupt
+        switch(enabled)
+        if len(calls) == moment // 2 + 1 and moment % 2 == 1:
+            raise KeyboardInterrupt
+
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.randn(5, 3)
+    before = everything(model)
+    monkeypatch.setattr(torch.backends.mha, "set_fastpath_enabled", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        leaky.observe(model, x)
+    assert len(calls) > moment // 2
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert everything(model) == before

@@ -126,7 +126,7 @@ def command(
     with own_stdout():
         subject = load_model(model, weights=weights, seed=seed)
         given = load_data(
-            data, subject, seed=seed, batch_dim=dim if isinstance(dim, int) else None, batch_size=batch_size
+            data, subject, seed=seed, sample_dim=dim if isinstance(dim, int) else None, batch_size=batch_size
         )
         options |= {"seed": seed, "sample_dim": dim, "batch_size": batch_size}
         options["mask"] = {None: True, "none": False}.get(mask, mask)

@@ -63,24 +63,24 @@ class Batch:
         finally:
             surely_twice(lambda: [partial(put_back, tensor, copy) for tensor, copy in inputs])
 
-    def samples(self, batch_dim: int | None) -> int:
-        """Samples along `batch_dim` of the first input; 1 where that is None or the input has no such axis."""
+    def samples(self, sample_dim: int | None) -> int:
+        """Samples along `sample_dim` of the first input; 1 where that is None or the input has no such axis."""
         packed = next((value for value in (*self.args, *self.kwargs.values()) if hasattr(value, "batch_sizes")), None)
         if packed is not None:
             return int(packed.batch_sizes[0])
         first = next(iter(self.tensors), None)
         if first is None:  # texts
-            return len(self.args[0]) if batch_dim is not None and self.args else 1
-        if batch_dim is None or not -first.ndim <= batch_dim < first.ndim:
+            return len(self.args[0]) if sample_dim is not None and self.args else 1
+        if sample_dim is None or not -first.ndim <= sample_dim < first.ndim:
             return 1
-        return int(first.size(batch_dim))
+        return int(first.size(sample_dim))
 
 
 def batches_of(
     data: Any,
     model: nn.Module,
     *,
-    batch_dim: int | None,
+    sample_dim: int | None,
     batch_size: int | None,
     max_samples: int | None,
     forward: Forward | None = None,
@@ -88,12 +88,12 @@ def batches_of(
     """The batches of `data` for `model`.
 
     Args:
-        data: a tensor or array, cut into batches along `batch_dim`; inputs and targets as a tuple of arrays of one
+        data: a tensor or array, cut into batches along `sample_dim`; inputs and targets as a tuple of arrays of one
             length, cut up together; a torch Dataset; or an iterable of batches, each a tensor, an array, a tuple whose
             first item is the input, or something with names: a mapping, a dataclass, a namedtuple, a graph. With
             `Calling` around it, its way to call the model holds.
         model: whose device the inputs are moved to, and whose precision floating arrays get.
-        batch_dim: axis of the samples; None where each batch is one sample.
+        sample_dim: axis of the samples; None where each batch is one sample.
         batch_size: of a tensor that is cut up; 256 by default.
         max_samples: where to stop; the last batch is cut, unless its parts belong together otherwise than by samples.
         forward: the user's own way to call the model with a batch.
@@ -106,14 +106,14 @@ def batches_of(
     if isinstance(data, Calling):
         data, forward = data.data, forward or data.forward
     seen = 0
-    for item in _items(data, batch_dim, batch_size or BATCH_SIZE):
+    for item in _items(data, sample_dim, batch_size or BATCH_SIZE):
         batch = _batch(item, model, reference, device, forward)
-        count = batch.samples(batch_dim)
-        beyond = max_samples is not None and batch_dim is not None and seen + count > max_samples
-        if beyond and _separable(batch, batch_dim, count):
+        count = batch.samples(sample_dim)
+        beyond = max_samples is not None and sample_dim is not None and seen + count > max_samples
+        if beyond and _separable(batch, sample_dim, count):
             assert max_samples is not None
-            assert batch_dim is not None
-            batch = _cut(batch, batch_dim, count, max_samples - seen)
+            assert sample_dim is not None
+            batch = _cut(batch, sample_dim, count, max_samples - seen)
             count = max_samples - seen
         seen += count
         yield batch
@@ -123,16 +123,16 @@ def batches_of(
         raise InputError("the data must have at least one sample, and there is none")
 
 
-def _items(data: Any, batch_dim: int | None, batch_size: int) -> Iterable[Any]:
+def _items(data: Any, sample_dim: int | None, batch_size: int) -> Iterable[Any]:
     if isinstance(data, Tensor) and (data.is_nested or data.layout != torch.strided):
         return [data]
     if isinstance(data, (Tensor, np.ndarray)):
-        return _pieces(data, batch_dim, batch_size)
+        return _pieces(data, sample_dim, batch_size)
     if isinstance(data, Mapping) or is_graph(data):
         return [data]
-    if is_inputs_and_targets(data, batch_dim):
+    if is_inputs_and_targets(data, sample_dim):
         return (
-            type(data)(parts) for parts in zip(*(_pieces(part, batch_dim, batch_size) for part in data), strict=True)
+            type(data)(parts) for parts in zip(*(_pieces(part, sample_dim, batch_size) for part in data), strict=True)
         )
     if isinstance(data, Dataset) and not hasattr(data, "__iter__"):
         return DataLoader(data, batch_size)
@@ -152,7 +152,7 @@ def repeatable(data: Any) -> Any:
     return data if again or is_graph(data) else list(data)
 
 
-def is_inputs_and_targets(data: Any, batch_dim: int | None) -> bool:
+def is_inputs_and_targets(data: Any, sample_dim: int | None) -> bool:
     """Whether a tuple or list of arrays is one set of samples, inputs and targets, and not several batches.
 
     A tuple of two or more arrays of one length is; so is such a list where the arrays differ in their number of axes
@@ -160,7 +160,7 @@ def is_inputs_and_targets(data: Any, batch_dim: int | None) -> bool:
     """
     if type(data) not in (tuple, list) or len(data) < 2 or not all(isinstance(p, (Tensor, np.ndarray)) for p in data):
         return False
-    dim = 0 if batch_dim is None else batch_dim
+    dim = 0 if sample_dim is None else sample_dim
     if any(p.ndim == 0 or (isinstance(p, Tensor) and (p.is_nested or p.layout != torch.strided)) for p in data):
         return False
     if not -data[0].ndim <= dim < data[0].ndim or len({_length(part, dim) for part in data}) > 1:
@@ -178,32 +178,32 @@ def is_graph(value: Any) -> bool:
     return hasattr(value, "edge_index") and hasattr(value, "to_dict")
 
 
-def _separable(batch: Batch, batch_dim: int | None, count: int) -> bool:
+def _separable(batch: Batch, sample_dim: int | None, count: int) -> bool:
     """Whether a batch can be cut into samples: every input has their axis, and none has it twice.
 
     The rows of a graph belong together through its edges, the rows of an adjacency matrix through its columns; what an
     object of the user's holds, and what goes in by the user's function, only they know.
     """
-    if batch.forward is not None or batch_dim is None:
+    if batch.forward is not None or sample_dim is None:
         return False
     plain = all(isinstance(v, (Tensor, tuple, list, dict)) for v in (*batch.args, *batch.kwargs.values()))
     return plain and all(
         tensor.layout == torch.strided
         and not tensor.is_nested
         and tensor.ndim > 0
-        and count in (tensor.shape[0], tensor.shape[min(batch_dim, tensor.ndim - 1)])
+        and count in (tensor.shape[0], tensor.shape[min(sample_dim, tensor.ndim - 1)])
         and (place == 0 or count < 3 or list(tensor.shape[:2]).count(count) == 1)
         for place, tensor in enumerate(batch.tensors)
     )
 
 
-def _pieces(data: Tensor | np.ndarray[Any, Any], batch_dim: int | None, size: int) -> Iterator[Any]:
+def _pieces(data: Tensor | np.ndarray[Any, Any], sample_dim: int | None, size: int) -> Iterator[Any]:
     if data.ndim == 0:
         raise InputError("data must have a sample axis, and it is a single number; give an array of at least 1-D")
-    if batch_dim is None:
+    if sample_dim is None:
         yield data
         return
-    dim = batch_dim % data.ndim if -data.ndim <= batch_dim < data.ndim else 0
+    dim = sample_dim % data.ndim if -data.ndim <= sample_dim < data.ndim else 0
     for start in range(0, data.shape[dim], size):
         index = (slice(None),) * dim + (slice(start, start + size),)
         yield data[index]
@@ -266,9 +266,9 @@ def _tensor(array: np.ndarray[Any, Any], reference: Tensor | None, device: torch
     return tensor if device is None else tensor.to(device)
 
 
-def _cut(batch: Batch, batch_dim: int, count: int, keep: int) -> Batch:
+def _cut(batch: Batch, sample_dim: int, count: int, keep: int) -> Batch:
     def shorten(value: Tensor) -> Tensor:
-        for dim in (batch_dim, 0):
+        for dim in (sample_dim, 0):
             if -value.ndim <= dim < value.ndim and value.shape[dim] == count:
                 return value.narrow(dim, 0, keep).contiguous()
         return value

@@ -58,13 +58,13 @@ class Comparing(TorchFunctionMode):
         outputs: of the model, by name.
         batch: as the data gave it.
         samples: in the batch.
-        batch_dim: axis of the samples.
+        sample_dim: axis of the samples.
     """
 
-    def __init__(self, outputs: dict[str, Tensor], batch: Any, samples: int, batch_dim: int | None) -> None:
+    def __init__(self, outputs: dict[str, Tensor], batch: Any, samples: int, sample_dim: int | None) -> None:
         super().__init__()
         self.terms: list[LossTerm] = []
-        self._samples, self._batch_dim = samples, batch_dim
+        self._samples, self._sample_dim = samples, sample_dim
         self._held: dict[int, tuple[Tensor, Origin]] = {}  # the tensors are held, so that no id is used twice
         for name, tensor in _given(batch).items():
             self._hold(tensor, Origin(given=frozenset((name,))))
@@ -113,8 +113,8 @@ class Comparing(TorchFunctionMode):
 
     def _note(self, operation: str, output: Tensor, origin: Origin, target: Tensor, name: str) -> None:
         (output_name,) = origin.outputs
-        given = tensor_statistics(output_name, output, self._samples, self._batch_dim)
-        wanted = tensor_statistics(name, target, self._samples, self._batch_dim)
+        given = tensor_statistics(output_name, output, self._samples, self._sample_dim)
+        wanted = tensor_statistics(name, target, self._samples, self._sample_dim)
         if given is None or wanted is None:
             return
         hits: int | None = None

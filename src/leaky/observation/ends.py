@@ -30,15 +30,15 @@ class Ends:
     def __init__(self) -> None:
         self.tensors: tuple[TensorStatistics, ...] = ()
 
-    def add(self, named: dict[str, Any], samples: int, batch_dim: int | None) -> None:
+    def add(self, named: dict[str, Any], samples: int, sample_dim: int | None) -> None:
         """Take in the tensors of one batch.
 
         Args:
             named: each by its name.
             samples: in the batch.
-            batch_dim: axis of the samples, None where the batch is one sample.
+            sample_dim: axis of the samples, None where the batch is one sample.
         """
-        seen = (tensor_statistics(name, value, samples, batch_dim) for name, value in named.items())
+        seen = (tensor_statistics(name, value, samples, sample_dim) for name, value in named.items())
         self.tensors = merged(self.tensors, [item for item in seen if item is not None])
 
 
@@ -47,12 +47,12 @@ def named(tensors: list[Any], word: str) -> dict[str, Any]:
     return {word if len(tensors) == 1 else f"{word} {place}": tensor for place, tensor in enumerate(tensors)}
 
 
-def tensor_statistics(name: str, value: Any, samples: int, batch_dim: int | None) -> TensorStatistics | None:
+def tensor_statistics(name: str, value: Any, samples: int, sample_dim: int | None) -> TensorStatistics | None:
     """The statistics of one batch of one tensor; None for what holds no plain numbers."""
     array = _array(value)
     if array is None or array.size == 0:
         return None
-    rows = _by_sample(array, samples, batch_dim)
+    rows = _by_sample(array, samples, sample_dim)
     finite = np.isfinite(rows)
     whole = bool(finite.all())
     numbers = rows if whole else np.where(finite, rows, 0)
@@ -96,9 +96,9 @@ def _array(value: Any) -> NDArray[Any] | None:
     return array if array.dtype.kind in "fiu" else None
 
 
-def _by_sample(array: NDArray[Any], samples: int, batch_dim: int | None) -> NDArray[Any]:
+def _by_sample(array: NDArray[Any], samples: int, sample_dim: int | None) -> NDArray[Any]:
     """In shape (samples, …); as one sample where no axis is that of the samples."""
-    for axis in () if batch_dim is None else (batch_dim, 0):
+    for axis in () if sample_dim is None else (sample_dim, 0):
         if -array.ndim <= axis < array.ndim and array.shape[axis] == samples:
             moved = np.moveaxis(array, axis, 0)
             return moved.reshape(*moved.shape, *(1,) * (moved.ndim == 1))

@@ -97,22 +97,22 @@ def _follow(model: nn.Module, example: Any) -> History:
 def _followed(model: nn.Module, example: Any) -> History:
     history = History()
     tracer = Tracer(model, _Silent(history), history=history)
-    batch_dim: int | None = 0
+    sample_dim: int | None = 0
     with preserved(model, "eval", 0) as kept, _plainly(model):
         for _ in range(3):
-            batch = next(batches_of(example, model, batch_dim=batch_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
-            history.batch_dim = batch_dim
-            with batch.kept(), tracer.following(batch.tensors, batch_dim):
+            batch = next(batches_of(example, model, sample_dim=sample_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
+            history.sample_dim = sample_dim
+            with batch.kept(), tracer.following(batch.tensors, sample_dim):
                 output = batch.run(model)
                 for tensor in tensors_in(output):
                     node = tracer.node_of(tensor)
                     if node is not None:
                         history.outputs.add(node.index)
                 learned = tracer.learned(tensors_in(output))
-            moved = tracer.evidence is not None and tracer.evidence.batch_dim != batch_dim
+            moved = tracer.evidence is not None and tracer.evidence.sample_dim != sample_dim
             if not moved and not learned:
                 break
-            batch_dim = tracer.evidence.batch_dim if moved and tracer.evidence is not None else batch_dim
+            sample_dim = tracer.evidence.sample_dim if moved and tracer.evidence is not None else sample_dim
             kept.rewind()
     return history
 
@@ -171,7 +171,9 @@ def replay(
         InputError: if the model runs other operations on a batch than it did in the history.
     """
     with preserved(model, "eval", 0, values=False), _plainly(model):
-        for batch in batches_of(batches, model, batch_dim=history.batch_dim, batch_size=None, max_samples=max_samples):
+        for batch in batches_of(
+            batches, model, sample_dim=history.sample_dim, batch_size=None, max_samples=max_samples
+        ):
             with batch.kept(), _Replay(history, handlers):
                 output = batch.run(model)
             if on_output is not None:

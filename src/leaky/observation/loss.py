@@ -38,7 +38,7 @@ class LossWatch:
         self._model = model
 
     def backward(
-        self, output: Any, outputs: dict[str, Tensor], batch: Any, samples: int, batch_dim: int | None
+        self, output: Any, outputs: dict[str, Tensor], batch: Any, samples: int, sample_dim: int | None
     ) -> tuple[float, str | None]:
         """Run the loss and its backward pass.
 
@@ -47,7 +47,7 @@ class LossWatch:
             outputs: its tensors, by name.
             batch: as the data gave it.
             samples: in the batch.
-            batch_dim: axis of the samples, None where the batch is one.
+            sample_dim: axis of the samples, None where the batch is one.
 
         Returns:
             The factor from the gradient that the hooks saw to that of one sample's loss, and a note where it is a
@@ -56,7 +56,7 @@ class LossWatch:
         Raises:
             InputError: if the loss is not a tensor that depends on a parameter.
         """
-        with Comparing(outputs, batch, samples, batch_dim) as comparing, Differentiating() as differentiating:
+        with Comparing(outputs, batch, samples, sample_dim) as comparing, Differentiating() as differentiating:
             value = self._loss(output, batch)
         self.terms = merged(self.terms, comparing.terms)
         if differentiating.found is not None:

@@ -27,12 +27,12 @@ class OnnxEnds:
 
     Args:
         model: whose ends they are.
-        batch_dim: axis of the samples; None where each batch is one sample.
+        sample_dim: axis of the samples; None where each batch is one sample.
     """
 
-    def __init__(self, model: OnnxModel, batch_dim: int | None) -> None:
+    def __init__(self, model: OnnxModel, sample_dim: int | None) -> None:
         self._inputs, self._outputs = Ends(), Ends()
-        self._model, self._batch_dim = model, batch_dim
+        self._model, self._sample_dim = model, sample_dim
         self._names = outputs_of(model)
 
     def add(self, part: Feed, values: Mapping[str, Array], ran: int) -> None:
@@ -43,12 +43,12 @@ class OnnxEnds:
             values: by name, those of the outputs among them.
             ran: samples that ran, with those that only filled up a batch.
         """
-        self._inputs.add(named(list(part.arrays.values()), "input"), part.samples, self._batch_dim)
+        self._inputs.add(named(list(part.arrays.values()), "input"), part.samples, self._sample_dim)
         kept = [self._kept(values[name], part.samples, ran) for name in self._names]
-        self._outputs.add(named(kept, "output"), part.samples, self._batch_dim)
+        self._outputs.add(named(kept, "output"), part.samples, self._sample_dim)
 
     def _kept(self, value: Array, samples: int, ran: int) -> Array:
-        dim = self._batch_dim
+        dim = self._sample_dim
         if dim is None or value.ndim <= dim or value.shape[dim] != ran:
             return value
         return value[(slice(None),) * dim + (slice(0, samples),)]

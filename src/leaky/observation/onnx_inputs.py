@@ -70,12 +70,12 @@ class Inputs:
         self._declared = declared
         self._notes = notes
 
-    def fixed(self, batch_dim: int | None) -> int | None:
+    def fixed(self, sample_dim: int | None) -> int | None:
         """The number of samples that the model insists on; None where it takes any."""
         shape = next(iter(self._declared.values())).shape
-        if shape is None or batch_dim is None or not -len(shape) <= batch_dim < len(shape):
+        if shape is None or sample_dim is None or not -len(shape) <= sample_dim < len(shape):
             return None
-        size = shape[batch_dim]
+        size = shape[sample_dim]
         return size if isinstance(size, int) else None
 
     def opened(self, data: Any) -> tuple[Any, Any]:
@@ -96,14 +96,14 @@ class Inputs:
         raise InputError(EMPTY)
 
     def feeds(
-        self, data: Any, batch_dim: int | None, batch_size: int | None, max_samples: int | None
+        self, data: Any, sample_dim: int | None, batch_size: int | None, max_samples: int | None
     ) -> Iterator[Feed]:
         """The batches of the data.
 
         Args:
-            data: an array, or arrays by input, cut into batches along `batch_dim`; or an iterable of batches, each an
+            data: an array, or arrays by input, cut into batches along `sample_dim`; or an iterable of batches, each an
                 array, a tuple whose first item is the input, or arrays by input.
-            batch_dim: axis of the samples; None where each batch is one sample.
+            sample_dim: axis of the samples; None where each batch is one sample.
             batch_size: where data are cut; by default what the model insists on, else 256.
             max_samples: where to stop.
 
@@ -111,7 +111,7 @@ class Inputs:
             InputError: where the data are not of such a form, do not fit the model, or are empty.
         """
         seen = 0
-        for feed in self._batches(data, batch_dim, batch_size or self.fixed(batch_dim) or BATCH_SIZE):
+        for feed in self._batches(data, sample_dim, batch_size or self.fixed(sample_dim) or BATCH_SIZE):
             whole = max_samples is None or seen + feed.samples <= max_samples
             kept = feed if whole else feed.rows(0, max_samples - seen)  # type: ignore[operator]
             seen += kept.samples
@@ -122,26 +122,26 @@ class Inputs:
         if not seen:
             raise InputError(EMPTY)
 
-    def _batches(self, data: Any, batch_dim: int | None, size: int) -> Iterator[Feed]:
+    def _batches(self, data: Any, sample_dim: int | None, size: int) -> Iterator[Feed]:
         """The batches as they are; a part of large data is converted only when its turn has come."""
         whole = isinstance(data, _WHOLE)
         for item in [data] if whole else data:
-            feed = self.feed(item, batch_dim)
-            step = size if whole and batch_dim is not None else max(feed.samples, 1)
+            feed = self.feed(item, sample_dim)
+            step = size if whole and sample_dim is not None else max(feed.samples, 1)
             for start in range(0, feed.samples, step):
                 yield feed.rows(start, start + step)
 
-    def feed(self, item: Any, batch_dim: int | None) -> Feed:
+    def feed(self, item: Any, sample_dim: int | None) -> Feed:
         """One item of the data, its arrays not yet of the model's types."""
         given = self._by_name(item)
         arrays = {name: _array(name, given[name]) for name in self._declared}
         first = next(iter(arrays.values()))
-        if batch_dim is None or not -first.ndim <= batch_dim < first.ndim:
+        if sample_dim is None or not -first.ndim <= sample_dim < first.ndim:
             dims: dict[str, int | None] = dict.fromkeys(arrays)
             samples = 1
         else:
-            samples = first.shape[batch_dim]
-            dims = {name: self._sample_dim(name, array, batch_dim, samples) for name, array in arrays.items()}
+            samples = first.shape[sample_dim]
+            dims = {name: self._sample_dim(name, array, sample_dim, samples) for name, array in arrays.items()}
         self._check_shapes(arrays, dims)
         return Feed(arrays, dims, samples)
 
@@ -177,11 +177,11 @@ class Inputs:
         self._notes.setdefault(f"input {name!r} was converted from {value.dtype} to {wanted}, which the model takes")
         return value.astype(wanted)
 
-    def _sample_dim(self, name: str, array: Array, batch_dim: int, samples: int) -> int | None:
+    def _sample_dim(self, name: str, array: Array, sample_dim: int, samples: int) -> int | None:
         """The sample axis of an input; None for one that all samples share."""
-        if not -array.ndim <= batch_dim < array.ndim or array.shape[batch_dim] != samples:
+        if not -array.ndim <= sample_dim < array.ndim or array.shape[sample_dim] != samples:
             return None
-        dim = batch_dim % array.ndim
+        dim = sample_dim % array.ndim
         shape, first = self._declared[name].shape, next(iter(self._declared.values())).shape
         free = first is not None and len(first) > dim and isinstance(first[dim], str)
         if free and shape is not None and len(shape) > dim and isinstance(shape[dim], int):

@@ -35,7 +35,7 @@ class Plan:
     """How the model is run.
 
     Attributes:
-        batch_dim: axis of the samples; None where each batch is one sample.
+        sample_dim: axis of the samples; None where each batch is one sample.
         fixed: the samples that the model insists on running together; None where any number will do.
         growth: bytes that are fetched for a byte of input.
         mixes: whether the samples of a batch influence one another, so that a batch must be run whole.
@@ -43,7 +43,7 @@ class Plan:
         pipeline: that fetches them.
     """
 
-    batch_dim: int | None
+    sample_dim: int | None
     fixed: int | None
     growth: float
     mixes: bool
@@ -122,21 +122,21 @@ class Reader:
             found[name] = replace(view, layout=layout)
         return found or None
 
-    def plan(self, first: Any, batch_dim: int | None, given: bool) -> Plan:
+    def plan(self, first: Any, sample_dim: int | None, given: bool) -> Plan:
         """Find out how to run the model.
 
         Args:
             first: the first batch, or all data where they are one array.
-            batch_dim: axis of the samples, as the user says or as it is by default.
+            sample_dim: axis of the samples, as the user says or as it is by default.
             given: whether the user said so.
         """
-        batch_dim = batch_dim if given else self._sample_axis(first, batch_dim)
-        few = self._few(first, batch_dim)
+        sample_dim = sample_dim if given else self._sample_axis(first, sample_dim)
+        few = self._few(first, sample_dim)
         views = self.views(few)
         fetched = {name: _fetched(self.sites[name], view) for name, view in views.items()}
         shapes = self._shapes.of(few.arrays)
         sizes = {value: _bytes(self._model, value, shapes[value]) for name in views for value in fetched[name]}
-        fixed = self.inputs.fixed(batch_dim)
+        fixed = self.inputs.fixed(sample_dim)
         growth = sum(sizes.values()) / max(1, _size(few))
         together = fixed or max(1, _BUDGET * few.samples // max(1, sum(sizes.values())))
         made = {name: max(self._model.producers.get(value, -1) for value in fetched[name]) for name in views}
@@ -150,25 +150,25 @@ class Reader:
         if mixes:
             cut = "" if fixed is None else f", which takes {fixed} at a time; a shorter batch was filled up to that"
             self._notes.setdefault(f"the samples of a batch influence one another in this model{cut}")
-        return Plan(batch_dim, fixed, growth, mixes, groups, pipeline)
+        return Plan(sample_dim, fixed, growth, mixes, groups, pipeline)
 
     def _sample_axis(self, first: Any, assumed: int | None) -> int | None:
         """The axis of the samples: the assumed one, unless an operator says otherwise."""
         for _ in range(_RETRIES):
             few = self._few(first, assumed)
             _, evidence = self._tracer.trace(self._shapes.of(few.arrays), few.dims)
-            if evidence is None or evidence.batch_dim == assumed:
+            if evidence is None or evidence.sample_dim == assumed:
                 break
             self._notes.setdefault(evidence.note)
-            assumed = evidence.batch_dim
+            assumed = evidence.sample_dim
         return assumed
 
-    def _few(self, first: Any, batch_dim: int | None) -> Feed:
+    def _few(self, first: Any, sample_dim: int | None) -> Feed:
         """The first two samples, or as many as the model insists on."""
-        feed = self.inputs.feed(first, batch_dim)
+        feed = self.inputs.feed(first, sample_dim)
         if not feed.samples:
             raise InputError(EMPTY)
-        fixed = self.inputs.fixed(batch_dim)
+        fixed = self.inputs.fixed(sample_dim)
         few = self.inputs.converted(feed.rows(0, fixed or 2))
         return few if fixed is None else few.padded(fixed)
 

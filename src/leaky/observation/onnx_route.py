@@ -50,9 +50,9 @@ def observe_onnx(model: str | os.PathLike[str] | bytes, data: Any, options: Opti
         loaded = load(model, Path(scratch))
         reader = Reader(loaded, options.unit_dim, notes)
         first, opened = reader.inputs.opened(data)
-        plan = reader.plan(first, options.batch_dim, options.batch_dim_given)
+        plan = reader.plan(first, options.assumed_dim, options.dim_given)
         observation = _Observation(loaded, reader, plan)
-        for feed in reader.inputs.feeds(opened, plan.batch_dim, options.batch_size, options.max_samples):
+        for feed in reader.inputs.feeds(opened, plan.sample_dim, options.batch_size, options.max_samples):
             observation.take(feed)
             if options.progress is not None:
                 options.progress(observation.samples)
@@ -75,7 +75,7 @@ class _Observation:
         self._reader = reader
         self._plan = plan
         self._sites: dict[str, SiteAccumulator] = {}
-        self._ends = OnnxEnds(model, plan.batch_dim)
+        self._ends = OnnxEnds(model, plan.sample_dim)
 
     def take(self, feed: Feed) -> None:
         """Run the model on one batch and count it."""

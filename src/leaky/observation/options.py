@@ -74,12 +74,12 @@ class Options:
             raise InputError(f"mask must be True, False, a name in the batch or a function of it, not {given}")
 
     @property
-    def batch_dim(self) -> int | None:
+    def assumed_dim(self) -> int | None:
         """The axis of the samples that is assumed at first."""
         return 0 if isinstance(self.sample_dim, str) else self.sample_dim
 
     @property
-    def batch_dim_given(self) -> bool:
+    def dim_given(self) -> bool:
         """Whether that axis holds even where the model says otherwise."""
         return not isinstance(self.sample_dim, str)
 

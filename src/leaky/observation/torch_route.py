@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import leaky
+from leaky.interruptions import surely_twice
 from leaky.observation.batches import Batch, batches_of, is_inputs_and_targets
 from leaky.observation.collector import Collector
 from leaky.observation.ends import Ends, named
@@ -41,14 +42,17 @@ def observe_torch(model: nn.Module, data: Any, options: Options) -> Record:
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Compiled parts run as they were written and fused layers one operation after another, so that they are seen."""
+    """Compiled parts run as they were written and fused layers one operation after another, so that they are seen.
+
+    Inside `preserved`, which has threads take turns: the switch is the process's.
+    """
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
         with _eager():
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+        surely_twice(lambda: [lambda: torch.backends.mha.set_fastpath_enabled(fused)])
 
 
 @contextmanager
@@ -67,7 +71,7 @@ class _Observation:
         self._model = model
         self._options = options
         self._preserved = preserved
-        self._batch_dim = options.batch_dim
+        self._sample_dim = options.assumed_dim
         self._notes: dict[str, None] = {}
         self._samples = self._batches = 0
         self._learned = False
@@ -88,17 +92,17 @@ class _Observation:
                 return
             self._preserved.rewind()
             self._start()
-        self._options = replace(self._options, sample_dim=self._batch_dim)
+        self._options = replace(self._options, sample_dim=self._sample_dim)
         self._complete(data)
 
     def _complete(self, data: Any) -> bool:
         """Run over the data; False where the axis of the samples turned out to be another one."""
         o = self._options
-        again = isinstance(data, (torch.Tensor, np.ndarray)) or is_inputs_and_targets(data, self._batch_dim)
+        again = isinstance(data, (torch.Tensor, np.ndarray)) or is_inputs_and_targets(data, self._sample_dim)
         for batch in batches_of(
             data,
             self._model,
-            batch_dim=self._batch_dim,
+            sample_dim=self._sample_dim,
             batch_size=o.batch_size,
             max_samples=o.max_samples,
             forward=o.forward,
@@ -108,7 +112,7 @@ class _Observation:
                 if again:
                     return False
                 self._again(batch)
-            self._samples += batch.samples(self._batch_dim)
+            self._samples += batch.samples(self._sample_dim)
             self._batches += 1
             if o.progress is not None:
                 o.progress(self._samples)
@@ -139,19 +143,19 @@ class _Observation:
     def _corrected(self) -> bool:
         """Whether the first batch said that its samples lie along another axis than was assumed."""
         evidence = self._tracer.evidence
-        if evidence is None or self._options.batch_dim_given or evidence.batch_dim == self._batch_dim:
+        if evidence is None or self._options.dim_given or evidence.sample_dim == self._sample_dim:
             return False
         self._notes.setdefault(evidence.note)
-        self._batch_dim = evidence.batch_dim
+        self._sample_dim = evidence.sample_dim
         return True
 
     def _pass(self, batch: Batch) -> None:
-        samples = batch.samples(self._batch_dim)
+        samples = batch.samples(self._sample_dim)
         scale = 1.0
         try:
-            self._inputs.add(batch.named, samples, self._batch_dim)
+            self._inputs.add(batch.named, samples, self._sample_dim)
             with batch.kept(), torch.set_grad_enabled(self._with_gradients):
-                with self._tracer.following(batch.tensors, self._batch_dim, samples):
+                with self._tracer.following(batch.tensors, self._sample_dim, samples):
                     masks = self._tracer.masks.by_key
                     real = positions_of(batch, samples, self._options.mask, self._tracer.node_of, masks)
                     self._collector.expect(samples, real)
@@ -159,11 +163,11 @@ class _Observation:
                     self._mark_outputs(output)
                     self._learned = self._tracer.learned(tensors_in(output))
                 outputs = named(tensors_in(output), "output")
-                self._outputs.add(outputs, samples, self._batch_dim)
+                self._outputs.add(outputs, samples, self._sample_dim)
                 if self._loss is not None:
                     self._collector.listen()
                     self.layers.looking = False
-                    scale, note = self._loss.backward(output, outputs, batch.original, samples, self._batch_dim)
+                    scale, note = self._loss.backward(output, outputs, batch.original, samples, self._sample_dim)
                     if note:
                         self._notes.setdefault(note)
         finally:

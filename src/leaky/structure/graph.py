@@ -138,19 +138,19 @@ class SampleEvidence:
     """An operation that says which axis of the input holds the samples, against what was assumed.
 
     Attributes:
-        batch_dim: the axis of the network's first input; None where that input is one sample without a batch axis.
+        sample_dim: the axis of the network's first input; None where that input is one sample without a batch axis.
         reason: what said so, for the reader.
     """
 
-    batch_dim: int | None
+    sample_dim: int | None
     reason: str
 
     @property
     def note(self) -> str:
         """What was made of it, for the reader."""
-        if self.batch_dim is None:
+        if self.sample_dim is None:
             return f"each input was taken for one sample without a batch axis, because {self.reason}"
-        return f"samples were taken from axis {self.batch_dim} of the input, because {self.reason}"
+        return f"samples were taken from axis {self.sample_dim} of the input, because {self.reason}"
 
 
 @dataclass

@@ -89,14 +89,14 @@ class History:
         inputs: the nodes of the network's inputs.
         outputs: indices of the nodes that the model returned.
         not_examined: what the tracer could not look into, name and reason.
-        batch_dim: axis of the inputs that holds the samples; None where each batch is one sample.
+        sample_dim: axis of the inputs that holds the samples; None where each batch is one sample.
     """
 
     steps: list[Step] = field(default_factory=list)
     inputs: list[Node] = field(default_factory=list)
     outputs: set[int] = field(default_factory=set)
     not_examined: list[tuple[str, str]] = field(default_factory=list)
-    batch_dim: int | None = 0
+    sample_dim: int | None = 0
 
     def clear(self) -> None:
         """Forget the pass."""

@@ -78,13 +78,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def following(
-        self, inputs: Sequence[Tensor], batch_dim: int | None, samples: int | None = None
+        self, inputs: Sequence[Tensor], sample_dim: int | None, samples: int | None = None
     ) -> Iterator[Tracer]:
         """Follow one forward pass.
 
         Args:
             inputs: every tensor that goes in.
-            batch_dim: their axis that holds the samples; None where they are one sample without a batch axis.
+            sample_dim: their axis that holds the samples; None where they are one sample without a batch axis.
             samples: how many those are, so that an input of another length is not taken for a batch of them.
         """
         self._values.clear()
@@ -97,7 +97,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made = 0
         self._sites.start_pass()
         for tensor in inputs:
-            self._register_input(tensor, batch_dim, samples)
+            self._register_input(tensor, sample_dim, samples)
         if not inputs:  # texts: all that is made of nothing may be the data
             self._values.expect_texts(samples or 1)
         torch.clear_autocast_cache()  # a weight that was cast before the pass would be one that nobody knows
@@ -112,9 +112,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What is known of a tensor of the pass that is being followed."""
         return self._values.get(value)
 
-    def _register_input(self, tensor: Tensor, batch_dim: int | None, samples: int | None) -> None:
+    def _register_input(self, tensor: Tensor, sample_dim: int | None, samples: int | None) -> None:
         shape = shape_of(tensor)
-        axes = of_input(shape, batch_dim)
+        axes = of_input(shape, sample_dim)
         if samples is not None and any(f.role == "sample" and f.size != samples for axis in axes for f in axis):
             axes = plain(shape)
         self._sample_axis.register(axes)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def load_data(
-    name: str, model: Model, *, seed: int | None = None, batch_dim: int | None = None, batch_size: int | None = None
+    name: str, model: Model, *, seed: int | None = None, sample_dim: int | None = None, batch_size: int | None = None
 ) -> Data:
     """The data that `name` names.
 
@@ -28,13 +28,13 @@ def load_data(
         name: "data.npy", "data.npz", "noise:SHAPE", "module:name" or "path/to/file.py:name".
         model: whose argument names the arrays in an .npz file must have.
         seed: of the noise; 0 by default.
-        batch_dim: axis of the samples in arrays; 0 by default.
+        sample_dim: axis of the samples in arrays; 0 by default.
         batch_size: of batches that are made here; 256 by default.
 
     Raises:
         InputError: if there are no such data, or they hold pickled objects.
     """
-    dim, size = batch_dim or 0, batch_size or 256
+    dim, size = sample_dim or 0, batch_size or 256
     if name.startswith("noise:"):
         return noise(name.removeprefix("noise:"), 0 if seed is None else seed, dim, size)
     if name.lower().endswith(".npy"):

@@ -68,19 +68,19 @@ class Discovery:
         self._stack = ExitStack()
         self.not_examined_here: dict[str, str] = {}
 
-    def open(self, module: nn.Module, args: tuple[Any, ...], batch: Batch, batch_dim: int | None) -> None:
+    def open(self, module: nn.Module, args: tuple[Any, ...], batch: Batch, sample_dim: int | None) -> None:
         """Follow what runs from here on."""
-        samples = batch.samples(batch_dim)
-        self._stack.enter_context(self._tracer.following(batch.tensors, batch_dim, samples))
+        samples = batch.samples(sample_dim)
+        self._stack.enter_context(self._tracer.following(batch.tensors, sample_dim, samples))
         self._tracer.modules.running_already(module, args)
         self._stack.enter_context(self._functions)
 
-    def close(self, output: Any, batch_dim: int | None) -> Structure:
-        """The structure; its `batch_dim` differs from the given one where a layer said so."""
+    def close(self, output: Any, sample_dim: int | None) -> Structure:
+        """The structure; its `sample_dim` differs from the given one where a layer said so."""
         nodes = [self._tracer.node_of(tensor) for tensor in tensors_in(output)]
         self._stack.close()
         evidence = self._tracer.evidence
-        structure = Structure(self._by_module, batch_dim=evidence.batch_dim if evidence else batch_dim)
+        structure = Structure(self._by_module, sample_dim=evidence.sample_dim if evidence else sample_dim)
         structure.outputs = {node.site for node in nodes if node is not None and node.site is not None}
         interesting = {call.function for call in self._functions.calls if call.sites}
         for call in self._functions.calls:

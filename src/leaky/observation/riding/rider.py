@@ -50,7 +50,7 @@ class Rider:
         passenger: told of every pass.
         tracer_of: makes a tracer for a listener; it may keep names over the passes.
         taker_of: gives who takes in what a site shows.
-        batch_dim: axis of the inputs that holds the samples.
+        sample_dim: axis of the inputs that holds the samples.
 
     Attributes:
         running: whether an observed pass is going on.
@@ -63,11 +63,11 @@ class Rider:
         passenger: Passenger,
         tracer_of: Callable[[Any], Tracer],
         taker_of: TakerOf,
-        batch_dim: int | None = 0,
+        sample_dim: int | None = 0,
     ) -> None:
         self.running = False
         self.traced = 0
-        self.batch_dim = batch_dim
+        self.sample_dim = sample_dim
         self._model = model
         self._passenger = passenger
         self._tracer_of, self._taker_of = tracer_of, taker_of
@@ -126,16 +126,16 @@ class Rider:
             return
         batch = Batch(args, kwargs, None)
         structure = self._structures.get(module)
-        samples = _samples_of(args[0], self.batch_dim) if len(args) == 1 and not kwargs else None
+        samples = _samples_of(args[0], self.sample_dim) if len(args) == 1 and not kwargs else None
         if samples is None:
             if (not args or not isinstance(args[0], Tensor)) and not tensors_in((args, kwargs)):
                 return
-            samples = batch.samples(self.batch_dim)
+            samples = batch.samples(self.sample_dim)
         if structure is None or structure.unridden:
             self._discovery = Discovery(self._tracer_of, self._taker_of)
             self._passenger.begin(samples, batch, None)
             self.running = True
-            self._discovery.open(module, args, batch, self.batch_dim)
+            self._discovery.open(module, args, batch, self.sample_dim)
             return
         self._structure, self._strayed = structure, False
         self._passenger.begin(samples, batch, structure)
@@ -184,10 +184,10 @@ class Rider:
             discovery.abandon()
             self._passenger.end(None, False)
             return
-        structure = discovery.close(output, self.batch_dim)
+        structure = discovery.close(output, self.sample_dim)
         self.traced += 1
-        if structure.batch_dim != self.batch_dim:
-            self.batch_dim = structure.batch_dim
+        if structure.sample_dim != self.sample_dim:
+            self.sample_dim = structure.sample_dim
             self._passenger.discard()
             return
         count = self._traces[module] = self._traces.get(module, 0) + 1
@@ -233,11 +233,11 @@ class Rider:
             discovery.abandon()
 
 
-def _samples_of(value: Any, batch_dim: int | None) -> int | None:
+def _samples_of(value: Any, sample_dim: int | None) -> int | None:
     """Samples of a plain tensor that is all that goes in; None for anything else."""
-    if type(value) is not Tensor or batch_dim is None or not -value.ndim <= batch_dim < value.ndim or value.is_nested:
+    if type(value) is not Tensor or sample_dim is None or not -value.ndim <= sample_dim < value.ndim or value.is_nested:
         return None
-    return value.size(batch_dim)
+    return value.size(sample_dim)
 
 
 def _inside_transform() -> bool:

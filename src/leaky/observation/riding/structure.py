@@ -56,14 +56,14 @@ class Structure:
         by_function: every call of a function that is a site at some call, in order; None where that call is none.
         unridden: sites that neither meets; they need the tracer.
         outputs: sites whose output is the model's.
-        batch_dim: the axis of the inputs that holds the samples.
+        sample_dim: the axis of the inputs that holds the samples.
     """
 
     by_module: dict[nn.Module, list[KnownCall]] = field(default_factory=dict)
     by_function: dict[Any, list[KnownCall | None]] = field(default_factory=dict)
     unridden: list[str] = field(default_factory=list)
     outputs: set[str] = field(default_factory=set)
-    batch_dim: int | None = 0
+    sample_dim: int | None = 0
 
     @property
     def calls(self) -> list[KnownCall]:

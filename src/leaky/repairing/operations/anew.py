@@ -99,7 +99,7 @@ def _begin_small(subject: Subject, drawn: Sequence[tuple[str, float]]) -> None:
 
 def _unit_size(model: Any, batches: Any) -> bool:
     """Whether the inputs have about the size that an initialisation by variance takes for granted."""
-    first = next(batches_of(batches, model, batch_dim=0, batch_size=None, max_samples=None))
+    first = next(batches_of(batches, model, sample_dim=0, batch_size=None, max_samples=None))
     sizes = [float(t.detach().double().square().mean()) for t in first.tensors if t.is_floating_point()]
     return all(0.1 < size < 10 for size in sizes)
 

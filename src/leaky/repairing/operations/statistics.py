@@ -96,9 +96,9 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
 
 def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
     norms = norms_of(subject.model)
-    data, batch_dim = subject.data, subject.ground.history.batch_dim
+    data, sample_dim = subject.data, subject.ground.history.sample_dim
     with subject.undone_on_error():
-        found = _estimated(subject.model, norms, data, batch_dim)
+        found = _estimated(subject.model, norms, data, sample_dim)
         with torch.no_grad():
             for path, (mean, variance, batches) in found.items():
                 norm = norms[path]
@@ -112,7 +112,7 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
 
 
 def _estimated(
-    model: nn.Module, norms: Mapping[str, nn.modules.batchnorm._BatchNorm], data: Any, batch_dim: int | None
+    model: nn.Module, norms: Mapping[str, nn.modules.batchnorm._BatchNorm], data: Any, sample_dim: int | None
 ) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     """The statistics as training itself would take them: every norm by the batch, the average over batches."""
     momenta = {path: norm.momentum for path, norm in norms.items()}
@@ -122,8 +122,8 @@ def _estimated(
                 norm.reset_running_stats()
                 norm.momentum = None
                 norm.train()
-            for batch in batches_of(data, model, batch_dim=batch_dim, batch_size=None, max_samples=None):
-                if batch.samples(batch_dim) > 1:
+            for batch in batches_of(data, model, sample_dim=sample_dim, batch_size=None, max_samples=None):
+                if batch.samples(sample_dim) > 1:
                     batch.run(model)
             return {path: _kept(norm) for path, norm in norms.items() if _seen(norm)}
     finally:
