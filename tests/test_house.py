@@ -41,6 +41,7 @@ BY_NAME = {
     "leaky.activation.kernels.loader": "the compiled core, where there is one",
     "leaky.documents.kinds": "who reads a kind, when a file of it comes",
     "leaky.tuning": "so that names of a study come without torch",
+    "leaky.tuning.engines.isolation": "torch, beforehand, where every training would import it anew",
     "leaky.user_code": "the user's own module",
 }
 """Modules that import others by a name in a table, and what for."""
