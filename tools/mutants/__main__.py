@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sample", type=int, default=250, help="mutants of a room at most; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="mutants whose file and function contain this")
+    parser.add_argument("--again", action="store_true", help="those alone that the kept results say survived")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     sys.path.insert(0, str(ROOT / "src"))
@@ -46,19 +47,33 @@ def main(arguments: list[str]) -> int:
     kept: dict[str, Any] = json.loads(asked.out.read_text("utf-8")) if asked.out.exists() else {}
     for room in ROOMS:
         if not asked.rooms or room.name in asked.rooms:
-            kept[room.name] = result = tried(room, asked.sample, asked.seed, asked.only)
+            before = kept.get(room.name) if asked.again else None
+            kept[room.name] = result = tried(room, asked.sample, asked.seed, asked.only, before)
             asked.out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
             print(f"{room.name}: {result['killed']} of {result['tried']} noticed, {result['rate']:.1%}", flush=True)
     return int(any(result["rate"] < GOAL for result in kept.values()))
 
 
-def tried(room: Room, sample: int, seed: int, only: str = "") -> dict[str, Any]:
-    """What came of the mutants of one room."""
+def tried(room: Room, sample: int, seed: int, only: str = "", before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What came of the mutants of one room.
+
+    Args:
+        room: what to change, and its tests.
+        sample: mutants at most; 0 for all.
+        seed: of the sample.
+        only: what their names contain.
+        before: an earlier result, of which the survivors are tried again; tests were added since, sources were not
+            changed.
+    """
     begin = time.monotonic()
     mutants = [m for file in room.files() for m in mutants_of(file) if only in named(m)]
     chosen = mutants
     if 0 < sample < len(mutants):
         chosen = sorted(random.Random(seed).sample(mutants, sample), key=lambda m: (m.file, m.number))
+    count = len(chosen)
+    if before is not None:
+        names = {each["mutant"] for each in before["survivors"]}
+        chosen, count = [mutant for mutant in mutants if named(mutant) in names], before["tried"]
     bench = Bench(room)
     equivalent = json.loads(EQUIVALENT.read_text("utf-8")) if EQUIVALENT.exists() else {}
     survivors = []
@@ -74,11 +89,11 @@ def tried(room: Room, sample: int, seed: int, only: str = "") -> dict[str, Any]:
             print(f"  {'lives' if run else 'not run'}: {named(mutant)} (line {mutant.line})", flush=True)
     return {
         "mutants": len(mutants),
-        "tried": len(chosen),
+        "tried": count,
         "seed": seed,
         "tests": len(bench.seconds),
-        "killed": len(chosen) - len(survivors),
-        "rate": round(1 - len(survivors) / max(1, len(chosen)), 4),
+        "killed": count - len(survivors),
+        "rate": round(1 - len(survivors) / max(1, count), 4),
         "equivalent": sum("equivalent" in each for each in survivors),
         "seconds": round(time.monotonic() - begin),
         "survivors": survivors,
