@@ -15,6 +15,7 @@ from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.record import NotExamined
 from leaky.structure.listening import SiteCall
 from leaky.structure.trace import Tracer
+from leaky.watching.compiled.passes import Passes
 from leaky.watching.figures import Stretch
 from leaky.watching.site import Clock, WatchedSite
 
@@ -32,7 +33,9 @@ class Observer:
         sites: by name, in the order in which they first ran.
         stretches: what each has shown up to the last report.
         clock: shared by all sites.
+        observing: whether passes are observed now.
         rider: meets the sites.
+        compiled: meets those in compiled code.
         samples, batches: that went in since the last reset.
         last: the inputs of the last pass, until the next step.
     """
@@ -44,10 +47,12 @@ class Observer:
         self.sites: dict[str, WatchedSite] = {}
         self.stretches: dict[str, Stretch] = {}
         self.clock = Clock(self.failed)
-        self.rider = Rider(model, self, self._tracer_of, self._taker_of, sample_dim)
+        self.observing, self._over = True, False
+        self.compiled = Passes(model, self, self._tracer_of)
+        self.rider = Rider(model, self, self._tracer_of, self.taker_of, sample_dim, self.compiled.hooks_of)
         self.samples = self.batches = 0
         self.last: Batch | None = None
-        self._unit_dim, self._noted = unit_dim, noted
+        self._unit_dim, self.note = unit_dim, noted
         self._tracer: Tracer | None = None
         self._ears = _Ears()
         self._trains = False
@@ -59,6 +64,21 @@ class Observer:
         """What ran and could not be examined."""
         return tuple(NotExamined(*each) for each in self._ears.heard)
 
+    def observe(self, wanted: bool) -> None:
+        """Observe the passes from here on, or not; a compiled model keeps its hooks, which its graph has anyway."""
+        self.observing = wanted = wanted and not self._over
+        if wanted:
+            self.compiled.listen()
+            self.rider.attach()
+        elif not self.compiled.met:
+            self.rider.detach()
+
+    def stop(self) -> None:
+        """Take every hook off."""
+        self.observing, self._over = False, True
+        self.rider.detach()
+        self.compiled.stop()
+
     def reset(self) -> None:
         """Forget what the sites have shown."""
         for name, site in self.sites.items():
@@ -68,12 +88,14 @@ class Observer:
 
     # what the rider tells
 
-    def wants(self, module: nn.Module) -> bool:
+    def wants(self, module: nn.Module, with_gradient: bool | None = None) -> bool:
         """Passes in training mode are observed; those of an evaluation in between are not."""
+        if not self.observing:
+            return False
         if module.training:
             self._trains = True
             return True
-        return not self._trains and torch.is_grad_enabled()
+        return not self._trains and (torch.is_grad_enabled() if with_gradient is None else with_gradient)
 
     def begin(self, samples: int, batch: Batch, structure: Structure | None) -> None:
         """An observed pass begins."""
@@ -106,9 +128,9 @@ class Observer:
 
     def failed(self, error: Exception) -> None:
         """What leaky itself does went wrong: the training goes on unwatched."""
-        self.rider.detach()
+        self.stop()
         note = f"watching ended at step {self.clock.step}: {type(error).__name__}: {error}"
-        self._noted(note)
+        self.note(note)
         warnings.warn(f"leaky.watch: {note}; the training goes on without it", RuntimeWarning, stacklevel=2)
 
     def _tracer_of(self, listener: Any) -> Tracer:
@@ -117,7 +139,7 @@ class Observer:
         self._ears.listener = listener
         return self._tracer
 
-    def _taker_of(self, known: KnownCall, call: SiteCall | None) -> Taker:
+    def taker_of(self, known: KnownCall, call: SiteCall | None) -> Taker:
         site = self.sites.get(known.site)
         if site is None:
             assert call is not None

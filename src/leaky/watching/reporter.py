@@ -19,9 +19,13 @@ from leaky.watching.unit_rates import Moments
 UNSEEN_STEPS = 3
 """Observed steps in a row without a pass of the model after which that is said."""
 NOT_SEEN = (
-    "steps go by and no pass of the model in training mode is seen. Code compiled by torch.compile runs without "
-    'hooks: watch uncompiled, or some steps under torch.compiler.set_stance("force_eager"). Otherwise watch the module '
-    "that the training calls, in mode train"
+    "steps go by and no pass of the model in training mode is seen. Code that torch has compiled may run without "
+    "leaky's operators: call torch.compiler.reset() once the watch has begun, so that it is compiled with them. "
+    "Otherwise watch the module that the training calls, in mode train"
+)
+NOT_MET = (
+    "compiled code runs without leaky's operators at {}: call torch.compiler.reset() once the watch has begun; if that "
+    'does not mend it, watch some steps under torch.compiler.set_stance("force_eager")'
 )
 
 OnAlarm = Literal["warn", "stop"] | Callable[[Alarm], Any]
@@ -58,6 +62,7 @@ class Reporter:
         self._thresholds, self._raised, self._on_alarm, self._log = thresholds, raised, on_alarm, log
         self._scaled = scaled
         self._unseen = self._passes = 0
+        self._told_unmet = False
 
     def note(self, note: str) -> None:
         """Say something, once."""
@@ -74,6 +79,7 @@ class Reporter:
         """
         observer, step = self.observer, self.observer.clock.step
         observer.clock.nonfinite = False
+        self._look_for_sites(observer.compiled.unmet())
         nonfinite = {name: site.rows.seen[NONFINITE].copy() for name, site in observer.sites.items()}
         rates = unit_levels(observer) if self.moments.due() else None
         row = report_row(observer, self._thresholds, measured, observer.model)
@@ -103,6 +109,14 @@ class Reporter:
         if self._unseen == UNSEEN_STEPS:
             self.note(NOT_SEEN)
             warnings.warn(f"leaky.watch: {NOT_SEEN}", RuntimeWarning, stacklevel=5)
+
+    def _look_for_sites(self, unmet: list[str]) -> None:
+        """Say so, once, where compiled passes go by and sites in them are not met."""
+        if unmet and not self._told_unmet:
+            self._told_unmet = True
+            told = NOT_MET.format(", ".join(unmet))
+            self.note(told)
+            warnings.warn(f"leaky.watch: {told}", RuntimeWarning, stacklevel=6)
 
     def close(self, ended: str) -> None:
         """Close the log."""

@@ -81,7 +81,7 @@ class WatchedSite:
         self._reading: Reading | None = None
         self._recent: dict[KnownCall, Reading] = {}
         self._flags: dict[int, tuple[Flags, int]] = {}
-        self._monotone, self._relu = _monotone(call.activation.name), call.activation.name == "ReLU"
+        self._monotone, self._relu = monotone(call.activation.name), call.activation.name == "ReLU"
         self._mask: Tensor | None = None
         self._passes = 0
         self._gradient_pass = self._awaited = -1
@@ -175,6 +175,15 @@ class WatchedSite:
         """The regions by the output of an activation that never falls: it is at its cap where z is at or beyond it."""
         cap = self._bounds.cap
         return Bounds(0.0, None, None if cap is None else np.nextafter(cap, 0.0))
+
+    def arrived(self, gradient: Tensor, value: Tensor, call: KnownCall, of_pass: int, by_output: bool) -> None:
+        """Take in the gradient of a call in compiled code, parted by the value beside it: its input or its output."""
+        key = (call, gradient.shape, gradient.stride(), gradient.dtype)
+        reading = self._readings.get(key) or self._read(key, gradient, call)
+        if reading is not None:
+            relu = self.activation.name == "ReLU"
+            bounds = self._bounds_of_output if by_output and not relu else self._bounds
+            self.gradient_arrived(gradient, reading, value, bounds, of_pass)
 
     def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:
         """Take in ∂L/∂h of one call; several calls of one pass have the same samples."""
@@ -280,6 +289,6 @@ def _module_named(model: nn.Module, name: str) -> nn.Module | None:
         return None
 
 
-def _monotone(activation: str) -> bool:
+def monotone(activation: str) -> bool:
     """Whether the output tells the region as well as the input does."""
     return activation in ("ReLU", "LeakyReLU", "PReLU", "ReLU6", "Hardtanh", "RReLU")

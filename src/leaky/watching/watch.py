@@ -110,7 +110,7 @@ class Watch:
         if self._state != "running":
             return
         self._state = "stopped"
-        self._observer.rider.detach()
+        self._observer.stop()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -129,7 +129,7 @@ class Watch:
         if self._updates.measuring:
             for name, (ratio, size) in self._updates.after().items():
                 self._measured[name] = (float(np.fmax(ratio, self._measured.get(name, (np.nan, 0.0))[0])), size)
-        if observer.rider.attached:
+        if observer.observing:
             self._reporter.look_for_passes()
             self._observed += 1
             if self._scaler is not None:  # it changes its scale after this step
@@ -218,7 +218,7 @@ class Watch:
     def _before_step(self) -> None:
         # A rate far too high tells itself in the very first steps, and by the first report may have killed all units.
         due = self._observed + 1 >= self._report_every or self.step_number < FIRST_STEPS
-        if self._state == "running" and due and self._observer.rider.attached:
+        if self._state == "running" and due and self._observer.observing:
             self._updates.before(weight for site in self._observer.sites.values() for weight in site.weights)
 
     def _report(self, act: bool = True) -> Row:
@@ -228,10 +228,7 @@ class Watch:
     def _attach_or_detach(self) -> None:
         every, step = self._every, self._observer.clock.step
         wanted = bool(every(step)) if callable(every) else step % every == 0
-        if wanted:
-            self._observer.rider.attach()
-        else:
-            self._observer.rider.detach()
+        self._observer.observe(wanted)
 
 
 def watch(

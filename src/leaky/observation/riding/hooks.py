@@ -87,6 +87,8 @@ class SiteHook(Hook):
         self._taken = False
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        if torch.compiler.is_compiling():
+            return
         rider = self._rider
         if not rider.running:
             if torch._C._current_graph_task_id() != -1:
@@ -135,6 +137,8 @@ class BeforeInPlace(Hook):
         self._hook = hook
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if torch.compiler.is_compiling():
+            return
         self._hook.before(module, args)
 
 
@@ -148,7 +152,7 @@ class Functions(TorchFunctionMode):
         self._met = dict.fromkeys(structure.by_function, 0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        calls = self._calls.get(func)
+        calls = None if torch.compiler.is_compiling() else self._calls.get(func)
         if calls is None:
             return func(*args, **kwargs) if kwargs else func(*args)
         met = self._met[func]

@@ -23,6 +23,9 @@ MOST_TRACES = 8
 """Structures of one module after which every pass of it is traced: the model never runs the same way twice."""
 
 
+HooksOf = Callable[["Rider", nn.Module], tuple[Begin, End]]
+
+
 class Passenger(Protocol):
     """Who rides along."""
 
@@ -51,6 +54,7 @@ class Rider:
         tracer_of: makes a tracer for a listener; it may keep names over the passes.
         taker_of: gives who takes in what a site shows.
         sample_dim: axis of the inputs that holds the samples.
+        hooks_of: makes what goes before and after a module through which passes come in.
 
     Attributes:
         running: whether an observed pass is going on.
@@ -64,6 +68,7 @@ class Rider:
         tracer_of: Callable[[Any], Tracer],
         taker_of: TakerOf,
         sample_dim: int | None = 0,
+        hooks_of: HooksOf | None = None,
     ) -> None:
         self.running = False
         self.traced = 0
@@ -71,6 +76,7 @@ class Rider:
         self._model = model
         self._passenger = passenger
         self._tracer_of, self._taker_of = tracer_of, taker_of
+        self._hooks_of: HooksOf = hooks_of or (lambda rider, _: (Begin(rider), End(rider)))
         self._structures: dict[nn.Module, Structure] = {}
         self._traces: dict[nn.Module, int] = {}
         self._outer: nn.Module | None = None
@@ -92,8 +98,8 @@ class Rider:
         if self._handles:
             return
         for module in self._entrances or _entrances(self._model):
-            self._handles.append(module.register_forward_pre_hook(Begin(self), with_kwargs=True))
-            end = End(self)
+            begin, end = self._hooks_of(self, module)
+            self._handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
             self._handles.append(module.register_forward_hook(end, always_call=True))
         for structure in self._structures.values():
             self._hook_sites(structure)

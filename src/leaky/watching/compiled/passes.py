@@ -1,0 +1,298 @@
+"""The compiled passes of one watched model: what its graphs and hooks report, told to the observer.
+
+Where the structure is not known, it is learned from a pass on the side, run by Python itself with everything put back
+after it, so that the user's own pass stays the compiled one, bit for bit.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from leaky.observation.batches import Batch
+from leaky.observation.preserve import Preserved
+from leaky.observation.riding.discovery import Discovery
+from leaky.observation.riding.rider import Rider
+from leaky.observation.riding.structure import KnownCall, Structure, Taker
+from leaky.structure.listening import SiteCall
+from leaky.watching.compiled.hooks import AfterInPlace, Begin, End, InPlace, Site
+from leaky.watching.compiled.plans import Meeting, Plan, calls_of, plan_of
+from leaky.watching.site import Clock, WatchedSite
+
+
+class Told(Protocol):
+    """Who is told of the passes."""
+
+    clock: Clock
+    rider: Rider
+    observing: bool
+
+    def wants(self, module: nn.Module, with_gradient: bool) -> bool:
+        """Whether a pass is to be observed."""
+
+    def begin(self, samples: int, batch: Batch, structure: Structure | None) -> None:
+        """An observed pass begins."""
+
+    def end(self, structure: Structure | None, completed: bool) -> None:
+        """It has ended."""
+
+    def taker_of(self, known: KnownCall, call: SiteCall | None) -> Taker:
+        """Who takes in what a call shows."""
+
+    def note(self, note: str) -> None:
+        """Say something to the user, once."""
+
+    def failed(self, error: Exception) -> None:
+        """Something in leaky itself went wrong."""
+
+
+class Passes:
+    """The compiled passes of one watch.
+
+    Args:
+        model: whose passes these are.
+        told: of them.
+        tracer_of: makes the tracer that tells a listener.
+
+    Attributes:
+        met: whether a compiled pass was ever met.
+        discovering: whether a pass on the side is going on.
+    """
+
+    def __init__(self, model: nn.Module, told: Told, tracer_of: Any) -> None:
+        self.met = False
+        self._model, self._told, self._tracer_of = model, told, tracer_of
+        self._running: Plan | None = None
+        self.discovering = False
+        self._marked: list[nn.Module] = []
+        self._plans: list[Plan] = []
+        self._handles: list[Any] = []
+        self._attached: set[int] = set()
+        self._begun: set[Plan] = set()
+        self._met: set[int] = set()
+        self._outside: nn.Module | None = None
+        self._mode: Any = None
+
+    def listen(self) -> None:
+        """Where torch has compiled anything so far, it may have been this model, without leaky's hooks."""
+        frames = sys.modules.get("torch._dynamo.convert_frame")
+        if frames is not None and frames.FRAME_COUNTER:
+            self.mark()
+        callbacks = sys.modules.get("torch._dynamo.callback")
+        if callbacks is not None:  # torch.compiler.reset forgets whom it told
+            handler = callbacks.callback_handler
+            if self.mark not in handler.start_callbacks:
+                handler.register_start_callback(self.mark)
+
+    def mark(self, *_: object) -> None:
+        """Have torch compile anew what it has compiled of these modules without leaky's hooks.
+
+        It looks at no hook to tell whether a compiled graph is still valid, but it does see whether a module's method
+        `forward` is its class's: until `forget`, each module has it as an attribute of its own.
+        """
+        for module in () if self._marked else self._model.modules():
+            if "forward" not in module.__dict__ and not isinstance(module, torch.jit.ScriptModule):
+                module.__dict__["forward"] = types.MethodType(type(module).forward, module)
+                self._marked.append(module)
+
+    def stop(self) -> None:
+        """Leave the model as it was; what was compiled before the watch is valid again."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        callbacks = sys.modules.get("torch._dynamo.callback")
+        if callbacks is not None and self.mark in callbacks.callback_handler.start_callbacks:
+            callbacks.callback_handler.remove_start_callback(self.mark)
+        for module in self._marked:
+            module.__dict__.pop("forward", None)
+        self._marked.clear()
+        for plan in self._plans:
+            if plan.passes is self:
+                plan.passes = None
+
+    def hooks_of(self, rider: Rider, module: nn.Module) -> tuple[Begin, End]:
+        """What goes before and after a module through which passes come in, compiled or not."""
+        plan = plan_of(module)
+        plan.passes = self
+        self._plans.append(plan)
+        self._attach(plan, rider)  # where a watch before this one has learned it
+        return Begin(rider, self, plan.number), End(rider, self, plan.number)
+
+    def begin_outside(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module whose forward pass is compiled starts; this runs before it, in Python."""
+        with self._guarded():
+            if self.discovering or self._outside is not None:
+                if module is not self._outside:
+                    return
+                self.end_outside(module, None)  # its last pass never came to its end
+            plan = self.prepare(module, args, kwargs)
+            if plan is None:
+                return
+            self.mark()
+            self._outside = module
+            self.open(plan, module, Batch(args, kwargs, None), torch.is_grad_enabled())
+            if plan.by_function:
+                from leaky.watching.compiled.tracing import Functions
+
+                self._mode = Functions(plan.number)
+                self._mode.__enter__()
+
+    def end_outside(self, module: nn.Module, output: Any) -> None:
+        """It has run, or has raised (output None)."""
+        if self.discovering or module is not self._outside:
+            return
+        with self._guarded():
+            self._outside = None
+            mode, self._mode = self._mode, None
+            if mode is not None:
+                mode.__exit__(None, None, None)
+            self.close(plan_of(module), output is not None)
+
+    def prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan | None:
+        """A compiled pass of a module begins, or is being compiled; None where it is part of another or not observed.
+
+        Args:
+            module: through which it comes in.
+            args: its inputs, or others of their shapes.
+            kwargs: the same by name.
+        """
+        if self.discovering or self._outside is not None or not (module.training or torch.is_grad_enabled()):
+            return None
+        self.met = True
+        plan = plan_of(module)
+        if plan.structure is None:
+            self._discover(plan, module, Batch(args, kwargs, None))
+        self._attach(plan, self._told.rider)
+        return plan
+
+    def _attach(self, plan: Plan, rider: Rider) -> None:
+        """Put hooks on the modules that are sites."""
+        if plan.number in self._attached or plan.structure is None:
+            return
+        self._attached.add(plan.number)
+        for module, key in plan.by_module.items():
+            site = Site(rider, key)
+            if any(meeting.in_place for meeting in calls_of(key)):
+                self._handles.append(module.register_forward_pre_hook(InPlace(rider, site)))
+                self._handles.append(module.register_forward_hook(AfterInPlace(rider, site)))
+            else:
+                self._handles.append(module.register_forward_hook(site))
+
+    def open(self, plan: Plan, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
+        """A pass of the plan's module begins."""
+        if self._running is not None:  # its last pass never came to its end
+            self.close(self._running, False)
+        if self._told.observing and self._told.wants(module, with_gradient):
+            for meeting in plan.meetings:
+                self._site(meeting)
+            self._told.begin(batch.samples(self._told.rider.sample_dim), batch, plan.structure)
+            self._running = plan
+            self._begun.add(plan)
+
+    def close(self, plan: Plan, completed: bool) -> None:
+        """It has ended, or has raised."""
+        if plan is self._running:
+            self._running = None
+            self._told.end(plan.structure, completed)
+
+    def take(self, meeting: Meeting, z: Tensor) -> int:
+        """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
+        if self._running is None:
+            return -1
+        self._met.add(meeting.number)
+        with self._guarded():
+            if self._site(meeting).take(z, meeting.known):
+                return self._told.clock.passes
+            self._told.note(f"site {meeting.known.site!r} has changed its shape in compiled code and is not counted")
+        return -1
+
+    def unmet(self) -> list[str]:
+        """Sites of compiled passes that no operator has met since the last call, though the passes were observed."""
+        met, self._met = self._met, set()
+        begun, self._begun = self._begun, set()
+        found = {m.known.site: None for plan in begun for m in plan.meetings if m.number not in met}
+        return list(found)
+
+    def follow(self, meeting: Meeting, output: Tensor) -> None:
+        """Take in the output of a smooth activation."""
+        if self._running is not None:
+            with self._guarded():
+                self._site(meeting).follow(None, output, meeting.known)
+
+    def arrive(self, meeting: Meeting, gradient: Tensor, value: Tensor, of_pass: int) -> None:
+        """Take in the gradient of the output."""
+        with self._guarded():
+            self._site(meeting).arrived(gradient, value, meeting.known, of_pass, meeting.by_output)
+
+    def _site(self, meeting: Meeting) -> WatchedSite:
+        site = self._told.taker_of(meeting.known, meeting.call)
+        assert isinstance(site, WatchedSite)
+        return site
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._told.failed(error)
+
+    def _discover(self, plan: Plan, module: nn.Module, batch: Batch) -> None:
+        calls: dict[KnownCall, SiteCall] = {}
+        rider = self._told.rider
+        discovery = Discovery(self._tracer_of, lambda known, call: _Collecting(known, call, calls))
+        self.discovering = True
+        try:
+            structure = self._run_aside(discovery, module, batch)
+        finally:
+            self.discovering = False
+        if structure.sample_dim != rider.sample_dim:
+            rider.sample_dim = structure.sample_dim
+        plan.learn(structure, calls)
+        for name in structure.unridden:
+            self._told.note(f"site {name!r} is not seen in compiled code: its rows are told apart only as Python runs")
+
+    def _run_aside(self, discovery: Discovery, module: nn.Module, batch: Batch) -> Structure:
+        modes = [(each, each.training) for each in self._model.modules()]
+        sample_dim = self._told.rider.sample_dim
+        with (
+            warnings.catch_warnings(),
+            torch.compiler.set_stance("force_eager"),
+            Preserved(self._model, "train", None, None, values=False),
+            batch.kept(),
+            torch.no_grad(),
+        ):
+            warnings.simplefilter("ignore")
+            for each, mode in modes:
+                each.training = mode
+            discovery.open(module, batch.args, batch, sample_dim)
+            try:
+                output = module._call_impl(*batch.args, **batch.kwargs)  # type: ignore[no-untyped-call]
+            except BaseException:
+                discovery.abandon()
+                raise
+            return discovery.close(output, sample_dim)
+
+
+class _Collecting:
+    """Takes nothing in, and keeps each call as the tracer saw it."""
+
+    def __init__(self, known: KnownCall, call: SiteCall | None, calls: dict[KnownCall, SiteCall]) -> None:
+        if call is not None:
+            calls[known] = call
+
+    def take(self, z: Tensor, call: KnownCall) -> bool:
+        """Nothing is taken in."""
+        return False
+
+    def follow(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
+        """Nothing is waited for."""
+
+    def follow_again(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
+        """Nothing is waited for."""

@@ -1,0 +1,174 @@
+"""What is known of a module whose passes are compiled: its sites, each with the number that compiled graphs call it by.
+
+A plan outlives the watch that made it, as the graph does that was compiled by it: the next watch of the model takes it
+over.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from leaky.observation.batches import Batch
+from leaky.observation.riding.structure import KnownCall, Structure
+from leaky.structure.listening import SiteCall
+from leaky.watching.compiled.operators import MEETINGS, PASSAGES
+from leaky.watching.site import monotone
+
+if TYPE_CHECKING:
+    from leaky.watching.compiled.passes import Passes
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(eq=False)
+class Meeting:
+    """One call of a site in compiled code.
+
+    Attributes:
+        number: in compiled graphs.
+        known: the call; never in place, for a graph hands over what was there before.
+        call: as the tracer saw it.
+        in_place: whether the operator overwrites its input.
+        plan: that it belongs to.
+        of_pass: the number of the last pass, −1 where it was not observed.
+    """
+
+    number: int
+    known: KnownCall
+    call: SiteCall
+    in_place: bool
+    plan: Plan
+    of_pass: int = -1
+
+    @property
+    def by_output(self) -> bool:
+        """Whether the gradient's elements are parted by the output, which autograd keeps anyway."""
+        name = self.known.activation.name
+        return name == "ReLU" or (self.in_place and monotone(name))
+
+    def take(self, z: Tensor) -> int:
+        """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
+        passes = self.plan.passes
+        self.of_pass = -1 if passes is None else passes.take(self, z)
+        return self.of_pass
+
+    def follow(self, output: Tensor) -> None:
+        """Take in the output of a smooth activation."""
+        passes = self.plan.passes
+        if passes is not None:
+            passes.follow(self, output)
+
+    def arrive(self, gradient: Tensor, value: Tensor, of_pass: int) -> None:
+        """Take in the gradient of the output."""
+        passes = self.plan.passes
+        if passes is not None and of_pass >= 0:
+            passes.arrive(self, gradient, value, of_pass)
+
+
+@dataclass(eq=False)
+class Plan:
+    """The sites of one module through which passes come in.
+
+    Attributes:
+        number: in compiled graphs.
+        module: whose passes these are.
+        passes: of the watch that is running; None between two.
+        structure: of a pass.
+        by_module: the key of the calls of each module that is a site.
+        by_function: every call of a function that is a site at some call; None where that call is none.
+        meetings: every call of a site, in the order in which they run.
+    """
+
+    number: int
+    module: Callable[[], nn.Module | None]
+    passes: Passes | None = None
+    structure: Structure | None = None
+    by_module: dict[nn.Module, int] = field(default_factory=dict)
+    by_function: dict[Any, list[Meeting | None]] = field(default_factory=dict)
+    meetings: list[Meeting] = field(default_factory=list)
+
+    def begin(self, inputs: list[Tensor], with_gradient: bool) -> None:
+        """A pass begins inside a graph."""
+        module = self.module()
+        if self.passes is not None and module is not None:
+            self.passes.open(self, module, Batch(tuple(inputs), {}, None), with_gradient)
+
+    def end(self) -> None:
+        """It has ended."""
+        if self.passes is not None:
+            self.passes.close(self, True)
+
+    def learn(self, structure: Structure, calls: dict[KnownCall, SiteCall]) -> None:
+        """The structure is known: number its calls.
+
+        Args:
+            structure: of a pass.
+            calls: each known call as the tracer saw it.
+        """
+
+        def meeting(known: KnownCall | None) -> Meeting | None:
+            if known is None:
+                return None
+            number = next(_NUMBERS)
+            found = Meeting(number, replace(known, in_place=False), calls[known], known.in_place, self)
+            MEETINGS[number] = found
+            return found
+
+        self.structure = structure
+        for module, known in structure.by_module.items():
+            key = next(_NUMBERS)
+            self.by_module[module] = key
+            _CALLS[key] = [each for each in map(meeting, known) if each is not None]
+        for function, places in structure.by_function.items():
+            self.by_function[function] = [meeting(each) for each in places]
+
+        order = {call: n for n, call in enumerate(calls.values())}
+        self.meetings = sorted(self._all(), key=lambda meeting: order[meeting.call])
+
+    def _all(self) -> list[Meeting]:
+        found = itertools.chain(*map(calls_of, self.by_module.values()), *self.by_function.values())
+        return [each for each in found if each is not None]
+
+
+_PLANS: weakref.WeakKeyDictionary[nn.Module, Plan] = weakref.WeakKeyDictionary()
+
+
+_CALLS: dict[int, list[Meeting]] = {}
+
+
+def calls_of(key: int) -> list[Meeting]:
+    """The calls of a module that is a site, in order."""
+    return _CALLS[key]
+
+
+def plan_of(module: nn.Module) -> Plan:
+    """The plan of a module, empty where nothing is known yet."""
+    plan = _PLANS.get(module)
+    if plan is None:
+        plan = _PLANS[module] = Plan(next(_NUMBERS), weakref.ref(module))
+        PASSAGES[plan.number] = plan
+        weakref.finalize(module, _forget, plan.number)
+    return plan
+
+
+def plan_numbered(number: int) -> Plan:
+    """The plan that compiled graphs call so."""
+    plan = PASSAGES[number]
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def _forget(number: int) -> None:
+    plan = PASSAGES.pop(number, None)
+    if not isinstance(plan, Plan):
+        return
+    for meeting in plan.meetings:
+        MEETINGS.pop(meeting.number, None)
+    for key in plan.by_module.values():
+        _CALLS.pop(key, None)

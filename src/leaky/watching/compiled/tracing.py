@@ -1,0 +1,270 @@
+"""What Dynamo follows when it compiles a watched model: leaky's operators are put beside the sites.
+
+Functions marked as constant run once, in Python, while a graph is made: they tell which site a call is. Everything else
+here becomes part of the graph.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, _dynamo
+from torch._dynamo.comptime import comptime
+from torch._guards import TracingContext
+from torch.overrides import TorchFunctionMode
+
+from leaky.watching.compiled import operators
+from leaky.watching.compiled.operators import TOKEN
+from leaky.watching.compiled.plans import Meeting, calls_of, plan_numbered
+
+BY_OUTPUT, SMOOTH, IN_PLACE, POSITIONS = 1, 2, 4, 8
+FLAGS = 64
+"""Numbers of calls carry what must be known of each: these, and which argument is the pre-activation."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _constant(function: _Function) -> _Function:
+    """Run this once, in Python, when a graph is made; what it gives becomes part of the graph."""
+    marked: _Function = _dynamo.assume_constant_result(function)  # type: ignore[no-untyped-call]
+    return marked
+
+
+class InPlaceSite(Protocol):
+    """The hook on a module that overwrites its pre-activation.
+
+    Attributes:
+        key: of the module's calls.
+        before: the pre-activation of the call that is running, where the output does not tell the region.
+    """
+
+    key: int
+    before: Tensor | None
+
+
+def begin(number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """A module through which passes come in starts, inside the graph."""
+    comptime(_prepare)
+    if not _is_outermost(number):
+        return
+    operators.begin(_tensors((args, kwargs)), TOKEN, number, torch.is_grad_enabled())
+    if _has_functions(number):
+        Functions(number).__enter__()  # type: ignore[no-untyped-call]
+
+
+def end(number: int) -> None:
+    """It has run."""
+    if not _ends(number):
+        return
+    if _has_functions(number):
+        torch._C._pop_torch_function_stack()
+    operators.end(TOKEN, number)
+
+
+class Functions(TorchFunctionMode):
+    """Meets the calls of functions that are sites.
+
+    Args:
+        number: of the plan that knows them.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not torch.compiler.is_compiling():
+            return func(*args, **(kwargs or {}))
+        call = _next_of_function(self.number, func)
+        if call < 0:
+            return func(*args, **(kwargs or {}))
+        z = args[call % FLAGS // POSITIONS]
+        seen = operators.take(z.detach(), TOKEN, call // FLAGS)
+        before = z.detach() if call & BY_OUTPUT else z.detach().clone() if call & IN_PLACE else z.detach()
+        output = func(*args, **(kwargs or {}))
+        _follow(call, seen, before, output)
+        return output
+
+
+def site(key: int, z: Tensor, output: Tensor) -> None:
+    """A module that is a site has run."""
+    call = _next_of_module(key)
+    if call >= 0:
+        seen = operators.take(z.detach(), TOKEN, call // FLAGS)
+        _follow(call, seen, z.detach(), output)
+
+
+def before_in_place(hook: InPlaceSite, z: Tensor) -> None:
+    """A module that is a site is about to overwrite its pre-activation."""
+    call = _next_of_module(hook.key)
+    if call >= 0:
+        operators.take(z.detach(), TOKEN, call // FLAGS)
+        if not call & BY_OUTPUT:
+            hook.before = z.detach().clone()
+
+
+def after_in_place(hook: InPlaceSite, output: Tensor) -> None:
+    """It has run."""
+    call = _this_of_module(hook.key)
+    if call >= 0:
+        value = output
+        if not call & BY_OUTPUT and hook.before is not None:
+            value, hook.before = hook.before, None
+        _follow(call, operators.passing(TOKEN, call // FLAGS), value, output)
+
+
+def _follow(call: int, seen: Tensor, before: Tensor, output: Tensor) -> None:
+    if call & SMOOTH:
+        operators.follow(output.detach(), TOKEN, call // FLAGS)
+    if output.requires_grad:
+        value = output.detach() if call & BY_OUTPUT else before
+
+        def arrived(gradient: Tensor) -> Tensor:
+            zero: Tensor = operators.arrive(gradient, value, seen, call // FLAGS)
+            return gradient - zero
+
+        output.register_hook(arrived)  # type: ignore[no-untyped-call]
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """As `leaky.observation.nesting.tensors_in`, of what Dynamo can look into."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in _tensors(item)]
+    return []
+
+
+class _Trace:
+    """What is known of the graph that is being made.
+
+    Attributes:
+        outermost: the plan whose module is being followed; 0 for none.
+        met: how often each module or function has been met.
+    """
+
+    def __init__(self) -> None:
+        self.outermost = 0
+        self.met: Counter[Any] = Counter()
+
+    @classmethod
+    def current(cls) -> _Trace:
+        """Of this attempt; Dynamo begins anew when one fails."""
+        context = TracingContext.get()
+        trace = getattr(context, "_leaky", None)
+        if trace is None:
+            trace = context._leaky = cls()  # type: ignore[attr-defined]
+        assert isinstance(trace, _Trace)
+        return trace
+
+
+def _prepare(context: Any) -> None:
+    """Learn the structure of the module whose compilation begins, if it is the outermost."""
+    trace = _Trace.current()
+    number = context.get_local("number").as_python_constant()
+    plan = plan_numbered(number)
+    module = plan.module()
+    if trace.outermost or plan.passes is None or module is None:
+        return
+    hidden = "_i_will_not_complain_if_bc_breaks_VariableTracker"
+    args, kwargs = (_example(getattr(context.get_local(name), hidden)()) for name in ("args", "kwargs"))
+    if plan.passes.prepare(module, args, kwargs) is not None:
+        trace.outermost = number
+
+
+def _example(variable: Any) -> Any:
+    """What a variable of Dynamo's stands for: the value itself where it goes into the graph, or one of its shape."""
+    if variable.is_tensor():
+        return _example_tensor(variable.as_proxy().node)
+    if hasattr(variable, "realize"):
+        variable = variable.realize()
+    kind = variable.python_type()
+    if issubclass(kind, (tuple, list)) and hasattr(variable, "items"):
+        items = [_example(item) for item in variable.items]
+        return kind(items) if kind in (tuple, list) else kind(*items)
+    if issubclass(kind, dict) and hasattr(variable, "items"):
+        items = variable.items
+        return {key.vt.as_python_constant(): _example(item) for key, item in items.items()}
+    try:
+        return variable.as_python_constant()
+    except Exception:  # a value of the user's own class
+        return variable.value
+
+
+def _example_tensor(node: Any) -> Tensor:
+    held = node.meta.get("grapharg")
+    if node.op == "placeholder" and held is not None and isinstance(held.example, Tensor):
+        real: Tensor = held.example
+        return real
+    fake = node.meta["example_value"]
+    shape = [int(size) if isinstance(size, int) else int(size.node.hint) for size in fake.shape]
+    if fake.dtype.is_floating_point:
+        generator = torch.Generator(fake.device).manual_seed(0)
+        return torch.randn(shape, dtype=fake.dtype, device=fake.device, generator=generator)
+    return torch.zeros(shape, dtype=fake.dtype, device=fake.device)
+
+
+@_constant
+def _is_outermost(number: int) -> bool:
+    return _Trace.current().outermost == number
+
+
+@_constant
+def _ends(number: int) -> bool:
+    trace = _Trace.current()
+    ends = trace.outermost == number
+    if ends:
+        trace.outermost = 0
+    return ends
+
+
+@_constant
+def _has_functions(number: int) -> bool:
+    return bool(plan_numbered(number).by_function)
+
+
+@_constant
+def _next_of_module(key: int) -> int:
+    return _next(key, calls_of(key))
+
+
+@_constant
+def _next_of_function(number: int, function: Any) -> int:
+    calls = plan_numbered(number).by_function.get(function, [])
+    call = _next(function, calls)
+    meeting = calls[_Trace.current().met[function] - 1] if call >= 0 else None
+    return call if meeting is None or _is_here(meeting.call.source) else -1  # after a graph break the count is another
+
+
+@_constant
+def _this_of_module(key: int) -> int:
+    return _call(calls_of(key), _Trace.current().met[key] - 1)
+
+
+def _next(key: Any, calls: Sequence[Meeting | None]) -> int:
+    """The next of these calls in the graph."""
+    met = _Trace.current().met
+    met[key] += 1
+    return _call(calls, met[key] - 1)
+
+
+def _is_here(source: str | None) -> bool:
+    """Whether the user's line "file.py:31" is among those that are being followed."""
+    lines = (f"{Path(frame.filename).name}:{frame.lineno}" for frame in TracingContext.extract_stack())
+    return source is None or source in lines
+
+
+def _call(calls: Sequence[Meeting | None], place: int) -> int:
+    """A call by its place, with what must be known of it; −1 for none."""
+    meeting = calls[place] if place < len(calls) else None
+    if meeting is None:
+        return -1
+    known = meeting.known
+    flags = BY_OUTPUT * meeting.by_output + SMOOTH * known.activation.smooth + IN_PLACE * meeting.in_place
+    return meeting.number * FLAGS + flags + POSITIONS * known.position
