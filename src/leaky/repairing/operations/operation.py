@@ -37,11 +37,6 @@ class Operation:
     carry_out: Callable[[Subject, Sequence[Action]], None]
 
 
-def all_of_it(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
-    """Every action of the kind can be done."""
-    return wanted, ()
-
-
 def units_by_site(actions: Sequence[Action]) -> dict[str, tuple[int, ...]]:
     """The units of actions, by site."""
     return {action.site: action.units for action in actions if action.site is not None}
