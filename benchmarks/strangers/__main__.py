@@ -3,7 +3,8 @@
     python -m benchmarks.strangers [NAME ...]
 
 Equal: every activation that torch was asked for is a site with the same units, of which the same were silent. Listed:
-not all are sites, and leaky says which were not examined and why. A package that is not installed is named as missing.
+not all are sites, and leaky says which were not examined and why. A package that is not installed
+(requirements/strangers.txt) is named as missing.
 """
 
 from __future__ import annotations

@@ -65,6 +65,20 @@ def test_what_depends_on_nothing_any_more_is_zero_and_the_users_error_is_the_use
     assert differentiating.found == Derivatives(2, True)
 
 
+def test_derivatives_by_torch_func_are_the_users_own() -> None:
+    model, x = network(nn.ReLU), torch.randn(40, 2)
+
+    def forces(output: Tensor, batch: Tensor) -> Tensor:
+        weights = dict(model.named_parameters())
+        energy = lambda one: torch.func.functional_call(model, weights, (one[None],)).squeeze()  # noqa: E731
+        found = torch.func.vmap(torch.func.grad(energy))(batch)
+        return found.square().mean() + output.square().mean()  # type: ignore[no-any-return]
+
+    record = leaky.observe(model, x, loss=forces)
+    assert record.derivatives in (None, Derivatives(1, False))
+    assert not [f for f in leaky.diagnose(record).findings if f.rule == "no-curvature"]
+
+
 def test_layers_that_only_the_loss_runs_again_are_not_shared() -> None:
     model = network(nn.Tanh)
     assert leaky.observe(model, torch.randn(40, 2), loss=residual(model, 2)).shared_layers == ()

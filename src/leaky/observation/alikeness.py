@@ -32,11 +32,11 @@ class Alikeness:
             return
         units, positions = self._chosen()
         z = as_units(pre_activation, view)[:, _spread(view.units, units)][:, :, _spread(view.positions, positions)]
-        z = z.flatten(1).double()
+        z = z.flatten(1).cpu().double()
         length = z.norm(dim=1, keepdim=True)
         usable = (length[:, 0] > 0) & torch.isfinite(length[:, 0])
         self._samples += int(usable.sum())
-        self._sums += (z[usable] / length[usable]).sum(dim=0).cpu().numpy()
+        self._sums += (z[usable] / length[usable]).sum(dim=0).numpy()
 
     def directions(self) -> Directions | None:
         """Everything so far; None where that is not known."""

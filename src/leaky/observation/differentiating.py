@@ -49,7 +49,7 @@ class Differentiating(TorchFunctionMode):
                 self._note(Derivatives(order, zero=True))
             raise
         found = tensors_in(result)
-        self._note(Derivatives(order, zero=not any(bool(tensor.detach().any()) for tensor in found)))
+        self._note(Derivatives(order, zero=not any(_has_numbers(tensor) for tensor in found)))
         self._hold(result, order)
         return result
 
@@ -62,3 +62,11 @@ class Differentiating(TorchFunctionMode):
 
     def _note(self, now: Derivatives) -> None:
         self.found = now if self.found is None else self.found.merge(now)
+
+
+def _has_numbers(tensor: Tensor) -> bool:
+    """Whether an entry is not 0, or that cannot be asked: inside `torch.func.vmap` a tensor has no value of its own."""
+    try:
+        return bool(tensor.detach().any())
+    except RuntimeError:
+        return True
