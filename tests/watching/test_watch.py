@@ -20,20 +20,27 @@ COUNTED = ("counts", "fired", "nonfinite")
 SUMMED = ("sums", "squares", "minimum", "maximum")
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_weights_are_those_of_the_unwatched_training_bit_for_bit(name: str, optimizer: str) -> None:
+CIRCUMSTANCES = [(name, optimizer, torch.float32) for name in SHAPES for optimizer in OPTIMIZERS] + [
+    (name, "adamw", torch.bfloat16) for name in ("mlp", "cnn", "resnet", "transformer", "recurrent")
+]
+
+
+@pytest.mark.parametrize(("name", "optimizer", "dtype"), CIRCUMSTANCES, ids=str)
+def test_the_weights_are_those_of_the_unwatched_training_bit_for_bit(
+    name: str, optimizer: str, dtype: torch.dtype
+) -> None:
     states = []
     for watched in (False, True):
         model, data = made(name)
         optim = OPTIMIZERS[optimizer](model.parameters())
-        if watched:
-            with leaky.watch(model, optim, report_every=3, alarms=()) as watch:
-                train(model, optim, data, 20)
-            assert len(watch.history.steps) >= 6
-            assert not watch.record().notes
-        else:
-            train(model, optim, data, 20)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+            if watched:
+                with leaky.watch(model, optim, report_every=3, alarms=()) as watch:
+                    train(model, optim, data, 40)
+                assert len(watch.history.steps) >= 12
+                assert not watch.record().notes
+            else:
+                train(model, optim, data, 40)
         states.append((model.state_dict(), torch.get_rng_state()))
     (plain, plain_random), (seen, seen_random) = states
     assert torch.equal(plain_random, seen_random)

@@ -9,12 +9,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from leaky.activation.kernels import core
+from leaky.activation.kernels.statistics import Regions, UnitSums
+from leaky.observation.running import dense
 from leaky.record import Normalisation, SharedLayer
+from leaky.structure.axes import Layout
 from leaky.structure.modules import without_wrappers
 
 BATCHES = 4
@@ -66,6 +71,8 @@ class LayerWatch:
             self._most[name] = max(self._most.get(name, 0), calls)
         self._calls.clear()
         self._passes += 1
+        if self._passes == BATCHES:
+            self._handle.remove()  # it would keep every module of the model off the short way through its call
 
     def _entering(self, module: nn.Module, args: Any) -> None:
         name = self._names.get(module) if self.looking and self._passes < BATCHES else None
@@ -79,13 +86,8 @@ class LayerWatch:
     def _take(self, name: str, value: Tensor) -> None:
         if value.ndim < 2 or not value.is_floating_point() or value.numel() == 0:
             return
-        with torch.no_grad():
-            axes = [axis for axis in range(value.ndim) if axis != 1]
-            variance, mean = torch.var_mean(value.float(), dim=axes, correction=0)
-            mean, variance = mean.double().cpu(), variance.double().cpu()
-            count = torch.full_like(mean, value.numel() / value.shape[1])
-            part = torch.stack([count, count * mean, count * (variance + mean**2)])
-            self._sums[name] = self._sums[name] + part if name in self._sums else part
+        part = _sums(value)
+        self._sums[name] = self._sums[name] + part if name in self._sums else part
 
     def normalisations(self) -> tuple[Normalisation, ...]:
         """Each BatchNorm's running statistics, as they were before the first pass, beside what came in."""
@@ -107,6 +109,26 @@ class LayerWatch:
     def shared_layers(self) -> tuple[SharedLayer, ...]:
         """The layers with weights of their own that ran more than once in the first pass."""
         return tuple(SharedLayer(name, calls) for name, calls in self._most.items() if calls > 1)
+
+
+def _sums(value: Tensor) -> Tensor:
+    """Elements, Σx and Σx² a channel, in float64, shape (3, channels)."""
+    channels, compiled = value.shape[1], core()
+    order = tuple(range(value.ndim))
+    view = Layout(tuple(value.shape), order, len(value), channels, value[0, 0].numel(), 0, 1)
+    readable = dense(value, view)
+    if readable is not None and compiled is not None:
+        seen = UnitSums(compiled, channels)
+        seen.add(readable.kind, value.data_ptr(), readable.layout, Regions(), 0, torch.get_num_threads())
+        found = seen.statistics(0)
+        if not found.nonfinite.any():
+            rows = np.stack([found.counts.sum(axis=0), found.sums.sum(axis=0), found.squares.sum(axis=0)])
+            return torch.from_numpy(rows)
+    with torch.no_grad():
+        variance, mean = torch.var_mean(value.float(), dim=[0, *order[2:]], correction=0)
+    mean, variance = mean.double().cpu(), variance.double().cpu()
+    count = torch.full_like(mean, value.numel() / channels)
+    return torch.stack([count, count * mean, count * (variance + mean**2)])
 
 
 def _state(name: str, module: _BatchNorm) -> tuple[Normalisation, Tensor, Tensor]:

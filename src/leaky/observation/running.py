@@ -15,7 +15,7 @@ from torch import Tensor
 from leaky.activation.kernels import core
 from leaky.activation.kernels.statistics import FLOAT32, FLOAT64, DenseLayout, Regions, UnitSums, dense_layout
 from leaky.observation.reduction import output_sums, pre_activation_statistics
-from leaky.record import UnitStatistics
+from leaky.record import BELOW, LINEAR, UnitStatistics
 from leaky.structure.activations import Activation
 from leaky.structure.axes import Layout
 
@@ -58,6 +58,7 @@ class RunningSums:
         self._plain = UnitStatistics.empty(units)
         compiled = core()
         self._sums = None if compiled is None else UnitSums(compiled, units)
+        self._outputs: UnitSums | None = None
         floor, cap = activation.floor, activation.cap
         self._regions = Regions(
             activation.threshold,
@@ -115,6 +116,13 @@ class RunningSums:
 
     def add_output(self, output: Tensor, view: Layout) -> None:
         """Take in the output of a call of a smooth activation."""
+        readable, compiled = dense(output, view), core()
+        if readable is not None and compiled is not None:
+            if self._outputs is None:
+                self._outputs = UnitSums(compiled, view.units)
+            threads = torch.get_num_threads()
+            self._outputs.add(readable.kind, output.data_ptr(), readable.layout, Regions(), 0, threads)
+            return
         sums, absolute, squares = output_sums(output, view)
         outputs = replace(
             UnitStatistics.empty(view.units), output_sums=sums, output_absolute_sums=absolute, output_squares=squares
@@ -134,4 +142,15 @@ class RunningSums:
 
     def statistics(self) -> UnitStatistics:
         """Everything so far."""
-        return self._plain if self._sums is None else self._plain.merge(self._sums.statistics(0))
+        found = self._plain if self._sums is None else self._plain.merge(self._sums.statistics(0))
+        return found if self._outputs is None else found.merge(_as_outputs(self._outputs.statistics(0)))
+
+
+def _as_outputs(seen: UnitStatistics) -> UnitStatistics:
+    """What the core has summed of outputs, parted at 0, as the sums of outputs."""
+    return replace(
+        UnitStatistics.empty(seen.sums.shape[1]),
+        output_sums=seen.sums.sum(axis=0),
+        output_absolute_sums=np.asarray(seen.sums[LINEAR] - seen.sums[BELOW]),
+        output_squares=seen.squares.sum(axis=0),
+    )
