@@ -88,29 +88,62 @@ def test_behind_a_lost_origin_units_and_samples_are_counted(way: str) -> None:
     assert record.not_examined == ()
 
 
-class Cuts(TorchFunctionMode):
-    """Sends the result of call number `at` of any function through numpy."""
+def by_numpy_into_a_buffer(h: Tensor) -> Tensor:
+    out = torch.zeros(h.shape, dtype=h.dtype)
+    out.numpy()[...] = h.detach().numpy()
+    return out
 
-    def __init__(self, at: int) -> None:
+
+def by_numbers_into_a_buffer(h: Tensor) -> Tensor:
+    out = torch.zeros(h.shape, dtype=h.dtype).reshape(-1)
+    for i, value in enumerate(h.detach().reshape(-1).tolist()):
+        out[i] = value
+    return out.reshape(h.shape)
+
+
+def by_rows_of_any_shape(h: Tensor) -> Tensor:
+    out = torch.zeros(h.shape, dtype=h.dtype)
+    for i in range(len(h)):
+        out[i] = h.detach()[i]
+    return out
+
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "numpy": lambda h: torch.from_numpy(np.array(h.detach().numpy())),
+    "a list": lambda h: torch.tensor(h.tolist(), dtype=h.dtype),
+    "detach": lambda h: h.detach(),
+    ".data": lambda h: h.data,
+    "a copy into a buffer": lambda h: torch.empty(h.shape, dtype=h.dtype).copy_(h.detach()),
+    "rows into a buffer": by_rows_of_any_shape,
+    "numpy into a buffer": by_numpy_into_a_buffer,
+    "numbers into a buffer": by_numbers_into_a_buffer,
+}
+
+
+class Cuts(TorchFunctionMode):
+    """Sends the result of call number `at` of any function through a way that loses where it came from."""
+
+    def __init__(self, at: int, way: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.at, self.calls = at, 0
+        self.at, self.way, self.calls = at, way, 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        if isinstance(result, Tensor) and not name.startswith("__"):
+        whole = isinstance(result, Tensor) and result.is_floating_point() and result.ndim > 0
+        if whole and not name.startswith("__"):
             self.calls += 1
             if self.calls == self.at:
-                return torch.from_numpy(np.array(result.detach().numpy()))
+                return self.way(result)
         return result
 
 
 class Cut(nn.Module):
     """A model that loses the origin of one value."""
 
-    def __init__(self, inner: nn.Module, at: int) -> None:
+    def __init__(self, inner: nn.Module, at: int, way: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.inner, self.mode = inner, Cuts(at)
+        self.inner, self.mode = inner, Cuts(at, way)
 
     def forward(self, x: Tensor) -> Tensor:
         self.mode.calls = 0
@@ -154,25 +187,56 @@ class Cell(nn.Module):
         return F.relu(self.o(h))
 
 
+class Functional(nn.Module):
+    """Parameters without layers, a leak and a tanh spelled out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Parameter(torch.randn(*shape)) for shape in ((8, 6), (8, 7), (5, 7)))
+        self.bias = nn.Parameter(torch.randn(7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.linear(x, self.a)
+        h = torch.where(h > 0, h, 0.1 * h)
+        h = torch.tanh(torch.addmm(self.bias, h, self.b))
+        return F.leaky_relu(torch.einsum("nd,hd->nh", h, self.c))
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.GRU(6, 5, batch_first=True), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.head(self.cell(x)[0][:, -1]))
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[int]]] = {
     "mlp": (lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU()), (6,), [4, 8]),
     "residual": (Residual, (2, 5, 5), [3, 4, 4]),
     "attention": (Attention, (3, 6), [6]),
     "recurrent": (Cell, (3, 6), [2, 5]),
+    "functional": (Functional, (6,), [5, 7, 8]),
+    "gated": (Gated, (3, 6), [4]),
+    "encoder": (lambda: nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), (3, 6), [8]),
 }
 
 
+@pytest.mark.parametrize("way", LOSSES)
 @pytest.mark.parametrize("name", MODELS)
-def test_wherever_the_origin_is_lost_every_rectifier_is_a_site_or_listed(name: str) -> None:
+def test_wherever_the_origin_is_lost_every_rectifier_is_a_site_or_listed(name: str, way: str) -> None:
     torch.manual_seed(0)
     build, shape, units = MODELS[name]
     model, data = build().eval(), torch.randn(9, *shape)
-    whole = Cut(model, 0)
-    whole(data)
+    whole = Cut(model, 0, LOSSES[way])
+    with torch.no_grad():
+        whole(data)
+    expected = len(units) + (name == "gated")  # whose gates are listed
     for at in range(1, whole.mode.calls + 1):
-        record = leaky.observe(Cut(model, at), data)
+        record = leaky.observe(Cut(model, at, LOSSES[way]), data)
         found = sorted(site.units for site in record.sites)
-        assert len(found) + len(record.not_examined) >= len(units), f"{found} where the origin is lost at call {at}"
+        assert len(found) + len(record.not_examined) >= expected, f"{found} where the origin is lost at call {at}"
+        assert all(site.samples <= 9 for site in record.sites)
         if not record.not_examined:
             assert set(found) == set(units), f"the origin is lost at call {at}"
 

@@ -183,6 +183,16 @@ def _where(call: Call, values: Sequence[Any]) -> Activation | None:
     return None
 
 
+def half_known(call: Call) -> tuple[Node, Node] | None:
+    """Of where(x > 0, x, y): x and y; None of another operation."""
+    if call.name != "where" or not all(isinstance(argument, Node) for argument in call.args) or len(call.args) != 3:
+        return None
+    condition, first, second = call.args
+    if _gates(condition, first, "positive"):
+        return first, second
+    return (second, first) if _gates(condition, second, "negative") else None
+
+
 def _masked_fill(call: Call, values: Sequence[Any]) -> Activation | None:
     """x.masked_fill(x < 0, 0)."""
     mask, filled = call.get("mask"), call.get("value")

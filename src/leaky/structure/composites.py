@@ -65,6 +65,7 @@ class Composites:
         self.plan: dict[Spot, Composite] = {}
         self._roots: dict[int, _Root] = {}
         self._open: dict[int, tuple[SiteCall, Composite]] = {}
+        self._loose: dict[int, Formula] = {}
         self._planned_names: set[str] = set()
         self._seen: set[tuple[Spot, int]] = set()
 
@@ -73,6 +74,7 @@ class Composites:
         self.formulas.clear()
         self._roots.clear()
         self._open.clear()
+        self._loose.clear()
 
     def beginning(self, call: Call, spot: Callable[[], Spot]) -> tuple[int, Composite] | None:
         """The composite that begins with an operation and which of its arguments is the value, if one does."""
@@ -104,9 +106,13 @@ class Composites:
     ) -> SiteCall | None:
         """Take in an operation; the site that ends with it, if one does."""
         formula = self.formulas.extend(func, call, values, kwargs, result)
+        for taken in call.nodes:
+            self._loose.pop(taken.index, None)
         if formula is None:
             self._consumed(call)
             return None
+        if formula.bent and formula.means:
+            self._loose[result.index] = formula
         if result.site is not None and not any(self.formulas.get(n).node == result.index for n in call.nodes):
             self._note_site(formula, call, result)
         if formula.root not in self._roots:
@@ -135,6 +141,9 @@ class Composites:
     def learned(self, outputs: Iterable[Node]) -> bool:
         """Whether the pass that ended told of activations that the plan did not have."""
         ends = {node.index for node in outputs}
+        for formula in self._loose.values():  # what left torch unconsumed: through numpy, a list, a file
+            if formula.node not in ends and formula.root in self._roots:
+                self._roots[formula.root].finals.setdefault(formula.key, _Final(formula, used=True))
         found = False
         for root in self._roots.values():
             if not (root.node.shaped or root.node.lost) or len(root.finals) > 8:

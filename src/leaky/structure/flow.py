@@ -31,7 +31,7 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
         learned=not data and any(node.learned for node in constants),
         productions=_productions(call, data),
         modifiers=_modifiers(call, data, constants, produced) if data else frozenset(),
-        affine=_affine(index, call) if len(data) == 1 else None,
+        affine=_affine(index, call) if len(data or [node for node in nodes if node.lost]) == 1 else None,
         gate=_gate(call),
         shaped=any(node.shaped or (node.learned and not node.from_data) for node in nodes),
         site=site or _site_passed_on(call, data),
@@ -118,7 +118,7 @@ def _gate(call: Call) -> Gate | None:
     if call.name in ("sigmoid", "hardsigmoid"):
         return Gate(node.origin, call.name)
     if operator_named(call.name).side and other == 0:
-        return Gate(node.index, operator_named(call.name).side)
+        return Gate(node.origin, operator_named(call.name).side)
     cap = _upper_bound(call)
     if cap is not None and is_gate(node, cap) and node.affine is not None:
         return Gate(node.affine.root, "hardsigmoid", cap)

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from leaky.activation.running import running_bounds
-from leaky.structure.activations import Activation, bounded, prepares_input, recognise
+from leaky.structure.activations import Activation, bounded, half_known, prepares_input, recognise
 from leaky.structure.axes import Layout, find, layout, marked
 from leaky.structure.composites import Composites, Spot
 from leaky.structure.graph import Call, Node
@@ -26,6 +26,9 @@ from leaky.structure.samples import Ids, Places, SampleIds
 from leaky.structure.softmaxes import Softmaxes
 
 OF_CONSTANTS = "it rectifies what is made of constants alone, so it does the same for every sample"
+
+
+HALF_KNOWN = "what it puts in the place of negative values could not be told"
 
 
 class SiteCalls:
@@ -110,7 +113,10 @@ class SiteCalls:
     def call_of(self, func: Any, call: Call, args: Sequence[Any]) -> SiteCall | None:
         activation = recognise(call, args)
         bounds = running_bounds()
-        if activation is None or (bounds is not None and bounds is self._own[0]):
+        if activation is None:
+            self._half_known(call)
+            return None
+        if bounds is not None and bounds is self._own[0]:
             return None
         if prepares_input(call, activation):
             return None
@@ -128,6 +134,16 @@ class SiteCalls:
             self._own = (bounds, site.name)
             return replace(site, activation=bounded(activation, *bounds))
         return site
+
+    def _half_known(self, call: Call) -> None:
+        """List a choice by a value's own sign whose other side is no function of it."""
+        found = half_known(call)
+        if found is None or not (found[0].shaped or found[0].lost):
+            return
+        value, other = found
+        if self.composites.formulas.get(other).root != self.composites.formulas.get(value).root:
+            chosen = Activation("Elementwise")
+            self._tell(self._place(call, chosen, value), chosen, value, HALF_KNOWN)
 
     def _teller(self, call: Call, node: Node) -> Callable[[str], None]:
         softmax = Activation("Softmax")

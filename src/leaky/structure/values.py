@@ -75,6 +75,8 @@ class Values:
         if node is None:
             node = self._constant(tensor)
             self._nodes[tensor] = node
+        elif not node.lost and not node.from_data and _is_another(node, tensor):
+            node = self._nodes[tensor] = self._with_samples(replace(node, lost=True))
         return node  # type: ignore[no-any-return]
 
     def told(self, node: Node, sample: int | None, call: Call) -> Node:
@@ -173,6 +175,14 @@ class Values:
         if len(rows) != 1 or any(has(axis, "sample") for axis in received.axes):
             return received
         return replace(received, axes=replaced(received.axes, rows[0], (sample,)), sample=None)
+
+
+def _is_another(node: Node, tensor: Tensor) -> bool:
+    """Whether a constant holds something else than it was made with: it was written to outside torch, as by numpy."""
+    fill = operator_named(node.operation).fill
+    if fill is None or not tensor.is_floating_point():
+        return False
+    return tensor.device.type == "cpu" and tensor.layout == torch.strided and bool((tensor != fill).any())
 
 
 def _holds_numbers(call: Call) -> bool:

@@ -6,14 +6,18 @@ origin is as unknown as that of a value that came from outside torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from leaky.structure.operators.operator import Operator, family, like_the_data
 
 _FILLED = Operator("", like_the_data, "creates")
 _DRAWN = Operator("", like_the_data, "creates", random=True)
 
 ROWS = [
-    *family(_FILLED, "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty"),
-    *family(_FILLED, "new_empty_strided zeros ones full empty empty_strided scalar_tensor arange linspace eye"),
+    *family(replace(_FILLED, fill=0.0), "zeros zeros_like new_zeros"),
+    *family(replace(_FILLED, fill=1.0), "ones ones_like new_ones"),
+    *family(_FILLED, "full full_like new_full empty empty_like empty_strided new_empty new_empty_strided"),
+    *family(_FILLED, "scalar_tensor arange linspace eye"),
     *family(_DRAWN, "rand_like randn_like randint_like rand randn randint randperm"),
     *family(_DRAWN, "random exponential geometric cauchy log_normal"),
 ]

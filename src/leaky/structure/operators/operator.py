@@ -83,6 +83,7 @@ class Operator:
         samples: which rule of `leaky.structure.sample_rules` follows the samples through it; "" for none.
         source: of one that picks or places, the name of the argument whose entries they are.
         random: whether the result is drawn at random.
+        fill: the number that it is filled with, where that is always the same one.
         arguments: the names of its positional arguments, for a graph in another format that is translated into it.
     """
 
@@ -104,6 +105,7 @@ class Operator:
     samples: str = ""
     source: str = "self"
     random: bool = False
+    fill: float | None = None
     arguments: tuple[str, ...] = ()
 
     @property
