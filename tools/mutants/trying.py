@@ -43,7 +43,11 @@ class Coverage:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
-        """Watch one test."""
+        """Watch one test, without what earlier ones have computed for it."""
+        for module in [module for name, module in sys.modules.items() if name.startswith("tests.")]:
+            for value in vars(module).values():
+                if callable(clear := getattr(value, "cache_clear", None)):
+                    clear()
         self._now = self.lines.setdefault(item.nodeid, {})
         begin = time.perf_counter()
         threading.settrace(self._entered)
