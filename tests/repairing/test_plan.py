@@ -258,7 +258,7 @@ def test_a_constant_output_is_not_kept_because_an_untrained_network_scores_worse
     done = plan_of(model).apply(validate=error, higher_is_better=False)
     assert done.kept
     assert error(model) > best_constant  # worse by the metric, and able to learn
-    assert leaky.observe(model, DATA).sites[0].firing_rate.min() > 0.2
+    assert leaky.observe(model, DATA).sites[0].firing_rate.min() > 0.05
 
 
 @pytest.mark.parametrize("value", [None, "good", (0.5, 0.6), torch.zeros(2)], ids=["None", "text", "pair", "tensor"])

@@ -99,7 +99,7 @@ def test_the_number_of_trainings_is_bounded_and_losers_are_stopped() -> None:
     race = Race(model.do, model.train, model.measure, model.kept, 1.0, 1e-3, 5)
     race.run(treatments(names))
     assert race.trainings <= 5
-    model = Model({"as it was": [0.1], "shifted": [0.1, 0.9], "revived": [0.1, 0.88], "begun anew": [0.1, 0.15]})
+    model = Model({"as it was": [0.1], "shifted": [0.1, 0.8], "revived": [0.1, 0.9], "begun anew": [0.1, 0.15]})
     race = Race(model.do, model.train, model.measure, model.kept, 1.0, 1e-3, 8)
     race.run(treatments(["as it was", "shifted", "revived", "begun anew"]))
     assert model.trained[4:] == ["shifted", "revived"] * 2

@@ -5,6 +5,8 @@ Pruned weights, codes of sparse autoencoders and k-winners look like trouble to 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from torch import Tensor
 
@@ -17,7 +19,12 @@ ZEROS = 0.1
 """The share of exact zeros in a weight, rows and columns of whole units apart, from which on it was pruned."""
 
 RARE = 0.2
-"""Firing rate of the middle unit that fires at all, up to which an overcomplete code is sparse."""
+"""Firing rate of an overcomplete layer's middle unit that fires at all, or of all its units on average, up to which it
+may be a sparse code."""
+
+EDGE = 2.0
+"""How far below its threshold a unit may be that a penalty has silenced, in multiples of the distance, √(2 ln n)
+deviations, at which a normal one is silent on n samples."""
 
 
 def by_design(ground: Ground, site: SiteStructure, seen: Site) -> str | None:
@@ -54,9 +61,23 @@ def _pruned(weight: Tensor) -> bool:
 
 
 def _is_code(ground: Ground, site: SiteStructure, seen: Site) -> bool:
-    """An overcomplete layer between an input and an output of the same size, of which few units fire at a time."""
+    """An overcomplete layer between an input and an output of the same size, of which few units fire at a time.
+
+    A penalty on what fires presses a unit only as long as it does: those that it silenced stand just below their
+    threshold. Units that something else has thrown down are far below it.
+    """
     shapes = {tuple(node.shape[1:]) for node in ground.history.inputs if len(node.shape) > 1}
     back = all(tuple(out.shape[1:]) in shapes for out in ground.outputs()) and bool(shapes)
     features = max((int(np.prod(shape)) for shape in shapes), default=0)
-    rates = seen.firing_rate[np.nan_to_num(seen.firing_rate) > 0]
-    return back and site.units >= features > 0 and len(rates) > 0 and float(np.median(rates)) <= RARE
+    rates = np.nan_to_num(seen.firing_rate)
+    if not back or not site.units >= features > 0 or not rates.any():
+        return False
+    if float(np.median(rates[rates > 0])) <= RARE:
+        return True
+    if float(rates.mean()) > RARE:
+        return False
+    silent = (rates == 0) & (np.nan_to_num(seen.variance) > 0)
+    if not silent.any():
+        return True
+    below = -seen.mean[silent] / np.sqrt(seen.variance[silent])
+    return float(np.median(below)) <= EDGE * math.sqrt(2 * math.log(max(2, seen.samples)))

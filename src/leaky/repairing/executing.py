@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,19 +18,27 @@ from torch import Tensor, nn
 from leaky.diagnosis import diagnose
 from leaky.errors import InputError
 from leaky.interruptions import undone_unless_done
+from leaky.repairing.drift import drift, site_outputs
+from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, at_most_chance
 from leaky.repairing.ground import relative_change
 from leaky.repairing.initialization import initialize
-from leaky.repairing.judging import Bench, judged
+from leaky.repairing.judging import NEWBORN, Bench, judged
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.outcome import RepairRecord, Verdict
 from leaky.repairing.plan import Action, Plan
-from leaky.repairing.race import AS_IT_WAS, Race, same_random_numbers
+from leaky.repairing.race import Race, same_random_numbers
 from leaky.repairing.recipe import Recipe, recipe_of
+from leaky.repairing.sizes import odd_sizes
 from leaky.repairing.snapshot import Snapshot
 from leaky.repairing.subject import Subject
 from leaky.repairing.surroundings import Surroundings
-from leaky.repairing.trouble import trouble_of
+from leaky.repairing.trouble import MOST_LEFT, trouble_of
 from leaky.repairing.variation import tells_apart
+
+SPARED = (
+    "no piece of training was run: the network works and few of its units are in trouble, so that a short training "
+    "would show its own noise"
+)
 
 
 @dataclass(frozen=True)
@@ -93,10 +101,13 @@ class Execution:
 
         def act() -> RepairRecord:
             before = list(subject.outputs)
-            record = self._raced(before) if self._train is not None else self._judged(before)
+            seen, gave = subject.record, site_outputs(subject.ground)
+            self._troubled = self._in_trouble()
+            record = self._raced(before, put_back) if self._train is not None else self._judged(before)
             if record.verdict in ("left", "rolled back"):
                 put_back()
-            return record
+                return record
+            return replace(record, drift=drift((seen, subject.record), (gave, site_outputs(subject.ground))))
 
         record = undone_unless_done(act, put_back)
         for name, module in subject.model.named_modules():  # `train` and `validate` may have left another one
@@ -121,7 +132,7 @@ class Execution:
             OPERATIONS[kind].carry_out(self._subject, list(group))
         return recipe_of(self._subject.model, {})
 
-    def _raced(self, before: list[Tensor]) -> RepairRecord:
+    def _raced(self, before: list[Tensor], put_back: Callable[[], None]) -> RepairRecord:
         """Every treatment with a piece of the user's training behind it."""
         plan, limits, subject = self._plan, self._limits, self._subject
         train = self._train
@@ -131,6 +142,11 @@ class Execution:
             train(subject.model)
             subject.changed()
 
+        start = self._metric()
+        anew = any(treatment.name == THROWS_AWAY for treatment in plan.treatments)
+        chance = [self._newborn(seed, put_back) for seed in range(NEWBORN)] if anew else []
+        if self._is_spared(limits.score(start), chance):
+            return replace(self._judged(before, start), notes=(SPARED,))
         race = Race(
             self.do,
             trained,
@@ -139,8 +155,9 @@ class Execution:
             1.0 if limits.higher_is_better else -1.0,
             limits.tolerance,
             limits.most_trainings,
+            chance,
+            lambda: self._sound() and self._usual(),
         )
-        start = self._metric()
         winner, runners = race.run(plan.treatments)
         trials = tuple(runner.trial for runner in runners)
         used = (race.trainings, limits.most_trainings)
@@ -160,12 +177,19 @@ class Execution:
             "kept", reason, winner.treatment.actions, before, after, metric, winner.recipe, trials, used, notes
         )
 
-    def _judged(self, before: list[Tensor]) -> RepairRecord:
+    def _is_spared(self, score: float, chance: Sequence[float]) -> bool:
+        """Whether the network works and has little trouble, so that a race would measure its own noise."""
+        plan = self._plan
+        if plan.nothing_to_lose is not None or plan.doubt is not None or not score > at_most_chance(chance):
+            return False
+        return bool(chance) and self._troubled <= MOST_LEFT * self._subject.record.units
+
+    def _judged(self, before: list[Tensor], start: float | None = None) -> RepairRecord:
         """What the metric, or the outputs, say of each treatment."""
         plan, limits, subject = self._plan, self._limits, self._subject
         put_back = self._kept()
-        self._troubled = self._in_trouble()
-        start = None if self._validate is None else self._metric()
+        if start is None and self._validate is not None:
+            start = self._metric()
         bench = Bench(
             do=self.do,
             put_back=put_back,
@@ -173,6 +197,7 @@ class Execution:
             score=limits.score,
             newborn=lambda seed: self._newborn(seed, put_back),
             sound=self._sound,
+            usual=self._usual,
             moved=lambda: relative_change(before, subject.outputs),
         )
         found = judged(plan, bench, start, limits.tolerance, limits.max_change)
@@ -217,6 +242,9 @@ class Execution:
         if not all(bool(torch.isfinite(out).all()) for out in outputs):
             return False
         return tells_apart(outputs) and self._in_trouble() < max(1, self._troubled)
+
+    def _usual(self) -> bool:
+        return not odd_sizes(self._subject.record)
 
     def _untouched(self, reason: str) -> RepairRecord:
         share = self._plan.lost_share

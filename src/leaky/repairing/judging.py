@@ -10,11 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from leaky.repairing.entering import THROWS_AWAY, at_least_chance, at_most_chance
 from leaky.repairing.outcome import Trial, Verdict
 from leaky.repairing.plan import Action, Plan, Treatment
-
-THROWS_AWAY = "begun anew"
-"""The treatment that only a training may choose, or that there is nothing to lose."""
 
 NEWBORN = 3
 """Networks with new weights that one is compared with which has perhaps learned nothing."""
@@ -34,6 +32,7 @@ class Bench:
         score: a metric with more being better; −inf for what is no number.
         newborn: the score of a network that begins anew with this seed; the model is put back.
         sound: whether the outputs are finite and tell inputs apart, and fewer units are in trouble than at first.
+        usual: whether the pre-activations have a usual size.
         moved: the relative change of the outputs since the start.
     """
 
@@ -43,7 +42,12 @@ class Bench:
     score: Callable[[float], float]
     newborn: Callable[[int], float]
     sound: Callable[[], bool]
+    usual: Callable[[], bool]
     moved: Callable[[], float]
+
+    def helped(self, treatment: Treatment) -> bool:
+        """Whether units came back by what was done; weights that were blown up or shrunk are no start to go on from."""
+        return self.sound() and (treatment.name == THROWS_AWAY or self.usual())
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         scores[treatment.name] = bench.score(metric)
         trials.append(Trial(treatment.name, metric, metric))
         bench.put_back()
-    base = before if chance is None else max(before, *chance)
+    # outputs that are the same for all inputs are worth nothing, however well they score
+    base = before if chance is None else at_most_chance(chance) if plan.nothing_to_lose else max(before, *chance)
     best = max(scores.values(), default=-math.inf)
     if best > base + tolerance:
         enough = best - max(tolerance, WEAK * (best - base) if math.isfinite(base) else 0.0)
@@ -85,16 +90,16 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         words = f"{chosen.name}: validation went from {shown:.6g} to {after:.6g}"
         return Judgement(chosen, "kept", words, tuple(trials))
     if chance is not None:
-        return _at_a_loss(plan, bench, shown, scores, min(chance) - tolerance, tuple(trials))
+        return _at_a_loss(plan, bench, shown, scores, at_least_chance(chance) - tolerance, tuple(trials))
     return _no_better(plan, bench, shown, scores, before - tolerance, tuple(trials))
 
 
 def _at_chance(plan: Plan, bench: Bench, score: float, tolerance: float) -> list[float] | None:
-    """The scores of networks that have learned nothing, where this one's is no better; None where it is."""
+    """The scores of networks that have learned nothing, where this one's may be of them; None where it is better."""
     if not math.isfinite(score):
         return [-math.inf]
     newborn = [bench.newborn(seed) for seed in range(NEWBORN)]
-    return newborn if plan.nothing_to_lose is not None or score <= max(newborn) + tolerance else None
+    return newborn if plan.nothing_to_lose is not None or score <= at_most_chance(newborn) + tolerance else None
 
 
 def _no_better(
@@ -119,13 +124,14 @@ def _at_a_loss(
 ) -> Judgement:
     """The metric is at chance: the gentlest treatment that brings units back, and is no worse than any new network.
 
-    Where there is nothing to lose it may be worse, and the network may begin anew.
+    Where there is nothing to lose, and nothing gentler does that, the network begins anew.
     """
     for treatment in plan.treatments:
-        if plan.nothing_to_lose is None and not scores.get(treatment.name, -math.inf) >= worst:
+        throws_away = treatment.name == THROWS_AWAY
+        if (plan.nothing_to_lose is None) if throws_away else not scores.get(treatment.name, -math.inf) >= worst:
             continue
         bench.do(treatment.actions)
-        if bench.sound():
+        if bench.helped(treatment):
             words = (
                 f"{treatment.name}: validation {shown:.6g} is that of a network that has learned nothing, so it judges"
             )
@@ -145,7 +151,7 @@ def _without_a_metric(plan: Plan, bench: Bench, max_change: float) -> Judgement:
     if plan.nothing_to_lose is not None:
         for treatment in plan.treatments:
             bench.do(treatment.actions)
-            if bench.sound():
+            if bench.helped(treatment):
                 words = f"{treatment.name}: {plan.nothing_to_lose}, so nothing is lost; now they tell inputs apart"
                 return Judgement(treatment, "not judged", words)
             bench.put_back()

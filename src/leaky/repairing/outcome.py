@@ -38,6 +38,24 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class SiteDrift:
+    """One site before and after.
+
+    Attributes:
+        site: its name.
+        mean: of the pre-activations on all of the data, the average over the units, before and after.
+        second_moment: E z² of the pre-activations likewise, before and after.
+        change: ‖after − before‖ / ‖before‖ of what leaves the site, on at most 256 samples; infinite where only one of
+            them is finite, or it was 0.
+    """
+
+    site: str
+    mean: tuple[float, float]
+    second_moment: tuple[float, float]
+    change: float
+
+
+@dataclass(frozen=True)
 class RepairRecord(Shown):
     """What a repair did.
 
@@ -54,6 +72,7 @@ class RepairRecord(Shown):
         trials: what each treatment came to, gentlest first.
         trainings: calls of `train` in all, and the most that were allowed; None without `train`.
         notes: what the user should know of the trials.
+        drift: what each site got and gave before and after, in the order of the flow; none where nothing was done.
     """
 
     verdict: Verdict
@@ -67,6 +86,7 @@ class RepairRecord(Shown):
     trials: tuple[Trial, ...] = ()
     trainings: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
+    drift: tuple[SiteDrift, ...] = ()
 
     @property
     def kept(self) -> bool:

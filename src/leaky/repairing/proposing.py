@@ -6,7 +6,6 @@ healthy model gives an empty plan.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -15,22 +14,19 @@ import torch
 from torch import Tensor
 
 from leaky.checkup import Checkup
-from leaky.record import Site
 from leaky.repairing.design import by_design, cut_off
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.operations.anew import DEEP, tailored
 from leaky.repairing.operations.standardise import first_steps, input_ranges
 from leaky.repairing.operations.statistics import stale
 from leaky.repairing.plan import Action, Kind, Left, Plan, Treatment
+from leaky.repairing.sizes import doubt
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import Trouble, trouble_of
 from leaky.repairing.variation import tells_apart
 
 ALIKE = 0.95
 """From this part of the pre-activations' second moment on that is their mean's, all inputs look alike to a site."""
-
-SIZES = (0.15, 15.0)
-"""Root mean squares of a site's pre-activations outside of which its weights are under suspicion."""
 
 LEAK = 0.1
 """The slope of rectifiers that are put in."""
@@ -83,7 +79,7 @@ def propose(
     wanted = _wanted(draft, checkup, troubles, include)
     ranges = input_ranges(ground)
     first = draft.able([Action("standardise", r.module, (), r.trouble) for r in ranges if r.trouble is not None])
-    doubt, nothing = _doubt(checkup), _nothing_to_lose(subject.outputs)
+    unsure, nothing = doubt(checkup.record), _nothing_to_lose(subject.outputs)
     if not wanted and nothing == _SAME:
         nothing = None  # no unit is in trouble: a last layer of zeros learns by itself
     if any(seen.constant for seen in ranges):
@@ -95,7 +91,7 @@ def propose(
     else:
         alike = None
     lost = alike or nothing or _range_lost(checkup)
-    treatments = _treatments(draft, wanted, first, lost or doubt, negative_slope)
+    treatments = _treatments(draft, wanted, first, lost or unsure, negative_slope)
     decides = alike is not None and nothing is None
     total = sum(site.units for site in checkup.record.sites)
     gone = sum(len(t.gone) for t in _troubles(checkup, ()).values())
@@ -103,7 +99,7 @@ def propose(
         treatments=treatments,
         planned=None if decides else _planned(treatments, nothing, troubles),
         left=tuple(draft.left),
-        doubt=lost or doubt,
+        doubt=lost or unsure,
         nothing_to_lose=nothing,
         training_decides=decides,
         examined=(len(checkup.record.sites), total),
@@ -256,22 +252,6 @@ def _planned(treatments: Sequence[Treatment], nothing: str | None, troubles: dic
         if name in names:
             return name
     return None
-
-
-def _doubt(checkup: Checkup) -> str | None:
-    """Why the weights may be worth less than new ones; None where nothing says so."""
-    sizes = {site.name: _size(site) for site in checkup.record.sites if not site.is_output and not site.smooth}
-    odd = {name: size for name, size in sizes.items() if not SIZES[0] <= size <= SIZES[1]}
-    if not odd:
-        return None
-    name = max(odd, key=lambda key: abs(math.log(max(odd[key], 1e-30))))
-    return f"the pre-activations of {name} have a root mean square of {odd[name]:.3g}, where about 1 is usual"
-
-
-def _size(site: Site) -> float:
-    """Root mean square of the pre-activations."""
-    squares = site.variance + site.mean**2
-    return float(np.sqrt(np.nanmean(squares))) if np.isfinite(squares).any() else float("inf")
 
 
 def _nothing_to_lose(outputs: Sequence[Tensor]) -> str | None:

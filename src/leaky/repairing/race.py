@@ -1,8 +1,9 @@
 """A race of treatments: each is a trial of its own, trained for a while, and what learns best is kept.
 
-All start from the same model, optimizer, surroundings and random numbers. Losers are stopped early, close ones go on,
-the number of trainings is bounded. A gentler treatment wins over a harsher one that is hardly better, and the model as
-it was over all of them.
+All start from the same model, optimizer, surroundings and random numbers. Who is trained at all is decided by what can
+be seen without training (`leaky.repairing.entering`); a race goes on only while that could change who wins, and the
+number of trainings is bounded. A gentler treatment wins over a harsher one that is hardly better, and the model as it
+was over all of them.
 """
 
 from __future__ import annotations
@@ -17,52 +18,18 @@ import numpy as np
 import torch
 
 from leaky.errors import InputError
-from leaky.repairing.outcome import Trial
+from leaky.repairing.entering import AS_IT_WAS, Runner, entrants
 from leaky.repairing.plan import Action, Treatment
 from leaky.repairing.recipe import Recipe
 
-AS_IT_WAS = Treatment("as it was", (), True)
-
 CLOSE = 0.3
-"""What is expected to end within this part of what the training gains is close to the leader, and goes on."""
+"""A gentler treatment goes on where it is expected to end within this part of what there is to gain of the winner."""
 
 WEAK, WEAK_TWICE = 0.1, 0.03
-"""By what part of what the training gains a harsher treatment must be better: after one training, and after more."""
+"""By what part of what there is to gain a harsher treatment must be better: after one training, and after more."""
 
 HARSH = frozenset({"begun anew", "layers anew"})
 """Treatments that throw away what was learned: they must be better by twice as much."""
-
-
-@dataclass(eq=False)
-class Runner:
-    """One treatment on its way.
-
-    Attributes:
-        before, after: the user's metric after the change, and now.
-        score: the metric with more being better; −inf for what is no number.
-        put_back: brings the model to where this runner stands.
-    """
-
-    treatment: Treatment
-    recipe: Recipe
-    before: float
-    after: float
-    score: float
-    first: float
-    trainings: int
-    put_back: Callable[[], None]
-    out: bool = False
-
-    @property
-    def expected(self) -> float:
-        """Where it would be after half as much again."""
-        gain = max(0.0, self.score - self.first) if math.isfinite(self.first) else 0.0
-        return self.score + 0.5 * gain / max(1, self.trainings)
-
-    @property
-    def trial(self) -> Trial:
-        """For the record."""
-        return Trial(self.treatment.name, self.before, self.after, self.trainings)
 
 
 @dataclass(eq=False)
@@ -77,6 +44,8 @@ class Race:
         sign: 1 where more of the metric is better, −1 where less is.
         tolerance: differences of the metric that do not matter.
         most: trainings at most.
+        chance: the scores of networks with new weights.
+        look: whether what a treatment leaves is sound: see `Runner.sound`.
     """
 
     do: Callable[[tuple[Action, ...]], Recipe]
@@ -86,26 +55,32 @@ class Race:
     sign: float
     tolerance: float
     most: int
+    chance: Sequence[float] = ()
+    look: Callable[[], bool] = lambda: True
     trainings: int = 0
     withdrawn: list[str] = field(default_factory=list)
 
     def run(self, treatments: Sequence[Treatment]) -> tuple[Runner, list[Runner]]:
-        """The winner and everyone, gentlest first."""
+        """The winner and everyone who was begun, gentlest first."""
         start = self.kept()
         runners: list[Runner] = []
-        for treatment in [AS_IT_WAS, *treatments][: max(2, self.most)]:
+        for treatment in [AS_IT_WAS, *treatments]:
             start()
             runner = self._begun(treatment)
             if runner is not None:
                 runners.append(runner)
-                self._free_losers(runners)
-        while len(going := self._going_on(runners)) > 1 and self.trainings + len(going) <= self.most:
-            for runner in runners:
-                runner.out = runner not in going
+        entered = entrants(runners, self.chance, self.tolerance, self.most)
+        for runner in runners:
+            if runner not in entered:
+                runner.put_back = lambda: None  # each is a copy of the model
+        for runner in entered:
+            runner.put_back()
+            self._trained(runner)
+        while len(going := self._going_on(entered)) > 1 and self.trainings + len(going) <= self.most:
             for runner in going:
                 runner.put_back()
                 self._trained(runner)
-        return self._winner(runners), runners
+        return self._winner(entered), runners
 
     def _begun(self, treatment: Treatment) -> Runner | None:
         with same_random_numbers(0):
@@ -116,9 +91,8 @@ class Race:
                 return None
             before = self.measure()
         first = self._score(before)
-        runner = Runner(treatment, recipe, before, before, first, first, 0, lambda: None)
-        self._trained(runner)
-        return runner
+        sound = not treatment.actions or self.look()
+        return Runner(treatment, recipe, before, before, first, first, 0, self.kept(), sound)
 
     def _trained(self, runner: Runner) -> None:
         with same_random_numbers(runner.trainings):
@@ -133,31 +107,35 @@ class Race:
         return self.sign * metric if math.isfinite(metric) else -math.inf
 
     def _scale(self, runners: Sequence[Runner]) -> float:
-        """What there is to gain: by the leader's training, or over the model as it was."""
+        """What there is to gain over the model as it was; where that has no number, over its rivals."""
         leader = max(runners, key=lambda runner: runner.score)
-        gains = [
-            leader.score - leader.first,
-            *(leader.score - r.score for r in runners if r.trainings == leader.trainings),
-        ]
-        return max((gain for gain in gains if math.isfinite(gain)), default=0.0)
+        control = runners[0]
+        gains = [leader.score - control.first, leader.score - control.score]
+        finite = [gain for gain in gains if math.isfinite(gain)]
+        finite = finite or [leader.score - r.score for r in runners if math.isfinite(leader.score - r.score)]
+        return max([0.0, *finite])
+
+    def _weak(self, runners: Sequence[Runner]) -> float:
+        longest = max(runner.trainings for runner in runners)
+        return max(self.tolerance, (WEAK if longest == 1 else WEAK_TWICE) * self._scale(runners))
 
     def _going_on(self, runners: Sequence[Runner]) -> list[Runner]:
-        """The leader and what is close to it, at most three; nobody where that is decided."""
-        able = [runner for runner in runners if not runner.out and math.isfinite(runner.score)]
-        if len(able) < 2:
+        """The winner as it stands and those that more training may put in its place, at most three in all."""
+        winner = self._winner(runners)
+        longest = max(runner.trainings for runner in runners)
+        if not math.isfinite(winner.score) or winner.trainings < longest:
             return []
-        best = max(runner.expected for runner in able)
-        near = max(self.tolerance, CLOSE * self._scale(able))
-        close = sorted((r for r in able if r.expected >= best - near), key=lambda r: -r.expected)
-        return [runner for runner in runners if runner in close[:3]]
-
-    def _free_losers(self, runners: list[Runner]) -> None:
-        """Forget the states of runners that are far behind: each is a copy of the model."""
-        best = max(runner.expected for runner in runners)
+        near, weak = max(self.tolerance, CLOSE * self._scale(runners)), self._weak(runners)
+        rivals, harsher = [], False
         for runner in runners:
-            far = runner.expected < best - 2 * max(self.tolerance, self._scale(runners))
-            if far and runner.treatment is not AS_IT_WAS:
-                runner.out, runner.put_back = True, lambda: None
+            if runner is winner:
+                harsher = True
+            elif runner.trainings == longest and math.isfinite(runner.score):
+                needed = winner.expected + weak if harsher else winner.expected - near
+                if runner.expected > needed:
+                    rivals.append(runner)
+        rivals = sorted(rivals, key=lambda runner: (runner is not runners[0], -runner.expected))[:2]
+        return [runner for runner in runners if runner is winner or runner in rivals]
 
     def _winner(self, runners: Sequence[Runner]) -> Runner:
         """The gentlest that is hardly worse than the best of those that ran longest."""
@@ -166,7 +144,7 @@ class Race:
         best = max(able, key=lambda runner: runner.score)
         if not math.isfinite(best.score):
             return runners[0]
-        weak = max(self.tolerance, (WEAK if longest == 1 else WEAK_TWICE) * self._scale(able))
+        weak = self._weak(runners)
         for runner in able:
             margin = 2 * weak if best.treatment.name in HARSH and runner.treatment.name not in HARSH else weak
             if runner.score >= best.score - margin:

@@ -1,0 +1,108 @@
+"""Which treatments of a race are worth a training, by what can be seen without one.
+
+A training is dear, a look is not: the metric right after the change, the scores of networks with new weights, and
+whether units came back. Must always let the model as it was run, for comparison, and the network that begins anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from leaky.repairing.outcome import Trial
+from leaky.repairing.plan import Treatment
+from leaky.repairing.recipe import Recipe
+
+AS_IT_WAS = Treatment("as it was", (), True)
+
+THROWS_AWAY = "begun anew"
+"""The treatment that leaves nothing of what was learned."""
+
+GENTLE = 2
+"""Treatments that are trained besides the model as it was and the one that begins anew."""
+
+LIFTED = 0.5
+"""The part of the best lift of the metric from which on a treatment is worth a training beside the best."""
+
+
+@dataclass(eq=False)
+class Runner:
+    """One treatment on its way.
+
+    Attributes:
+        before, after: the user's metric after the change, and now.
+        score: the metric with more being better; −inf for what is no number.
+        first: the score right after the change.
+        put_back: brings the model to where this runner stands.
+        sound: whether, right after the change, the outputs are finite and tell inputs apart, fewer units are in trouble
+            than before, and the pre-activations have a usual size.
+    """
+
+    treatment: Treatment
+    recipe: Recipe
+    before: float
+    after: float
+    score: float
+    first: float
+    trainings: int
+    put_back: Callable[[], None]
+    sound: bool = True
+
+    @property
+    def expected(self) -> float:
+        """Where it would be after half as much again."""
+        gain = max(0.0, self.score - self.first) if math.isfinite(self.first) else 0.0
+        return self.score + 0.5 * gain / max(1, self.trainings)
+
+    @property
+    def trial(self) -> Trial:
+        """For the record."""
+        return Trial(self.treatment.name, self.before, self.after, self.trainings)
+
+
+def at_most_chance(chance: Sequence[float]) -> float:
+    """The score up to which a network may have learned nothing: the best of new ones, and their range above it."""
+    low, high = _ends(chance)
+    return high + (high - low) if math.isfinite(high) else -math.inf
+
+
+def at_least_chance(chance: Sequence[float]) -> float:
+    """The score below which a network is worse than one that has learned nothing: their worst, and the range below."""
+    low, high = _ends(chance)
+    return low - (high - low) if math.isfinite(high) else -math.inf
+
+
+def _ends(chance: Sequence[float]) -> tuple[float, float]:
+    finite = [score for score in chance if math.isfinite(score)]
+    return min(finite, default=-math.inf), max(finite, default=-math.inf)
+
+
+def entrants(runners: Sequence[Runner], chance: Sequence[float], tolerance: float, most: int) -> list[Runner]:
+    """Those that are trained, gentlest first.
+
+    Where some change alone lifts the metric above what it was and above chance, it shows where the recovery is: those
+    that lift it nearly as much run. Where none does, the gentlest that bring units back run; what destroys a function
+    that is there, or leaves less than any new network has, does not.
+
+    Args:
+        runners: as they stand right after their change, the model as it was in front.
+        chance: the scores of networks with new weights; none where they are not known.
+        tolerance: differences of the score that do not matter.
+        most: trainings at most.
+    """
+    control, *others = runners
+    new = [runner for runner in others if runner.treatment.name == THROWS_AWAY]
+    gentle = [runner for runner in others if runner not in new]
+    level, worst = at_most_chance(chance), at_least_chance(chance)
+    base = max(control.first, level)
+    lifted = [runner for runner in gentle if runner.first > base + tolerance]
+    if lifted:
+        best = max(runner.first for runner in lifted)
+        enough = best - LIFTED * (best - base) if math.isfinite(base) else -math.inf
+        chosen = sorted((r for r in lifted if r.first >= enough), key=lambda runner: -runner.first)[:GENTLE]
+    else:
+        least = level if control.first > level else worst
+        chosen = [runner for runner in gentle if runner.sound and runner.first >= least][:GENTLE]
+    order = [runner for runner in runners if runner is control or runner in chosen or runner in new]
+    return order[: max(2, most)]

@@ -1,0 +1,36 @@
+"""Whether a network's pre-activations have a size at which an optimizer's steps mean something.
+
+Where weights have been blown up or shrunk, bringing units back is not enough: a step that suits pre-activations of
+about 1 moves some of 100 by nothing, and tears some of .01.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from leaky.record import Record, Site
+
+SIZES = (0.15, 15.0)
+"""Root mean squares of a site's pre-activations outside of which its weights are under suspicion."""
+
+
+def odd_sizes(record: Record) -> dict[str, float]:
+    """Root mean square of the pre-activations, by the site, where it is outside of `SIZES`."""
+    sizes = {site.name: _size(site) for site in record.sites if not site.is_output and not site.smooth}
+    return {name: size for name, size in sizes.items() if not SIZES[0] <= size <= SIZES[1]}
+
+
+def doubt(record: Record) -> str | None:
+    """Why the weights may be worth less than new ones; None where nothing says so."""
+    odd = odd_sizes(record)
+    if not odd:
+        return None
+    name = max(odd, key=lambda key: abs(math.log(max(odd[key], 1e-30))))
+    return f"the pre-activations of {name} have a root mean square of {odd[name]:.3g}, where about 1 is usual"
+
+
+def _size(site: Site) -> float:
+    squares = site.variance + site.mean**2
+    return float(np.sqrt(np.nanmean(squares))) if np.isfinite(squares).any() else float("inf")
