@@ -26,6 +26,7 @@ from leaky.watching.history import Row
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Updates, untouched_units
+from leaky.watching.ranks import Ranks, is_first, without_replicas
 from leaky.watching.reporter import OnAlarm, Reporter
 from leaky.watching.run import Run
 
@@ -59,14 +60,17 @@ class Watch:
         scaler: Any,
         thresholds: Thresholds,
         dims: tuple[int | None, int | None],
+        group: Any,
     ) -> None:
         self._model, self._optimizer, self._scaler = model, optimizer, scaler
         self._every, self._report_every = every, report_every
         self._thresholds = thresholds
-        opened = None if log is None else Log(log, type(model).__name__, thresholds.as_dict())
+        writes = is_first(group)
+        opened = None if log is None or not writes else Log(log, type(model).__name__, thresholds.as_dict())
         self._reporter = Reporter(thresholds, Raised(frozenset(alarms)), on_alarm, opened, scaler is not None)
         self._observer = self._reporter.observer = Observer(model, *dims, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
+        self._ranks = Ranks(group, self._reporter.note)
         self._updates = Updates(model)
         self._handles: list[Any] = []
         self._state: Literal["new", "running", "stopped"] = "new"
@@ -115,6 +119,7 @@ class Watch:
             handle.remove()
         self._handles.clear()
         try:
+            self._ranks.merging &= ended == "stopped"  # the others know nothing of an error here
             if any(site.rows.samples for site in self._observer.sites.values()):
                 self._report(act=False)
         finally:
@@ -136,7 +141,7 @@ class Watch:
                 scale = float(self._scaler.get_scale())
                 for site in observer.sites.values():
                     site.rows.unscale(scale)
-            if self._observed >= self._report_every or observer.clock.nonfinite:
+            if self._observed >= self._report_every or (observer.clock.nonfinite and not self._ranks.merging):
                 self._report()
         observer.clock.step += 1
         observer.last = None
@@ -149,6 +154,7 @@ class Watch:
     def reset(self) -> None:
         """Forget what was seen, for the checkup; history and alarms stay."""
         self._observer.reset()
+        self._ranks.reset()
         self._reporter.samples = 0
 
     def record(self) -> Record:
@@ -223,6 +229,7 @@ class Watch:
 
     def _report(self, act: bool = True) -> Row:
         measured, self._measured, self._observed = self._measured, {}, 0
+        self._ranks.merge(self._observer)
         return self._reporter.report(measured, act)
 
     def _attach_or_detach(self) -> None:
@@ -244,6 +251,7 @@ def watch(
     thresholds: Mapping[str, float] | None = None,
     sample_dim: int | None = 0,
     unit_dim: int | None = None,
+    group: Any = None,
 ) -> Watch:
     """Watch every unit of a model while it trains, in the user's own loop, which stays as it is.
 
@@ -265,6 +273,7 @@ def watch(
         thresholds: by name, in place of the defaults of `leaky.diagnosis.Thresholds`.
         sample_dim: axis of the model's inputs that holds the samples, where no layer says otherwise.
         unit_dim: axis of the units in every pre-activation that has it, where the structure does not tell.
+        group: a process group of torch.distributed all of whose ranks watch: reports and alarms are of all of them.
 
     Raises:
         InputError: if an argument is not what it must be, or the log cannot be written.
@@ -282,6 +291,7 @@ def watch(
         raise InputError(f"alarms must be among {', '.join(ALARMS)}, not {sorted(set(chosen) - set(ALARMS))}")
     if not callable(on_alarm) and on_alarm not in ("warn", "stop"):
         raise InputError(f"on_alarm must be 'warn', 'stop' or a function of the alarm, not {on_alarm!r}")
-    model = getattr(model, "_orig_mod", model)  # of a compiled module, what it compiles
+    model = without_replicas(getattr(model, "_orig_mod", model))  # of a compiled module, what it compiles
+    model = getattr(model, "_orig_mod", model)
     limits, dims = Thresholds.of(thresholds), (sample_dim, unit_dim)
-    return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims)
+    return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims, group)
