@@ -3,6 +3,7 @@
 import * as Plot from "@observablehq/plot";
 import { chart, keys, tipStyle } from "./chart";
 import { palette } from "./colour";
+import { twice, type Pair } from "./depths";
 import { h, section } from "./dom";
 import { number, ranges, share, shortened } from "./format";
 import { pageFooter, pageHeader, type Tone } from "./header";
@@ -24,6 +25,14 @@ interface Action {
   changes: string[];
 }
 
+/** What became of a layer on the same data; `change` of its output, relative to its size. */
+interface Drift {
+  name: string;
+  mean: Pair;
+  second_moment: Pair;
+  change: number | null;
+}
+
 export interface Content {
   kind: "repair";
   verdict: string;
@@ -32,6 +41,7 @@ export interface Content {
   before_after: [string, number | null, number | null, "share" | "number"][];
   output_change: number | null;
   trials: Trial[];
+  drift: Drift[];
   actions: Action[];
   left: [string, number[], string][];
   notes: string[];
@@ -39,9 +49,10 @@ export interface Content {
 
 export function repairPage(content: Content): HTMLElement[] {
   return [
-    pageHeader("repair", content.verdict, content.subtitle, content.level, [["before-after", "Before and after"], ["actions", "What was done"]], content.verdict),
+    pageHeader("repair", content.verdict, content.subtitle, content.level, [["before-after", "Before and after"], ...(content.drift.length ? [["drift", "Layer by layer"] as [string, string]] : []), ["actions", "What was done"]], content.verdict),
     beforeAfter(content),
     content.trials.length ? section("trials", "What was tried", "The metric right after each treatment, and after the training that followed.", h("div", { class: "charts" }, trials(content))) : null,
+    drift(content),
     actions(content),
     left(content),
     pageFooter(content.notes, {}),
@@ -82,6 +93,24 @@ function trials(content: Content): HTMLElement {
       };
     },
   }).element;
+}
+
+function drift(content: Content): HTMLElement | null {
+  const sites = content.drift;
+  if (!sites.length) return null;
+  const charts = [
+    twice(sites, { id: "drift-second-moment", title: "Range: E z²", words: "Of the pre-activations, a mean over the units.", of: (site) => site.second_moment, log: true, shown: (value) => number(value, 3), second: "after" }),
+    twice(sites, { id: "drift-mean", title: "Mean: E z", words: "Of the pre-activations, over the units.", of: (site) => site.mean, log: false, shown: (value) => number(value, 3), second: "after" }),
+  ].filter((each) => each !== null);
+  return section("drift", "Layer by layer", "The same data, before and after: how far each layer drifted from what it was.", h("div", { class: "charts" }, ...charts),
+    sortable("Drift of each layer", [
+      { name: "site", text: true, by: (row) => row.place, cell: (row) => h("bdi", { title: row.name }, shortened(row.name, 48)) },
+      { name: "output changed by", by: (row) => row.change ?? Infinity, cell: (row) => (row.change === null ? "not finite" : share(row.change)) },
+      { name: "E z² before", by: (row) => row.second_moment[0] ?? -1, cell: (row) => number(row.second_moment[0], 3) },
+      { name: "after", by: (row) => row.second_moment[1] ?? -1, cell: (row) => number(row.second_moment[1], 3) },
+      { name: "E z before", by: (row) => row.mean[0] ?? 0, cell: (row) => number(row.mean[0], 3) },
+      { name: "after", by: (row) => row.mean[1] ?? 0, cell: (row) => number(row.mean[1], 3) },
+    ], sites.map((site, place) => ({ ...site, place }))));
 }
 
 function actions(content: Content): HTMLElement {

@@ -19,7 +19,7 @@ from tests.records import normal, planted, record_from, site_from
 import leaky
 from leaky.diagnosis import Comparison, Finding, compare, diagnose
 from leaky.errors import InputError
-from leaky.repairing.outcome import RepairRecord, Trial
+from leaky.repairing.outcome import RepairRecord, SiteDrift, Trial
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.recipe import Recipe
 from leaky.report.page import page, page_of
@@ -54,6 +54,10 @@ def repair() -> RepairRecord:
         recipe=Recipe(),
         trials=(Trial("as it was", 0.81, 0.83, 3), Trial("revived", 0.79, 0.86, 3)),
         notes=(HOSTILE[4],),
+        drift=(
+            SiteDrift(HOSTILE[0], (-1.5, 0.25), (4.0, 1.0), 1.75),
+            SiteDrift("b", (0.125, 0.5), (0.5, 2.0), float("inf")),
+        ),
     )
 
 
@@ -99,6 +103,10 @@ def test_a_repair_stands_before_and_after_side_by_side(visit: Callable[..., Visi
     assert "0.81" in cards[0]
     assert "0.86" in cards[0]
     assert shown.page.locator("#repair-trials svg circle").count() == 4
+    for chart in ("drift-second-moment", "drift-mean"):
+        assert shown.page.locator(f"#{chart} svg circle").count() == 4
+    rows = [row.split("\t")[1:] for row in shown.page.locator("#drift tbody tr").all_inner_texts()]
+    assert rows == [["175%", "4", "1", "−1.5", "0.25"], ["not finite", "0.5", "2", "0.125", "0.5"]]
     assert printable(HOSTILE[0]) in shown.page.locator("#actions").inner_text()
     assert shown.page.locator("img").count() == 0
     assert shown.page.evaluate("document.documentElement.scrollWidth") == 360

@@ -125,10 +125,15 @@ def _repair(content: dict[str, Any]) -> list[str]:
         [each["site"] or "network", each["kind"], ranges(each["units"]), each["reason"]] for each in content["actions"]
     )
     left = ([site, ranges(units), reason] for site, units, reason in content["left"])
+    drift = (
+        [each["name"], "–" if each["change"] is None else share(each["change"]), *map(figure, each["second_moment"])]
+        for each in content["drift"]
+    )
     trials = ([each["name"], figure(each["before"]), figure(each["after"])] for each in content["trials"])
     return [
         section("Before and after", [table(["", "before", "after"], pairs)]),
         section("What was tried", [table(["treatment", "right after it", "after the training"], trials)]),
+        section("Layer by layer", [table(["site", "output changed by", "E z² before", "after"], drift)]),
         section("What was done", [table(["where", "what", "units", "why"], actions)]),
         section("What was left", [table(["where", "units", "why"], left)]),
         section("Notes", [f"<p>{words(note)}</p>" for note in content["notes"]]),

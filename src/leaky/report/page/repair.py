@@ -27,6 +27,15 @@ def repair_content(record: Any) -> dict[str, Any]:
             {"name": told(trial.name), "before": trial.before, "after": trial.after, "trainings": trial.trainings}
             for trial in record.trials
         ],
+        "drift": [
+            {
+                "name": printable(site.site),
+                "mean": list(site.mean),
+                "second_moment": list(site.second_moment),
+                "change": site.change,
+            }
+            for site in record.drift
+        ],
         "actions": [
             {
                 "kind": told(action.kind),
