@@ -38,6 +38,9 @@ def place(tmp_path: Path) -> Path:
     with torch.no_grad():
         model[0].bias[:5] = -50.0
     torch.save(model.state_dict(), tmp_path / "sick.pt")
+    with torch.no_grad():
+        model[0].bias[:] = -50.0
+    torch.save(model.state_dict(), tmp_path / "buried.pt")
     return tmp_path
 
 
@@ -154,7 +157,7 @@ def test_the_users_metric_and_training_decide(place: Path, capsys: pytest.Captur
     (place / "metric.py").write_text(METRIC)
     code, out, recipe = f"{place / 'metric.py'}", place / "out.pt", place / "recipe.json"
     options = ["--validate", f"{code}:accuracy", "--train", f"{code}:train", "--out", str(out), "--recipe", str(recipe)]
-    assert run(place, *options) == 0
+    assert run(place, *options, weights="buried.pt") == 0
     printed = capsys.readouterr().out
     assert "as it was: " in printed
     assert "begun anew: " in printed
@@ -187,3 +190,38 @@ def test_a_metric_that_is_none_is_named(
     assert run(place, *at, "--out", str(place / "out.pt")) == 2
     assert message in capsys.readouterr().err
     assert not (place / "out.pt").exists()
+
+
+def test_a_page_of_what_was_done(place: Path) -> None:
+    assert (
+        run(place, "--out", str(place / "out.pt"), "--html", str(place / "r.html"), "--html-dir", str(place / "r")) == 0
+    )
+    assert "leaky-data" in (place / "r.html").read_text()
+    assert (place / "r" / "index.html").exists()
+
+
+def test_a_page_of_a_plan(place: Path) -> None:
+    assert run(place, "--dry-run", "--html", str(place / "plan.html")) == 0
+    assert "revive 1 units 0–4" in (place / "plan.html").read_text()
+
+
+def test_the_smaller_network_has_the_same_outputs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(place, "--prune", "--out", str(place / "small.pt")) == 0
+    assert "0.weight: 16 × 6 → 11 × 6" in capsys.readouterr().out
+    sick, small = build(), nn.Sequential(nn.Linear(6, 11), nn.ReLU(), nn.Linear(11, 3))
+    sick.load_state_dict(torch.load(place / "sick.pt"))
+    small.load_state_dict(torch.load(place / "small.pt"))
+    x = torch.from_numpy(np.load(place / "x.npy"))
+    torch.testing.assert_close(small(x), sick(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_look_at_what_could_be_pruned_writes_nothing(place: Path) -> None:
+    before = sorted(place.iterdir())
+    assert run(place, "--prune", "--dry-run") == 0
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize("more", [["--negative-slope", "0.1"], ["--html", "page.html"], ["--recipe", "r.json"]])
+def test_pruning_changes_no_function(place: Path, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(place, "--prune", "--dry-run", *more) == 2
+    assert f"leave out {more[0]}" in capsys.readouterr().err

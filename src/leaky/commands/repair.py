@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from leaky.commands.options import FINITE, NOT_NEGATIVE, SEED, SIZE
-from leaky.commands.output import own_stdout, show, written_first
+from leaky.commands.options import FINITE, NOT_NEGATIVE, SEED, SIZE, html_options
+from leaky.commands.output import check_page_places, own_stdout, pages, show, written_first
 from leaky.errors import InputError, MissingExtraError
 from leaky.files import must_be_writable, write_whole
 from leaky.user_code import resolve
@@ -19,6 +19,7 @@ from leaky.user_code import resolve
 if TYPE_CHECKING:
     from torch import nn
 
+    from leaky.repairing.pruning import Pruning
     from leaky.repairing.recipe import Recipe
 
 HELP = """Win back the dead units of MODEL without moving its function, or leave it alone.
@@ -27,6 +28,9 @@ MODEL and DATA are as for leaky check. The change is kept if the outputs move by
 or, with --validate, if your metric gets no worse than by --tolerance; otherwise nothing is written. With --train as
 well, the model as it was, repaired, and begun anew are each trained for a while, and the best is kept. A model of which
 the weights do not hold everything is rebuilt with leaky.apply_recipe(model, RECIPE) before they are loaded.
+
+With --prune the dead and constant units are taken out instead: OUT gets the smaller tensors of a network with the same
+outputs, for a model that is built with the sizes that are printed.
 
 \b
 Exit status
@@ -42,6 +46,8 @@ Exit status
 @click.option("--weights", metavar="FILE", help="The state dict to repair, .pt or .safetensors.")
 @click.option("--out", metavar="FILE", help="Where the repaired state dict goes, .pt or .safetensors.")
 @click.option("--recipe", metavar="FILE", help="Where what weights cannot hold goes. [OUT.recipe.json, if any]")
+@html_options()
+@click.option("--prune", "prunes", is_flag=True, help="Write a smaller network with the same outputs instead.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 @click.option("--negative-slope", type=FINITE, metavar="A", help="Of rectifiers that are put in. [from theory, or .1]")
 @click.option(
@@ -61,6 +67,9 @@ def command(
     weights: str | None,
     out: str | None,
     recipe: str | None,
+    html: str | None,
+    html_dir: str | None,
+    prunes: bool,
     dry_run: bool,
     negative_slope: float | None,
     max_change: float,
@@ -75,8 +84,13 @@ def command(
     asked = recipe is not None
     recipe = recipe if recipe is not None or out is None else f"{out}.recipe.json"
     _check_places(out, recipe, dry_run, (data, model.rpartition(":")[0]))
+    check_page_places(html, html_dir)
     if train is not None and validate is None:
         raise click.UsageError("--train must come with --validate, the metric that says which way learns best")
+    if prunes:
+        refused = {"--recipe": asked, "--validate": validate, "--negative-slope": negative_slope is not None}
+        refused |= {"--html": html, "--html-dir": html_dir}
+        _refuse(name for name, given in refused.items() if given)
     from leaky.checkup import checked
     from leaky.commands.loading import load_data, load_model
     from leaky.observation import Options
@@ -90,6 +104,13 @@ def command(
         network = subject.network
         given = load_data(data, subject, seed=seed)
         options = Options(max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise)
+        if prunes:
+            from leaky.repairing.pruning import prune
+
+            smaller = prune(network, given.batches, checked(network, given.batches, options))
+    if prunes:
+        return _write_smaller(network, smaller, None if dry_run else out)
+    with own_stdout():
         checkup = checked(network, given.batches, options)
         plan = repair(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)
         done = (
@@ -109,9 +130,37 @@ def command(
     if done is not None:
         view += done.view()
     kept = done is not None and done.kept
-    with written_first(_files(network, done.recipe, out, recipe, asked) if done is not None and kept else ()):
+    files = _files(network, done.recipe, out, recipe, asked) if done is not None and kept else []
+    files += pages("plan", plan.plan, html, html_dir) if done is None else pages("repair", done, html, html_dir)
+    with written_first(files):
         show(Drawing(view))
     return 0 if kept or dry_run else 1
+
+
+def _refuse(options: Iterable[str]) -> None:
+    wrong = list(options)
+    if wrong:
+        raise click.UsageError(f"--prune leaves the function as it is: leave out {' and '.join(wrong)}")
+
+
+def _write_smaller(network: nn.Module, found: Pruning, out: str | None) -> int:
+    """Show what was taken out, and write the smaller network's weights."""
+    from leaky.report.drawing import Drawing
+    from leaky.report.view import line
+
+    sizes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    smaller = {name: tuple(value.shape) for name, value in found.model.state_dict().items()}
+    view = found.view()
+    for name, shape in smaller.items():
+        if shape != sizes[name]:
+            view += (line(f"{name}: {_size(sizes[name])} → {_size(shape)}"),)
+    with written_first([] if out is None else [(out, lambda path: _write_weights(found.model, path))]):
+        show(Drawing(view))
+    return 0
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _check_places(out: str | None, recipe: str | None, dry_run: bool, inputs: tuple[str, ...]) -> None:
