@@ -105,7 +105,9 @@ def options(hint: Any) -> tuple[Any, ...]:
 
 
 def is_array(hint: Any) -> bool:
-    return hint is np.ndarray or get_origin(hint) is np.ndarray
+    origin = get_origin(hint)
+    meant = getattr(origin, "__value__", None)  # NumPy 2.5's NDArray is an alias of Python 3.12's own kind
+    return np.ndarray in (hint, origin, get_origin(meant))
 
 
 def _decoded(hint: Any, value: Any, source: str, place: str) -> Any:
