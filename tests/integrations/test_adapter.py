@@ -59,7 +59,7 @@ def test_a_model_that_is_called_as_a_whole_is_watched_as_a_whole() -> None:
     sent = trained(adapter, model, model, steps=60)
     assert set(adapter.watches) == {""}
     last = next(each for each in reversed(sent) if each)
-    assert set(last) <= {f"leaky/{name}" for name in ("dead", "locked", "dormant", "nearly_dead", "silent")}
+    assert set(last) <= {f"leaky/{name}" for name in ("dead", "locked", "dormant", "nearly_dead", "silent", "alarms")}
     assert last["leaky/silent"] == last["leaky/dead"] == pytest.approx(1 / 8)
 
 

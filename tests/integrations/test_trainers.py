@@ -34,6 +34,10 @@ def data(samples: int = 1280) -> tuple[torch.Tensor, torch.Tensor]:
     return x, (x[:, 0] > 0).long()
 
 
+ALARMED = {"dead_warning": 0.1}
+"""Thresholds by which the dead units are an alarm."""
+
+
 def hooks_of(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
@@ -57,6 +61,19 @@ def read_event_file(folder: Path) -> dict[str, list[float]]:
         events.Reload()
         for tag in events.Tags()["scalars"]:
             found.setdefault(tag, []).extend(event.value for event in events.Scalars(tag))
+    return found
+
+
+def texts_of(folder: Path) -> list[str]:
+    """The alarms' texts in TensorBoard's event files."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = []
+    for file in folder.rglob("events.out.tfevents*"):
+        events = accumulator.EventAccumulator(str(file))
+        events.Reload()
+        for tag in events.Tags()["tensors"]:
+            if tag.startswith("leaky/alarm"):
+                found += [event.tensor_proto.string_val[0].decode() for event in events.Tensors(tag)]
     return found
 
 
@@ -100,12 +117,14 @@ def test_lightning(tmp_path: Path) -> None:
         trainer.fit(module, loader)
         return module
 
-    plain, watched = fit([]), fit([Watch(sites=True)])
+    plain, watched = fit([]), fit([Watch(sites=True, thresholds=ALARMED)])
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
     assert hooks_of(watched) == 0
     scalars = read_event_file(tmp_path)
     assert scalars["leaky/dead"][-1] == pytest.approx(DEAD / 16)
     assert scalars["leaky/net.1/gradient"][-1] > 0
+    assert scalars["leaky/alarms"][-1] == 1
+    assert any("units are dead" in text for text in texts_of(tmp_path))
     with contextlib.closing(sqlite3.connect(store)) as database:
         kept = database.execute("select value from metrics where key = 'leaky/dead' order by step desc").fetchone()
     assert kept[0] == pytest.approx(DEAD / 16)
@@ -141,13 +160,16 @@ def test_transformers(tmp_path: Path) -> None:
         str(tmp_path), num_train_epochs=1, per_device_train_batch_size=16, gradient_accumulation_steps=2,
         logging_steps=10, report_to=[], save_strategy="no", use_cpu=True, disable_tqdm=True,
     )  # fmt: skip
-    trainer = transformers.Trainer(model, arguments, train_dataset=rows, callbacks=[reporter, Watch(sites=["net.1"])])
+    trainer = transformers.Trainer(
+        model, arguments, train_dataset=rows, callbacks=[reporter, Watch(sites=["net.1"], thresholds=ALARMED)]
+    )
     trainer.train()
     assert hooks_of(model) == 0
     logged = [each for each in reporter.seen if "leaky/dead" in each]
     assert logged, "the reporter stands before the callback in the list, and still gets the scalars"
     assert logged[-1]["leaky/dead"] == pytest.approx(DEAD / 16)
     assert math.isfinite(logged[-1]["leaky/net.1/gradient"])
+    assert logged[-1]["leaky/alarms"] == 1
     assert any("leaky/dead" in each for each in trainer.state.log_history)
 
 
@@ -167,8 +189,9 @@ def test_keras() -> None:
     model.layers[0].set_weights([kernel, bias])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     x, y = (part.numpy() for part in data())
-    history = model.fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[Watch()])
+    history = model.fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[Watch(thresholds=ALARMED)])
     assert history.history["leaky/dead"][-1] == pytest.approx(DEAD / 16)
+    assert history.history["leaky/alarms"][-1] == 1
 
 
 def test_skorch() -> None:
@@ -177,10 +200,19 @@ def test_skorch() -> None:
 
     x, y = (part.numpy() for part in data())
     net = skorch.NeuralNetClassifier(
-        network, criterion=nn.CrossEntropyLoss, max_epochs=2, batch_size=32, verbose=0, callbacks=[("leaky", Watch())]
+        network,
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=2,
+        batch_size=32,
+        verbose=0,
+        callbacks=[("leaky", Watch(thresholds=ALARMED))],
     )
     net.fit(x, np.asarray(y, np.int64))
     assert net.history[-1]["leaky/dead"] == pytest.approx(DEAD / 16)
+    assert net.history[-1]["leaky/alarms"] == 1
+    told = [row["leaky/alarm_texts"] for row in net.history if "leaky/alarm_texts" in row]
+    assert len(told) == 1
+    assert "units are dead" in told[0][0]
     assert hooks_of(net.module_) == 0
 
 
@@ -204,3 +236,4 @@ def test_stable_baselines3(tmp_path: Path, algorithm: str) -> None:
     assert hooks_of(agent.policy) == 0
     scalars = read_event_file(tmp_path)
     assert any(name.startswith("leaky/") and name.endswith("/gradient") for name in scalars), sorted(scalars)
+    assert "leaky/alarms" in scalars

@@ -195,3 +195,65 @@ def test_units_that_never_had_a_gradient_are_known_from_the_optimizer_alone() ->
             optimizer.step()
     assert {3, 7} <= set(watch.untouched_units()["2.weight"].tolist())
     assert len(watch.untouched_units()["2.weight"]) < 12
+
+
+def test_one_batch_in_other_units_is_told_as_the_inputs_and_no_weights_are_blamed() -> None:
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(80):
+            batch = torch.arange(step * 16, step * 16 + 64) % len(x)
+            loss = nn.functional.cross_entropy(model(x[batch] * (200.0 if step == 43 else 1.0)), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    first = next(alarm for alarm in watch.alarms if alarm.finding.level != "info")
+    assert (first.step, first.finding.rule) == (43, "input")
+    assert 150 < first.finding.evidence["ratio"] < 250
+    assert "drift" not in kinds(watch)
+
+
+def test_experts_that_are_given_nothing_are_told_with_the_shares() -> None:
+    from benchmarks.trainings.building import Mixture
+
+    x, y = data()
+    torch.manual_seed(0)
+    model = Mixture()
+    with torch.no_grad():
+        model.router.weight[:2] = 0.0
+        model.router.bias.copy_(torch.tensor([-50.0, -50.0, 0.0, 0.0]))
+    watch = raised(model, 1e-3, x, y)
+    finding = next(alarm.finding for alarm in watch.alarms if alarm.finding.rule == "experts")
+    assert finding.level == "warning"
+    assert finding.evidence["experts"] == [0, 1]
+    shares = finding.evidence["shares"]
+    chosen = model.router(x).argmax(-1)
+    assert shares[2] == pytest.approx(float((chosen == 2).float().mean()), abs=0.1)
+    assert sum(shares) == pytest.approx(1.0)
+
+
+def test_modules_side_by_side_that_all_see_the_same_are_no_experts() -> None:
+    from benchmarks.trainings.healthy import Residual
+
+    x, y = data()
+    torch.manual_seed(0)
+    watch = raised(Residual(4), 0.01, x, y)
+    assert not any(alarm.finding.rule == "experts" for alarm in watch.alarms)
+
+
+def test_a_rate_that_rises_between_two_reports_is_told_at_its_step() -> None:
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    draw = torch.Generator().manual_seed(1)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(60):
+            optimizer.param_groups[0]["lr"] = 50.0 if step == 33 else 0.01
+            batch = torch.randint(len(x), (64,), generator=draw)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+    assert next(alarm.step for alarm in watch.alarms if alarm.finding.rule == "update-size") == 33

@@ -162,13 +162,13 @@ class Thresholds:
 
     # while it trains
     stopped_warning: float = _share(
-        0.25, "share of a site's units that have stopped firing from which on it is a warning", "half of a collapse"
+        0.4, "share of a site's units that have stopped firing from which on it is a warning", _HEALTHY
     )
     collapse_share: float = _share(
         0.5, "share of silent units at which a layer counts as collapsed, for its projected step", "SageMaker DeadRelu"
     )
     collapse_rise: float = _share(
-        0.1, "rise of the share of silent units within the last reports that makes a projection", "convention"
+        0.3, "rise of the share of silent units within the last reports that makes a projection", _HEALTHY
     )
     drift_warning: float = _number(
         1e4,
@@ -187,6 +187,9 @@ class Thresholds:
         0.3, "‖ΔW‖ ÷ ‖W‖ of one optimizer step from which on it is a warning", "a hundred times the usual 1e-3"
     )
     update_error: float = _number(1.0, "the same: error", "the step is as long as the weights")
+    expert_share: float = _share(
+        0.05, "an expert that is given less than this part of an even share of the samples is idle", "convention"
+    )
 
     @classmethod
     def of(cls, overrides: Mapping[str, float] | None = None) -> Thresholds:

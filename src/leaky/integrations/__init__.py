@@ -8,5 +8,6 @@
 
 Each takes `sites=True` for a few scalars a site besides those of the whole network, and what `leaky.watch` takes. The
 scalars go wherever the trainer logs to, under `leaky/dead`, `leaky/locked`, `leaky/dormant`, `leaky/nearly_dead`,
-`leaky/silent` and, with sites, `leaky/<site>/dead` … `leaky/<site>/gradient`.
+`leaky/silent`, `leaky/alarms` (how many above info so far) and, with sites, `leaky/<site>/dead` …
+`leaky/<site>/gradient`; alarms go as text where the logger takes text (TensorBoard, skorch's history).
 """

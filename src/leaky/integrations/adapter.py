@@ -38,13 +38,15 @@ class Adapter:
         self.watches: dict[str, Watch] = {}
         self._options = options
         self._search: _Search | None = None
+        self.pending: dict[str, float] = {}
         self._sent: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._steps = 0
 
     def start(self, model: nn.Module) -> None:
         """The training begins."""
         self.stop()
-        self.watches, self._sent, self._steps = {}, {}, 0
+        self.watches, self.pending, self._sent, self._told, self._steps = {}, {}, {}, {}, 0
         self._search = _Search(model)
 
     def step(self) -> None:
@@ -73,8 +75,31 @@ class Adapter:
         for each in self.watches.values():
             each.stop()
 
+    def collect(self) -> dict[str, float]:
+        """The new scalars join those that wait in `pending` until the trainer logs; they are returned too."""
+        found = self.scalars()
+        self.pending |= found
+        return found
+
+    def take(self) -> dict[str, float]:
+        """The scalars that wait, which wait no longer."""
+        taken, self.pending = self.pending, {}
+        return taken
+
+    def texts(self) -> list[str]:
+        """The alarms above info that were raised since the last call, each with its step and advice."""
+        found = []
+        for prefix, each in self.watches.items():
+            told = self._told.get(prefix, 0)
+            self._told[prefix] = len(each.alarms)
+            found += [f"{a}. {a.finding.advice}" for a in each.alarms[told:] if a.finding.level != "info"]
+        return found
+
     def scalars(self) -> dict[str, float]:
-        """The scalars of the reports that were made since the last call, by name; empty where there was none."""
+        """The scalars of the reports that were made since the last call, by name; empty where there was none.
+
+        `leaky/alarms` counts those above info that were raised so far.
+        """
         new = {}
         for prefix, each in self.watches.items():
             reports = len(each.history.steps)
@@ -84,6 +109,8 @@ class Adapter:
         if not new:
             return {}
         found = {f"leaky/{name}": self._total(name) for name in TOTALS}
+        alarms = (alarm for each in self.watches.values() for alarm in each.alarms)
+        found["leaky/alarms"] = float(sum(alarm.finding.level != "info" for alarm in alarms))
         for prefix, each in new.items():
             found |= self._of_sites(prefix, each)
         return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -31,22 +31,20 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
                 f"leaky.integrations.keras needs Keras on torch (KERAS_BACKEND=torch), not {keras.backend.backend()!r}"
             )
         self.adapter = Adapter(sites, **options)
-        self._new: dict[str, float] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
         """The model is watched from its first step on."""
-        self._new = {}
         self.adapter.start(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """A step is over."""
         self.adapter.step()
-        self._new |= self.adapter.scalars()
+        self.adapter.collect()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """The scalars join the logs: put leaky's callback in front of the one that writes them."""
         if logs is not None:
-            logs.update(self._new)
+            logs.update(self.adapter.pending)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Every hook goes."""

@@ -46,11 +46,21 @@ class Watch(Callback):  # type: ignore[misc]
         found = self.adapter.scalars()
         if found:
             pl_module.log_dict(found, on_step=True, on_epoch=False)
+            self._log_texts(trainer)
+
+    def _log_texts(self, trainer: Any) -> None:
+        """Alarms go as text to a logger that takes text."""
+        for text in self.adapter.texts():
+            for logger in trainer.loggers:
+                add = getattr(getattr(logger, "experiment", None), "add_text", None)
+                if callable(add):
+                    add("leaky/alarm", text, global_step=trainer.global_step)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """What is left is logged, with the picture."""
         self.adapter.stop()
         left = self.adapter.scalars()
+        self._log_texts(trainer)
         for logger in trainer.loggers:
             if left:
                 logger.log_metrics(left, step=trainer.global_step)

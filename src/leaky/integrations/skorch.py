@@ -25,23 +25,24 @@ class Watch(Callback):  # type: ignore[misc]
         self.sites = sites
         self.options = options
         self.adapter = Adapter(sites, **options)
-        self._new: dict[str, float] = {}
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:  # noqa: N803
         """The module is watched from its first step on."""
-        self._new = {}
         self.adapter.start(net.module_)
 
     def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
         """A step is over; batches of the validation are none."""
         if training:
             self.adapter.step()
-            self._new |= self.adapter.scalars()
+            self.adapter.collect()
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """The scalars go into the row of the epoch."""
-        for name, value in self._new.items():
+        for name, value in self.adapter.pending.items():
             net.history.record(name, value)
+        texts = self.adapter.texts()
+        if texts:
+            net.history.record("leaky/alarm_texts", texts)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:  # noqa: N803
         """Every hook goes."""

@@ -43,6 +43,8 @@ class Watch(BaseCallback):  # type: ignore[misc]
         self.adapter.step()
         for name, value in self.adapter.scalars().items():
             self.logger.record(name, value)
+        for text in self.adapter.texts():
+            self.logger.record("leaky/alarm", text, exclude=("csv",))
 
     def _on_step(self) -> bool:
         return True

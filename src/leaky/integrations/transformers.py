@@ -24,26 +24,24 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, sites: bool | list[str] = False, **options: Any) -> None:
         self.adapter = Adapter(sites, **options)
-        self._new: dict[str, float] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """The model is watched from its first step on."""
         self._go_first()
-        self._new = {}
         self.adapter.start(model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """An optimizer step is over, whatever was accumulated for it."""
         self.adapter.step()
-        self._new |= self.adapter.scalars()
+        self.adapter.collect()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """The scalars join the trainer's own, before any reporter has sent them."""
-        if logs is not None and "loss" in logs and self._new:
-            logs.update(self._new)
+        if logs is not None and "loss" in logs and self.adapter.pending:
+            new = self.adapter.take()
+            logs.update(new)
             if state.log_history:
-                state.log_history[-1].update(self._new)
-            self._new = {}
+                state.log_history[-1].update(new)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Every hook goes."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from leaky.diagnosis import Level, level_rank
 from leaky.watching.alarm import Alarm
+from leaky.watching.alarm_rules.inputs import experts, inputs
 from leaky.watching.alarm_rules.learning import gradient, updates
 from leaky.watching.alarm_rules.now import Check, Now
 from leaky.watching.alarm_rules.ranges import depth, drift, non_finite
@@ -24,11 +25,13 @@ READ = (
     "spike_error",
     "update_warning",
     "update_error",
+    "expert_share",
 )
 """Thresholds that alarms alone read."""
 
 ALARMS: dict[str, Check] = {
     "non-finite": non_finite,
+    "input": inputs,
     "update-size": updates,
     "no-gradient": gradient,
     "gradient-spike": gradient,
@@ -39,6 +42,7 @@ ALARMS: dict[str, Check] = {
     "stopped-firing": stopped_firing,
     "dead": dead,
     "locked": locked,
+    "experts": experts,
 }
 """The rule behind each alarm's name, causes before consequences."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +13,15 @@ from torch import Tensor, nn
 from leaky.observation.batches import Batch
 from leaky.observation.riding.rider import Rider
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
-from leaky.record import NotExamined
+from leaky.record import FloatArray, NotExamined
 from leaky.structure.listening import SiteCall
 from leaky.structure.trace import Tracer
 from leaky.watching.compiled.passes import Passes
+from leaky.watching.experts import alike_groups, shares
 from leaky.watching.figures import Stretch
+from leaky.watching.inputs import Inputs
 from leaky.watching.site import Clock, WatchedSite
+from leaky.watching.usual import Usual
 
 
 class Observer:
@@ -38,6 +42,7 @@ class Observer:
         compiled: meets those in compiled code.
         samples, batches: that went in since the last reset.
         last: the inputs of the last pass, until the next step.
+        inputs: what went in, batch by batch.
     """
 
     def __init__(
@@ -52,6 +57,9 @@ class Observer:
         self.rider = Rider(model, self, self._tracer_of, self.taker_of, sample_dim, self.compiled.hooks_of)
         self.samples = self.batches = 0
         self.last: Batch | None = None
+        self.inputs = Inputs()
+        self._gradient, self._gradient_before = Usual(), 0.0
+        self._groups = alike_groups(model)
         self._unit_dim, self.note = unit_dim, noted
         self._tracer: Tracer | None = None
         self._ears = _Ears()
@@ -78,6 +86,24 @@ class Observer:
         self.observing, self._over = False, True
         self.rider.detach()
         self.compiled.stop()
+
+    def experts(self) -> dict[str, FloatArray]:
+        """The share of the samples that each expert was given since the last reset, by the container of the experts."""
+        if not self._groups:
+            return {}
+        return shares(self._groups, {name: stretch.total.samples for name, stretch in self.stretches.items()})
+
+    def gradient_jump(self) -> float:
+        """How many times the usual one this step's gradient is, at the site nearest to the loss; 0 if not known."""
+        if not self.sites:
+            return 0.0
+        total = float(next(reversed(self.sites.values())).rows.gradient[4:8].sum())
+        squares, self._gradient_before = total - self._gradient_before, total
+        return self._gradient.see(math.sqrt(squares)) if squares > 0 else 0.0
+
+    def reported(self) -> None:
+        """The sums begin anew."""
+        self._gradient_before = 0.0
 
     def reset(self) -> None:
         """Forget what the sites have shown."""
@@ -110,6 +136,7 @@ class Observer:
         self.samples += samples
         self.batches += 1
         self.last = batch
+        self.inputs.see(batch)
 
     def end(self, structure: Structure | None, completed: bool) -> None:
         """It has ended."""

@@ -84,7 +84,12 @@ def now_of(
     origin = _origin(observer.last) if any(each.any() for each in nonfinite.values()) else ""
     needed = samples_needed(observer, thresholds)
     step, batch = observer.clock.step, observer.batches
-    return Now(step, batch, row, history, tuple(sites), needed, thresholds, origin, scaled)
+    observer.reported()
+    jump = observer.inputs.jump
+    seen = observer.inputs.reported(observer.last, observer.clock.samples, observer.rider.sample_dim)
+    return Now(
+        step, batch, row, history, tuple(sites), needed, thresholds, origin, scaled, seen, jump, observer.experts()
+    )
 
 
 def _origin(batch: Batch | None) -> str:

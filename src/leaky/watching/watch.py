@@ -29,9 +29,7 @@ from leaky.watching.optimizers import Updates, untouched_units
 from leaky.watching.ranks import Ranks, is_first, without_replicas
 from leaky.watching.reporter import OnAlarm, Reporter
 from leaky.watching.run import Run
-
-FIRST_STEPS = 10
-"""Steps of which every one's update is measured, not only one a report."""
+from leaky.watching.urgency import Urgency
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,10 +69,12 @@ class Watch:
         self._observer = self._reporter.observer = Observer(model, *dims, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
         self._ranks = Ranks(group, self._reporter.note)
+        self._observer.inputs.alone = group is None
         self._updates = Updates(model)
         self._handles: list[Any] = []
         self._state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
+        self._urgency = Urgency(optimizer, report_every)
         self._measured: dict[str, tuple[float, float]] = {}
 
     @property
@@ -131,8 +131,10 @@ class Watch:
             return
         observer = self._observer
         observer.rider.settle()
+        odd = max(observer.inputs.jump, observer.gradient_jump()) >= self._thresholds.spike_warning
         if self._updates.measuring:
             for name, (ratio, size) in self._updates.after().items():
+                odd |= ratio >= self._thresholds.update_error
                 self._measured[name] = (float(np.fmax(ratio, self._measured.get(name, (np.nan, 0.0))[0])), size)
         if observer.observing:
             self._reporter.look_for_passes()
@@ -141,11 +143,14 @@ class Watch:
                 scale = float(self._scaler.get_scale())
                 for site in observer.sites.values():
                     site.rows.unscale(scale)
-            if self._observed >= self._report_every or (observer.clock.nonfinite and not self._ranks.merging):
+            urgent = observer.clock.nonfinite or self._urgency.tells(observer.clock.step, odd)
+            if self._observed >= self._report_every or (urgent and not self._ranks.merging):
                 self._report()
         observer.clock.step += 1
         observer.last = None
         self._attach_or_detach()
+        if self._optimizer is None:
+            self._before_step()
 
     def report(self) -> Row:
         """Draw together what was seen since the last report, now; the next row of `history`."""
@@ -222,8 +227,7 @@ class Watch:
         return untouched_units(self._optimizer, named)
 
     def _before_step(self) -> None:
-        # A rate far too high tells itself in the very first steps, and by the first report may have killed all units.
-        due = self._observed + 1 >= self._report_every or self.step_number < FIRST_STEPS
+        due = self._urgency.measures(self.step_number, self._observed)
         if self._state == "running" and due and self._observer.observing:
             self._updates.before(weight for site in self._observer.sites.values() for weight in site.weights)
 

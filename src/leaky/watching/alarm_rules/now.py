@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from leaky.diagnosis import Finding, Level, Thresholds
 from leaky.diagnosis.wording import evidence
-from leaky.record import FloatArray
+from leaky.record import FloatArray, TensorStatistics
 from leaky.watching.history import History, Row
 
 
@@ -52,6 +52,9 @@ class Now:
         thresholds: that decide.
         origin: what is known of a non-finite value's origin ("the input is finite"), for the reader.
         scaled: whether a GradScaler is at work, whose first steps overflow by design.
+        inputs: of one batch, where one was looked at.
+        input_jump: the largest batch since the last report ÷ the usual one; 0 where that is not known.
+        experts: the share of the samples of each expert, by the container that they are in.
     """
 
     step: int
@@ -63,6 +66,9 @@ class Now:
     thresholds: Thresholds
     origin: str = ""
     scaled: bool = False
+    inputs: tuple[TensorStatistics, ...] = ()
+    input_jump: float = 0.0
+    experts: dict[str, FloatArray] = field(default_factory=dict)
 
 
 Check = Callable[[Now], list[Finding]]

@@ -39,9 +39,10 @@ def drift(now: Now) -> list[Finding]:
     for site in now.sites:
         moments = now.history[site.name]["second_moment"]
         known = moments[np.isfinite(moments)]
-        if len(known) < 3 or known[0] <= 0 or known[-1] <= 0:
+        if len(known) < 3 or known[0] <= 0 or known[-2:].min() <= 0:
             continue
-        factor = float(known[-1] / known[0])
+        recent = known[-2:] / known[0]  # of two reports the milder: one odd batch is no drift
+        factor = float(recent[np.abs(np.log(recent)).argmin()])
         if 1 / t.drift_warning < factor < t.drift_warning:
             continue
         word, size = ("grown", factor) if factor > 1 else ("shrunk", 1 / factor)
@@ -69,9 +70,9 @@ def depth(now: Now) -> list[Finding]:
                 advice = "Initialise with the gain of the slope (`leaky.initialize`), or normalise between the layers."
                 found.append(finding("depth", level, last, message, advice, factor=factor))
     gradients = known(now, "gradient")
-    if len(gradients) >= t.least_sites and gradients[-1][1] > 0:
+    if len(gradients) >= t.least_sites and gradients[-1][1] > 0 and gradients[0][1] > 0:
         ratio = (gradients[0][1] / gradients[-1][1]) ** 2
-        for word, size in (("explodes", ratio), ("vanishes", 1 / ratio if ratio > 0 else math.inf)):
+        for word, size in (("explodes", ratio), ("vanishes", 1 / ratio)):
             level = level_of(size, t.gradient_warning, t.gradient_error)
             if level is not None:
                 message = f"the gradient {word}: its square changes by {size:.3g} from the last site to this one"

@@ -1,0 +1,1 @@
+"""Trainings that fail, each with the twin that goes well, and healthy ones: when the first right alarm comes."""

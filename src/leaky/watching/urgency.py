@@ -1,0 +1,45 @@
+"""When a watch looks more closely than usual: which steps of the optimizer it measures, and what is reported at once.
+
+A rate far too high tells itself in the very first steps, and by the first report may have killed all units.
+"""
+
+from __future__ import annotations
+
+import torch
+
+FIRST_STEPS = 10
+"""Steps of which every one's update is measured, not only one a report; also after the rate has risen."""
+
+
+class Urgency:
+    """What one watch has seen of rates, and when it last spoke up.
+
+    Args:
+        optimizer: whose rates are looked at; None for none.
+        report_every: observed steps a report.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer | None, report_every: int) -> None:
+        self._optimizer, self._report_every = optimizer, report_every
+        self._rate = 0.0
+        self._told_until, self._closely_until = 0, FIRST_STEPS
+
+    def measures(self, step: int, observed: int) -> bool:
+        """Whether the optimizer's step that is about to be made is measured."""
+        if self._rate_has_risen():
+            self._closely_until = step + FIRST_STEPS
+        return observed + 1 >= self._report_every or step < self._closely_until
+
+    def tells(self, step: int, odd: bool) -> bool:
+        """Whether what was odd in this step is reported at once: not again before a report would be due."""
+        if not odd or step < self._told_until:
+            return False
+        self._told_until = step + self._report_every
+        return True
+
+    def _rate_has_risen(self) -> bool:
+        """Whether a rate is far above every one before, as at the first step, in a spike, after a hot restart."""
+        rates = [] if self._optimizer is None else [float(g["lr"]) for g in self._optimizer.param_groups if "lr" in g]
+        rate = max(rates, default=0.0)
+        risen, self._rate = rate > 2 * self._rate, max(rate, self._rate)
+        return risen

@@ -1,0 +1,50 @@
+"""A fast part of the suite of trainings, and what its kept results may claim."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.trainings.__main__ import HALVES
+from benchmarks.trainings.building import Kind
+from benchmarks.trainings.healthy import small_regression
+from benchmarks.trainings.looked_at import collapsed_expert, label_spikes, one_batch_scaled, rate_spike, rate_too_high
+from benchmarks.trainings.running import healthy_row, row, stalled_at
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize("kind", [rate_too_high, rate_spike, label_spikes, one_batch_scaled, collapsed_expert])
+def test_a_failing_training_is_told_in_time_and_its_twin_is_left_in_peace(kind: Kind) -> None:
+    found = row(kind, 5)
+    assert (found["in time"], found["twin"]) == (True, []), found
+
+
+def test_a_healthy_training_gets_notes_at_most() -> None:
+    assert healthy_row(small_regression, 5)["said"] == []
+
+
+def test_a_loss_has_stalled_where_its_reader_can_see_it() -> None:
+    falling = np.linspace(2.0, 0.0, 300)
+    assert stalled_at(falling) == 300
+    assert stalled_at(np.concatenate([falling[:150], np.full(150, 1.0)])) in range(240, 280)
+    assert stalled_at(np.array([1.0, 0.9, np.nan, 0.5])) == 2
+    assert stalled_at(np.array([1.0, 0.9, 0.8, 500.0])) == 3
+
+
+def test_the_halves_differ_in_kinds_and_seeds() -> None:
+    (sick, well, seeds), (held_sick, held_well, held_seeds) = HALVES["looked-at"], HALVES["held-out"]
+    assert not {*sick, *well} & {*held_sick, *held_well}
+    assert not {*seeds} & {*held_seeds}
+    assert len({*sick, *held_sick}) >= 20
+    assert len({*well, *held_well}) >= 10
+
+
+@pytest.mark.parametrize("half", ["looked-at"])
+def test_what_is_kept_was_run_on_every_kind_of_its_half(half: str) -> None:
+    kept = json.loads((RESULTS / f"trainings-{half}.json").read_text(encoding="utf-8"))
+    sick, well, seeds = HALVES[half]
+    assert {(each["kind"], each["seed"]) for each in kept["failing"]} == {(k.__name__, s) for k in sick for s in seeds}
+    assert {(each["kind"], each["seed"]) for each in kept["healthy"]} == {(k.__name__, s) for k in well for s in seeds}
