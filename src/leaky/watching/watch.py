@@ -140,9 +140,8 @@ class Watch:
             self._reporter.look_for_passes()
             self._observed += 1
             if self._scaler is not None:  # it changes its scale after this step
-                scale = float(self._scaler.get_scale())
                 for site in observer.sites.values():
-                    site.rows.unscale(scale)
+                    site.rows.unscale(float(self._scaler.get_scale()))
             urgent = observer.clock.nonfinite or self._urgency.tells(observer.clock.step, odd)
             if self._observed >= self._report_every or (urgent and not self._ranks.merging):
                 self._report()
