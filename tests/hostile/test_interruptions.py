@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.hostile.interruptions import watching
 from tests.hostile.interrupting import interrupted_at, lines_of
 from tests.observation.test_leaves_everything import everything, trained
 from torch import nn
@@ -144,3 +145,9 @@ def test_an_interrupted_wait_leaves_the_turn_to_others() -> None:
     thread.join(30)
     with turn(model):
         pass
+
+
+def test_a_watched_step_leaves_nothing_wherever_it_is_interrupted() -> None:
+    work = watching()
+    for place, changed in work.spoilt_at(list(range(40, work.lines() + 1, 97))):
+        assert not changed, f"{place}: {changed}"

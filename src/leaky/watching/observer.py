@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from leaky.interruptions import surely_twice
 from leaky.observation.batches import Batch
 from leaky.observation.riding.rider import Rider
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
+from leaky.observation.riding.sweeping import sweep
 from leaky.record import FloatArray, NotExamined
 from leaky.structure.listening import SiteCall
 from leaky.structure.trace import Tracer
@@ -82,10 +85,10 @@ class Observer:
             self.rider.detach()
 
     def stop(self) -> None:
-        """Take every hook off."""
+        """Take every hook off, whatever arrives meanwhile."""
         self.observing, self._over = False, True
-        self.rider.detach()
-        self.compiled.stop()
+        sweeping = partial(sweep, self.model, self.rider, self._tracer)
+        surely_twice(lambda: (self.rider.detach, sweeping, self.compiled.stop))
 
     def experts(self) -> dict[str, FloatArray]:
         """The share of the samples that each expert was given since the last reset, by the container of the experts."""

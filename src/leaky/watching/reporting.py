@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
+import leaky
 from leaky import theory
 from leaky.diagnosis import Thresholds
 from leaky.observation.batches import Batch
-from leaky.record import FloatArray
+from leaky.record import FloatArray, Record
 from leaky.watching.alarm_rules.now import Now, SiteNow
 from leaky.watching.figures import figures
 from leaky.watching.history import History, Row
@@ -22,6 +23,27 @@ from leaky.watching.unit_rates import Levels, levels
 
 Measured = Mapping[str, tuple[float, float]]
 """Of each weight, ‖ΔW‖ ÷ ‖W‖ of one step, and √E w²."""
+
+
+def record_of(observer: Observer, notes: Iterable[str]) -> Record:
+    """What was seen since the last reset, reports and what came after them, as one record."""
+    sites = []
+    for name, site in observer.sites.items():
+        rows = observer.stretches[name].total.copy()
+        rows.merge(site.rows)
+        if rows.samples:
+            sites.append(site.described(rows, observer.model))
+    return Record(
+        model=type(observer.model).__name__,
+        data=f"{observer.samples:,} samples of the training",
+        mode="train",
+        samples=observer.samples,
+        batches=observer.batches,
+        sites=tuple(sites),
+        not_examined=observer.not_examined,
+        notes=tuple(notes),
+        versions={"leaky": leaky.__version__, "torch": torch.__version__, "numpy": np.__version__},
+    )
 
 
 def samples_needed(observer: Observer, thresholds: Thresholds) -> int:

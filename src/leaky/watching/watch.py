@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-import leaky
 from leaky.checkup import Checkup
 from leaky.diagnosis import Thresholds, diagnose
 from leaky.errors import InputError
+from leaky.interruptions import surely_twice, undone_unless_done
 from leaky.record import IntArray, Record
 from leaky.watching.alarms import ALARMS, Raised
 from leaky.watching.history import Row
@@ -28,6 +28,7 @@ from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Updates, untouched_units
 from leaky.watching.ranks import Ranks, is_first, without_replicas
 from leaky.watching.reporter import OnAlarm, Reporter
+from leaky.watching.reporting import record_of
 from leaky.watching.run import Run
 from leaky.watching.urgency import Urgency
 
@@ -88,7 +89,8 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop("stopped" if kind is None else kind.__name__)
+        ended = "stopped" if kind is None else kind.__name__
+        undone_unless_done(lambda: self.stop(ended), self._let_go)
 
     def start(self) -> Watch:
         """Begin to watch.
@@ -98,12 +100,21 @@ class Watch:
         """
         if self._state != "new":
             raise InputError(f"a watch begins once, and this one has {self._state}; make another with leaky.watch(…)")
+        return undone_unless_done(self._started, self._let_go)
+
+    def _started(self) -> Watch:
         self._state = "running"
         if self._optimizer is not None:
             self._handles.append(self._optimizer.register_step_pre_hook(lambda *_: self._before_step()))
             self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
         self._attach_or_detach()
         return self
+
+    def _let_go(self) -> None:
+        self._state = "stopped"
+        handles = [handle.remove for handle in self._handles]
+        surely_twice(lambda: (self._observer.stop, *handles))
+        self._handles.clear()
 
     def stop(self, ended: str = "stopped") -> None:
         """End it: report what is left, take every hook off, close the log. Again does nothing.
@@ -113,11 +124,7 @@ class Watch:
         """
         if self._state != "running":
             return
-        self._state = "stopped"
-        self._observer.stop()
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        undone_unless_done(self._let_go, self._let_go)
         try:
             self._ranks.merging &= ended == "stopped"  # the others know nothing of an error here
             if any(site.rows.samples for site in self._observer.sites.values()):
@@ -163,23 +170,7 @@ class Watch:
 
     def record(self) -> Record:
         """What was seen since the last reset, as `leaky.observe` gives it, of the training's own passes."""
-        observer, sites = self._observer, []
-        for name, site in observer.sites.items():
-            rows = observer.stretches[name].total.copy()
-            rows.merge(site.rows)
-            if rows.samples:
-                sites.append(site.described(rows, self._model))
-        return Record(
-            model=type(self._model).__name__,
-            data=f"{observer.samples:,} samples of the training",
-            mode="train",
-            samples=observer.samples,
-            batches=observer.batches,
-            sites=tuple(sites),
-            not_examined=observer.not_examined,
-            notes=tuple(self.notes),
-            versions={"leaky": leaky.__version__, "torch": torch.__version__, "numpy": np.__version__},
-        )
+        return record_of(self._observer, self.notes)
 
     def checkup(self, thresholds: Mapping[str, float] | None = None) -> Checkup:
         """What `leaky.check` would say of what was seen since the last reset.

@@ -91,6 +91,7 @@ void make_reader(Reader* place, nb::handle exchange, nb::handle tensor_type, int
 }  // namespace
 
 NB_MODULE(_core, module) {
+    nb::set_leak_warnings(false);  // what outlives the interpreter is nothing that a user should read of
     module.def("instruction_sets", &instruction_sets, "Names that `use` accepts here, the best last.");
     module.def("instruction_set", [] { return kernels().name; }, "The one in use.");
     module.def("use", &use, "Uses an instruction set by name; an empty name is the best.");

@@ -22,7 +22,7 @@ from leaky.structure.trace import Tracer
 TakerOf = Callable[[KnownCall, SiteCall | None], Taker]
 
 
-class _Functions(TorchFunctionMode):
+class NumberedFunctions(TorchFunctionMode):
     """Numbers the calls of torch functions, so that the site inside each is known by its place."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Discovery:
     def __init__(self, tracer_of: Callable[[Any], Tracer], taker_of: TakerOf) -> None:
         self._tracer = tracer_of(self)
         self._taker_of = taker_of
-        self._functions = _Functions()
+        self._functions = NumberedFunctions()
         self._by_module: dict[nn.Module, list[KnownCall]] = {}
         self._unridden: dict[str, None] = {}
         self._running: tuple[KnownCall, Taker, Tensor] | None = None

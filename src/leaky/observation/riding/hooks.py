@@ -40,7 +40,7 @@ class Hook:
     """A hook that does nothing on any copy of the module that it was made for."""
 
     def __init__(self, rider: Driver) -> None:
-        self._rider = rider
+        self.rider = rider
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return nothing
@@ -62,9 +62,9 @@ class Begin(Hook):
         if torch.compiler.is_compiling():
             return
         try:
-            self._rider.begin(module, args, kwargs)
+            self.rider.begin(module, args, kwargs)
         except Exception as error:
-            self._rider.failed(error)
+            self.rider.failed(error)
 
 
 class End(Hook):
@@ -72,9 +72,9 @@ class End(Hook):
         if torch.compiler.is_compiling():
             return
         try:
-            self._rider.end(module, output)
+            self.rider.end(module, output)
         except Exception as error:
-            self._rider.failed(error)
+            self.rider.failed(error)
 
 
 class SiteHook(Hook):
@@ -89,7 +89,7 @@ class SiteHook(Hook):
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if torch.compiler.is_compiling():
             return
-        rider = self._rider
+        rider = self.rider
         if not rider.running:
             if torch._C._current_graph_task_id() != -1:
                 self._recomputed(args, output)
@@ -113,7 +113,7 @@ class SiteHook(Hook):
 
     def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Take in the value that the module is about to overwrite."""
-        rider = self._rider
+        rider = self.rider
         if not rider.running or self.met >= len(self._takers):
             return
         taker, call = self._takers[self.met]
@@ -134,12 +134,12 @@ class SiteHook(Hook):
 
 class BeforeInPlace(Hook):
     def __init__(self, hook: SiteHook) -> None:
-        self._hook = hook
+        self.hook = hook
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if torch.compiler.is_compiling():
             return
-        self._hook.before(module, args)
+        self.hook.before(module, args)
 
 
 class Functions(TorchFunctionMode):
@@ -147,7 +147,7 @@ class Functions(TorchFunctionMode):
 
     def __init__(self, rider: Driver, structure: Structure) -> None:
         super().__init__()
-        self._rider = rider
+        self.rider = rider
         self._calls = structure.by_function
         self._met = dict.fromkeys(structure.by_function, 0)
 
@@ -160,7 +160,7 @@ class Functions(TorchFunctionMode):
         call = calls[met] if met < len(calls) else None
         if call is None:
             if met >= len(calls):
-                self._rider.strayed()
+                self.rider.strayed()
             return func(*args, **(kwargs or {}))
         return self._site(call, func, args, kwargs or {})
 
@@ -170,17 +170,17 @@ class Functions(TorchFunctionMode):
         return all(self._met[function] == len(calls) for function, calls in self._calls.items())
 
     def _site(self, call: KnownCall, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        taker, taken, z = self._rider.taker(call), False, args[call.position] if args else None
+        taker, taken, z = self.rider.taker(call), False, args[call.position] if args else None
         try:
             taken = isinstance(z, Tensor) and taker.take(z, call)
         except Exception as error:
-            self._rider.failed(error)
+            self.rider.failed(error)
         output = func(*args, **kwargs)
         if not taken:
-            self._rider.strayed()
+            self.rider.strayed()
             return output
         try:
             taker.follow(None if call.in_place else z, output, call)
         except Exception as error:
-            self._rider.failed(error)
+            self.rider.failed(error)
         return output

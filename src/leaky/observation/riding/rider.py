@@ -184,13 +184,15 @@ class Rider:
             self.attach()
 
     def _learn(self, module: nn.Module, output: Any) -> None:
-        discovery, self._discovery = self._discovery, None
+        discovery = self._discovery
         assert discovery is not None
         if output is None:
             discovery.abandon()
+            self._discovery = None
             self._passenger.end(None, False)
             return
         structure = discovery.close(output, self.sample_dim)
+        self._discovery = None
         self.traced += 1
         if structure.sample_dim != self.sample_dim:
             self.sample_dim = structure.sample_dim
@@ -234,9 +236,9 @@ class Rider:
         mode, self._mode = self._mode, None
         if mode is not None:
             mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-        discovery, self._discovery = self._discovery, None
-        if discovery is not None:
-            discovery.abandon()
+        if self._discovery is not None:
+            self._discovery.abandon()
+            self._discovery = None
 
 
 def _samples_of(value: Any, sample_dim: int | None) -> int | None:
