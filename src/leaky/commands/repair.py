@@ -19,7 +19,8 @@ from leaky.user_code import resolve
 if TYPE_CHECKING:
     from torch import nn
 
-    from leaky.repairing.pruning import Pruning
+    from leaky.commands.loading import Data
+    from leaky.observation import Options
     from leaky.repairing.recipe import Recipe
 
 HELP = """Win back the dead units of MODEL without moving its function, or leave it alone.
@@ -91,39 +92,21 @@ def command(
         refused = {"--recipe": asked, "--validate": validate, "--negative-slope": negative_slope is not None}
         refused |= {"--html": html, "--html-dir": html_dir}
         _refuse(name for name, given in refused.items() if given)
+    with own_stdout():
+        metric, training = _function(validate, "--validate"), _function(train, "--train")
+        network, given, options = _loaded(model, weights, data, seed, max_samples)
+    if prunes:
+        return _prune(network, given.batches, options, None if dry_run else out)
     from leaky.checkup import checked
-    from leaky.commands.loading import load_data, load_model
-    from leaky.observation import Options
     from leaky.repairing.api import repair
     from leaky.report.drawing import Drawing
     from leaky.report.view import line
 
-    with own_stdout():
-        metric, training = _function(validate, "--validate"), _function(train, "--train")
-        subject = load_model(model, weights=weights, seed=seed)
-        network = subject.network
-        given = load_data(data, subject, seed=seed)
-        options = Options(max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise)
-        if prunes:
-            from leaky.repairing.pruning import prune
-
-            smaller = prune(network, given.batches, checked(network, given.batches, options))
-    if prunes:
-        return _write_smaller(network, smaller, None if dry_run else out)
+    limits: dict[str, Any] = {"tolerance": tolerance, "higher_is_better": not lower_is_better, "max_change": max_change}
     with own_stdout():
         checkup = checked(network, given.batches, options)
         plan = repair(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)
-        done = (
-            None
-            if dry_run
-            else plan.apply(
-                validate=metric,
-                train=training,
-                tolerance=tolerance,
-                higher_is_better=not lower_is_better,
-                max_change=max_change,
-            )
-        )
+        done = None if dry_run else plan.apply(validate=metric, train=training, **limits)
     view = plan.view()
     if given.on_noise:
         view += (line("On noise: units that noise never reaches may well be alive on real data.", "warning"),)
@@ -143,11 +126,28 @@ def _refuse(options: Iterable[str]) -> None:
         raise click.UsageError(f"--prune leaves the function as it is: leave out {' and '.join(wrong)}")
 
 
-def _write_smaller(network: nn.Module, found: Pruning, out: str | None) -> int:
-    """Show what was taken out, and write the smaller network's weights."""
+def _loaded(
+    model: str, weights: str | None, data: str, seed: int, max_samples: int | None
+) -> tuple[nn.Module, Data, Options]:
+    """The network, the evidence, and how to look at it."""
+    from leaky.commands.loading import load_data, load_model
+    from leaky.observation import Options
+
+    subject = load_model(model, weights=weights, seed=seed)
+    given = load_data(data, subject, seed=seed)
+    options = Options(max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise)
+    return subject.network, given, options
+
+
+def _prune(network: nn.Module, data: Any, options: Options, out: str | None) -> int:
+    """Show what can be taken out, and write the smaller network's weights."""
+    from leaky.checkup import checked
+    from leaky.repairing.pruning import prune
     from leaky.report.drawing import Drawing
     from leaky.report.view import line
 
+    with own_stdout():
+        found = prune(network, data, checked(network, data, options))
     sizes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     smaller = {name: tuple(value.shape) for name, value in found.model.state_dict().items()}
     view = found.view()
