@@ -94,7 +94,11 @@ def test_a_network_of_which_only_the_statistics_are_wrong_is_not_begun_anew() ->
     assert plan.treatments[0].name == "statistics estimated anew"
     weights = copy.deepcopy(model[0].weight)
     done = plan.apply(validate=lambda m: float((m(DATA) - good).detach().square().mean()), higher_is_better=False)
-    assert done.verdict == "kept"
+    assert (
+        done.kept
+    )  # by evidence, or because a network that has learned nothing scores about as well: both are true here
+    assert done.metric is not None
+    assert done.metric[1] < 0.01 * done.metric[0]
     assert [action.kind for action in done.actions] == ["estimate statistics"]
     assert torch.equal(model[0].weight, weights)
 

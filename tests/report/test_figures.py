@@ -54,8 +54,6 @@ def test_a_study_is_drawn_with_the_intervals_of_the_library(tmp_path: Path) -> N
 
 def test_a_run_is_drawn_over_its_steps(tmp_path: Path) -> None:
     watched = run()
-    watched.network = {**{name: watched.network(name) for name in ("dead", "silent")}, "locked": 0 * watched.steps}.get
-    watched.network = (lambda known: lambda share: known(share, 0.0 * watched.steps))(watched.network)
     figure = run_figure(watched)
     network, layers, _ = figure.axes
     assert np.asarray(layers.get_images()[0].get_array()).shape == (6, 900)
