@@ -35,8 +35,8 @@ class Runner:
         score: the metric with more being better; −inf for what is no number.
         first: the score right after the change.
         put_back: brings the model to where this runner stands.
-        sound: whether, right after the change, the outputs are finite and tell inputs apart, fewer units are in trouble
-            than before, and the pre-activations have a usual size.
+        sound: whether, right after the change, the outputs are finite and fewer units are in trouble than before.
+        usual: whether the outputs then tell inputs apart, and the pre-activations have a usual size.
     """
 
     treatment: Treatment
@@ -48,6 +48,7 @@ class Runner:
     trainings: int
     put_back: Callable[[], None]
     sound: bool = True
+    usual: bool = True
 
     @property
     def expected(self) -> float:
@@ -103,6 +104,8 @@ def entrants(runners: Sequence[Runner], chance: Sequence[float], tolerance: floa
         chosen = sorted((r for r in lifted if r.first >= enough), key=lambda runner: -runner.first)[:GENTLE]
     else:
         least = level if control.first > level else worst
-        chosen = [runner for runner in gentle if runner.sound and runner.first >= least][:GENTLE]
+        able = [runner for runner in gentle if runner.sound and runner.first >= least]
+        # What revives moves nothing yet: outputs that were the same for all inputs are so until it has trained.
+        chosen = sorted(able, key=lambda runner: not runner.usual)[:GENTLE]
     order = [runner for runner in runners if runner is control or runner in chosen or runner in new]
     return order[: max(2, most)]

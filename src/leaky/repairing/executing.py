@@ -156,7 +156,7 @@ class Execution:
             limits.tolerance,
             limits.most_trainings,
             chance,
-            lambda: self._sound() and self._usual(),
+            lambda: (self._brought_back(), tells_apart(self._subject.outputs) and self._usual()),
         )
         winner, runners = race.run(plan.treatments)
         trials = tuple(runner.trial for runner in runners)
@@ -237,11 +237,13 @@ class Execution:
     def _in_trouble(self) -> int:
         return sum(len(trouble_of(site).candidates) for site in self._subject.record.sites)
 
+    def _brought_back(self) -> bool:
+        """Whether the outputs are finite and fewer units are in trouble than at first."""
+        finite = all(bool(torch.isfinite(out).all()) for out in self._subject.outputs)
+        return finite and self._in_trouble() < max(1, self._troubled)
+
     def _sound(self) -> bool:
-        outputs = self._subject.outputs
-        if not all(bool(torch.isfinite(out).all()) for out in outputs):
-            return False
-        return tells_apart(outputs) and self._in_trouble() < max(1, self._troubled)
+        return self._brought_back() and tells_apart(self._subject.outputs)
 
     def _usual(self) -> bool:
         return not odd_sizes(self._subject.record)

@@ -45,7 +45,7 @@ class Race:
         tolerance: differences of the metric that do not matter.
         most: trainings at most.
         chance: the scores of networks with new weights.
-        look: whether what a treatment leaves is sound: see `Runner.sound`.
+        look: whether what a treatment leaves is sound and of a usual size: see `Runner`.
     """
 
     do: Callable[[tuple[Action, ...]], Recipe]
@@ -56,7 +56,7 @@ class Race:
     tolerance: float
     most: int
     chance: Sequence[float] = ()
-    look: Callable[[], bool] = lambda: True
+    look: Callable[[], tuple[bool, bool]] = lambda: (True, True)
     trainings: int = 0
     withdrawn: list[str] = field(default_factory=list)
 
@@ -91,8 +91,8 @@ class Race:
                 return None
             before = self.measure()
         first = self._score(before)
-        sound = not treatment.actions or self.look()
-        return Runner(treatment, recipe, before, before, first, first, 0, self.kept(), sound)
+        sound, usual = self.look() if treatment.actions else (True, True)
+        return Runner(treatment, recipe, before, before, first, first, 0, self.kept(), sound, usual)
 
     def _trained(self, runner: Runner) -> None:
         with same_random_numbers(runner.trainings):
