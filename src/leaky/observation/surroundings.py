@@ -31,7 +31,7 @@ class Surroundings:
 
     def __init__(self) -> None:
         self._settings = {name: read() for name, (read, _) in SETTINGS.items()}
-        self._hooks = [(entries, dict(entries)) for entries in _global_hooks()]
+        self._hooks = [(entries, dict(entries)) for entries in global_hooks()]
         self._function_modes = torch._C._len_torch_function_stack()
         self._dispatch_modes = len(dispatch._get_current_dispatch_mode_stack())
 
@@ -63,7 +63,8 @@ class Surroundings:
                 write(self._settings[name])
 
 
-def _global_hooks() -> list[dict[Any, Any]]:
+def global_hooks() -> list[dict[Any, Any]]:
+    """Where torch keeps the hooks on all modules, and what goes with each under the same key."""
     return [
         entries
         for name, entries in vars(module_globals).items()

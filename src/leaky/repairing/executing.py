@@ -135,29 +135,12 @@ class Execution:
     def _raced(self, before: list[Tensor], put_back: Callable[[], None]) -> RepairRecord:
         """Every treatment with a piece of the user's training behind it."""
         plan, limits, subject = self._plan, self._limits, self._subject
-        train = self._train
-        assert train is not None
-
-        def trained() -> None:
-            train(subject.model)
-            subject.changed()
-
         start = self._metric()
         anew = any(treatment.name == THROWS_AWAY for treatment in plan.treatments)
         chance = [self._newborn(seed, put_back) for seed in range(NEWBORN)] if anew else []
         if self._is_spared(limits.score(start), chance):
             return replace(self._judged(before, start), notes=(SPARED,))
-        race = Race(
-            self.do,
-            trained,
-            self._metric,
-            self._kept,
-            1.0 if limits.higher_is_better else -1.0,
-            limits.tolerance,
-            limits.most_trainings,
-            chance,
-            lambda: (self._brought_back(), tells_apart(self._subject.outputs) and self._usual()),
-        )
+        race = self._race(chance)
         winner, runners = race.run(plan.treatments)
         trials = tuple(runner.trial for runner in runners)
         used = (race.trainings, limits.most_trainings)
@@ -175,6 +158,27 @@ class Execution:
         metric = (start, winner.after)
         return self._record(
             "kept", reason, winner.treatment.actions, before, after, metric, winner.recipe, trials, used, notes
+        )
+
+    def _race(self, chance: Sequence[float]) -> Race:
+        """The race on this model; `chance` has the scores of new networks."""
+        subject, limits, train = self._subject, self._limits, self._train
+        assert train is not None
+
+        def trained() -> None:
+            train(subject.model)
+            subject.changed()
+
+        return Race(
+            self.do,
+            trained,
+            self._metric,
+            self._kept,
+            1.0 if limits.higher_is_better else -1.0,
+            limits.tolerance,
+            limits.most_trainings,
+            chance,
+            lambda: (self._brought_back(), tells_apart(subject.outputs) and self._usual()),
         )
 
     def _is_spared(self, score: float, chance: Sequence[float]) -> bool:

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as module_globals
 from torch.utils import _python_dispatch as dispatch
 
 from leaky.observation.riding.discovery import NumberedFunctions
 from leaky.observation.riding.hooks import BeforeInPlace, Functions, Hook
+from leaky.observation.surroundings import global_hooks
 from leaky.structure.trace import Tracer
 
 _BESIDE = ("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
@@ -29,9 +29,7 @@ def sweep(model: nn.Module, rider: Any, tracer: Tracer | None) -> None:
                     each.pop(key, None)
     if tracer is None:
         return
-    everywhere = [
-        each for name, each in vars(module_globals).items() if name.startswith("_global") and isinstance(each, dict)
-    ]
+    everywhere = global_hooks()
     for entries in everywhere:
         for key in [key for key, hook in entries.items() if getattr(hook, "__self__", None) is tracer.modules]:
             for each in everywhere:  # what goes with a hook has its key
