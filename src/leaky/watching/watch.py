@@ -138,12 +138,13 @@ class Watch:
             return
         observer = self._observer
         observer.rider.settle()
-        odd = max(observer.inputs.jump, observer.gradient_jump()) >= self._thresholds.spike_warning
+        odd = False
         if self._updates.measuring:
             for name, (ratio, size) in self._updates.after().items():
                 odd |= ratio >= self._thresholds.update_error
                 self._measured[name] = (float(np.fmax(ratio, self._measured.get(name, (np.nan, 0.0))[0])), size)
         if observer.observing:
+            odd |= max(observer.inputs.jump, observer.gradient_jump()) >= self._thresholds.spike_warning
             self._reporter.look_for_passes()
             self._observed += 1
             if self._scaler is not None:  # it changes its scale after this step
