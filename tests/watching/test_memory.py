@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from leaky.watching import history, unit_rates
 STEPS = 200
 A_STEP = 150
 """Bytes a step that may come from what is not leaky's; a record kept for each would be more."""
+STRETCHES = 6
+"""Python's own stores of freed objects fill at first; what is kept for every step grows in each of these."""
 
 
 @pytest.mark.parametrize("name", ["mlp", "functional"])
@@ -32,16 +35,14 @@ def test_memory_stays_what_it_was_when_history_and_rates_are_full(name: str, mon
 
     with leaky.watch(model, optimizer, report_every=1, alarms=()) as watch:
         steps(STEPS)
-        gc.collect()
+        held = []
         tracemalloc.start()
         try:
-            steps(40)
-            gc.collect()
-            before = tracemalloc.get_traced_memory()[0]
-            steps(STEPS)
-            gc.collect()
-            grown = tracemalloc.get_traced_memory()[0] - before
+            for _ in range(STRETCHES + 1):
+                steps(STEPS)
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()
     assert len(watch.history.steps) <= 34
-    assert grown < STEPS * A_STEP
+    assert min(later - earlier for earlier, later in pairwise(held)) < STEPS * A_STEP
