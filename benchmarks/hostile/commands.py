@@ -64,7 +64,7 @@ REFUSED: tuple[tuple[str, ...], ...] = (
         ("--seeds", "99999999999"), ("--seeds", "0"), ("--workers", "0"), ("--workers", "99999"), ("--confirm", "-1"),
         ("--storage", "/dev/full"), ("--storage", "."), ("--storage", "absent/a"), ("--storage", "x://y"),
         ("--slopes", "nan"), ("--slopes", "inf"), ("--slopes", "relu7"), ("--worth", "nan"), ("--patience", "nan"),
-        ("--engine", "steam"), ("--budget", "x"), ("--direction", "x"), ("--candidates", "0"), ("--json", "absent/a"),
+        ("--engine", "steam"), ("--budget", "x"), ("--candidates", "0"), ("--json", "absent/a"),
     )),
     *(("repair", "user.py:net", "--data", "noise:300x4", "--dry-run", option, value) for option, value in (
         ("--max-change", "nan"), ("--max-change", "-1"), ("--tolerance", "inf"), ("--negative-slope", "nan"),

@@ -76,8 +76,8 @@ def _paths(kind: str) -> list[tuple[Any, ...]]:
             ("sites", 0, "name"), ("sites", 0, "units"), ("sites", 0, "statistics"), ("sites", 0, "dead"),
             ("findings", 0, "level"), ("findings", 0, "units"), ("findings", 0, "message"),
         ],
-        "study": [("schema_version",), ("trials",), ("seeds",), ("direction",), ("trials", 0), ("trials", 0, "score"),
-                  ("trials", 0, "seed"), ("trials", 0, "slope")],
+        "study": [("schema_version",), ("trials",), ("seeds",), ("higher_is_better",), ("trials", 0),
+                  ("trials", 0, "score"), ("trials", 0, "seed"), ("trials", 0, "slope")],
     }  # fmt: skip
     return shapes[kind]
 

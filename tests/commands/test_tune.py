@@ -55,6 +55,13 @@ def test_json_alone_goes_to_stdout(file: str, capsys: pytest.CaptureFixture[str]
     assert "training" in seen.err
 
 
+def test_which_way_the_score_goes_is_asked_or_the_tasks_own(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for flag, rises in ([], True), (["--lower-is-better"], False):
+        assert run(["tune", f"{file}:objective", "--slopes", "0", "0.1", "--seeds", "3", "--json", "-", *flag]) == 0
+        study = json.loads(capsys.readouterr().out)
+        assert (study["higher_is_better"], study["conclusion"]["best_slope"]) == (rises, 0.1 if rises else None)
+
+
 def test_a_task_in_a_file_goes_to_several_processes(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["tune", f"{file}:task", "--slopes", "0", "0.1", "prelu", "--seeds", "3", "--confirm", "0"]
     assert run([*command, "--engine", "local", "--workers", "2", "--budget", "fixed"]) == 0

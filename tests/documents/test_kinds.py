@@ -75,7 +75,7 @@ def study() -> Study:
     ]
     trials[0] = Trial("0", 0, "raised", reason=NASTY, measurements={"dead_share": 0.5})
     searched = Searched(0.0, 1.0, False, "TPE", 2, 4, (("0.1", 0.5),))
-    return Study(arms, (0, 1), "maximize", Budget(2, "fixed"), tuple(trials), "it", NASTY, searched)
+    return Study(arms, (0, 1), True, Budget(2, "fixed"), tuple(trials), "it", NASTY, searched)
 
 
 def comparison() -> Comparison:

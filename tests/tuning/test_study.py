@@ -86,7 +86,7 @@ def test_where_slopes_matter_the_best_is_recommended_and_the_simplest_named() ->
 
 
 def test_a_loss_is_better_the_lower() -> None:
-    study = tune(lambda a, s, r: -objectives.noisy(a, s, r), slopes=SLOPES, seeds=4, direction="minimize")
+    study = tune(lambda a, s, r: -objectives.noisy(a, s, r), slopes=SLOPES, seeds=4, higher_is_better=False)
     assert study.best_slope == 0.1
     assert study.difference(Arm(0.1), Arm(0.0)).high < 0
 
@@ -150,7 +150,9 @@ def test_a_saved_study_says_the_same_when_loaded(tmp_path: Path) -> None:
     [
         ({"schema_version": 99}, "schema_version 99"),
         ({"kind": "record"}, "must be a study, .*; it is a record"),
-        ({"direction": "sideways"}, "direction must be one of"),
+        ({"higher_is_better": "up"}, "higher_is_better must be true or false"),
+        ({"schema_version": 1}, "direction must be one of 'minimize', 'maximize', not missing"),
+        ({"schema_version": 1, "direction": "sideways"}, "direction must be one of"),
         ({"trials": [{"slope": 3}]}, "slope must be a string"),
         ({"slopes": [0.0]}, "at least two"),
     ],
@@ -172,7 +174,7 @@ def test_a_file_that_is_no_study_is_refused_by_name(tmp_path: Path, change: dict
         ({"slopes": (0.1, math.nan)}, "finite"),
         ({"seeds": 0}, "at least 1, not 0"),
         ({"seeds": (1, 1)}, "different numbers"),
-        ({"direction": "up"}, "'maximize' or 'minimize'"),
+        ({"higher_is_better": "up"}, "True or False"),
         ({"engine": "steam"}, "engine must be one of"),
         ({"engine": "batched"}, "needs a torch task"),
         ({"worth": 0}, "worth must be a finite difference of more than 0"),
@@ -235,8 +237,27 @@ def test_progress_is_told() -> None:
     assert told[-1][1] == 0
 
 
+@pytest.mark.parametrize("rises", [True, False])
+def test_a_study_of_version_1_said_direction_and_is_read_still(tmp_path: Path, rises: bool) -> None:
+    path = tmp_path / "study.json"
+    study = tune(objectives.noisy, slopes=SLOPES, seeds=3, higher_is_better=rises)
+    study.save(path)
+    data = json.loads(path.read_text())
+    assert data.pop("higher_is_better") is rises
+    path.write_text(json.dumps({**data, "schema_version": 1, "direction": "maximize" if rises else "minimize"}))
+    assert str(load_study(path)) == str(study)
+
+
+def test_a_storage_holds_its_study_to_the_way_in_which_it_began(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    Store(str(path), "study", {"slopes": [0.1], "direction": "maximize"}, True, ["0.1"])  # as earlier versions wrote
+    assert Store(str(path), "study", {"slopes": [0.1]}, True, ["0.1"]).trials() == []
+    with pytest.raises(InputError, match="holds a study 'study' with higher_is_better True, not False"):
+        Store(str(path), "study", {"slopes": [0.1]}, False, ["0.1"])
+
+
 def store(path: Path) -> Store:
-    return Store(str(path), "study", {"slopes": [0.1, 0.2]}, "maximize", ["0.1", "0.2"])
+    return Store(str(path), "study", {"slopes": [0.1, 0.2]}, True, ["0.1", "0.2"])
 
 
 def test_one_cell_has_one_owner(tmp_path: Path) -> None:

@@ -94,14 +94,14 @@ def test_a_study_of_a_torch_model_reports_scores_on_test_data_and_what_became_of
     assert all(0 <= trial.measurements["dead_share"] <= 1 for trial in study.trials)
     assert study.reported is not None
     assert study.reported.source == "test data"
-    assert study.direction == "maximize"
+    assert study.higher_is_better
     assert len(study.trials[0].curve) == 2
 
 
 def test_a_regression_is_judged_by_its_loss() -> None:
     inputs = torch.randn(120, 6, generator=torch.Generator().manual_seed(0))
     task = objectives.task(train=(inputs, inputs[:, :3]))
-    assert task.direction == "minimize"
+    assert not task.higher_is_better
     (trial,) = LocalEngine(task, {"0.1": Arm(0.1)}).run([Cell("0.1", 0)])
     assert trial.score is not None
     assert trial.score > 0

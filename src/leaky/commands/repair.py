@@ -59,7 +59,7 @@ Exit status
 @click.option(
     "--tolerance", type=NOT_NEGATIVE, default=1e-3, show_default=True, help="By how much the metric may get worse."
 )
-@click.option("--lower-is-better", is_flag=True, help="The metric is a loss.")
+@click.option("--higher-is-better/--lower-is-better", default=True, show_default=True, help="Of the metric.")
 @click.option("--max-samples", type=SIZE, metavar="N", help="Use so many samples as evidence at most.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of new weights and of noise.")
 def command(
@@ -77,7 +77,7 @@ def command(
     validate: str | None,
     train: str | None,
     tolerance: float,
-    lower_is_better: bool,
+    higher_is_better: bool,
     max_samples: int | None,
     seed: int,
 ) -> int:
@@ -102,7 +102,7 @@ def command(
     from leaky.report.drawing import Drawing
     from leaky.report.view import line
 
-    limits: dict[str, Any] = {"tolerance": tolerance, "higher_is_better": not lower_is_better, "max_change": max_change}
+    limits: dict[str, Any] = {"tolerance": tolerance, "higher_is_better": higher_is_better, "max_change": max_change}
     with own_stdout():
         checkup = checked(network, given.batches, options)
         plan = repair(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)

@@ -72,7 +72,7 @@ COUNT = click.IntRange(1, MOST)
     metavar="SECONDS",
     help="Of training, for which an undecided study goes on beyond its seeds. [180]",
 )
-@click.option("--direction", type=click.Choice(["maximize", "minimize"]), help="Of the score. [the task's own]")
+@click.option("--higher-is-better/--lower-is-better", default=None, help="Of the score. [the task's own]")
 @click.option("--engine", type=click.Choice(["auto", "batched", "local", "ray"]), default="auto", show_default=True)
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes, or Ray tasks.")
 @click.option("--storage", metavar="PATH|URL", help="A journal file, or a storage URL of Optuna's. [memory]")

@@ -72,7 +72,7 @@ _TABLE = (
     Kind("repair", 1, "leaky.repairing.outcome:RepairRecord", "what a repair did, as `RepairRecord.save` writes it"),
     Kind("recipe", 2, "leaky.repairing.recipe:Recipe", "a recipe, as `leaky repair` writes it", ("leaky-recipe",)),
     Kind("run", 1, "leaky.watching.run:Run", "a watched training, as `watch.save` writes it"),
-    Kind("study", 1, "leaky.tuning.saving", "a study, as `leaky tune --json` writes it"),
+    Kind("study", 2, "leaky.tuning.saving", "a study, as `leaky tune --json` writes it"),
 )
 
 PAGE_SUFFIXES = (".html", ".htm")

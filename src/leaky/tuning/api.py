@@ -20,7 +20,7 @@ from leaky.tuning.running.study_run import nominate, run, running_of
 from leaky.tuning.running.worker import Design, Progress
 from leaky.tuning.scheduling import PATIENCE, Budget
 from leaky.tuning.search import Range, range_of
-from leaky.tuning.study import MAXIMIZE, MINIMIZE, Study
+from leaky.tuning.study import Study
 
 DEFAULT_CONFIRM = 2
 ENGINES = ("auto", "batched", "local", "ray")
@@ -30,7 +30,7 @@ def design_of(
     slopes: Sequence[Slope],
     seeds: int | Sequence[int],
     budget: str,
-    direction: str,
+    higher_is_better: bool,
     confirm: int,
     searching: bool = False,
     worth: float | None = None,
@@ -40,8 +40,8 @@ def design_of(
 
     While `searching`, there may be fewer than two slopes.
     """
-    if direction not in (MAXIMIZE, MINIMIZE):
-        raise InputError(f"direction must be {MAXIMIZE!r} or {MINIMIZE!r}, not {direction!r}")
+    if not isinstance(higher_is_better, bool):
+        raise InputError(f"higher_is_better must be True or False, not {higher_is_better!r}")
     if confirm < 0:
         raise InputError(f"confirm must be at least 0, not {confirm}")
     given = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
@@ -53,7 +53,7 @@ def design_of(
     after = max(given) + 1
     more = tuple(range(after, after + limits.most_seeds - len(given)))
     arms = arms_of(slopes, least=0 if searching else 2)
-    return Design(arms, given + more, direction, limits, confirm, worth)
+    return Design(arms, given + more, higher_is_better, limits, confirm, worth)
 
 
 def tune(
@@ -65,7 +65,7 @@ def tune(
     budget: str = "adaptive",
     worth: float | None = None,
     patience: float = PATIENCE,
-    direction: str | None = None,
+    higher_is_better: bool | None = None,
     confirm: int | None = None,
     storage: str | Path | None = None,
     study_name: str = "leaky",
@@ -102,7 +102,7 @@ def tune(
             and other scores between 0 and 1 that are better the higher, else 2% of a typical score.
         patience: seconds that all trainings of an adaptive study may take together while it is undecided, after its
             seeds are spent; 0 ends it with its seeds.
-        direction: "maximize" or "minimize" the score; by default what the task's own score needs, or "maximize".
+        higher_is_better: whether more of the score is better; by default what the task's own score needs, or True.
         confirm: trainings of the recommended slope with fresh seeds after the choice, for a score that nothing was
             chosen by; by default 2 where there are no test data, else 0.
         storage: path of a journal file, or any storage URL of Optuna's; the same call resumes from it, and several
@@ -134,14 +134,15 @@ def tune(
     checked = _task(task, training)
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(map(repr, ENGINES))}, not {engine!r}")
-    direction = (MAXIMIZE if checked is None else checked.direction) if direction is None else direction
+    if higher_is_better is None:
+        higher_is_better = checked is None or checked.higher_is_better
     untested = checked is None or checked.test is None
     confirm = (DEFAULT_CONFIRM if untested else 0) if confirm is None else confirm
     running = running_of(storage, study_name, workers, engine == "ray", time_limit, progress)
     space = None if search is None else range_of(search, None if checked is None else lambda: checked.layers)
     given = tuple((DEFAULT_SLOPES if space is None else REFERENCES) if slopes is None else slopes)
     settled = partial(design_of, worth=worth, patience=patience)
-    design = settled(given, seeds, budget, direction, confirm, searching=space is not None)
+    design = settled(given, seeds, budget, higher_is_better, confirm, searching=space is not None)
     alone = isolate or training_seconds is not None or training_memory is not None
     limits = Limits(training_seconds, training_memory) if alone else None
     arms = AnyArm({arm.label: arm for arm in design.arms})
@@ -152,10 +153,10 @@ def tune(
     with closing(ready):
         searched = None
         if space is not None:
-            found, searched, whole = nominate(space, direction, ready, running)
+            found, searched, whole = nominate(space, higher_is_better, ready, running)
             if not whole:
                 return replace(design.study((), "", ready.description), searched=searched)
-            design = settled(_joined(design.arms, found), seeds, budget, direction, confirm)
+            design = settled(_joined(design.arms, found), seeds, budget, higher_is_better, confirm)
             if workers > 1:
                 ready.close()  # its processes make room for those that share the study
         study = run(design, ready if name is None else NamedEngine(name, make, ready), running)

@@ -72,7 +72,7 @@ class StudyDocument:
     Attributes:
         slopes: what is compared: numbers, names, and lists of numbers, one for each rectifier.
         seeds: of the comparison, in the order in which they are run.
-        direction: of the score.
+        higher_is_better: whether more of the score is better.
         budget: what may be spent.
         trials: every training that ended.
         ended: why the study is over; "" if it was stopped before its end.
@@ -84,7 +84,7 @@ class StudyDocument:
 
     slopes: tuple[float | str | tuple[float, ...], ...]
     seeds: tuple[int, ...]
-    direction: Literal["maximize", "minimize"]
+    higher_is_better: bool
     budget: BudgetDocument
     trials: tuple[TrialDocument, ...]
     ended: str = ""
@@ -102,7 +102,7 @@ def encode(study: Study) -> Json:
     return {
         "slopes": [arm.value for arm in study.arms],  # a tuple becomes a list
         "seeds": list(study.seeds),
-        "direction": study.direction,
+        "higher_is_better": study.higher_is_better,
         "budget": {"mode": study.budget.mode, "seeds": study.budget.seeds, "patience": study.budget.patience},
         "worth": study.worth,
         "ended": study.ended,
@@ -115,12 +115,12 @@ def encode(study: Study) -> Json:
 
 def decode(at: Reader) -> Study:
     """The study that `encode` wrote."""
-    body = plain.decode(StudyDocument, at)
+    body = plain.decode(StudyDocument, _as_now(at))
     try:
         study = Study(
             arms=arms_of(body.slopes),
             seeds=body.seeds,
-            direction=body.direction,
+            higher_is_better=body.higher_is_better,
             budget=Budget(body.budget.seeds, body.budget.mode, body.budget.patience),
             trials=tuple(map(_trial, body.trials, at.items("trials"))),
             ended=body.ended,
@@ -138,6 +138,16 @@ def decode(at: Reader) -> Study:
             came = f"number {place} is of {named(trial.arm)}, {trial.seed}"
             raise InputError(f"{at.source}: trials must be of the study's slopes and seeds; {came}")
     return study
+
+
+def _as_now(at: Reader) -> Reader:
+    """Version 1 said `direction`, "maximize" or "minimize"."""
+    if at.data.get("schema_version") != 1:
+        return at
+    directions = ("minimize", "maximize")
+    if at.data.get("direction") not in directions:
+        raise at.wrong("direction", f"one of {', '.join(map(repr, directions))}")
+    return Reader({**at.data, "higher_is_better": at.data["direction"] == "maximize"}, at.source, at.place)
 
 
 def load_study(path: str | os.PathLike[str]) -> Study:

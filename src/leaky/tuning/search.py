@@ -19,7 +19,7 @@ from leaky.errors import InputError
 from leaky.tuning.arms import Arm, arm_of
 from leaky.tuning.engines.engine import Engine
 from leaky.tuning.running.worker import POLL
-from leaky.tuning.study import MAXIMIZE, Cell, Searched, Trial
+from leaky.tuning.study import Cell, Searched, Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -106,17 +106,17 @@ class Search:
     Args:
         space: where to look.
         store: the candidates.
-        direction: of the score.
+        higher_is_better: whether more of the score is better.
     """
 
-    def __init__(self, space: Range, store: CandidateStore, direction: str) -> None:
+    def __init__(self, space: Range, store: CandidateStore, higher_is_better: bool) -> None:
         import optuna
 
         sampler = space.sampler or optuna.samplers.TPESampler(
             n_startup_trials=max(4, space.candidates // 4), multivariate=space.per_layer, constant_liar=True, seed=0
         )
         self.name = type(sampler).__name__
-        self._space, self._store, self._direction = space, store, direction
+        self._space, self._store, self._higher_is_better = space, store, higher_is_better
         self._study = store.sampled_by(sampler)
 
     def run(self, engine: Engine, stop: Callable[[], bool]) -> None:
@@ -198,7 +198,7 @@ class Search:
         if len(scores) == len(trials):
             return math.fsum(scores) / len(scores)
         known = [*(each.value for each in self._counted() if each.value is not None), *scores]
-        return (min if self._direction == MAXIMIZE else max)(known, default=None)
+        return (min if self._higher_is_better else max)(known, default=None)
 
     def result(self) -> tuple[tuple[Arm, ...], Searched]:
         """The finalists, the best first, and what was tried."""
@@ -207,7 +207,7 @@ class Search:
         ended = [each for each in self._counted() if each.value is not None]
         labels = {self._store.label(each): float(each.value or 0.0) for each in ended}
         tried = {label: value for label, value in labels.items() if label not in failed}
-        ranked = sorted(tried, key=lambda label: tried[label], reverse=self._direction == MAXIMIZE)
+        ranked = sorted(tried, key=lambda label: tried[label], reverse=self._higher_is_better)
         best = ranked[: self._space.finalists] if not self.open else []
         space = self._space
         tried_best_first = tuple((label, tried[label]) for label in ranked)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED = "finished", "diverged", "out_of_memory", "raised"
 OUTCOMES = (FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED)
-MAXIMIZE, MINIMIZE = "maximize", "minimize"
 LARGEST_FIGURE = 1e100
 """Of a score or another figure of a training: beyond it, squares of differences are no numbers any more."""
 
@@ -117,7 +116,7 @@ class Study(Shown):
     Attributes:
         arms: what is compared.
         seeds: of the comparison, in the order in which they are run.
-        direction: "maximize" or "minimize", of the score.
+        higher_is_better: whether more of the score is better.
         budget: what may be spent.
         trials: every training that ended, in any order.
         ended: why the study is over; "" if it was stopped before its end.
@@ -128,7 +127,7 @@ class Study(Shown):
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
-    direction: str
+    higher_is_better: bool
     budget: Budget
     trials: tuple[Trial, ...]
     ended: str = ""
@@ -136,18 +135,13 @@ class Study(Shown):
     searched: Searched | None = None
     worth: float | None = None
 
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether more of the score is better."""
-        return self.direction == MAXIMIZE
-
     @cached_property
     def scores(self) -> FloatArray:
         """The higher the better, shape (arms, seeds); NaN where nothing ended yet, −inf where a training failed."""
         place = {arm.label: row for row, arm in enumerate(self.arms)}
         column = {seed: at for at, seed in enumerate(self.seeds)}
         scores = np.full((len(self.arms), len(self.seeds)), np.nan)
-        sign = 1.0 if self.direction == MAXIMIZE else -1.0
+        sign = 1.0 if self.higher_is_better else -1.0
         for trial in self.trials:
             if not trial.confirms and trial.seed in column:  # not of a smaller budget's resumption
                 score = FAILED if trial.score is None else sign * trial.score
@@ -181,7 +175,7 @@ class Study(Shown):
         """The smallest difference that matters, and where it comes from: "as given", or a choice in words."""
         if self.worth is not None:
             return self.worth, "as given"
-        return worth_of(self.scores, self.direction == MAXIMIZE)
+        return worth_of(self.scores, self.higher_is_better)
 
     @property
     def best_slope(self) -> Slope | None:
@@ -229,7 +223,7 @@ class Study(Shown):
         """score(arm) − score(reference), paired by seed, in the score's own direction, with its interval."""
         at = {each: place for place, each in enumerate(self.arms)}
         found = difference(self.scores, at[arm], at[reference], self.budget.fixed_seeds)
-        if self.direction == MAXIMIZE:
+        if self.higher_is_better:
             return found
         return Difference(found.arm, found.reference, found.seeds, -found.estimate, -found.high, -found.low)
 

@@ -25,7 +25,6 @@ from leaky.observation.following import analyse
 from leaky.repairing.initialization import initialize
 from leaky.tuning.arms import TAILORED, Arm
 from leaky.tuning.rectifiers import exchange, rectifiers_of
-from leaky.tuning.study import MAXIMIZE, MINIMIZE
 
 Pair = tuple[Any, Any]
 EVALUATION_BATCH = 1024
@@ -130,9 +129,9 @@ class Task:
         return not self.data.targets.is_floating_point()
 
     @property
-    def direction(self) -> str:
-        """That of the default score; a metric of the user's is better the higher it is, unless told otherwise."""
-        return MAXIMIZE if self.metric is not None or self.classifies else MINIMIZE
+    def higher_is_better(self) -> bool:
+        """Of the default score; a metric of the user's is better the higher it is, unless told otherwise."""
+        return self.metric is not None or self.classifies
 
     @property
     def steps_per_epoch(self) -> int:

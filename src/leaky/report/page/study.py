@@ -28,7 +28,7 @@ def study_content(study: Any, columns: Columns) -> dict[str, Any]:
         "subtitle": _subtitle(study),
         "reference": reference.label,
         "recommended": None if study.recommended is None else told(str(study.recommended)),
-        "higher_is_better": study.direction == "maximize",
+        "higher_is_better": study.higher_is_better,
         "worth": study.answer.worth if trials else None,
         "arms": [_arm(study, arm, reference) for arm in study.ranking] if trials else [],
         "trials": [_trial(trial) for trial in trials],

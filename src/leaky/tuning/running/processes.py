@@ -44,7 +44,7 @@ class StudyLocation:
         """The store, for this process."""
         from leaky.tuning.storage.store import Store
 
-        return Store(self.storage, self.name, self.design, design.direction, [arm.label for arm in design.arms])
+        return Store(self.storage, self.name, self.design, design.higher_is_better, [arm.label for arm in design.arms])
 
 
 def work_in_processes(

@@ -43,8 +43,7 @@ class Running:
 
 def run(design: Design, engine: Engine, running: Running) -> Study:
     """Run or resume the study; Ctrl-C and the time limit end it with what is known."""
-    identity: dict[str, Any] = {"slopes": [_as_json(arm.value) for arm in design.arms], "direction": design.direction}
-    identity["budget"] = design.budget.mode
+    identity: dict[str, Any] = {"slopes": [_as_json(arm.value) for arm in design.arms], "budget": design.budget.mode}
     if design.budget.fixed_seeds is not None:  # a second look would need another boundary
         identity["seeds"] = list(design.seeds)
     with tempfile.TemporaryDirectory(prefix="leaky-") as folder:
@@ -69,13 +68,13 @@ def run(design: Design, engine: Engine, running: Running) -> Study:
 
 
 def nominate(
-    space: Range, direction: str, engine: Engine, running: Running
+    space: Range, higher_is_better: bool, engine: Engine, running: Running
 ) -> tuple[tuple[Slope, ...], Searched, bool]:
     """The slopes that a search ends with, what it tried, and whether it came to its end."""
     from leaky.tuning.storage.candidates import CandidateStore
 
-    store = CandidateStore(running.storage, f"{running.study_name}: search", space.identity, direction, [])
-    search = Search(space, store, direction)
+    store = CandidateStore(running.storage, f"{running.study_name}: search", space.identity, higher_is_better, [])
+    search = Search(space, store, higher_is_better)
     with suppress(KeyboardInterrupt):  # as in `run`
         search.run(engine, running.over)
     arms, searched = search.result()

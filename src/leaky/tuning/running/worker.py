@@ -37,20 +37,21 @@ class Design:
     """What a study is, apart from its results.
 
     Attributes:
-        arms, seeds, direction, budget, worth: as in `Study`.
+        arms, seeds, higher_is_better, budget, worth: as in `Study`.
         confirm: trainings of the recommended slope with fresh seeds, after the choice.
     """
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
-    direction: str
+    higher_is_better: bool
     budget: Budget
     confirm: int = 0
     worth: float | None = None
 
     def study(self, trials: Sequence[Trial], ended: str = "", engine: str = "") -> Study:
         """The study with these results."""
-        return Study(self.arms, self.seeds, self.direction, self.budget, tuple(trials), ended, engine, worth=self.worth)
+        settled = (self.arms, self.seeds, self.higher_is_better, self.budget)
+        return Study(*settled, tuple(trials), ended, engine, worth=self.worth)
 
     def step(self, study: Study) -> tuple[list[Cell], NextTrainings]:
         """What to run next, in order; nothing when the study is over."""

@@ -42,25 +42,31 @@ class Store:
         storage: a path of a journal file, a URL of Optuna's, or None for memory.
         name: of the study in the storage.
         design: what must be the same whenever the study is resumed.
-        direction: "maximize" or "minimize".
+        higher_is_better: whether more of the score is better; the storage keeps it as Optuna's direction.
         labels: of all arms.
 
     Raises:
         InputError: if the storage can't be opened or holds a study of this name with another design.
     """
 
-    def __init__(self, storage: str | None, name: str, design: Json, direction: str, labels: Sequence[str]) -> None:
+    def __init__(
+        self, storage: str | None, name: str, design: Json, higher_is_better: bool, labels: Sequence[str]
+    ) -> None:
         self._storage = _opened(storage)
         self._place = "the storage" if storage is None else f"the storage {storage!r}"
         self._labels = list(labels)
         self._watch = Watch()
         self._owner = this_process()
+        direction = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
         try:
-            self._study = self._storage.create_new_study([StudyDirection[direction.upper()]], name)
+            self._study = self._storage.create_new_study([direction], name)
             self._storage.set_study_user_attr(self._study, DESIGN, design)
         except DuplicatedStudyError:
             self._study = self._storage.get_study_id_from_name(name)
-        _must_be_the_same(self._storage.get_study_user_attrs(self._study).get(DESIGN, design), design, name)
+        found = self._storage.get_study_user_attrs(self._study).get(DESIGN, design)
+        rises = self._storage.get_study_directions(self._study) == [StudyDirection.MAXIMIZE]
+        whole = {**design, "higher_is_better": higher_is_better}
+        _must_be_the_same({**found, "higher_is_better": rises}, whole, name)
 
     def trials(self) -> list[Trial]:
         """Every training that ended, each cell once."""
