@@ -125,6 +125,50 @@ class Bins(nn.Module):
         return torch.relu(noted("z", z, units=(1, 2))).flatten(1)
 
 
+class BinsOfUnits(nn.Module):
+    """Two thresholds of its own for each unit and bin, as networks of learned functions on edges have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.low = nn.Linear(6, 4), nn.Parameter(torch.linspace(-1, 2, 5).repeat(4, 1))
+        self.high = nn.Parameter(self.low.detach() + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.layer(x).unsqueeze(-1)
+        rising = torch.relu(noted("low", z - self.low, units=(1, 2)))
+        return (rising * torch.relu(noted("high", self.high - z, units=(1, 2)))).flatten(1)
+
+
+class Offsets(nn.Module):
+    """A sparse convolution by hand: for each offset of its kernel, pairs of rows and a matrix, added up at the target."""
+
+    def __init__(self, offsets: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(offsets, 6, 5)), nn.Parameter(torch.randn(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.zeros(len(x), 5)
+        for offset, weight in enumerate(self.weight):
+            out.index_add_(0, (torch.arange(len(x)) + offset) % len(x), x @ weight)
+        return torch.relu(noted("z", out + self.bias))
+
+
+class Taught(nn.Module):
+    """A decoder that sees zeros first and then what it should have said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.cell = nn.Linear(6, 5), nn.Linear(11, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        said, state = torch.zeros(len(x), 6), torch.zeros(len(x), 6)
+        for step in range(x.shape[1]):
+            given = torch.relu(self.before(said) if step == 0 else noted("before", self.before(said)))
+            state = torch.tanh(self.cell(torch.cat([given, state], 1)))
+            said = x[:, step]
+        return state
+
+
 class Generator(nn.Module):
     """Noise that is drawn inside the model: a draw is a sample."""
 
@@ -224,6 +268,9 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], Callable[[], list[Any]], Callabl
     "bins by addcmul": (lambda: Bins("addcmul"), lambda: [_random(N, 6)], one),
     "bins by a product": (lambda: Bins("multiplied"), lambda: [_random(N, 6)], one),
     "bins by a sum": (lambda: Bins("added"), lambda: [_random(N, 6)], one),
+    "bins of units": (BinsOfUnits, lambda: [_random(N, 6)], one),
+    "two offsets": (lambda: Offsets(2), lambda: [_random(N, 6)], one),
+    "five offsets": (lambda: Offsets(5), lambda: [_random(N, 6)], one),
     "members scaled": (Members, lambda: [_random(N, 6)], one),
     "tokens of features": (Tokens, lambda: [_random(N, 6)], one),
     "noise inside": (Generator, lambda: [_random(N, 3)], one),
@@ -258,6 +305,15 @@ def test_a_rectifier_of_constants_behind_learned_weights_is_listed() -> None:
     (item,) = record.not_examined
     assert item.name.startswith("relu#1")
     assert "constants alone" in item.reason
+
+
+def test_a_site_that_sees_a_state_of_zeros_first_is_examined_and_not_listed() -> None:
+    torch.manual_seed(0)
+    model, batches = Taught().eval(), [_random(N, 4, 6)]
+    truth = counted(model, batches, one)["before"]
+    record = leaky.observe(model, batches)
+    assert truth in observed_counts(record)
+    assert record.not_examined == ()
 
 
 def test_a_softmax_over_units_of_a_hidden_layer_is_listed_and_one_over_positions_or_at_the_end_is_not() -> None:

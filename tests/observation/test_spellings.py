@@ -145,6 +145,8 @@ def test_the_gradient_is_that_at_the_whole_activation_s_output() -> None:
 NO_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "a distance": lambda z: z.abs() + 1e-6,
     "a norm": lambda z: z / z.pow(2).mean(-1, keepdim=True).add(1e-6).sqrt(),
+    "a norm that is at least a little": lambda z: F.normalize(z, dim=-1),
+    "a sum that is at least a little": lambda z: z / z.square().sum(-1, keepdim=True).clamp(min=1e-10),
     "a limit": lambda z: z.clamp(-20, 2),
     "an affine function in disguise": lambda z: F.relu(z + 0.0) - F.relu(-(z + 0.0)),
     "a scale": lambda z: 3 * z + 1,
@@ -155,7 +157,7 @@ NO_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_arithmetic_that_is_no_activation_is_no_smooth_site(name: str) -> None:
     torch.manual_seed(0)
     record = leaky.observe(Net(NO_ACTIVATIONS[name]), torch.randn(N, 6))
-    assert not any(site.smooth for site in record.sites)
+    assert not any(site.smooth or site.units == 1 for site in record.sites)
 
 
 def test_a_gate_is_listed() -> None:

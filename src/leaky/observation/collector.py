@@ -17,6 +17,7 @@ from leaky.record import NotExamined, Producer, Site
 from leaky.structure.graph import Production
 from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
+from leaky.structure.site_calls import OF_CONSTANTS
 from leaky.structure.values import shape_of
 
 _IN_PLACE = {torch.ops.aten.relu_.default, torch.ops.aten.leaky_relu_.default}
@@ -173,8 +174,8 @@ class Collector:
         )
 
     def left_out(self) -> tuple[NotExamined, ...]:
-        """What ran and could not be examined."""
-        return tuple(self._not_examined)
+        """What ran and could not be examined; a site that saw constants at first (a state of zeros) was examined."""
+        return tuple(item for item in self._not_examined if item.reason != OF_CONSTANTS or item.name not in self._sites)
 
     def _accumulator(self, call: SiteCall) -> SiteAccumulator | MemberAccumulator | None:
         known = self._sites.get(call.name)

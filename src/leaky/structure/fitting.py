@@ -97,7 +97,8 @@ def _straight(z: np.ndarray, y: np.ndarray, slopes: np.ndarray) -> Activation | 
     zero = int(np.searchsorted(z, 0.0))
     origin = bool(np.allclose(y[zero], 0.0, atol=1e-9))
     left, right = slopes[0], slopes[-1]
-    if knots == [zero] and origin and float(np.ptp(right)) <= 1e-9 and right[0] > 1e-6:
+    floored = bool(((y[:zero] == y[0]).all(0) & (y[0] != 0)).any())  # a limit in front of a division, no rectifier
+    if knots == [zero] and origin and not floored and float(np.ptp(right)) <= 1e-9 and right[0] > 1e-6:
         leak = np.where(np.abs(left / right[0]) < 1e-9, 0.0, left / right[0])
         gain = 1.0 if abs(right[0] - 1) < 1e-6 else float(right[0])
         if leak.size == 1:

@@ -30,7 +30,7 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
         weights=() if data else weights,
         learned=not data and any(node.learned for node in constants),
         productions=_productions(call, data),
-        modifiers=_modifiers(call, data, constants, produced) if data else frozenset(),
+        modifiers=_modifiers(call, data, constants, produced) if data or produced else frozenset(),
         affine=_affine(index, call) if len(data or [node for node in nodes if node.lost]) == 1 else None,
         gate=_gate(call),
         shaped=any(node.shaped or (node.learned and not node.from_data) for node in nodes),

@@ -63,9 +63,11 @@ def members_of(
     first = next((m for m in stacks if not m.is_weight), stacks[0])
     if any(m is not first and (m.member != first.member or m.ids is not first.ids) and not m.is_weight for m in stacks):
         return None  # what several members made is put together
-    joins = operator_named(call.name).signal == "sum"
-    if joins and any(node.from_data and node.members is None and node.productions for node in call.nodes):
-        return None  # so is what was put together before: the sum over relations, one of them at a time
+    row = operator_named(call.name)
+    if (row.signal == "sum" or row.numbers == "places") and any(
+        node.from_data and node.members is None and node.productions for node in call.nodes
+    ):
+        return None  # so is what was put together before: the sum over relations or offsets, one of them at a time
     if first.ids is None:
         return first
     if not shape or len(first.ids) != shape[0]:

@@ -23,10 +23,20 @@ def _product_added(call: Call) -> list[Axes]:
 
 
 def _added(call: Call) -> list[Axes]:
-    """A learned summand likewise, where nothing made units before: the bins of a feature, the centres of a kernel."""
+    """A learned summand likewise: the bins of a feature, the centres of a kernel, of what goes in or of each unit.
+
+    Of units it makes more only by one axis behind theirs; positions that are learned lie in front of features, or are
+    the pixels of a channel.
+    """
     axes = like_the_data(call)[0]
+    before = [d for d, axis in enumerate(axes) if has(axis, "unit")]
+    last = len(axes) - 1
+    own = [_sizes(node, len(axes)) for node in call.nodes if node.learned and not node.from_data]
+    bins = before == [last - 1] and any(
+        sizes[-2:] == call.shapes[0][-2:] and sizes[:-2].count(1) == last - 1 for sizes in own
+    )
     fresh = not any(has(axis, "unit") for node in call.nodes if node.from_data for axis in node.axes)
-    return [_with_own_units(call, axes, call.nodes) if fresh else axes]
+    return [_with_own_units(call, axes, call.nodes) if fresh or bins else axes]
 
 
 def _with_own_units(call: Call, axes: Axes, nodes: Sequence[Node]) -> Axes:
