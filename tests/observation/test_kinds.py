@@ -140,7 +140,7 @@ class BinsOfUnits(nn.Module):
 
 
 class Offsets(nn.Module):
-    """A sparse convolution by hand: for each offset of its kernel, pairs of rows and a matrix, added up at the target."""
+    """A sparse convolution by hand: for each offset of its kernel pairs of rows and a matrix, added at the target."""
 
     def __init__(self, offsets: int) -> None:
         super().__init__()

@@ -185,6 +185,20 @@ def test_a_fused_encoder_is_opened_while_it_is_observed_and_fused_again_after() 
         assert torch.backends.mha.get_fastpath_enabled()
 
 
+def test_the_axis_of_the_samples_alone_holds_no_units_whatever_the_user_says_of_all_sites() -> None:
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = nn.Linear(6, 5), nn.Linear(5, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(self.head(torch.relu(self.layer(x))).squeeze(-1))
+
+    for dim in (1, -1, 0):
+        record = leaky.observe(Squeezed(), torch.randn(N, 6), unit_dim=dim)
+        assert (record.sites[-1].units, record.sites[-1].samples) == (1, N)
+
+
 def test_an_unresolved_axis_is_listed_and_unit_dim_resolves_it() -> None:
     model = nn.Sequential(nn.ReLU())
     data = torch.randn(N, T, 6)

@@ -16,6 +16,7 @@ from torch import nn
 import leaky
 from leaky.interruptions import surely_twice
 from leaky.observation.batches import Batch, batches_of, is_inputs_and_targets
+from leaky.observation.checkpoints import whole_checkpoints
 from leaky.observation.collector import Collector
 from leaky.observation.ends import Ends, named
 from leaky.observation.gradients import asks_for_gradients, needs_gradients
@@ -49,7 +50,7 @@ def uncompiled() -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with _eager():
+        with _eager(), whole_checkpoints():
             yield
     finally:
         surely_twice(lambda: [lambda: torch.backends.mha.set_fastpath_enabled(fused)])

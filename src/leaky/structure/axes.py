@@ -191,8 +191,11 @@ def stacked(axes: Axes, dim: int, members: int) -> Axes:
 
 
 def marked(axes: Axes, shape: Sequence[int], unit_dim: int | None) -> Axes:
-    """The axes with the units at `unit_dim` and nowhere else, because the user says so; None or no such axis: as is."""
-    if unit_dim is None or not -len(shape) <= unit_dim < len(shape):
+    """The axes with the units at `unit_dim` and nowhere else, because the user says so; None or no such axis: as is.
+
+    So are those of a single axis that holds the samples: a user's word for all sites is not about that one.
+    """
+    if unit_dim is None or not -len(shape) <= unit_dim < len(shape) or (len(shape) == 1 and has(axes[0], "sample")):
         return axes
     return replaced(demoted(axes), unit_dim, (factor(shape[unit_dim], "unit"),))
 
