@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.diagnosis.helpers import ENOUGH, findings, only
-from tests.records import normal, planted, site_from
+from tests.diagnosis.helpers import ENOUGH, findings, findings_in, only
+from tests.records import normal, planted, record_from, regression, site_from, tensor
 
 from leaky.diagnosis.rules.throughput import imbalance
 from leaky.theory import correlation_map, moments
@@ -36,6 +36,26 @@ def test_outputs_that_hardly_vary_are_found(spread: float, level: str | None) ->
     means = np.abs(normal(1, 50, seed=3))
     found = findings("output-imbalance", site_from(means + spread * normal(ENOUGH, 50), 0.0))
     assert [f.level for f in found] == ([level] if level else [])
+
+
+@pytest.mark.parametrize(
+    ("output_mean", "fit", "bypassed", "level"),
+    [
+        (0.0, None, False, "info"),  # the outputs vary all the same
+        (50.0, None, False, "warning"),
+        (50.0, None, True, "info"),  # other paths lead around
+        (50.0, 0.01, False, "info"),  # it has learned
+        (0.0, 100.0, False, "warning"),  # they vary, and fit nothing
+    ],
+)
+def test_a_mean_that_something_takes_off_again_is_a_note(
+    output_mean: float, fit: float | None, bypassed: bool, level: str
+) -> None:
+    site = site_from(5.0 + 0.05 * normal(ENOUGH, 20), 0.0, bypassed=bypassed)
+    y = normal(ENOUGH, 3, seed=7) + output_mean
+    terms = () if fit is None else (regression(y, y + fit * normal(ENOUGH, 3, seed=8)),)
+    record = record_from(site, outputs=(tensor(y, "output"),), terms=terms)
+    assert only(findings_in("output-imbalance", record)).level == level
 
 
 def test_the_advice_tells_where_the_imbalance_arises() -> None:

@@ -89,7 +89,9 @@ class Thresholds:
     imbalance_info: float = _share(
         0.95, "share of Σh² held by the units' means from which on it is noted", "21 plain ReLU layers"
     )
-    imbalance_warning: float = _share(0.995, "the same, from which on it is a warning", "84 plain ReLU layers")
+    imbalance_warning: float = _share(
+        0.995, "the same, from which on it is a warning where the outputs are no more varied", "84 plain ReLU layers"
+    )
     sparse_info: float = _share(0.05, "share of elements above the threshold below which it is noted", _HEALTHY)
     sparse_warning: float = _share(0.01, "the same, below which it is a warning", "SageMaker DeadRelu")
     lost_info: float = _share(

@@ -12,6 +12,7 @@ import numpy as np
 from leaky import theory
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
+from leaky.diagnosis.harm import unless_learned
 from leaky.diagnosis.rules.advice import second_moment, suggest_slope, test_of
 from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.wording import evidence, seen_on
@@ -87,9 +88,10 @@ def output_imbalance(context: Context, site: Site) -> Finding | None:
     if found is None or found.observed < t.imbalance_info:
         return None
     closed_form = "" if found.centred is None else f"; centred Gaussian input gives {percentage(found.centred)}"
+    lasts = found.observed >= t.imbalance_warning and _lasts(context)
     return Finding(
         rule="output-imbalance",
-        level="warning" if found.observed >= t.imbalance_warning else "info",
+        level=unless_learned(context, site, "warning") if lasts else "info",
         site=site.name,
         units=(),
         message=(
@@ -106,6 +108,20 @@ def output_imbalance(context: Context, site: Site) -> Finding | None:
         ),
         advice=_imbalance_advice(found, _share_of_input_means(site), t.imbalance_info),
     )
+
+
+def _lasts(context: Context) -> bool:
+    """Whether nothing shows that what follows tells the samples apart all the same: a bias may take a mean off again.
+
+    Shown it is by outputs of which less is their mean; not where they fit the targets no better than a constant.
+    """
+    shares = [
+        _ratio_of_sums(out.features.mean**2, out.features.mean**2 + out.features.variance)
+        for out in context.record.outputs
+        if out.features is not None and out.is_floating
+    ]
+    apart = any(share is not None and share < context.thresholds.imbalance_warning for share in shares)
+    return context.learned is False or not apart
 
 
 def _imbalance_advice(found: Imbalance, before: float, limit: float) -> str:
