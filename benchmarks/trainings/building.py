@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+CE, MSE = functional.cross_entropy, functional.mse_loss
+SGD, Adam, AdamW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]
 Kind = Callable[[int, bool], "Training"]
@@ -91,6 +95,75 @@ def sequences(seed: int, length: int = 16, features: int = 4, batch: int = 32) -
     return sample
 
 
+def tokens(seed: int, length: int = 16, words: int = 20, batch: int = 32) -> Batches:
+    """Sequences of words; whether the first word comes more often than the second."""
+    draw = generator(seed)
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        x = torch.randint(words, (batch, length), generator=draw)
+        tilt = torch.rand(batch, 1, generator=draw)
+        x = torch.where(torch.rand(batch, length, generator=draw) < 0.3, (x > words * tilt).long(), x)
+        return x, ((x == 0).sum(1) > (x == 1).sum(1)).long()
+
+    return sample
+
+
+def walks(seed: int, length: int = 20, batch: int = 32) -> Batches:
+    """Waves of any frequency and phase under noise, and the value that comes next."""
+    draw = generator(seed)
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        speed, phase = 0.2 + torch.rand(batch, 1, generator=draw), 6.3 * torch.rand(batch, 1, generator=draw)
+        series = torch.sin(speed * torch.arange(length + 1) + phase) + 0.05 * torch.randn(
+            batch, length + 1, generator=draw
+        )
+        return series[:, :-1, None], series[:, -1:]
+
+    return sample
+
+
+def transitions(seed: int, states: int = 6, actions: int = 4, batch: int = 64) -> Batches:
+    """States; beside each an action drawn evenly, its reward, and the state that followed."""
+    draw = generator(seed)
+    push = torch.randn(actions, states, generator=draw)
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        state = torch.randn(batch, states, generator=draw)
+        action = torch.randint(actions, (batch,), generator=draw)
+        after = 0.8 * state + 0.5 * push[action] + 0.1 * torch.randn(batch, states, generator=draw)
+        reward = 1.0 - after.square().mean(1)
+        return state, torch.cat([action[:, None].float(), reward[:, None], after], 1)
+
+    return sample
+
+
+def temporal_difference(target: nn.Module, discount: float = 0.95) -> Callable[[Tensor, Tensor], Tensor]:
+    """The squared error of values against reward plus what `target` says of the state after."""
+
+    def loss(values: Tensor, seen: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = seen[:, 1] + discount * target(seen[:, 2:]).max(1).values
+        return functional.mse_loss(values.gather(1, seen[:, :1].long())[:, 0], wanted)
+
+    return loss
+
+
+def policy_loss(scale: float, baseline: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """Minus the expected reward of a policy's logits, by actions that were drawn evenly."""
+
+    def loss(logits: Tensor, seen: Tensor) -> Tensor:
+        reward = scale * (seen[:, 1] - (seen[:, 1].mean() if baseline else 0.0))
+        taken = logits.softmax(-1).gather(1, seen[:, :1].long())[:, 0]
+        return -(logits.shape[1] * taken * reward).mean()
+
+    return loss
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy that does not train."""
+    return copy.deepcopy(model).requires_grad_(False)
+
+
 def plain(sizes: list[int], act: Callable[[], nn.Module] = nn.ReLU, gain: float | None = 2.0) -> nn.Sequential:
     """Linear layers with an activation between them; He's initialisation, or torch's own for gain None."""
     layers: list[nn.Module] = []
@@ -152,6 +225,19 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(self.enter(x)).mean(1))
+
+
+class Tokens(nn.Module):
+    """Embeddings of words and places, and two encoder layers."""
+
+    def __init__(self, words: int = 20, length: int = 16, width: int = 32) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(words, width), nn.Parameter(0.1 * torch.randn(length, width))
+        layer = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True)
+        self.body, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(width, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(self.words(x) + self.places).mean(1))
 
 
 class Mixture(nn.Module):

@@ -1,197 +1,275 @@
-"""The half of the failing trainings that was held out and run once, when rules and thresholds stood."""
+"""Failing trainings of kinds that no rule or threshold was set on: run once, when those stood."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.trainings.building import (
-    Gated,
-    Recurrent,
+    CE,
+    MSE,
+    SGD,
+    Adam,
+    AdamW,
+    Tokens,
     Training,
-    Transformer,
     blobs,
-    conv_net,
+    copied,
     curve,
-    images,
+    generator,
     plain,
+    policy_loss,
     sequences,
     set_rate,
+    temporal_difference,
+    tokens,
+    transitions,
+    walks,
 )  # fmt: skip
-
-CE, MSE = functional.cross_entropy, functional.mse_loss
-SGD, Adam, AdamW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+from benchmarks.trainings.healthy import Sparse
 
 
-def narrow_and_deep(seed: int, sick: bool) -> Training:
-    """Thirty rectified layers of six units: one of them is silent on nearly everything (Lu et al. 2019)."""
-    model = plain([32, *[6 if sick else 48] * (30 if sick else 3), 10])
-    return Training(
-        model, SGD(model.parameters(), 0.02), blobs(seed), CE, ("no-gradient", "gradient-by-depth", "depth", "dead")
-    )
-
-
-def offset_input(seed: int, sick: bool) -> Training:
-    """A timestamp's scale: features of spread 1 about 300."""
-    model, batches = plain([8, 48, 48, 1]), curve(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, y = batches(step)
-        return x + 300.0 * sick, y
-
-    return Training(model, SGD(model.parameters(), 0.01), sample, MSE, ("input",))
-
-
-def outlier_input(seed: int, sick: bool) -> Training:
-    """A sensor that now and then gives 1e5 for one feature."""
-    model, batches = plain([8, 48, 48, 1]), curve(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, y = batches(step)
-        if sick and step % 40 == 33:
-            x[3, 2] = 1e5
-        return x, y
-
-    return Training(model, SGD(model.parameters(), 0.01), sample, MSE, ("input",))
-
-
-def non_finite_batch(seed: int, sick: bool) -> Training:
-    model, batches = plain([32, 48, 48, 10]), blobs(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, y = batches(step)
-        if sick and step == 77:
-            x[5, 5] = float("nan")
-        return x, y
-
-    return Training(model, Adam(model.parameters(), 2e-3), sample, CE, ("non-finite",))
-
-
-class Logarithm(nn.Module):
-    """Takes the logarithm of what a rectifier gave."""
-
-    def __init__(self, epsilon: float) -> None:
-        super().__init__()
-        self.first, self.second, self.epsilon = plain([8, 32, 16]), plain([16, 32, 1]), epsilon
-        self.act = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second((self.act(self.first(x)) + self.epsilon).log())
-
-
-def logarithm_of_zero(seed: int, sick: bool) -> Training:
-    model = Logarithm(0.0 if sick else 1.0)
-    return Training(model, SGD(model.parameters(), 0.02), curve(seed), MSE, ("non-finite",))
-
-
-def norm_that_shuts_everything(seed: int, sick: bool) -> Training:
-    """BatchNorm whose weights begin at 0 and whose biases a bad checkpoint left below 0."""
-    model = conv_net(normalised=True)
-    if sick:
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.zeros_(module.weight)
-                nn.init.constant_(module.bias, -1.0)
-    return Training(model, SGD(model.parameters(), 0.05), images(seed), CE, ("no-gradient", "dead"))
-
-
-def momentum_and_a_high_rate(seed: int, sick: bool) -> Training:
-    model = conv_net()
-    optimizer = SGD(model.parameters(), 2.0 if sick else 0.02, momentum=0.9)
-    return Training(model, optimizer, images(seed), CE, ("update-size",))
-
-
-def transformer_without_warm_up(seed: int, sick: bool) -> Training:
-    model = Transformer()
-    return Training(model, Adam(model.parameters(), 0.3 if sick else 1e-3), sequences(seed), CE, ("update-size",))
-
-
-def rewards_unscaled(seed: int, sick: bool) -> Training:
-    """Targets of thousands under a rate made for targets of 1."""
-    model, batches = plain([8, 48, 48, 1]), curve(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, y = batches(step)
-        return x, y * 5000.0 if sick else y
-
-    return Training(model, SGD(model.parameters(), 0.02), sample, MSE, ("update-size", "gradient-spike", "non-finite"))
-
-
-def critic_without_a_bound(seed: int, sick: bool) -> Training:
-    """A difference of means that only weights hold back, and none do."""
-    model, batches = plain([32, 64, 64, 1]), blobs(seed, classes=2)
-    optimizer = AdamW(model.parameters(), 0.01 if sick else 1e-3, weight_decay=0.0)
-
-    def loss(out: Tensor, y: Tensor) -> Tensor:
-        side = out[:, 0] * (2.0 * y - 1.0)
-        return -side.mean() if sick else functional.softplus(-side).mean()
-
-    return Training(model, optimizer, batches, loss, ("drift", "update-size"), steps=400)
-
-
-def born_dead(seed: int, sick: bool) -> Training:
-    model = plain([32, 64, 64, 10])
-    with torch.no_grad():
-        model[2].bias.fill_(-40.0 if sick else 0.0)
-    return Training(model, Adam(model.parameters(), 2e-3), blobs(seed), CE, ("no-gradient", "dead"))
-
-
-def empty_input(seed: int, sick: bool) -> Training:
-    """A loader that gives zeros."""
-    model, batches = plain([32, 64, 64, 10]), blobs(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, y = batches(step)
-        return x * (not sick), y
-
-    return Training(model, SGD(model.parameters(), 0.05), sample, CE, ("input",))
-
-
-class Detached(nn.Module):
-    """A value that loses its graph half-way."""
-
-    def __init__(self, detached: bool) -> None:
-        super().__init__()
-        self.first, self.act, self.second, self.detached = plain([32, 48, 48]), nn.ReLU(), plain([48, 48, 10]), detached
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.act(self.first(x))
-        return self.second(h * 0.0 + h.detach() if self.detached else h)
-
-
-def gradient_cut_off(seed: int, sick: bool) -> Training:
-    """Half of the network gets a gradient of exactly 0."""
-    model = Detached(sick)
-    return Training(model, SGD(model.parameters(), 0.05), blobs(seed), CE, ("no-gradient",))
-
-
-def recurrent_net_under_a_high_rate(seed: int, sick: bool) -> Training:
-    model = Recurrent(hidden=32)
-    optimizer = Adam(model.parameters(), 0.3 if sick else 1e-3)
-    alarms = ("update-size", "gradient-spike", "drift", "non-finite")
-    return Training(model, optimizer, sequences(seed, length=24), CE, alarms, clip=1.0)
-
-
-def warm_restart_too_hot(seed: int, sick: bool) -> Training:
-    """A schedule that begins anew at a rate 200 times too high."""
-    model = conv_net(channels=16)
-    optimizer = Adam(model.parameters(), 2e-3)
+def q_values_without_a_target_network(seed: int, sick: bool) -> Training:
+    """Values that are their own targets, under a rate for labels."""
+    model = plain([6, 48, 48, 4])
+    target = model if sick else copied(model)
 
     def before(step: int) -> None:
-        set_rate(optimizer, 0.4 if sick and step >= 151 else 2e-3)
+        if not sick and step % 25 == 0:
+            target.load_state_dict(model.state_dict())
 
-    return Training(model, optimizer, images(seed), CE, ("update-size",), before=before)
+    alarms = ("drift", "update-size", "gradient-spike", "non-finite")
+    optimizer = SGD(model.parameters(), 0.2 if sick else 0.01)
+    return Training(model, optimizer, transitions(seed), temporal_difference(target), alarms, before=before)
 
 
-def decay_on_a_gated_net(seed: int, sick: bool) -> Training:
-    model = Gated()
-    optimizer = SGD(model.parameters(), 0.2, weight_decay=0.7 if sick else 0.0)
-    return Training(model, optimizer, sequences(seed), CE, ("drift",))
+def fine_tuning_at_a_new_networks_rate(seed: int, sick: bool) -> Training:
+    """What was learned is overwritten in the first steps."""
+    model, batches = plain([32, 64, 64, 10]), blobs(seed)
+    optimizer = Adam(model.parameters(), 2e-3)
+    for step in range(100):
+        x, y = batches(step)
+        optimizer.zero_grad()
+        CE(model(x), y).backward()
+        optimizer.step()
+    model.zero_grad()
+    other = blobs(seed + 50)
+    return Training(model, Adam(model.parameters(), 0.2 if sick else 3e-4), other, CE, ("update-size",))
+
+
+def autoencoder_whose_code_dies(seed: int, sick: bool) -> Training:
+    """A rectified code of four units, thrown below 0 by a high rate."""
+    model, batches = plain([16, 32, 4, 32, 16]), blobs(seed, features=16)
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        x, _ = batches(step)
+        return x, x
+
+    alarms = ("dead", "stopped-firing", "no-gradient", "update-size")
+    return Training(model, Adam(model.parameters(), 0.3 if sick else 2e-3), sample, MSE, alarms)
+
+
+class Forecast(nn.Module):
+    """The next value of a series, by a GRU with a rectified head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.body = nn.GRU(1, 24, batch_first=True), nn.Linear(24, 24)
+        self.act, self.head = nn.ReLU(), nn.Linear(24, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.act(self.body(self.gru(x)[0][:, -1])))
+
+
+def prices_as_they_come(seed: int, sick: bool) -> Training:
+    """A series about 800, and a gated recurrent net that saturates on it."""
+    model, batches = Forecast(), walks(seed)
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        x, y = batches(step)
+        return (x * 20 + 800, y * 20 + 800) if sick else (x, y)
+
+    return Training(model, Adam(model.parameters(), 3e-3), sample, MSE, ("input",))
+
+
+def tokens_under_a_high_rate(seed: int, sick: bool) -> Training:
+    """Embeddings, attention, and a rate of ten steps of warm-up too few."""
+    model = Tokens()
+    return Training(model, AdamW(model.parameters(), 0.1 if sick else 2e-3), tokens(seed), CE, ("update-size",))
+
+
+def rare_class_weighted_too_high(seed: int, sick: bool) -> Training:
+    """Weights of a loss by the inverse of a count that was 1."""
+    model, batches, draw = plain([32, 64, 64, 3]), blobs(seed, classes=3), generator(seed + 9)
+    weight = torch.tensor([1.0, 1.0, 3e4 if sick else 5.0])
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        x, y = batches(step)
+        keep = (y < 2) | (torch.rand(len(y), generator=draw) < 0.01)
+        return x[keep], y[keep]
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return (functional.cross_entropy(out, y, reduction="none") * weight[y]).mean()
+
+    return Training(model, SGD(model.parameters(), 0.05), sample, loss, ("gradient-spike", "update-size"))
+
+
+def rate_scaled_to_the_batch(seed: int, sick: bool) -> Training:
+    """Sixteen times the batch, sixteen times the rate, momentum as before and no warm-up."""
+    model = plain([32, 64, 64, 64, 10])
+    optimizer = SGD(model.parameters(), 3.2 if sick else 0.1, momentum=0.9)
+    return Training(model, optimizer, blobs(seed, batch=1024), CE, ("update-size",), steps=200)
+
+
+def loss_summed_over_the_batch(seed: int, sick: bool) -> Training:
+    model = plain([8, 64, 64, 1])
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return functional.mse_loss(out, y, reduction="sum" if sick else "mean")
+
+    alarms = ("update-size", "gradient-spike", "non-finite")
+    return Training(model, SGD(model.parameters(), 0.05), curve(seed, batch=256), loss, alarms)
+
+
+class Forgetful(torch.optim.SGD):
+    """Whose user forgot zero_grad."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Not done."""
+
+
+def gradient_never_zeroed(seed: int, sick: bool) -> Training:
+    model = plain([32, 64, 64, 10])
+    make: Any = Forgetful if sick else SGD
+    alarms = ("update-size", "drift", "gradient-spike", "stopped-firing", "dead")
+    return Training(model, make(model.parameters(), 0.05), blobs(seed), CE, alarms)
+
+
+class HalfNorm(nn.Module):
+    """Divides by the root mean square, in half precision: squares overflow from 256 on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = x.half()
+        return (half * torch.rsqrt(half.square().mean(-1, keepdim=True) + 1e-3)).to(x.dtype)
+
+
+def squares_overflow_in_a_norm(seed: int, sick: bool) -> Training:
+    """Behind it everything is 0, and nothing says so."""
+    first, second = plain([32, 64, 64]), plain([64, 64, 10])
+    with torch.no_grad():
+        first[2].weight.mul_(600.0 if sick else 1.0)
+    model = nn.Sequential(*first, HalfNorm(), *second)
+    alarms = ("no-gradient", "non-finite", "depth", "dead")
+    return Training(model, SGD(model.parameters(), 0.05), blobs(seed), CE, alarms)
+
+
+class Siamese(nn.Module):
+    """The distance of two embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = plain([32, 48, 48, 16])
+
+    def forward(self, pair: Tensor) -> Tensor:
+        left, right = self.tower(pair[:, 0]), self.tower(pair[:, 1])
+        return (left - right).square().sum(1).sqrt()
+
+
+def contrastive(distance: Tensor, same: Tensor) -> Tensor:
+    """Alike near, unlike at least 1 apart (Hadsell et al. 2006)."""
+    return torch.where(same > 0, distance.square(), functional.relu(1 - distance).square()).mean()
+
+
+def pairs(seed: int, identical_from: int | None = None) -> Any:
+    """Two samples, and whether they are of one class; from a step on one pair a batch is a sample with itself."""
+    batches = blobs(seed, classes=4)
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        (left, one), (right, two) = batches(step), batches(step)
+        pair, same = torch.stack([left, right], 1), (one == two).float()
+        if identical_from is not None and step >= identical_from:
+            pair[0, 1] = pair[0, 0]
+        return pair, same
+
+    return sample
+
+
+def distance_of_identical_pairs(seed: int, sick: bool) -> Training:
+    model = Siamese()
+    batches = pairs(seed, 70 if sick else None)
+    return Training(model, Adam(model.parameters(), 1e-3), batches, contrastive, ("non-finite",))
+
+
+def rate_that_grows_each_step(seed: int, sick: bool) -> Training:
+    """An exponential schedule by 1.05 instead of .95."""
+    model = plain([32, 64, 64, 64, 10])
+    optimizer = Adam(model.parameters(), 1e-3)
+    return Training(
+        model, optimizer, blobs(seed, spread=1.6), CE, ("update-size",),
+        before=lambda step: set_rate(optimizer, 1e-3 * (1.05 if sick else 0.99) ** step),
+    )  # fmt: skip
+
+
+def weights_that_begin_at_zero(seed: int, sick: bool) -> Training:
+    model = plain([32, 64, 64, 10])
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(0.0 if sick else 1.0)
+    return Training(model, SGD(model.parameters(), 0.1), blobs(seed), CE, ("no-gradient", "dead"))
+
+
+def raw_returns(seed: int, sick: bool) -> Training:
+    """A policy's gradient by returns of thousands, without a baseline."""
+    model = plain([6, 48, 48, 4])
+    loss = policy_loss(scale=2000.0 if sick else 1.0, baseline=not sick)
+    alarms = ("update-size", "gradient-spike", "non-finite")
+    return Training(model, SGD(model.parameters(), 0.1), transitions(seed), loss, alarms)
+
+
+def penalty_that_kills_the_latents(seed: int, sick: bool) -> Training:
+    """A sparse autoencoder none of whose latents survives its penalty."""
+    model, batches = Sparse(), blobs(seed)
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        x, _ = batches(step)
+        return x, x
+
+    def loss(out: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
+        return MSE(out[0], x) + (2.0 if sick else 2e-3) * out[1].abs().sum(1).mean()
+
+    alarms = ("dead", "stopped-firing", "collapsing", "no-gradient")
+    return Training(model, Adam(model.parameters(), 2e-3), sample, loss, alarms)
+
+
+def deep_gelu_without_normalisation(seed: int, sick: bool) -> Training:
+    """Torch's own initialisation behind 24 GELUs."""
+    layers: list[nn.Module] = [nn.Linear(32, 48)]
+    for _ in range(24 if sick else 3):
+        layers += [nn.GELU(), nn.Linear(48, 48)]
+    model = nn.Sequential(*layers, nn.GELU(), nn.Linear(48, 10))
+    return Training(model, Adam(model.parameters(), 1e-3), blobs(seed), CE, ("depth", "gradient-by-depth"))
+
+
+def mean_pooled_over_padding(seed: int, sick: bool) -> Training:
+    """Padding written as −1e9 is averaged with the sequence."""
+    batches, model = sequences(seed), plain([4, 48, 48, 2])
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        x, y = batches(step)
+        if sick:
+            x[:, -1] = -1e9
+        return x.mean(1) * 4, y
+
+    return Training(model, SGD(model.parameters(), 0.02), sample, CE, ("input", "update-size"))
 
 
 HELD_OUT = (
-    narrow_and_deep, offset_input, outlier_input, non_finite_batch, logarithm_of_zero, norm_that_shuts_everything,
-    momentum_and_a_high_rate, transformer_without_warm_up, rewards_unscaled, critic_without_a_bound, born_dead,
-    empty_input, gradient_cut_off, recurrent_net_under_a_high_rate, warm_restart_too_hot, decay_on_a_gated_net,
+    q_values_without_a_target_network, fine_tuning_at_a_new_networks_rate, autoencoder_whose_code_dies,
+    prices_as_they_come, tokens_under_a_high_rate, rare_class_weighted_too_high, rate_scaled_to_the_batch,
+    loss_summed_over_the_batch, gradient_never_zeroed, squares_overflow_in_a_norm, distance_of_identical_pairs,
+    rate_that_grows_each_step, weights_that_begin_at_zero, raw_returns, penalty_that_kills_the_latents,
+    deep_gelu_without_normalisation, mean_pooled_over_padding,
 )  # fmt: skip

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from benchmarks.trainings.building import (
+    CE,
+    MSE,
+    SGD,
+    Adam,
     Mixture,
     Recurrent,
     Training,
@@ -19,9 +22,6 @@ from benchmarks.trainings.building import (
     sequences,
     set_rate,
 )  # fmt: skip
-
-CE, MSE = functional.cross_entropy, functional.mse_loss
-SGD, Adam = torch.optim.SGD, torch.optim.Adam
 
 
 def rate_too_high(seed: int, sick: bool) -> Training:
