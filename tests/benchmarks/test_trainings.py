@@ -34,17 +34,22 @@ def test_a_loss_has_stalled_where_its_reader_can_see_it() -> None:
     assert stalled_at(np.array([1.0, 0.9, 0.8, 500.0])) == 3
 
 
+def cases(half: str, failing: bool) -> set[tuple[str, int]]:
+    """Every training of a half: its kind and its seed."""
+    groups = [((sick if failing else well), seeds) for sick, well, seeds in HALVES[half]]
+    return {(kind.__name__, seed) for kinds, seeds in groups for kind in kinds for seed in seeds}
+
+
 def test_the_halves_differ_in_kinds_and_seeds() -> None:
-    (sick, well, seeds), (held_sick, held_well, held_seeds) = HALVES["looked-at"], HALVES["held-out"]
-    assert not {*sick, *well} & {*held_sick, *held_well}
-    assert not {*seeds} & {*held_seeds}
-    assert len({*sick, *held_sick}) >= 20
-    assert len({*well, *held_well}) >= 10
+    looked, held = ({*cases(half, True), *cases(half, False)} for half in HALVES)
+    for part in (0, 1):
+        assert not {case[part] for case in looked} & {case[part] for case in held}
+    assert len({kind for kind, _ in cases("held-out", True)}) >= 12
+    assert len({kind for kind, _ in cases("held-out", False)}) >= 10
 
 
-@pytest.mark.parametrize("half", ["looked-at", "held-out"])
+@pytest.mark.parametrize("half", list(HALVES))
 def test_what_is_kept_was_run_on_every_kind_of_its_half(half: str) -> None:
     kept = json.loads((RESULTS / f"trainings-{half}.json").read_text(encoding="utf-8"))
-    sick, well, seeds = HALVES[half]
-    assert {(each["kind"], each["seed"]) for each in kept["failing"]} == {(k.__name__, s) for k in sick for s in seeds}
-    assert {(each["kind"], each["seed"]) for each in kept["healthy"]} == {(k.__name__, s) for k in well for s in seeds}
+    assert {(each["kind"], each["seed"]) for each in kept["failing"]} == cases(half, True)
+    assert {(each["kind"], each["seed"]) for each in kept["healthy"]} == cases(half, False)

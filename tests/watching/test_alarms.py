@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 
 import leaky
 from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
+from leaky.watching.alarm_rules.now import beyond_chance
 
 torch.set_num_threads(1)
 
@@ -257,3 +259,99 @@ def test_a_rate_that_rises_between_two_reports_is_told_at_its_step() -> None:
             nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
             optimizer.step()
     assert next(alarm.step for alarm in watch.alarms if alarm.finding.rule == "update-size") == 33
+
+
+def test_a_share_of_few_units_is_beyond_chance_only_where_a_layer_of_so_few_seldom_shows_it() -> None:
+    for units in (1, 3, 10, 40):
+        for count in range(units + 1):
+            for limit in (0.3, 0.4, 0.6, 1.0):
+                p = limit / 2
+                tail = sum(math.comb(units, k) * p**k * (1 - p) ** (units - k) for k in range(count, units + 1))
+                assert beyond_chance(count, units, limit, 0.02) == (count >= limit * units and tail <= 0.02)
+    assert beyond_chance(40_000, 100_000, 0.4, 1e-9)
+    assert not beyond_chance(39_999, 100_000, 0.4, 0.5)
+    assert beyond_chance(0, 5, 0.0, 0.01)
+
+
+def shut(units: int, dead: int) -> nn.Sequential:
+    """A layer of so many units, some of which are out of reach from the start, between two that are well."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, units), nn.ReLU(), nn.Linear(units, 10))
+    with torch.no_grad():
+        model[2].bias += 1.0
+        model[2].bias[:dead] = -100.0
+    return model
+
+
+@pytest.mark.parametrize(("units", "dead", "level"), [(6, 3, "info"), (48, 24, "warning"), (6, 6, "error")])
+def test_half_a_layer_is_told_above_info_only_where_it_has_many_units_and_a_whole_one_always(
+    units: int, dead: int, level: str
+) -> None:
+    x, y = data()
+    watch = raised(shut(units, dead), 1e-3, x, y, steps=30, alarms=["dead"])
+    assert [alarm.finding.level for alarm in watch.alarms if alarm.finding.site == "3"] == [level]
+
+
+def test_units_that_were_silent_from_the_start_are_no_rise() -> None:
+    x, y = data()
+    watch = raised(shut(100, 45), 1e-3, x, y, steps=120, report_every=2, alarms=["collapsing"])
+    assert watch.history["3"]["silent"][[0, -1]].tolist() == [0.0, 0.45]
+    assert watch.alarms == []
+
+
+def test_units_that_fall_silent_one_after_another_are_a_rise() -> None:
+    x, y = data()
+    model = shut(100, 0)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, report_every=2, alarms=["collapsing"]) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(60):
+            with torch.no_grad():
+                model[2].bias[: max(0, 3 * (step - 20))] = -100.0
+            batch = torch.arange(step * 64, step * 64 + 64) % len(x)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+    assert {alarm.finding.site for alarm in watch.alarms} == {"3"}
+
+
+@pytest.mark.parametrize(("size", "told"), [(1.0, False), (1e3, True)])
+def test_late_in_a_training_a_gradient_is_a_spike_only_beyond_what_it_began_with(size: float, told: bool) -> None:
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-9)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, alarms=["gradient-spike"], report_every=2) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(120):
+            scale = 1.0 if step < 14 else 1e-4 if step != 100 else size  # 40 reports of next to nothing, one odd batch
+            optimizer.zero_grad()
+            (scale * nn.functional.cross_entropy(model(x[:64]), y[:64])).backward()
+            optimizer.step()
+    assert bool(watch.alarms) == told
+
+
+class Muffled(nn.Module):
+    """A gradient of next to nothing comes through its middle at one step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = list(network())
+        self.first, self.rest, self.muffled = nn.Sequential(*layers[:4]), nn.Sequential(*layers[4:]), False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x)
+        return self.rest(1e-9 * hidden + (1 - 1e-9) * hidden.detach() if self.muffled else hidden)
+
+
+def test_a_report_in_which_no_sample_asks_anything_of_the_first_site_is_no_vanishing_gradient() -> None:
+    x, y = data()
+    model = Muffled()
+    with warnings.catch_warnings(), leaky.watch(model, report_every=1, alarms=["gradient-by-depth"]) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(20):
+            model.muffled = step == 15
+            nn.functional.cross_entropy(model(x[8 * step : 8 * step + 8]), y[8 * step : 8 * step + 8]).backward()
+            watch.step()
+    gradients = [watch.history[site]["gradient"] for site in ("first.1", "rest.1")]
+    assert (gradients[0] / gradients[1])[15] < 1e-8
+    assert watch.alarms == []

@@ -180,7 +180,7 @@ class Thresholds:
     )
     spike_warning: float = _number(
         30,
-        "gradient of a report ÷ the median of those before, from which on it is a warning",
+        "gradient of a report ÷ the usual one, from which on it is a warning",
         "a dozen small trainings",
         low=1,
     )
@@ -191,6 +191,12 @@ class Thresholds:
     update_error: float = _number(1.0, "the same: error", "the step is as long as the weights")
     expert_share: float = _share(
         0.05, "an expert that is given less than this part of an even share of the samples is idle", "convention"
+    )
+    asleep_samples: float = _number(
+        1e7, "samples without firing after which a unit is asleep, as dead latents are called", "Gao et al. 2024", low=1
+    )
+    srank_delta: float = _share(
+        0.01, "δ of the effective rank: the part of the singular values' sum that is left out", "Kumar et al. 2021"
     )
 
     @classmethod

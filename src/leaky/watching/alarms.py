@@ -26,8 +26,10 @@ READ = (
     "update_warning",
     "update_error",
     "expert_share",
+    "asleep_samples",
+    "srank_delta",
 )
-"""Thresholds that alarms alone read."""
+"""Thresholds that a watch alone reads."""
 
 ALARMS: dict[str, Check] = {
     "non-finite": non_finite,

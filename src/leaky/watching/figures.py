@@ -58,7 +58,9 @@ class Stretch:
         self.part.clear()
 
 
-def figures(rows: Rows, stretch: Stretch, slope: FloatArray, gain: float, needed: int) -> dict[str, float]:
+def figures(
+    rows: Rows, stretch: Stretch, slope: FloatArray, gain: float, needed: int, thresholds: Thresholds
+) -> dict[str, float]:
     """The figures of `leaky.watching.history.FIGURES` that follow from sums.
 
     Args:
@@ -67,6 +69,7 @@ def figures(rows: Rows, stretch: Stretch, slope: FloatArray, gain: float, needed
         slope: of each unit.
         gain: of the site.
         needed: samples that a verdict takes.
+        thresholds: that decide.
     """
     seen, units = rows.seen, rows.seen.shape[1]
     elements = seen[COUNTS].sum()
@@ -77,6 +80,8 @@ def figures(rows: Rows, stretch: Stretch, slope: FloatArray, gain: float, needed
         found["locked"] = (len(v.locked_negative) + len(v.locked_positive)) / units
         found["dormant"] = len(v.dormant) / units
     found["silent"] = float((stretch.silent_for >= needed).mean())
+    long = stretch.total.samples >= thresholds.asleep_samples
+    found["asleep"] = float((stretch.silent_for >= thresholds.asleep_samples).mean()) if long else math.nan
     found["rate"] = float(seen[FIRED].mean() / rows.samples) if rows.samples else math.nan
     found["second_moment"] = float(seen[SQUARES].sum() / elements) if elements else math.nan
     found["output_moment"] = _output_moment(rows, slope, gain) / elements if elements else math.nan

@@ -23,6 +23,7 @@ from leaky.watching.compiled.passes import Passes
 from leaky.watching.experts import alike_groups, shares
 from leaky.watching.figures import Stretch
 from leaky.watching.inputs import Inputs
+from leaky.watching.measures import Measures, Products
 from leaky.watching.site import Clock, WatchedSite
 from leaky.watching.usual import Usual
 
@@ -34,6 +35,7 @@ class Observer:
         model: the model.
         sample_dim: axis of the inputs that holds the samples.
         unit_dim: axis of the units, where the structure does not tell.
+        measures: names in `leaky.watching.measures.MEASURES` that are asked for.
         noted: told of everything that the user should know.
 
     Attributes:
@@ -49,7 +51,12 @@ class Observer:
     """
 
     def __init__(
-        self, model: nn.Module, sample_dim: int | None, unit_dim: int | None, noted: Callable[[str], None]
+        self,
+        model: nn.Module,
+        sample_dim: int | None,
+        unit_dim: int | None,
+        measures: frozenset[str],
+        noted: Callable[[str], None],
     ) -> None:
         self.model = model
         self.sites: dict[str, WatchedSite] = {}
@@ -58,6 +65,9 @@ class Observer:
         self.observing, self._over = True, False
         self.compiled = Passes(model, self, self._tracer_of)
         self.rider = Rider(model, self, self._tracer_of, self.taker_of, sample_dim, self.compiled.hooks_of)
+        self._measures, self._products = measures, Products()
+        if "gates" in measures:
+            self.rider.beyond = self._products.see
         self.samples = self.batches = 0
         self.last: Batch | None = None
         self.inputs = Inputs()
@@ -143,6 +153,7 @@ class Observer:
 
     def end(self, structure: Structure | None, completed: bool) -> None:
         """It has ended."""
+        self._products.clear()
         for site in self.sites.values() if self._to_end is None else self._to_end:
             site.end_pass(completed)
         for name in structure.outputs if structure is not None else ():
@@ -174,6 +185,8 @@ class Observer:
         if site is None:
             assert call is not None
             site = self.sites[known.site] = WatchedSite(call, known.shape, self.clock)
+            if self._measures:
+                site.measures = Measures(self._measures, site.units, call.activation.smooth, self._products)
             self.stretches[known.site] = Stretch.of(site.units, call.activation.smooth)
         elif call is not None:
             site.also(call)

@@ -67,7 +67,8 @@ def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, m
         stretch.add(rows)
         if stretch.part.samples >= needed:
             stretch.judge(site.described(stretch.part, model, producers=False), thresholds, needed)
-        found = figures(rows, stretch, slopes, site.activation.gain, needed)
+        found = figures(rows, stretch, slopes, site.activation.gain, needed, thresholds)
+        found |= {} if site.measures is None else site.measures.figures(thresholds)
         behind = [measured[weight] for weight in site.weights if weight in measured]
         found["update"] = max((ratio for ratio, _ in behind), default=math.nan)
         found["weight"] = max((size for _, size in behind), default=math.nan)

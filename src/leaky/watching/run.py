@@ -141,12 +141,44 @@ def lines(run: Run, most: int = 20) -> list[str]:
             before = step
             cells = " ".join(f"{_percent(shares[s][i]):>11}" for s in SHARES)
             said.append(f"{step:>8} {seen:>9} {cells}  {', '.join(dict.fromkeys(raised))}".rstrip())
-        said.append("")
+        said += ["", *_layers(run, most), ""]
     told = [alarm for alarm in run.alarms if alarm.finding.level != "info"]
     said += [f"{printable(str(alarm))}\n    {printable(alarm.finding.advice)}" for alarm in told]
     said += [] if told else ["No alarm above info."]
     said += [printable(f"Note: {note}") for note in run.notes]
     return said
+
+
+BY_LAYER = ("dead", "dormant", "idle_gates", "asleep", "rate", "srank", "weight")
+"""Figures that are shown of each site, of those that are known; the last two are no shares."""
+
+
+def _layers(run: Run, most: int) -> list[str]:
+    """What was last known of each site: a line each, evenly chosen ones where there are many."""
+    last = {
+        name: {figure: _last(arrays[figure]) for figure in BY_LAYER if figure in arrays}
+        for name, arrays in run.figures.items()
+    }
+    columns = [f for f in BY_LAYER if any(not np.isnan(each.get(f, np.nan)) for each in last.values())]
+    names = list(last)
+    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).astype(int))]
+    width = max([len("site"), *(len(printable(name)) for name in chosen)])
+    lines = [f"{'site':<{width}} {'units':>7} " + " ".join(f"{each.replace('_', ' '):>11}" for each in columns)]
+    for name in chosen:
+        cells = " ".join(f"{_cell(each, last[name].get(each, np.nan)):>11}" for each in columns)
+        lines.append(f"{printable(name):<{width}} {run.units[name]:>7} {cells}".rstrip())
+    return lines if len(chosen) == len(names) else [*lines, f"({len(names) - len(chosen)} sites more)"]
+
+
+def _last(values: FloatArray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known[-1]) if len(known) else float("nan")
+
+
+def _cell(figure: str, value: float) -> str:
+    if figure in BY_LAYER[-2:]:
+        return "·" if np.isnan(value) else f"{value:.3g}"
+    return _percent(value)
 
 
 def _percent(share: float) -> str:

@@ -22,6 +22,7 @@ from leaky.record import FloatArray, Producer, Site
 from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
 from leaky.watching.arrival import Arrival, wait_for_gradient
+from leaky.watching.measures import Measures
 from leaky.watching.sums import NONFINITE, OPEN, Bounds, Reading, Rows, add, add_gradient
 
 Flags = np.ndarray[Any, np.dtype[np.uint8]]
@@ -60,6 +61,7 @@ class WatchedSite:
 
     Attributes:
         rows: the sums.
+        measures: what was asked for beyond them; None for nothing.
         repeated: whether it runs several times a pass.
         is_output: whether its output is the model's.
     """
@@ -71,6 +73,7 @@ class WatchedSite:
         self.rows = Rows.empty(self.units, call.activation.smooth)
         # The arrays are cleared in place, never replaced.
         self._addresses = self.rows.seen.ctypes.data, self.rows.gradient.ctypes.data
+        self.measures: Measures | None = None
         self.repeated = True
         self.is_output = False
         self._call, self._shape, self._clock = call, shape, clock
@@ -138,6 +141,8 @@ class WatchedSite:
         reading = self._reading
         if reading is None:
             return
+        if self.measures is not None:
+            self.measures.output(z, output, reading.layout)
         if self.rows.output is not None:
             h = output if self.activation.overscale == 1 else output / self.activation.overscale
             as_output = reading if reading.fits(h) else Reading(h, reading.layout)

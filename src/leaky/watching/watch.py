@@ -24,6 +24,7 @@ from leaky.record import IntArray, Record
 from leaky.watching.alarms import ALARMS, Raised
 from leaky.watching.history import Row
 from leaky.watching.log import Log
+from leaky.watching.measures import MEASURES
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Updates, untouched_units
 from leaky.watching.ranks import Ranks, is_first, without_replicas
@@ -59,6 +60,7 @@ class Watch:
         scaler: Any,
         thresholds: Thresholds,
         dims: tuple[int | None, int | None],
+        measures: frozenset[str],
         group: Any,
     ) -> None:
         self._model, self._optimizer, self._scaler = model, optimizer, scaler
@@ -67,7 +69,7 @@ class Watch:
         writes = is_first(group)
         opened = None if log is None or not writes else Log(log, type(model).__name__, thresholds.as_dict())
         self._reporter = Reporter(thresholds, Raised(frozenset(alarms)), on_alarm, opened, scaler is not None)
-        self._observer = self._reporter.observer = Observer(model, *dims, self._reporter.note)
+        self._observer = self._reporter.observer = Observer(model, *dims, measures, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
         self._ranks = Ranks(group, self._reporter.note)
         self._observer.inputs.alone = group is None
@@ -246,6 +248,7 @@ def watch(
     thresholds: Mapping[str, float] | None = None,
     sample_dim: int | None = 0,
     unit_dim: int | None = None,
+    measures: Collection[str] = (),
     group: Any = None,
 ) -> Watch:
     """Watch every unit of a model while it trains, in the user's own loop, which stays as it is.
@@ -268,6 +271,7 @@ def watch(
         thresholds: by name, in place of the defaults of `leaky.diagnosis.Thresholds`.
         sample_dim: axis of the model's inputs that holds the samples, where no layer says otherwise.
         unit_dim: axis of the units in every pre-activation that has it, where the structure does not tell.
+        measures: what is measured beyond the sums, because it costs: names in `leaky.watching.measures.MEASURES`.
         group: a process group of torch.distributed all of whose ranks watch: reports and alarms are of all of them.
 
     Raises:
@@ -284,9 +288,11 @@ def watch(
     chosen = tuple(ALARMS) if alarms is None else tuple(alarms)
     if not set(chosen) <= set(ALARMS):
         raise InputError(f"alarms must be among {', '.join(ALARMS)}, not {sorted(set(chosen) - set(ALARMS))}")
+    if isinstance(measures, str) or not set(measures) <= set(MEASURES):
+        raise InputError(f"measures must be a collection of {' and '.join(map(repr, MEASURES))}, not {measures!r}")
     if not callable(on_alarm) and on_alarm not in ("warn", "stop"):
         raise InputError(f"on_alarm must be 'warn', 'stop' or a function of the alarm, not {on_alarm!r}")
     model = without_replicas(getattr(model, "_orig_mod", model))  # of a compiled module, what it compiles
     model = getattr(model, "_orig_mod", model)
-    limits, dims = Thresholds.of(thresholds), (sample_dim, unit_dim)
-    return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims, group)
+    limits, dims, wanted = Thresholds.of(thresholds), (sample_dim, unit_dim), frozenset(measures)
+    return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims, wanted, group)

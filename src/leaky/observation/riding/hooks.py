@@ -6,6 +6,7 @@ never end the user's training.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,7 @@ class Driver(Protocol):
     """Who follows the passes."""
 
     running: bool
+    beyond: Callable[[Any, Any, Any], None] | None
 
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A module through which passes come in starts."""
@@ -152,6 +154,15 @@ class Functions(TorchFunctionMode):
         self._met = dict.fromkeys(structure.by_function, 0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output, beyond = self._run(func, args, kwargs), self.rider.beyond
+        if beyond is not None and not torch.compiler.is_compiling():
+            try:
+                beyond(func, args, output)
+            except Exception as error:
+                self.rider.failed(error)
+        return output
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
         calls = None if torch.compiler.is_compiling() else self._calls.get(func)
         if calls is None:
             return func(*args, **kwargs) if kwargs else func(*args)

@@ -59,6 +59,7 @@ class Rider:
     Attributes:
         running: whether an observed pass is going on.
         traced: passes that were traced.
+        beyond: told of every call of a torch function in a pass that is not traced, with its result; None for nobody.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Rider:
     ) -> None:
         self.running = False
         self.traced = 0
+        self.beyond: Callable[[Any, Any, Any], None] | None = None
         self.sample_dim = sample_dim
         self._model = model
         self._passenger = passenger
@@ -148,7 +150,7 @@ class Rider:
         self.running = True
         for hook in self._site_hooks:
             hook.met = 0
-        if structure.by_function:
+        if structure.by_function or self.beyond is not None:
             self._mode = Functions(self, structure)
             self._mode.__enter__()  # type: ignore[no-untyped-call]
 

@@ -7,7 +7,22 @@ import math
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
+from leaky.record import FloatArray
 from leaky.watching.alarm_rules.now import Now, finding, level_of
+
+STAYED = 5
+"""Reports that make a level of the gradient a usual one."""
+
+
+def _lived_with(values: FloatArray) -> float:
+    """What the gradient began with, or the highest level at which it has stayed: a median of `STAYED` reports in a row.
+
+    Late in a training the gradient may be next to nothing, and an odd batch many times it; one that is no larger than
+    what the weights have taken in their stride before does no harm.
+    """
+    known = values[np.isfinite(values)]
+    stayed = np.median(np.lib.stride_tricks.sliding_window_view(known, STAYED), axis=1)
+    return float(max(known[0], stayed.max()))
 
 
 def gradient(now: Now) -> list[Finding]:
@@ -28,12 +43,15 @@ def gradient(now: Now) -> list[Finding]:
             found.append(finding("no-gradient", gone, site, f"no gradient arrives {where}", advice))
             continue
         before = values[:-1][np.isfinite(values[:-1])][-32:]
-        if len(before) < 5 or not np.isfinite(last) or np.median(before) <= 0:
+        if len(before) < STAYED or not np.isfinite(last) or np.median(before) <= 0:
             continue
         factor = float(last / np.median(before))
+        if factor < t.spike_warning:
+            continue
+        factor = min(factor, float(last / _lived_with(values[:-1])))
         level = level_of(factor, t.spike_warning, t.spike_error)
         if level is not None:
-            message = f"the gradient is {factor:.3g} times the median of the {len(before)} reports before"
+            message = f"the gradient is {factor:.3g} times the usual one"
             advice = "Look at this batch's data and labels; clipping the gradient keeps one batch from undoing many."
             found.append(finding("gradient-spike", level, site, message, advice, factor=factor))
     return found if alive else found[:1]

@@ -89,6 +89,31 @@ def level_of(size: float, warning: float, error: float) -> Level | None:
     return "error" if size >= error else "warning"
 
 
+def beyond_chance(count: int, units: int, share: float, delta: float) -> bool:
+    """Whether so many of a layer's units are more than a share, and no accident of a layer of few units.
+
+    A limit was measured on layers of many units. Of n units each of which is meant with half that probability, `count`
+    or more must be so with a probability of at most δ: Σ_{k ≥ count} C(n, k) pᵏ (1 − p)ⁿ⁻ᵏ ≤ δ.
+
+    Args:
+        count: units that are meant.
+        units: n, of the layer.
+        share: the limit.
+        delta: δ.
+    """
+    if count < share * units or share <= 0:
+        return count >= share * units
+    p, n = share / 2, units
+    choices = math.lgamma(n + 1) - math.lgamma(count + 1) - math.lgamma(n - count + 1)
+    term = total = math.exp(choices + count * math.log(p) + (n - count) * math.log1p(-p))
+    for k in range(count, n):
+        term *= (n - k) / (k + 1) * p / (1 - p)  # at most half the one before, for k is beyond 2pn
+        total += term
+        if term < 1e-9 * total:
+            break
+    return total <= delta
+
+
 def known(now: Now, figure: str) -> list[tuple[SiteNow, float]]:
     """The sites with a finite figure at this report, and the figure."""
     values: Mapping[str, dict[str, float]] = now.row

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
-from leaky.watching.alarm_rules.now import Now, finding, known, level_of
+from leaky.watching.alarm_rules.now import Now, SiteNow, finding, known, level_of
 
 
 def non_finite(now: Now) -> list[Finding]:
@@ -69,13 +69,38 @@ def depth(now: Now) -> list[Finding]:
                 message = f"E h² {word} {size:.3g} times from {first.name!r} to this site"
                 advice = "Initialise with the gain of the slope (`leaky.initialize`), or normalise between the layers."
                 found.append(finding("depth", level, last, message, advice, factor=factor))
-    gradients = known(now, "gradient")
-    if len(gradients) >= t.least_sites and gradients[-1][1] > 0 and gradients[0][1] > 0:
-        ratio = (gradients[0][1] / gradients[-1][1]) ** 2
-        for word, size in (("explodes", ratio), ("vanishes", 1 / ratio)):
+    ends = _ends_with_gradient(now)
+    if ends is not None:
+        ratio = _steady_ratio(now, ends[0].name, ends[1].name)
+        for word, size in (("explodes", ratio), ("vanishes", 1 / ratio if ratio > 0 else math.nan)):
             level = level_of(size, t.gradient_warning, t.gradient_error)
             if level is not None:
                 message = f"the gradient {word}: its square changes by {size:.3g} from the last site to this one"
                 advice = "Initialise with the gain of the slope (`leaky.initialize`), add shortcuts or normalisation."
-                found.append(finding("gradient-by-depth", level, gradients[0][0], message, advice, factor=ratio))
+                found.append(finding("gradient-by-depth", level, ends[0], message, advice, factor=ratio))
     return found
+
+
+def _ends_with_gradient(now: Now) -> tuple[SiteNow, SiteNow] | None:
+    """The first and the last site with a gradient at this report; None where there are too few for a trend."""
+    known_ones = known(now, "gradient")
+    if len(known_ones) < now.thresholds.least_sites or not known_ones[0][1] > 0 or not known_ones[-1][1] > 0:
+        return None
+    return known_ones[0][0], known_ones[-1][0]
+
+
+def _steady_ratio(now: Now, first: str, last: str) -> float:
+    """E g² at one site ÷ at another, over the last samples, as many as a verdict takes, or all that were seen.
+
+    Where few samples make a report, a training that goes well has reports none of whose samples asks anything of the
+    first site. NaN where too few samples have been seen for an average.
+    """
+    squares = [now.history[name]["gradient"] ** 2 for name in (first, last)]
+    good = np.isfinite(squares[0]) & np.isfinite(squares[1])
+    samples = now.history.samples[good]
+    seen = samples[::-1].cumsum()
+    if seen[-1] < now.thresholds.least_samples:
+        return math.nan
+    taken = slice(-1 - int(np.searchsorted(seen[:-1], now.needed)), None)
+    above, below = (float((each[good] * samples)[taken].sum()) for each in squares)
+    return above / below

@@ -7,7 +7,19 @@ import math
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
-from leaky.watching.alarm_rules.now import Now, finding
+from leaky.watching.alarm_rules.now import Now, beyond_chance, finding
+
+
+def _level(now: Now, count: int, units: int, warning: float) -> Level:
+    """Of so many units that cannot learn: info where a layer of few units may show as many by accident.
+
+    Where none is left, nothing gets through the layer, however few they were.
+    """
+    t = now.thresholds
+    delta = t.delta / max(1, len(now.sites))
+    if count == units or beyond_chance(count, units, t.dead_error, delta):
+        return "error"
+    return "warning" if beyond_chance(count, units, warning, delta) else "info"
 
 
 def stopped_firing(now: Now) -> list[Finding]:
@@ -18,7 +30,7 @@ def stopped_firing(now: Now) -> list[Finding]:
         if not site.flat or site.gated or not gone.any():
             continue
         share, t = float(gone.mean()), now.thresholds
-        level: Level = "error" if share >= t.dead_error else "warning" if share >= t.stopped_warning else "info"
+        level = _level(now, int(gone.sum()), site.units, t.stopped_warning)
         units = tuple(int(u) for u in np.flatnonzero(gone))
         message = (
             f"{len(units)} of {site.units} units have stopped firing: silent on {now.needed:,} samples or more, since "
@@ -41,7 +53,7 @@ def dead(now: Now) -> list[Finding]:
         share = now.row[site.name]["dead"]
         if site.gated or math.isnan(share) or share < t.dead_warning:
             continue
-        level: Level = "error" if share >= t.dead_error else "warning"
+        level = _level(now, round(share * site.units), site.units, t.dead_warning)
         message = f"{share:.0%} of {site.units} units are dead on the last {now.needed:,} samples or more"
         advice = "Run watch.checkup() for the verdicts; `leaky.repair` shows what brings them back."
         found.append(finding("dead", level, site, message, advice, share=share))
@@ -49,15 +61,20 @@ def dead(now: Now) -> list[Finding]:
 
 
 def collapsing(now: Now) -> list[Finding]:
-    """Sites whose share of silent units rises so that half of them will be in as many steps as were seen."""
+    """Sites whose share of silent units rises so that half of them will be in as many steps as were seen.
+
+    Units that were silent from the start show all at once, when enough samples were seen to call them so; that is no
+    rise, and is not looked at.
+    """
     found, t = [], now.thresholds
-    steps = now.history.steps
+    steps, told = now.history.steps, now.history.samples.cumsum() >= now.needed
     for site in now.sites:
         shares = now.history[site.name]["silent"]
-        recent = np.flatnonzero(~np.isnan(shares))[-8:]
+        recent = np.flatnonzero(~np.isnan(shares) & told)[-8:]
         if not site.flat or site.gated or len(recent) < 4 or shares[recent[-1]] >= t.collapse_share:
             continue
-        if shares[recent[-1]] - shares[recent].min() < t.collapse_rise:
+        risen = round(float(shares[recent[-1]] - shares[recent].min()) * site.units)
+        if not beyond_chance(risen, site.units, t.collapse_rise, t.delta / len(now.sites)):
             continue
         slope, _ = np.polyfit(steps[recent].astype(float), shares[recent], 1)
         if slope <= 0:
@@ -80,7 +97,9 @@ def locked(now: Now) -> list[Finding]:
     found, t = [], now.thresholds
     for site in now.sites:
         share = now.row[site.name]["locked"]
-        if not math.isnan(share) and share >= t.locked_warning and not site.gated:
+        if math.isnan(share) or site.gated:
+            continue
+        if beyond_chance(round(share * site.units), site.units, t.locked_warning, t.delta / len(now.sites)):
             message = f"{share:.0%} of {site.units} units are always on one side on the last {now.needed:,} samples"
             advice = "They compute a linear function: look at the input's scale and at biases that ran away."
             found.append(finding("locked", "warning", site, message, advice, share=share))
