@@ -88,7 +88,7 @@ def test_slopes_of_another_framework_are_refused() -> None:
 
 @pytest.mark.parametrize("x", [[1.0, 2.0], 1.0, None, "x", (1.0,)])
 def test_what_is_no_array_is_refused(x: object) -> None:
-    with pytest.raises(InputError, match="the input must be a NumPy array or a torch tensor, not "):
+    with pytest.raises(InputError, match="the input must be a NumPy array, a torch tensor or a JAX array, not "):
         leaky_relu(x)  # type: ignore[type-var]
 
 

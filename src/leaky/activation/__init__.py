@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from leaky.activation.arguments import described
 from leaky.errors import InputError
 
 if TYPE_CHECKING:
+    import jax
     import torch
 
-    Slope = float | torch.Tensor | np.ndarray[Any, Any]
+    Slope: TypeAlias = float | torch.Tensor | np.ndarray[Any, Any] | jax.Array
 
 _siblings: dict[str, Callable[..., Any]] = {}
 """The function of each framework that was needed so far: an import statement at every call would cost a microsecond."""
@@ -29,7 +30,7 @@ _types: tuple[Any, ...] = ()
 _is_watched: Any = None
 _torch_leaky_relu: Any = None
 
-ArrayOrTensor = TypeVar("ArrayOrTensor", bound="np.ndarray[Any, Any] | torch.Tensor")
+ArrayOrTensor = TypeVar("ArrayOrTensor", bound="np.ndarray[Any, Any] | torch.Tensor | jax.Array")
 
 
 def leaky_relu(
@@ -50,11 +51,11 @@ def leaky_relu(
     once. Any slope is right, negative ones and those above 1 too, also in place.
 
     Args:
-        input: x, a NumPy array or a torch tensor of any shape, float16, bfloat16, float32 or float64; a NumPy array may
-            also be a long double or of the other byte order. Of a masked array, the result has the mask.
+        input: x, a NumPy array, a torch tensor or a JAX array of any shape, float16, bfloat16, float32 or float64; a
+            NumPy array may also be a long double or of the other byte order. The result has a masked array's mask.
         negative_slope: α, a number or a one-dimensional array or tensor with one slope a channel. A tensor that
             requires a gradient gets it.
-        inplace: write the result over x.
+        inplace: write the result over x, which a JAX array does not allow.
         gain: factor on the output, > 0; `leaky.theory.gain(α)` keeps the second moment of a Gaussian input.
         clamp: bound on |y| after the gain, > 0; None for no bound. Beyond it the derivative is 0, at it the inner one.
         channel_dim: the dimension of x along which several slopes run.
@@ -64,12 +65,13 @@ def leaky_relu(
         y, of x's shape, type and memory layout; x or out itself where the result was written there.
 
     Raises:
-        InputError: for integers, complex numbers, a NaN slope, slopes that do not fit, a gain or clamp that is not
-            positive, or an `out` that does not fit or would need a gradient.
+        InputError: for integers, complex numbers, a NaN slope (not in a JAX array, whose numbers may come later),
+            slopes that do not fit, a gain or clamp that is not positive, or an `out` that does not fit or would need a
+            gradient.
 
     Note:
         α is rounded to float32 in front of anything but float64, as torch does. A learnable slope that is exactly 0
-        follows `relu` too, and still gets its gradient.
+        follows `relu` too, and still gets its gradient. JAX takes subnormal numbers for 0, as everywhere.
     """
     x = input
     if (  # the common call of a small network, whose time is all in asking
@@ -107,7 +109,19 @@ def leaky_relu(
             channel_dim=channel_dim,
             out=out,
         )
-    raise InputError(f"the input must be a NumPy array or a torch tensor, not {described(x)}")
+    jax = sys.modules.get("jax")  # no array of JAX's can come before JAX is there
+    if jax is not None and isinstance(x, jax.Array):
+        on_jax = _siblings.get("jax") or _load("jax")
+        return on_jax(  # type: ignore[no-any-return]
+            x,
+            negative_slope,
+            inplace,
+            gain=gain,
+            clamp=clamp,
+            channel_dim=channel_dim,
+            out=out,
+        )
+    raise InputError(f"the input must be a NumPy array, a torch tensor or a JAX array, not {described(x)}")
 
 
 def _load(framework: str) -> Callable[..., Any]:
