@@ -70,7 +70,7 @@ def recognise(call: Call, values: Sequence[Any]) -> Activation | None:
         call: the operation, its tensors replaced by nodes.
         values: the same positional arguments with their tensors, for slopes and bounds that are tensors.
     """
-    make = _TABLE.get(operator_named(call.name).activation)
+    make = RECOGNISERS.get(operator_named(call.name).activation)
     node = call.args[0] if call.args else None
     if make is None or not isinstance(node, Node):
         return None
@@ -242,7 +242,7 @@ def _softplus(call: Call, values: Sequence[Any]) -> Activation | None:
     return _smooth("Softplus", 0, float(call.get("beta", 1.0)))
 
 
-_TABLE: dict[str, Callable[[Call, Sequence[Any]], Activation | None]] = {
+RECOGNISERS: dict[str, Callable[[Call, Sequence[Any]], Activation | None]] = {
     "relu": _relu,
     "relu6": _relu6,
     "hardtanh": _hardtanh,

@@ -184,7 +184,7 @@ class Masks:
         """The two values of a result; None where it is not one value where the candidate is true and one elsewhere."""
         row = operator_named(call.name)
         first = next(self._derived[node.index] for node in call.nodes if node.index in self._derived)
-        if row.numbers == "moves" or row.same_value or call.name == "_to_copy":
+        if row.numbers == "moves" or row.same_value:
             return first.pair
         if row.numbers not in ("joins", "scales", "compares") and call.name not in _LOGICAL:
             return None

@@ -27,7 +27,7 @@ def samples_of(ids: SampleIds, call: Call, values: Sequence[Any], results: list[
         values: its positional arguments with their tensors, for indices.
         results: the axes of each result.
     """
-    rule = _RULES.get(operator_named(call.name).samples)
+    rule = RULES.get(operator_named(call.name).samples)
     if rule is not None:
         try:
             followed = rule(ids, call, values, results)
@@ -218,7 +218,7 @@ def _repeated(ids: SampleIds, call: Call, values: Sequence[Any], results: list[A
     return [Sampled(axes, node.sample)]
 
 
-_RULES: dict[str, Rule] = {
+RULES: dict[str, Rule] = {
     "cut": _cut,
     "taken_off": _take_off,
     "picked": _picked,

@@ -327,7 +327,7 @@ CREATING = {
 }
 
 TWINS = {
-    **dict.fromkeys(("reshape", "flatten"), "view"),
+    **dict.fromkeys(("reshape", "flatten", "unflatten"), "view"),
     **dict.fromkeys(("narrow", "chunk", "unsafe_chunk"), "slice"),
     **dict.fromkeys(("contiguous", "dropout"), "clone"),
     **dict.fromkeys(("cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update"), "native_batch_norm"),
@@ -342,7 +342,6 @@ TWINS = {
     **dict.fromkeys(("max_pool2d", "mkldnn_max_pool2d"), "max_pool2d_with_indices"),
     **dict.fromkeys(("_adaptive_avg_pool1d", "adaptive_avg_pool1d"), "avg_pool1d"),
     **dict.fromkeys(("mkldnn_linear", "_mkl_linear"), "linear"),
-    "unflatten": "unsafe_split",
     "_nested_tensor_from_tensor_list": "_pack_padded_sequence",
     "swapaxes": "transpose",
     "numpy_T": "t",

@@ -37,6 +37,12 @@ class Operation:
     carry_out: Callable[[Subject, Sequence[Action]], None]
 
 
+def place_of(action: Action) -> str:
+    """The site, or the layer, of an action of a kind that has one."""
+    assert action.site is not None
+    return action.site
+
+
 def units_by_site(actions: Sequence[Action]) -> dict[str, tuple[int, ...]]:
     """The units of actions, by site."""
-    return {action.site: action.units for action in actions if action.site is not None}
+    return {place_of(action): action.units for action in actions}

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SECOND_MOMENTS = frozenset(
-    {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "exp_inf", "acc_delta", "max_exp_avg_sqs"}
-)
+SECOND_MOMENTS = frozenset({"exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "exp_inf", "acc_delta"})
 """State that divides the step. At 0 behind a step count that says "long trained", the next steps would be far too long
 (1/√(1−β₂) ≈ 32 times for Adam), so new elements get the mean over the others."""
+
+
+_COUNTS = {"step": 0.0, "mu_product": 1.0}
+"""State of a parameter as a whole, and what it is for a new one."""
 
 
 def reset_slices(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, mask: Tensor) -> int:
@@ -36,7 +38,7 @@ def reset_slices(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, mask
     changed = 0
     with torch.no_grad():
         for key, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim > 0:
+            if key not in _COUNTS and isinstance(value, Tensor) and value.shape == parameter.shape:
                 place = mask.to(value.device)
                 rest = value[~place]
                 fresh = rest.mean() if key in SECOND_MOMENTS and not whole else value.new_zeros(())
@@ -48,7 +50,7 @@ def reset_slices(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, mask
 
 
 def _restart_counts(state: dict[str, Any]) -> None:
-    for key, start in (("step", 0.0), ("mu_product", 1.0)):
+    for key, start in _COUNTS.items():
         value = state.get(key)
         if isinstance(value, Tensor):
             value.fill_(start)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from leaky.record import Site
 from leaky.repairing.ground import Ground, owned
-from leaky.repairing.operations.operation import Operation, units_by_site
+from leaky.repairing.operations.operation import Operation, place_of, units_by_site
 from leaky.repairing.operations.optimizer_state import reset_slices
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
@@ -70,7 +70,7 @@ def _recentre(subject: Subject, units: Mapping[str, Sequence[int]]) -> dict[str,
 def recentrable(ground: Ground, site: SiteStructure, seen: Site, units: Sequence[int]) -> tuple[int, ...]:
     """The units with a bias of their own whose pre-activation varies."""
     biases = [bias for bias in map(_bias, site.made) if bias is not None]
-    if not biases or ground.unfree(biases) is not None:
+    if not biases or ground.unfree(name for name, _ in biases) is not None:
         return ()
     varies = varying(seen)
     return tuple(unit for unit in units if unit not in site.not_made and bool(varies[unit]))
@@ -81,19 +81,13 @@ def varying(seen: Site) -> NDArray[np.bool_]:
     return np.asarray(np.sqrt(np.nan_to_num(seen.variance)) > 1e-6 * np.abs(np.nan_to_num(seen.mean)))
 
 
-def _bias(made: Made) -> str | None:
-    """The parameter that shifts what arrives at the site."""
+def _bias(made: Made) -> tuple[str, Tensor] | None:
+    """The parameter that shifts what arrives at the site, and the unit of each of its elements."""
     norm = next((norm for norm in reversed(made.norms) if norm.norm), None)
     if norm is None:
-        return made.bias[0] if made.bias is not None else None
+        return made.bias
     names = getattr(norm.step.call.args[2], "weights", ())
-    return names[0] if names and names[0] in norm.owners else None
-
-
-def _owner(made: Made, name: str) -> torch.Tensor:
-    if made.bias is not None and made.bias[0] == name:
-        return made.bias[1]
-    return next(norm.owners[name] for norm in made.norms if name in norm.owners)
+    return (names[0], norm.owners[names[0]]) if names and names[0] in norm.owners else None
 
 
 def _shift(
@@ -103,10 +97,8 @@ def _shift(
     fires = seen.firing_rate > 0
     others = [unit for unit in range(site.units) if unit not in units and fires[unit] and deviation[unit] > 0]
     ratio = float(np.median(seen.mean[others] / deviation[others])) if others else 0.0
-    made = next(made for made in site.made if _bias(made) is not None)
-    name = _bias(made)
-    assert name is not None
-    bias, owner = ground.tensor(name), _owner(made, name)
+    name, owner = next(bias for bias in map(_bias, site.made) if bias is not None)
+    bias = ground.tensor(name)
     with torch.no_grad():
         for unit in units:
             place = owned(owner, [unit]).to(bias.device)
@@ -117,8 +109,7 @@ def _shift(
 
 def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
     """Units that do not vary are able where others in front of them are dead: those may be shifted back before."""
-    assert wanted.site is not None
-    name, ground = wanted.site, subject.ground
+    name, ground = place_of(wanted), subject.ground
     site, seen = ground.site(name), subject.record.site(name)
     able = set(recentrable(ground, site, seen, wanted.units))
     if any(bias is not None for bias in map(_bias, site.made)):

@@ -10,21 +10,20 @@ from collections.abc import Sequence
 import torch
 
 from leaky.repairing.initialization import gain_of, orthogonal_
-from leaky.repairing.operations.operation import Operation
+from leaky.repairing.operations.operation import Operation, place_of
 from leaky.repairing.operations.revive import norm_starts
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 
 
 def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
-    assert wanted.site is not None
-    ground = subject.ground
-    site = ground.site(wanted.site)
+    ground, name = subject.ground, place_of(wanted)
+    site = ground.site(name)
     names = [name for made in site.made for name in (made.weight, *([made.bias[0]] if made.bias else []))]
     reason = ground.unfree(names) if names else None
     if not site.made or site.not_made:
         reason = reason or next(iter(site.not_made.values()), "no weight that makes it could be found")
-    return (None, (Left(wanted.site, (), reason),)) if reason is not None else (wanted, ())
+    return (None, (Left(name, (), reason),)) if reason is not None else (wanted, ())
 
 
 def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
@@ -32,8 +31,7 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
     generator = torch.Generator().manual_seed(subject.seed)
     with subject.undone_on_error(), torch.no_grad():
         for action in actions:
-            assert action.site is not None
-            site = ground.site(action.site)
+            site = ground.site(place_of(action))
             for made in site.made:
                 layer = ground.layers[made.step.number]
                 orthogonal_(layer, gain_of(site.use.activation) / layer.fan_in**0.5, generator)

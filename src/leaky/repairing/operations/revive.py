@@ -20,7 +20,7 @@ from leaky.observation import observe
 from leaky.record import FloatArray
 from leaky.repairing.ground import Entering, Ground, owned
 from leaky.repairing.initialization import gain_of
-from leaky.repairing.operations.operation import Operation, units_by_site
+from leaky.repairing.operations.operation import Operation, place_of, units_by_site
 from leaky.repairing.operations.optimizer_state import reset_slices
 from leaky.repairing.operations.refusals import refusals
 from leaky.repairing.plan import Action, Left
@@ -79,9 +79,7 @@ def revive(
     return _revive(subject, units, seed, approximate)
 
 
-def _revive(
-    subject: Subject, units: Mapping[str, Sequence[int]], seed: int | None, approximate: bool = False
-) -> Revival:
+def _revive(subject: Subject, units: Mapping[str, Sequence[int]], seed: int | None, approximate: bool) -> Revival:
     ground = subject.ground
     sites = {name: ground.site(name) for name in units}
     entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
@@ -239,8 +237,7 @@ def _forget(ground: Ground, changed: _MASKS, optimizer: torch.optim.Optimizer | 
 
 
 def _able(subject: Subject, wanted: Action, approximate: bool) -> tuple[Action | None, tuple[Left, ...]]:
-    assert wanted.site is not None
-    name, ground = wanted.site, subject.ground
+    name, ground = place_of(wanted), subject.ground
     refused = refusals(ground, {name: ground.site(name)}, {name: wanted.units}, approximate)[name]
     free = tuple(unit for unit in wanted.units if unit not in refused)
     left = [

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from leaky.errors import InputError
 from leaky.repairing.ground import Entering, Ground, relative_change
 from leaky.repairing.inputs import as_they_came
-from leaky.repairing.operations.operation import Operation
+from leaky.repairing.operations.operation import Operation, place_of
 from leaky.repairing.operations.standardised import KINDS, Standardised, standardised_of
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
@@ -237,7 +237,7 @@ def _standardise(ground: Ground, layer: Layer, seen: Entering) -> None:
     size = torch.sqrt(mean.square() + deviation.square())
     shifted = _shifted(new)
     measure = deviation if shifted else size
-    scale = torch.where(measure > 0, 1 / measure.clamp(min=1e-300), torch.ones_like(measure))
+    scale = torch.where(measure > 0, 1 / measure, torch.ones_like(measure))
     centre = mean if shifted else torch.zeros_like(mean)
     dtype = layer.weight.dtype
     new.input_scale.copy_(scale.reshape(new.input_scale.shape))
@@ -258,18 +258,14 @@ def _absorb(new: Standardised, centre: Tensor, scale: Tensor) -> None:
 
 
 def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
-    assert wanted.site is not None
+    name = place_of(wanted)
     first = {layer.step.module: layer for layer in _first_layers(subject.ground)}
-    reason = (
-        _refusal(subject.ground, first[wanted.site])
-        if wanted.site in first
-        else "it does not take the model's input as it came"
-    )
+    reason = _refusal(subject.ground, first[name]) if name in first else "it does not take the model's input as it came"
     if reason is not None:
-        return None, (Left(wanted.site, (), f"{wanted.reason}, but {reason}"),)
-    kind = type(subject.ground.model.get_submodule(wanted.site)).__name__
+        return None, (Left(name, (), f"{wanted.reason}, but {reason}"),)
+    kind = type(subject.ground.model.get_submodule(name)).__name__
     change = (
-        f"{wanted.site}: {kind} becomes Standardised{kind}; the state dict gets the keys {wanted.site}.input_mean and "
+        f"{name}: {kind} becomes Standardised{kind}; the state dict gets the keys {name}.input_mean and "
         ".input_scale, so that leaky.apply_recipe must prepare a model for it"
     )
     return replace(wanted, changes=(change,)), ()
@@ -277,7 +273,7 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
 
 def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
     """The weights are other ones then, of another size: what the optimizer knows of them begins anew."""
-    for path in _standardise_layers(subject, [action.site for action in actions if action.site is not None]):
+    for path in _standardise_layers(subject, [*map(place_of, actions)]):
         subject.forget_state(list(subject.model.get_submodule(path).parameters(recurse=False)))
 
 

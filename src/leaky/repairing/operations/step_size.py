@@ -13,6 +13,7 @@ import math
 import torch
 
 from leaky.repairing.ground import Ground
+from leaky.structure.history import Step
 from leaky.structure.residuals import residuals
 
 MOST = 2.0
@@ -21,18 +22,16 @@ MOST = 2.0
 _UNIT_STEPS = (torch.optim.Adam, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax, torch.optim.RMSprop)
 """Optimizers whose step is about the learning rate in every element, whatever the size of the gradient."""
 
-_NORMALISATIONS = ("batch_norm", "layer_norm", "group_norm", "rms_norm", "instance_norm")
-
 
 def step_size(ground: Ground, optimizer: torch.optim.Optimizer | None) -> float:
     """Σ over the layers of lr·√(fan_in·fan_out) ÷ the size of a matched layer's weights, if it is much; 1 otherwise.
 
-    It is 1 too where it does not apply: with another optimizer or none, with normalisation, and with shortcuts, which
-    carry the signal past what a step does to a branch.
+    It is 1 too where it does not apply: with another optimizer or none, with normalisation and gates, and with
+    shortcuts, which carry the signal past what a step does to a branch.
     """
     if not isinstance(optimizer, _UNIT_STEPS) or residuals(ground.history):
         return 1.0
-    if any(kind in step.call.name for step in ground.history.steps for kind in _NORMALISATIONS):
+    if any(map(_sets_the_size, ground.history.steps)):
         return 1.0
     rates = {id(p): float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
     moved = 0.0
@@ -41,3 +40,9 @@ def step_size(ground: Ground, optimizer: torch.optim.Optimizer | None) -> float:
         size = math.sqrt(2) * max(1.0, math.sqrt(layer.fan_out / layer.fan_in))
         moved += rates.get(id(layer.weight), 0.0) * math.sqrt(layer.fan_in * layer.fan_out) / size
     return moved if moved > MOST else 1.0
+
+
+def _sets_the_size(step: Step) -> bool:
+    """Whether data are normalised, or multiplied by what was computed from data: a gate, a norm that is spelled out."""
+    by_data = step.operator.numbers == "scales" and sum(node.from_data for node in step.call.nodes) > 1
+    return step.operator.signal.endswith("_norm") or (by_data and step.site is None)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from leaky.activation.torch import LeakyReLU
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
-from leaky.repairing.operations.operation import Operation
+from leaky.repairing.operations.operation import Operation, place_of
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 from leaky.structure.label_rules import NONE
@@ -196,11 +196,10 @@ def key_added(site: SiteStructure, units: Sequence[int]) -> bool:
 
 
 def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
-    assert wanted.site is not None
-    site = subject.ground.site(wanted.site)
+    site = subject.ground.site(place_of(wanted))
     reason = refusal(subject.ground, site) or (not_apart(site) if key_added(site, wanted.units) else None)
     if reason is not None:
-        return None, (Left(wanted.site, wanted.units, reason),)
+        return None, (Left(site.name, wanted.units, reason),)
     module = subject.ground.model.get_submodule(site.step.module)
     change = f"{site.step.module}: {type(module).__name__} becomes LeakyReLU({wanted.negative_slope:g})"
     if key_added(site, wanted.units):
@@ -213,9 +212,8 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
 
 def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
     for action in actions:
-        assert action.site is not None
         assert action.negative_slope is not None
-        _swap(subject, action.site, negative_slope=action.negative_slope, units=action.units or None)
+        _swap(subject, place_of(action), negative_slope=action.negative_slope, units=action.units or None)
 
 
 SWAP = Operation(

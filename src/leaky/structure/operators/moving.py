@@ -170,15 +170,14 @@ def _stack(call: Call) -> list[Axes]:
     return [(*axes[:dim], new, *axes[dim:])]
 
 
-_MOVE = Operator("", like_the_data, "moves", "same")
 _VALUE = Operator("", like_the_data, "moves", "same", same_value=True)
-_PAD = Operator("", like_the_data, "pads", "pads", keeps_scale=True)
+_PAD = Operator("", like_the_data, "pads", "pads")
 
 ROWS = [
     *family(
-        Operator("", _reshape, "moves", "same", same_value=True), "view _unsafe_view reshape _reshape_alias flatten"
+        Operator("", _reshape, "moves", "same", same_value=True),
+        "view _unsafe_view reshape _reshape_alias flatten unflatten",
     ),
-    *family(Operator("", _reshape, "moves", "same"), "unflatten"),
     Operator("permute", _permute, "moves", "same", same_value=True, reorders=True, arguments=("self", "dims")),
     *family(Operator("", _transpose, "moves", "same", same_value=True, reorders=True), "transpose swapaxes"),
     *family(Operator("", _turned, "moves", "same", same_value=True, reorders=True), "t numpy_T"),

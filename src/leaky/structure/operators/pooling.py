@@ -40,8 +40,7 @@ def _first(call: Call) -> list[Axes]:
     return [value.axes if shape == value.shape else plain(shape) for shape in call.shapes]
 
 
-_AVERAGE = Operator("", like_the_data, "pools", "pools", keeps_scale=True)
-_NEAREST = Operator("", like_the_data, "pools", "pools", keeps_scale=True)
+_POOL = Operator("", like_the_data, "pools", "pools", keeps_scale=True)
 _SMOOTH = Operator("", like_the_data, "pools", "pools")
 _REDUCTION = Operator("", _reduce, "mixes")
 
@@ -51,16 +50,16 @@ def _over(row: Operator, axes: int, names: str) -> list[Operator]:
 
 
 ROWS = [
-    *_over(_AVERAGE, 1, "avg_pool1d _adaptive_avg_pool1d adaptive_avg_pool1d"),
-    *_over(_AVERAGE, 2, "avg_pool2d _adaptive_avg_pool2d adaptive_avg_pool2d mkldnn_adaptive_avg_pool2d"),
-    *_over(_AVERAGE, 3, "avg_pool3d _adaptive_avg_pool3d adaptive_avg_pool3d"),
-    *_over(_AVERAGE, 2, "max_pool2d max_pool2d_with_indices mkldnn_max_pool2d"),
-    *_over(_AVERAGE, 3, "max_pool3d max_pool3d_with_indices"),
+    *_over(_POOL, 1, "avg_pool1d _adaptive_avg_pool1d adaptive_avg_pool1d"),
+    *_over(_POOL, 2, "avg_pool2d _adaptive_avg_pool2d adaptive_avg_pool2d mkldnn_adaptive_avg_pool2d"),
+    *_over(_POOL, 3, "avg_pool3d _adaptive_avg_pool3d adaptive_avg_pool3d"),
+    *_over(_POOL, 2, "max_pool2d max_pool2d_with_indices mkldnn_max_pool2d"),
+    *_over(_POOL, 3, "max_pool3d max_pool3d_with_indices"),
     *_over(_SMOOTH, 2, "adaptive_max_pool2d"),
     *_over(_SMOOTH, 3, "adaptive_max_pool3d"),
-    *_over(_NEAREST, 1, "upsample_nearest1d"),
-    *_over(_NEAREST, 2, "upsample_nearest2d"),
-    *_over(_NEAREST, 3, "upsample_nearest3d"),
+    *_over(_POOL, 1, "upsample_nearest1d"),
+    *_over(_POOL, 2, "upsample_nearest2d"),
+    *_over(_POOL, 3, "upsample_nearest3d"),
     *_over(_SMOOTH, 1, "upsample_linear1d"),
     *_over(_SMOOTH, 2, "upsample_bilinear2d upsample_bicubic2d"),
     *_over(_SMOOTH, 3, "upsample_trilinear3d"),
@@ -72,7 +71,7 @@ ROWS = [
     *family(Operator("", _transformed, arguments=("self", "dim")), "_fft_r2c _fft_c2c _fft_c2r"),
     *family(Operator("", like_the_data), "_softmax _log_softmax softmax log_softmax cumsum cumprod"),
     *family(
-        Operator("", _first, "normalises", "batch_norm", keeps_scale=True),
+        Operator("", _first, "normalises", "batch_norm"),
         "native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit_no_training "
         "_native_batch_norm_legit _batch_norm_no_update _batch_norm_with_update",
     ),
