@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.operations.optimizer_state import reset_slices
@@ -24,6 +25,7 @@ from leaky.repairing.operations.standardise import (
     STANDARDISE,
     InputRange,
     input_ranges,
+    put_standardised,
     standardise,
 )
 from leaky.repairing.operations.statistics import ESTIMATE_STATISTICS, MOST_RATIO, MOST_SHIFT, stale
@@ -66,6 +68,25 @@ def test_inputs_that_are_all_the_same_have_no_size_and_no_spread() -> None:
     assert (found.size, found.reach, found.spread, found.offset) == (0.0, 0.0, 1.0, 0.0)
     assert found.constant
     assert found.trouble is None
+
+
+@pytest.mark.parametrize(
+    ("behind", "told"), [((), True), ((nn.ReLU(), nn.Linear(4, 2)), True), ((nn.BatchNorm1d(4), nn.ReLU()), False)]
+)
+def test_only_a_norm_right_behind_the_layer_undoes_the_size_of_its_input(
+    behind: tuple[nn.Module, ...], told: bool
+) -> None:
+    torch.manual_seed(0)
+    (found,) = input_ranges(Ground(nn.Sequential(nn.Linear(6, 4), *behind).eval(), DATA * 400))
+    assert (found.trouble is not None) == told
+
+
+@pytest.mark.parametrize(("path", "shown"), [("9", "nothing"), ("1", "a ReLU"), ("", "a Sequential")])
+def test_only_a_linear_or_a_convolution_inside_the_model_has_a_standardising_kind(path: str, shown: str) -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
+    with pytest.raises(InputError, match=f"'{path}' must be a Linear or a convolution inside the model; it is {shown}"):
+        put_standardised(model, path)
+    assert put_standardised(model, "0") is model[0]
 
 
 class Two(nn.Module):

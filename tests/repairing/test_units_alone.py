@@ -139,6 +139,29 @@ def test_where_no_neighbour_is_healthy_a_unit_is_as_wide_as_1() -> None:
     assert z.mean(0) == pytest.approx([0.0] * 8, abs=1e-5)
 
 
+class Shortcut(nn.Module):
+    """Other data are added to what makes a unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch, self.act, self.last = nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.act(self.branch(x) + x))
+
+
+def test_beside_a_shortcut_new_weights_stay_as_they_were_drawn_and_the_bias_centres_both() -> None:
+    torch.manual_seed(0)
+    model = Shortcut()
+    with torch.no_grad():
+        model.branch.bias[2] = -50.0
+    assert revive(model, {"act": [2]}, DATA, seed=7).revived == {"act": (2,)}
+    drawn = torch.randn(6, generator=torch.Generator().manual_seed(7)) * math.sqrt(2 / 6)
+    torch.testing.assert_close(model.branch.weight[2].detach(), drawn)
+    z = pre_activations(lambda x: model.branch(x) + x)  # type: ignore[arg-type]
+    assert z[:, 2].mean() == pytest.approx(0, abs=1e-5)
+
+
 def test_data_that_are_all_the_same_leave_new_weights_as_they_were_drawn() -> None:
     model, data = mlp(8), torch.ones(40, 6)
     with torch.no_grad():
