@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -90,9 +91,14 @@ def test_a_model_that_is_never_called_is_told_of() -> None:
     adapter.stop()
 
 
-def test_the_picture_has_a_bar_a_layer() -> None:
+def test_the_figure_has_a_bar_a_layer_and_share() -> None:
     pytest.importorskip("matplotlib")
     model, adapter = Parts(), Adapter(report_every=3)
     trained(adapter, model, lambda x: model.head(model.body(x)))
     axes = adapter.figure().axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["body.1", "head.1"]
+    drawn = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
+    for state, widths in drawn.items():
+        known = [adapter.watches[name].history.last("1", state) for name in ("body", "head")]
+        assert widths == pytest.approx(np.nan_to_num([100 * share for share in known]))
+    assert set(drawn) == {"silent", "dead"}

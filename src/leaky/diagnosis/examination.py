@@ -9,7 +9,9 @@ from leaky.diagnosis.finding import Finding, Level, level_rank
 from leaky.diagnosis.thresholds import Thresholds
 from leaky.diagnosis.verdicts import UnitVerdicts
 from leaky.record import Record
-from leaky.text import counted, named, percentage, printable
+from leaky.report.shown import Shown
+from leaky.report.view import View, line
+from leaky.text import counted, named, percentage
 
 ELSEWHERE = (
     "non-finite", "input-constant", "loss-misfit", "target-shape", "target-range", "no-curvature",
@@ -19,7 +21,7 @@ ELSEWHERE = (
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class Diagnosis(Shown):
     """What a record says about its network.
 
     Attributes:
@@ -105,6 +107,7 @@ class Diagnosis:
             f"<Diagnosis of {named(self.record.model)}: {counted(len(self.findings), 'finding')}, worst {self.worst}>"
         )
 
-    def __str__(self) -> str:
-        found = "\n".join(f"{finding}\n    {printable(finding.advice)}" for finding in self.findings)
-        return f"{found or 'nothing to report'}\n{self.confidence}"
+    def view(self) -> View:
+        """What a reader is shown: what was found, each with what to do, and how sure that is."""
+        found = [each for f in self.findings for each in (line(str(f)), line(f.advice, "advice", indent=1))]
+        return (*(found or [line("nothing to report")]), line(self.confidence, "quiet"))

@@ -134,14 +134,14 @@ class Adapter:
 
     def figure(self) -> Any:
         """A matplotlib figure: the share of dead and of silent units by layer, as it is now."""
-        from leaky.integrations.picture import layers
+        from leaky.report.figures import layers_figure
 
         rows = [
             (f"{prefix}.{name}" if prefix else name, each.history.last(name, "dead"), each.history.last(name, "silent"))
             for prefix, each in self.watches.items()
             for name in each.history
         ]
-        return layers(rows)
+        return layers_figure(rows)
 
 
 class _Search:

@@ -6,6 +6,7 @@ Takes studies and runs as any object that has what theirs have: report, tuning a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +87,27 @@ def run_figure(run: Any) -> Figure:
     _name_layers(layers, names)
     layers.set(xlabel="step")
     figure.colorbar(image, ax=layers, label="silent, % of units")
+    return figure
+
+
+def layers_figure(shares: Sequence[tuple[str, float, float]]) -> Figure:
+    """Dead and silent units by layer, from input to output, as a training is now.
+
+    Args:
+        shares: of each layer its name, the share of dead units, and of units silent for as many samples; NaN where not
+            known yet.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    figure = _figure(6.0, 0.6 + 0.28 * max(len(shares), 1))
+    axes = figure.subplots()
+    for place, state in (2, "silent"), (1, "dead"):
+        widths = [0.0 if math.isnan(share[place]) else 100 * share[place] for share in shares]
+        axes.barh(range(len(shares)), widths, height=0.35 + 0.2 * place, color=COLOURS[state], label=state)
+    _name_layers(axes, [share[0] for share in shares])
+    axes.set(xlim=(0, 100), ylim=(len(shares) - 0.5, -0.5), xlabel="% of the layer's units")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from leaky.diagnosis import Comparison
+from leaky.diagnosis.changes import FindingChange, UnitChange
+from leaky.diagnosis.comparison import Figures
 from leaky.report.page.wording import told
 from leaky.text import counted, printable
 
@@ -19,38 +21,41 @@ def comparison_content(found: Comparison) -> dict[str, Any]:
         "subtitle": _subtitle(found),
         "reasons": [told(reason) for reason in found.reasons],
         "totals": [[name.replace("_", " "), *both] for name, both in found.totals.items() if any(both)],
-        "sites": [
-            {
-                "name": printable(figures.site),
-                "firing_rate": figures.firing_rate,
-                "second_moment": figures.second_moment,
-                "dead_share": figures.dead_share,
-            }
-            for figures in found.figures
-        ],
-        "units": [
-            {
-                "site": printable(change.site),
-                "verdict": change.verdict.replace("_", " "),
-                "appeared": change.appeared,
-                "gone": change.gone,
-                "confirmed": change.confirmed,
-                "undecided": change.undecided,
-            }
-            for change in found.units
-        ],
-        "findings": [
-            {
-                "site": None if change.site is None else printable(change.site),
-                "rule": printable(change.rule),
-                "before": change.before,
-                "after": change.after,
-                "worse": change.worse,
-                "message": told(change.message),
-            }
-            for change in found.findings
-        ],
+        "sites": [_site(figures) for figures in found.figures],
+        "units": [_units(change) for change in found.units],
+        "findings": [_finding(change) for change in found.findings],
         "notes": [*(told(note) for note in found.notes), *_other_sites(found)],
+    }
+
+
+def _site(figures: Figures) -> dict[str, Any]:
+    return {
+        "name": printable(figures.site),
+        "firing_rate": figures.firing_rate,
+        "second_moment": figures.second_moment,
+        "dead_share": figures.dead_share,
+    }
+
+
+def _units(change: UnitChange) -> dict[str, Any]:
+    return {
+        "site": printable(change.site),
+        "verdict": change.verdict.replace("_", " "),
+        "appeared": change.appeared,
+        "gone": change.gone,
+        "confirmed": change.confirmed,
+        "undecided": change.undecided,
+    }
+
+
+def _finding(change: FindingChange) -> dict[str, Any]:
+    return {
+        "site": None if change.site is None else printable(change.site),
+        "rule": printable(change.rule),
+        "before": change.before,
+        "after": change.after,
+        "worse": change.worse,
+        "message": told(change.message),
     }
 
 
