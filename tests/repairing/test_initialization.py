@@ -191,7 +191,7 @@ def test_a_weight_that_is_computed_from_parameters_is_left_alone() -> None:
 def test_inputs_are_guessed_from_the_first_layer_until_the_shapes_fit() -> None:
     image = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 10))
     assert len(initialize(image).layers) == 2
-    with pytest.raises(InputError, match="example input must be given"):
+    with pytest.raises(InputError, match="data must be given for a"):
         initialize(nn.Bilinear(3, 4, 5))
 
 

@@ -47,60 +47,60 @@ class _Silent:
         self._history.not_examined.append((name, reason))
 
 
-def analyse(model: nn.Module, example: Any = None, *, forward: Forward | None = None) -> Analysis:
+def analyse(model: nn.Module, data: Any = None, *, forward: Forward | None = None) -> Analysis:
     """What one pass tells of a model: its layers and what follows each, its sites' units, shortcuts, theory's graph.
 
     Args:
         model: the model; it is left as it was.
-        example: data as `leaky.observe` takes them, of which two samples run; None to try inputs that the first layer
+        data: as `leaky.observe` takes them, of which two samples run; None to try inputs that the first layer
             would take.
-        forward: how to call the model with the example, as `leaky.observe` takes it.
+        forward: how to call the model with the data, as `leaky.observe` takes it.
 
     Raises:
-        InputError: if no example was given and no input could be guessed.
+        InputError: if no data were given and no input could be guessed.
     """
-    return Analysis(model, follow(model, calling(example, forward)))
+    return Analysis(model, follow(model, calling(data, forward)))
 
 
-def follow(model: nn.Module, example: Any = None) -> History:
+def follow(model: nn.Module, data: Any = None) -> History:
     """The steps of one pass over at most two samples, in eval mode.
 
     Args:
         model: the model; it is left as it was.
-        example: data as `leaky.observe` takes them; None to try inputs that the first layer would take.
+        data: as `leaky.observe` takes them; None to try inputs that the first layer would take.
 
     Raises:
-        InputError: if no example was given and no input could be guessed.
+        InputError: if no data were given and no input could be guessed.
     """
-    if example is not None:
-        return _follow(model, example)
+    if data is not None:
+        return _follow(model, data)
     for guess in guessed_inputs(model):
         try:
             return _follow(model, guess)
         except (RuntimeError, ValueError, TypeError, IndexError):  # an input of another shape is wanted
             continue
     raise InputError(
-        f"an example input must be given for a {type(model).__name__}: what it takes could not be told from its first "
-        "layer; pass a batch as `example`"
+        f"data must be given for a {type(model).__name__}: what it takes could not be told from its first layer; pass "
+        "a batch of its inputs"
     )
 
 
-def _follow(model: nn.Module, example: Any) -> History:
+def _follow(model: nn.Module, data: Any) -> History:
     try:
-        return _followed(model, example)
+        return _followed(model, data)
     except RuntimeError as error:
         if not asks_for_gradients(model, error):
             raise
-        return _followed(model, example)
+        return _followed(model, data)
 
 
-def _followed(model: nn.Module, example: Any) -> History:
+def _followed(model: nn.Module, data: Any) -> History:
     history = History()
     tracer = Tracer(model, _Silent(history), history=history)
     sample_dim: int | None = 0
     with preserved(model, "eval", 0) as kept, _plainly(model):
         for _ in range(3):
-            batch = next(batches_of(example, model, sample_dim=sample_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
+            batch = next(batches_of(data, model, sample_dim=sample_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
             history.sample_dim = sample_dim
             with batch.kept(), tracer.following(batch.tensors, sample_dim):
                 output = batch.run(model)

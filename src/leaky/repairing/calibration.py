@@ -63,7 +63,7 @@ class Calibration:
 
 
 def calibrate(
-    model: nn.Module, batch: Any, *, centre: bool | None = None, forward: Forward | None = None
+    model: nn.Module, data: Any, *, centre: bool | None = None, forward: Forward | None = None
 ) -> Calibration:
     """Bring every layer's pre-activations to size 1 over the batch, by the gain of its weights, and centre them.
 
@@ -78,7 +78,7 @@ def calibrate(
         model: changed in place; on an exception it is put back as it was. Runs in eval mode.
         centre: True for every layer, False for none; by default for the layers that take the inputs, and for all where
             fewer than `DEEP` rectifiers run.
-        batch: one batch, as `leaky.observe` takes them; a tensor or array is run whole. Of several, the first counts.
+        data: one batch, as `leaky.observe` takes them; a tensor or array is run whole. Of several, the first counts.
         forward: how to call the model with it, as `leaky.check` takes it.
 
     Returns:
@@ -90,7 +90,7 @@ def calibrate(
     Source:
         Mishkin & Matas, "All you need is a good init", 2016; Krähenbühl et al., "Data-dependent initializations", 2016.
     """
-    whole = [batch] if isinstance(batch, Tensor) or not hasattr(batch, "__iter__") or _is_whole(batch) else batch
+    whole = [data] if isinstance(data, Tensor) or not hasattr(data, "__iter__") or _is_whole(data) else data
     first = calling([next(iter(whole))] if not isinstance(whole, dict) else whole, forward)
     history = follow(model, first)
     layers, left_alone = _once_used(layers_of(model, history))

@@ -121,7 +121,7 @@ def _smooth_gain(name: str) -> float:
 
 def initialize(
     model: nn.Module,
-    example: Any = None,
+    data: Any = None,
     *,
     negative_slope: float | None = None,
     mode: Mode = "fan_in",
@@ -140,7 +140,7 @@ def initialize(
 
     Args:
         model: changed in place; the parameters stay the same objects.
-        example: a batch, as `leaky.observe` takes them, to see what follows what; without it, inputs that the first
+        data: as `leaky.observe` takes them, to see what follows what; without it, inputs that the first
             layer would take are tried.
         negative_slope: α of every rectifier, for a model whose slopes are not in it yet; by default each one's own.
         mode: "fan_in" keeps the activations' second moment, "fan_out" the gradients'.
@@ -148,25 +148,25 @@ def initialize(
             the signal's size wander (docs/repair.md has the measurement).
         include: names of weights to initialise although they would be left alone.
         seed: of the weights; by default torch's generator goes on.
-        forward: how to call the model with the example, as `leaky.check` takes it.
+        forward: how to call the model with the data, as `leaky.check` takes it.
 
     Returns:
         What was done, layer by layer; printed, it is a table.
 
     Raises:
-        InputError: if the mode is unknown, the model has no such layer, or no example can be guessed.
+        InputError: if the mode is unknown, the model has no such layer, or no input can be guessed.
 
     Source:
         He et al., "Delving deep into rectifiers", 2015; residual scale: Zhang et al., "Fixup initialization", 2019.
     """
     if mode not in MODES:
         raise InputError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    history = follow(model, calling(example, forward))
+    history = follow(model, calling(data, forward))
     layers = layers_of(model, history)
     if not layers:
         raise InputError(
             f"the model must run a linear or convolutional layer with weights of its own; {type(model).__name__} "
-            "runs none on this example"
+            "runs none on these data"
         )
     left_alone = reasons_of(model, history, layers, include)
     chosen = _first_uses(layers, left_alone)

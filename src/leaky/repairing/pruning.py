@@ -40,7 +40,7 @@ class Pruning(Shown):
         model: the new network; the old one is untouched.
         removed: the units, by site.
         refused: why a unit stayed, by site and unit.
-        change: ‖change of the outputs‖ / ‖outputs‖ on the batches.
+        change: ‖change of the outputs‖ / ‖outputs‖ on the data.
         parameters: elements of all parameters before and after.
     """
 
@@ -92,8 +92,8 @@ def prune(
     return _pruned(model, data, units)
 
 
-def _pruned(model: nn.Module, batches: Any, units: Mapping[str, Sequence[int]]) -> Pruning:
-    ground = Ground(copy.deepcopy(model), batches)
+def _pruned(model: nn.Module, data: Any, units: Mapping[str, Sequence[int]]) -> Pruning:
+    ground = Ground(copy.deepcopy(model), data)
     sites = {name: ground.site(name) for name in units}
     refused = refusals(ground, sites, units, frozen=True)
     chosen: dict[str, tuple[int, ...]] = {}

@@ -102,10 +102,11 @@ def layers_figure(shares: Sequence[tuple[str, float, float]]) -> Figure:
     """
     figure = _figure(6.0, 0.6 + 0.28 * max(len(shares), 1))
     axes = figure.subplots()
-    for place, state in (2, "silent"), (1, "dead"):
-        widths = [0.0 if math.isnan(share[place]) else 100 * share[place] for share in shares]
-        axes.barh(range(len(shares)), widths, height=0.35 + 0.2 * place, color=COLOURS[state], label=state)
-    _name_layers(axes, [share[0] for share in shares])
+    names, dead, silent = ([row[place] for row in shares] for place in range(3))
+    for state, height, parts in ("silent", 0.75, silent), ("dead", 0.45, dead):
+        widths = 100 * np.nan_to_num(np.array(parts, np.float64))
+        axes.barh(range(len(shares)), widths, height=height, color=COLOURS[state], label=state)
+    _name_layers(axes, [str(name) for name in names])
     axes.set(xlim=(0, 100), ylim=(len(shares) - 0.5, -0.5), xlabel="% of the layer's units")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure

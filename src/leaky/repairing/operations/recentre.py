@@ -27,7 +27,7 @@ from leaky.structure.units import Made, SiteStructure
 def recentre(
     model: nn.Module,
     units: Mapping[str, Sequence[int]],
-    batches: Any,
+    data: Any,
     *,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> dict[str, tuple[int, ...]]:
@@ -39,13 +39,13 @@ def recentre(
     Args:
         model: changed in place; on an exception it is put back.
         units: which, by the site's name as `leaky.check` has it.
-        batches: the evidence, as `leaky.observe` takes them.
+        data: the evidence, as `leaky.observe` takes them.
         optimizer: whose state of the shifted biases begins anew.
 
     Returns:
         The units that were shifted; the others have no bias of their own or the same pre-activation on every sample.
     """
-    subject = Subject(model, batches, optimizer=optimizer)
+    subject = Subject(model, data, optimizer=optimizer)
     with subject.undone_on_error():
         return _recentre(subject, units)
 

@@ -53,7 +53,7 @@ class Revival:
 def revive(
     model: nn.Module,
     units: Mapping[str, Sequence[int]],
-    batches: Any,
+    data: Any,
     *,
     optimizer: torch.optim.Optimizer | None = None,
     seed: int | None = None,
@@ -61,13 +61,13 @@ def revive(
 ) -> Revival:
     """Give units that have stopped learning a new beginning without moving the function.
 
-    Incoming weights are drawn anew for the site's slope and centred on the batches; outgoing weights become 0, and what
+    Incoming weights are drawn anew for the site's slope and centred on the data; outgoing weights become 0, and what
     the unit gave on average goes into the next bias. On an exception everything is put back.
 
     Args:
         model: changed in place; parameters stay the optimizer's.
         units: which, by the site's name as `leaky.check` has it.
-        batches: the evidence, as `leaky.observe` takes them.
+        data: the evidence, as `leaky.observe` takes them.
         optimizer: whose state of the changed weights begins anew.
         seed: of the new weights; by default torch's generator goes on.
         approximate: revive units whose output varies too; the function then moves by what varied.
@@ -75,7 +75,7 @@ def revive(
     Returns:
         Which units were revived, and why others were not.
     """
-    subject = Subject(model, batches, optimizer=optimizer)
+    subject = Subject(model, data, optimizer=optimizer)
     return _revive(subject, units, seed, approximate)
 
 
@@ -157,7 +157,7 @@ def norm_starts(norm: Channelled) -> dict[str, float]:
 
 
 class _ChannelStatistics:
-    """Runs a BatchNorm after giving the channels of new units the statistics of the batches."""
+    """Runs a BatchNorm after giving the channels of new units the statistics of the first batch."""
 
     def __init__(self, ground: Ground, norm: Channelled, units: tuple[int, ...]) -> None:
         names = [argument.weights[0] for argument in norm.step.call.args[3:5] if isinstance(argument, Node)]

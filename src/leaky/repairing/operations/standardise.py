@@ -95,14 +95,14 @@ def input_ranges(ground: Ground) -> tuple[InputRange, ...]:
     return tuple(_range(ground, layer, entering[layer.step.number]) for layer in first)
 
 
-def standardise(model: nn.Module, batches: Any, *, modules: Sequence[str] | None = None) -> tuple[str, ...]:
+def standardise(model: nn.Module, data: Any, *, modules: Sequence[str] | None = None) -> tuple[str, ...]:
     """Let the model's first layers standardise their inputs, feature by feature, without moving the function.
 
     A convolution standardises channel by channel; one that pads with zeros, or has no bias, scales alone.
 
     Args:
         model: changed in place; parameters stay the same objects. On an exception it is put back.
-        batches: the evidence, as `leaky.observe` takes them.
+        data: the evidence, as `leaky.observe` takes them.
         modules: which first layers; all that can be by default.
 
     Returns:
@@ -111,7 +111,7 @@ def standardise(model: nn.Module, batches: Any, *, modules: Sequence[str] | None
     Raises:
         InputError: if a named layer cannot be standardised, or the function would move; the message says why.
     """
-    return _standardise_layers(Subject(model, batches), modules)
+    return _standardise_layers(Subject(model, data), modules)
 
 
 def _standardise_layers(subject: Subject, modules: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Swap:
         module: qualified name of the rectifier.
         negative_slope: the slope of all units, or one a unit.
         channel_dim: the dimension of its input along which several slopes run.
-        drift: ‖change of the outputs‖ / ‖outputs‖ on the batches.
+        drift: ‖change of the outputs‖ / ‖outputs‖ on the data.
         folded: names of the biases and running means that took the mean shift.
     """
 
@@ -78,7 +78,7 @@ def _module_of(ground: Ground, site: SiteStructure) -> nn.Module | None:
 def swap(
     model: nn.Module,
     site: str,
-    batches: Any,
+    data: Any,
     *,
     negative_slope: float,
     units: Iterable[int] | None = None,
@@ -91,7 +91,7 @@ def swap(
     Args:
         model: changed in place; on an exception it is put back.
         site: its name as `leaky.check` has it.
-        batches: the evidence, as `leaky.observe` takes them.
+        data: the evidence, as `leaky.observe` takes them.
         negative_slope: α.
         units: which get it; the others keep their slope, so that the function on them does not move. All by default.
         fold: whether the mean shift is taken away.
@@ -99,7 +99,7 @@ def swap(
     Raises:
         InputError: if the site cannot be swapped; the message says why and what to do.
     """
-    return _swap(Subject(model, batches), site, negative_slope=negative_slope, units=units, fold=fold)
+    return _swap(Subject(model, data), site, negative_slope=negative_slope, units=units, fold=fold)
 
 
 def _swap(
