@@ -19,6 +19,9 @@ VARIABLE = "LEAKY_INSTRUCTION_SET"
 
 PLAIN = "plain"
 
+TOLD = "LEAKY_PLAIN_PATH_TOLD"
+"""Set once it was said that there is no core: what this process starts need not say it again."""
+
 _MODULE = "leaky.activation.kernels._core"
 
 
@@ -53,8 +56,7 @@ def _load() -> tuple[ModuleType | None, BuildInfo]:
     except ImportError as error:
         if asked:
             raise InputError(f"{VARIABLE} asks for {asked!r}, but there is no compiled core: {_why(error)}") from error
-        # A quiet installation without a compiler said nothing, and nobody asks `build_info` who does not know.
-        logging.getLogger("leaky").warning("leaky runs without its compiled core, slower: %s", _why(error))
+        _say_once(_why(error))
         return None, BuildInfo(False, PLAIN, (), _why(error))
     available = tuple(module.instruction_sets())
     if not module.use(asked):
@@ -66,9 +68,19 @@ def _load() -> tuple[ModuleType | None, BuildInfo]:
     return module, BuildInfo(True, str(module.instruction_set()), available, reason)
 
 
+def _say_once(reason: str) -> None:
+    """A quiet installation without a compiler said nothing, and nobody asks `build_info` who does not know."""
+    if TOLD not in os.environ:
+        os.environ[TOLD] = "1"
+        logging.getLogger("leaky").warning("slower path in use: %s", reason)
+
+
 def _why(error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name == _MODULE:
-        return "leaky was installed without its compiled core; reinstall where there is a C++17 compiler to have it"
+        return (
+            "leaky was installed without its compiled core; reinstall where there is a C++17 compiler to have it, "
+            f"or set {VARIABLE}={PLAIN} to be content without"
+        )
     return f"the compiled core could not be loaded ({error})"
 
 

@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from leaky.activation import kernels
 from leaky.errors import InputError
 from leaky.tuning.engines.engine import Engine, never
 from leaky.tuning.engines.objective import trial_of
@@ -149,6 +150,7 @@ class _Training:
     def __init__(self, engine: IsolatedEngine, cell: Cell, attempt: int) -> None:
         self.cell, self.attempt, self.running = cell, attempt, True
         self._limits = engine.limits
+        kernels.build_info()  # what it has to say is said once, here
         how = start_method()
         context: Any = multiprocessing.get_context(how)
         self.connection, theirs = context.Pipe(duplex=False)

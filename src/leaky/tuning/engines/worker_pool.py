@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from leaky.activation import kernels
 from leaky.tuning.engines.engine import never
 
 DEATHS = 2
@@ -60,6 +61,7 @@ class Member:
     """One process, and the job that it is at."""
 
     def __init__(self, serve: Callable[[Any], Any]) -> None:
+        kernels.build_info()  # what it has to say is said once, here
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
         self.job: Any = None

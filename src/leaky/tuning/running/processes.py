@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from leaky.activation import kernels
 from leaky.documents import Json
 from leaky.errors import InputError, LeakyError
 from leaky.tuning.engines.engine import Engine
@@ -76,6 +77,7 @@ def work_in_processes(
             "with several workers the objective or task must be importable: a function at the top level of a module, "
             f"not a lambda or a function inside another ({error})"
         ) from error
+    kernels.build_info()  # what it has to say is said once, here
     context = multiprocessing.get_context("spawn")
 
     def start() -> Any:
