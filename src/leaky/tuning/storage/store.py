@@ -8,6 +8,7 @@ one cell: slope × seed; only attempts that ended with a result count.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,11 @@ DESIGN, OWNER, SIGN, RESULT, CONFIRMS, DIED = (
 )
 _LARGEST_SEED = 2**63 - 1
 
+_at_work: set[tuple[int | str, int]] = set()
+"""(storage, attempt) of what this process trains; a copy of a storage names this process too, which isn't at it."""
+_claiming = threading.Lock()
+"""Held from an attempt's making until it is in there."""
+
 
 class Store:
     """One study in a storage.
@@ -58,6 +64,7 @@ class Store:
         self._watch = Watch()
         self._owner = this_process()
         direction = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
+        self._where = id(self) if storage is None else storage if "://" in storage else os.path.realpath(storage)
         try:
             self._study = self._storage.create_new_study([direction], name)
             self._storage.set_study_user_attr(self._study, DESIGN, design)
@@ -78,9 +85,12 @@ class Store:
 
     def running(self) -> set[Cell]:
         """The cells that living processes are at; those of dead ones are set free, with a result they left behind."""
-        running = [attempt for attempt in self._attempts() if attempt.state == TrialState.RUNNING]
+        with _claiming:
+            running = [attempt for attempt in self._attempts() if attempt.state == TrialState.RUNNING]
+            mine = {attempt for where, attempt in _at_work if where == self._where}
         signs = [(a._trial_id, a.user_attrs.get(OWNER, ""), a.user_attrs.get(SIGN)) for a in running]
         orphans = set(self._watch.orphans(signs))
+        orphans |= {attempt for attempt, owner, _ in signs if owner == self._owner and attempt not in mine}
         for attempt in running:
             if attempt._trial_id in orphans:
                 self._end(attempt._trial_id, self._result(attempt) if RESULT in attempt.user_attrs else None)
@@ -122,7 +132,9 @@ class Store:
             system_attrs={},
             intermediate_values={},
         )
-        mine = self._storage.create_new_trial(self._study, template_trial=template)
+        with _claiming:
+            mine = self._storage.create_new_trial(self._study, template_trial=template)
+            _at_work.add((self._where, int(mine)))
         for attempt in sorted(self._attempts(), key=lambda a: a.number):
             if attempt._trial_id == mine:
                 return int(mine)
@@ -186,6 +198,7 @@ class Store:
 
     def _end(self, attempt: int, trial: Trial | None) -> None:
         finished = trial is not None and trial.outcome == FINISHED
+        _at_work.discard((self._where, attempt))
         with suppress(UpdateFinishedTrialError):  # another process was faster
             self._storage.set_trial_state_values(
                 attempt,
