@@ -63,6 +63,10 @@ class Plan(NamedTuple):
 
 def usable(x: Tensor) -> bool:
     """Whether the core may take a tensor's memory: eager, dense, on the CPU, with nobody watching."""
+    return _is_plain(x) and _is_dense(x)
+
+
+def _is_plain(x: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and type(x) in (Tensor, torch.nn.Parameter, torch.nn.Buffer)
@@ -74,7 +78,6 @@ def usable(x: Tensor) -> bool:
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not (x.is_neg() or x.is_conj())
         and torch.autograd.forward_ad.unpack_dual(x).tangent is None  # type: ignore[no-untyped-call]
-        and _is_dense(x)
     )
 
 
@@ -178,11 +181,12 @@ class Masked(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (masks,) = ctx.saved_tensors
         plan: Plan = ctx.plan
-        if torch.is_grad_enabled() or not usable(gradient) or not usable(masks):
+        if torch.is_grad_enabled() or not _is_plain(gradient) or not usable(masks):
             return _pulled_back(gradient, masks, plan, ctx.strides), None
-        if gradient.stride() != ctx.strides:
-            gradient = torch.empty_strided(gradient.shape, ctx.strides, dtype=gradient.dtype).copy_(gradient)
-        result = torch.empty_like(gradient)
+        result = torch.empty_strided(gradient.shape, ctx.strides, dtype=gradient.dtype)
+        fresh = gradient.stride() == ctx.strides
+        if not fresh:  # one number for all, perhaps, as the gradient of a sum is
+            gradient = result.copy_(gradient)
         linear = masks.data_ptr()
         beyond = linear + masks[0].numel() if len(masks) == 2 else 0
         core: Any = kernels.core()
@@ -193,7 +197,7 @@ class Masked(torch.autograd.Function):
             *plan.arguments(),
             linear,
             beyond,
-            True,
+            fresh,
             torch.get_num_threads(),
         )
         return result, None

@@ -102,6 +102,22 @@ def test_batched_gradients_and_strided_gradients():
     torch.testing.assert_close(x.grad, derivative.detach())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("slopes", [0.1, torch.linspace(0.0, 0.5, 64)], ids=["one slope", "channels"])
+def test_the_gradient_of_a_sum_takes_the_memory_of_its_result(dtype, slopes):
+    x = torch.randn(64, 64, 257, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    y = leaky.leaky_relu(x, slopes, clamp=2.0)
+    assert is_masked(y)
+    one = torch.tensor(3.0, dtype=dtype)
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        (found,) = torch.autograd.grad(y, x, one.expand(x.shape), retain_graph=True)
+    allocated = sum(max(0, each.self_cpu_memory_usage) for each in profile.key_averages())
+    assert x.nbytes <= allocated <= 1.1 * x.nbytes
+    (expected,) = torch.autograd.grad(y, x, one.expand(x.shape).contiguous())
+    assert found.stride() == x.stride()
+    assert same_bits(found, expected)
+
+
 @pytest.mark.parametrize(("clamp", "share"), [(None, 32), (3.0, 16)])
 def test_what_is_saved_is_a_fraction_of_the_input(clamp, share):
     x = torch.randn(LARGE, requires_grad=True)
@@ -164,7 +180,6 @@ def test_a_saved_tensor_that_is_written_over_is_noticed():
         y.sum().backward()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch.export's own
 def test_modes_transforms_and_compilers_see_torch_s_operator():
     from torch.utils._python_dispatch import TorchDispatchMode
 
