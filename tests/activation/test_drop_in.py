@@ -105,6 +105,36 @@ def test_a_masked_array_keeps_its_mask() -> None:
     assert x.tolist() == [1.0, -2.0, None]
     with pytest.raises(InputError, match="a masked array must not be written to"):
         leaky.leaky_relu(x, 0.5, True)
+    with pytest.raises(InputError, match="a masked array must not be written to"):
+        leaky.leaky_relu(x.data, 0.5, out=np.ma.zeros(3))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_mask_of_a_result_is_its_own(size: int) -> None:
+    values = np.random.default_rng(0).standard_normal(size)
+    x = np.ma.array(values, mask=values > 1, fill_value=7.0, hard_mask=True)
+    y = leaky.leaky_relu(x, 0.5)
+    assert (y.fill_value, y.hardmask) == (7.0, True)
+    np.testing.assert_array_equal(np.ma.getmaskarray(y), values > 1)
+    np.testing.assert_array_equal(y.data, np.where(values > 0, values, values / 2))
+    y[:] = np.ma.masked
+    assert y.mask.all()
+    np.testing.assert_array_equal(x.mask, values > 1)
+
+
+def test_nothing_masked_stays_nothing_masked() -> None:
+    assert leaky.leaky_relu(np.ma.array([1.0, -2.0]), 0.5).mask is np.ma.nomask
+    assert leaky.leaky_relu(np.ma.masked, 0.5) is np.ma.masked
+    assert leaky.leaky_relu(np.ma.array(-1.0, mask=True), 0.5).mask
+
+
+def test_masked_slopes_are_refused() -> None:
+    slopes = np.ma.array([0.1, 0.2], mask=[False, True])
+    for take in (lambda: leaky.leaky_relu(np.ones((3, 2)), slopes), lambda: leaky.LeakyReLU(slopes)):
+        with pytest.raises(InputError, match="negative_slope must hold numbers; some of it is masked"):
+            take()
+    slopes.mask = np.ma.nomask
+    np.testing.assert_array_equal(leaky.leaky_relu(-np.ones((3, 2)), slopes), [[-0.1, -0.2]] * 3)
 
 
 @pytest.mark.parametrize("kind", [">f4", ">f8", np.longdouble])

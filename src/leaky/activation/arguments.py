@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from numbers import Real
 
+import numpy as np
+
 from leaky.errors import InputError
 
 
@@ -67,3 +69,13 @@ def described(thing: object) -> str:
     if isinstance(thing, bool | int | float | complex | str) or thing is None:
         return repr(thing)
     return f"a {type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def must_be_unmasked(slopes: object) -> None:
+    """Refuse a NumPy array that hides some of its slopes: which would be meant?
+
+    Raises:
+        InputError: if any is masked.
+    """
+    if np.ma.is_masked(slopes):
+        raise InputError("negative_slope must hold numbers; some of it is masked")

@@ -42,10 +42,10 @@ def leaky_relu(
     slope = _checked_slope(x, negative_slope, channel_dim)
     gain, clamp = arguments.positive_gain(gain), arguments.positive_clamp(clamp)
     target = _target(x, inplace, out)
+    if isinstance(target, np.ma.MaskedArray) or (isinstance(x, np.ma.MaskedArray) and target is not None):
+        raise InputError("a masked array must not be written to; leave inplace= and out= away for a new one")
     if isinstance(x, np.ma.MaskedArray):
-        if target is not None:
-            raise InputError("a masked array must not be written to; leave inplace= and out= away for a new one")
-        return np.ma.array(_rectify(np.asarray(x), slope, gain, clamp, None), mask=x.mask, copy=False)
+        return _masked_like(x, _rectify(np.asarray(x), slope, gain, clamp, None))
     result = _rectify(np.asarray(x), slope, gain, clamp, target)
     return result if isinstance(x, np.ndarray) else result[()]
 
@@ -81,6 +81,14 @@ def _rectify(x: Array, slope: float | Array, gain: float, clamp: float | None, t
         return y.astype(x.dtype, copy=False)
 
 
+def _masked_like(x: np.ma.MaskedArray[Any, Any], values: Array) -> Array:
+    """Values with x's mask, which is theirs alone."""
+    if x is np.ma.masked:
+        return x
+    mask = x.mask if x.mask is np.ma.nomask else x.mask.copy()
+    return np.ma.array(values, mask=mask, fill_value=x.fill_value, hard_mask=x.hardmask, copy=False)
+
+
 def _check_input(x: object) -> None:
     if not isinstance(x, np.ndarray | np.generic):
         raise InputError(f"the input must be a NumPy array, not {arguments.described(x)}")
@@ -94,6 +102,7 @@ def _checked_slope(x: Array, negative_slope: object, channel_dim: int) -> float 
         return arguments.slope_number(negative_slope)
     if negative_slope.dtype.num not in _COMMON_NUMBERS and negative_slope.dtype.name not in FLOATING_TYPES:
         raise InputError(f"negative_slope must hold floating-point numbers, not {negative_slope.dtype}")
+    arguments.must_be_unmasked(negative_slope)
     if np.isnan(negative_slope).any():
         raise InputError("negative_slope must hold numbers; it holds NaN")
     if negative_slope.size == 1 and negative_slope.ndim <= 1:

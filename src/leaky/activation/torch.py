@@ -21,6 +21,15 @@ from leaky.activation.torch_arguments import FLOATING_TYPES, LARGEST_FLOAT32
 from leaky.errors import InputError
 
 
+def _compiled_by_no_compiler() -> bool:
+    """What torch 2.6 can tell of an export: it compiles, and its compiler of bytecode doesn't."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+
+
+_is_exporting = getattr(torch.compiler, "is_exporting", _compiled_by_no_compiler)
+_WITH_AUTOCAST = tuple(each for each in ("cpu", "cuda", "mps", "xpu", "hpu") if torch.amp.is_autocast_available(each))
+
+
 def leaky_relu(
     x: Tensor,
     negative_slope: float | Tensor = 0.01,
@@ -127,7 +136,7 @@ def _composed(x: Tensor, slope: float | Tensor, gain: float, clamp: float | None
     forward_mode = torch_arguments.has_tangent(x) or torch_arguments.has_tangent(slope)
     none_is_zero = legible and 0.0 not in torch_arguments.numbers(slope)
     learnable = (slope.requires_grad or forward_mode or not legible) and not torch.onnx.is_in_onnx_export()
-    as_prelu = (legible and not forward_mode) or torch.compiler.is_exporting()
+    as_prelu = (legible and not forward_mode) or _is_exporting()
     with _announced(gain, clamp), _without_autocast(x):
         return torch_operations.rectify_channels(
             x, slope, gain, clamp, axis, as_prelu=as_prelu, none_is_zero=none_is_zero, learnable=learnable
@@ -141,7 +150,9 @@ def _announced(gain: float, clamp: float | None) -> contextlib.AbstractContextMa
 def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager[None]:
     """Autocast would run `prelu`, alone of all that is used here, in a half type."""
     device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    known = torch.compiler.is_compiling()  # the compiler of older torch follows no question of what is available
+    available = device in _WITH_AUTOCAST if known else torch.amp.is_autocast_available(device)
+    if available and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return contextlib.nullcontext()
 

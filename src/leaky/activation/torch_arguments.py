@@ -29,6 +29,7 @@ def module_slope(negative_slope: object, learnable: bool) -> float | Tensor:
     elif isinstance(negative_slope, Tensor):
         slopes = negative_slope.detach().clone()
     elif isinstance(negative_slope, Sequence | np.ndarray) and not isinstance(negative_slope, str):
+        arguments.must_be_unmasked(negative_slope)
         slopes = torch.tensor(negative_slope, dtype=torch.get_default_dtype())
     else:
         number = arguments.slope_number(negative_slope)
@@ -67,12 +68,15 @@ def in_float32(slope: float | Tensor, clamp: float | None) -> tuple[float | Tens
     return slope, None if clamp is not None and clamp > LARGEST_FLOAT32 else clamp
 
 
-@contextlib.contextmanager
-def _shapes_as_numbers() -> Iterator[None]:
+def _shapes_as_numbers() -> contextlib.AbstractContextManager[None]:
     """`torch.jit.trace` warns where a shape decides anything; the number of channels is a constant of the model."""
-    if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        yield
-        return
+    # a generator's is nothing that the compiler of older torch can follow
+    tracing = not torch.compiler.is_compiling() and torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return _without_a_tracers_warnings() if tracing else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _without_a_tracers_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         yield

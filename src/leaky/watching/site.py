@@ -30,8 +30,9 @@ Flags = np.ndarray[Any, np.dtype[np.uint8]]
 _MOST_READINGS = 64
 _NONFINITE = 2
 """The reader's answer where it has met NaN or infinity since the last report."""
-_kept = torch._C._autograd._top_saved_tensors_default_hooks
-"""Whoever keeps what autograd saves in its stead (a checkpoint, memory on another device)."""
+_kept: Callable[[bool], Any] = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: True)
+"""Whoever keeps what autograd saves in its stead (a checkpoint, memory on another device). torch 2.6 cannot be asked:
+one byte an element is kept then, which is right in both cases."""
 
 
 class Clock:

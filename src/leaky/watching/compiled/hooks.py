@@ -6,6 +6,7 @@ hook does for both, for Dynamo leaves these functions to Python where it meets t
 
 from __future__ import annotations
 
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -132,6 +133,15 @@ class AfterInPlace(riding.Hook):
             tracing.after_in_place(self.site, output)
 
 
-_LEAVE_TO_PYTHON = eval_frame._FrameExecStrategy(eval_frame._FrameAction.SKIP, eval_frame._FrameAction.DEFAULT)
+def _leave_to_python(code: CodeType) -> None:
+    """Have Dynamo compile no frame of this code; what it calls is compiled as ever."""
+    if hasattr(eval_frame, "set_code_exec_strategy"):
+        strategy = eval_frame._FrameExecStrategy(eval_frame._FrameAction.SKIP, eval_frame._FrameAction.DEFAULT)
+        eval_frame.set_code_exec_strategy(code, strategy)
+    else:
+        older: Any = eval_frame  # of torch 2.6
+        older.skip_code(code)
+
+
 for _hook in (Begin, End, Site, InPlace, AfterInPlace, riding.SiteHook, riding.BeforeInPlace):
-    eval_frame.set_code_exec_strategy(_hook.__call__.__code__, _LEAVE_TO_PYTHON)
+    _leave_to_python(_hook.__call__.__code__)

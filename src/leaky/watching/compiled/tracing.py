@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, _dynamo
 from torch._dynamo.comptime import comptime
+from torch._dynamo.variables import TensorVariable
 from torch._guards import TracingContext
 from torch.overrides import TorchFunctionMode
 
@@ -180,10 +181,10 @@ def _prepare(context: Any) -> None:
 
 def _example(variable: Any) -> Any:
     """What a variable of Dynamo's stands for: the value itself where it goes into the graph, or one of its shape."""
-    if variable.is_tensor():
-        return _example_tensor(variable.as_proxy().node)
     if hasattr(variable, "realize"):
         variable = variable.realize()
+    if isinstance(variable, TensorVariable):
+        return _example_tensor(variable.as_proxy().node)
     kind = variable.python_type()
     if issubclass(kind, (tuple, list)) and hasattr(variable, "items"):
         items = [_example(item) for item in variable.items]
