@@ -40,13 +40,14 @@ bool forward_and_back(int threads) {
     return true;
 }
 
-bool sums(Layout layout, int threads) {
+// `writing` as a check does, or nothing, as the reader of a watch does.
+bool sums(Layout layout, Writing writing, int threads) {
     const std::vector<float> x = numbers(SAMPLES * UNITS * POSITIONS);
     std::vector<float> y(x.size());
     std::vector<double> statistics(ROWS * layout.units);
     std::vector<uint8_t> fired(layout.samples * layout.units);
-    Statistics call = {FLOAT32, x.data(), y.data(), CACHED, layout, {0.5, nullptr, 1.0, INFINITE},
-                       0.0, nullptr, nullptr, fired.data()};
+    Statistics call = {FLOAT32, x.data(), writing == NOTHING ? nullptr : y.data(), writing, layout,
+                       {0.5, nullptr, 1.0, INFINITE}, 0.0, nullptr, nullptr, fired.data()};
     gather(kernels(), call, statistics.data(), 0, false, threads);
     double counted = 0;
     for (int64_t u = 0; u < layout.units; ++u) {
@@ -55,14 +56,37 @@ bool sums(Layout layout, int threads) {
     return counted == (double)x.size();
 }
 
+// Of a gradient, by the regions of the value beside it; floats go through the sums in floats, doubles do not.
+template <class T>
+bool gradient_sums(Type type, Layout layout, int threads) {
+    const std::vector<float> x = numbers(SAMPLES * UNITS * POSITIONS);
+    const std::vector<T> gradient(x.begin(), x.end()), value(x.rbegin(), x.rend());
+    std::vector<double> found(GRADIENT_ROWS * layout.units);
+    const GradientStatistics call = {type, gradient.data(), value.data(), layout, 0.0, nullptr, nullptr};
+    gather_gradient(kernels(), call, found.data(), threads);
+    double below = 0, linear = 0, sum_below = 0, sum_linear = 0;
+    for (size_t i = 0; i < x.size(); ++i) (value[i] > 0 ? linear : below) += std::fabs((double)gradient[i]);
+    for (int64_t u = 0; u < layout.units; ++u) {
+        sum_below += found[(ABSOLUTE + BELOW) * layout.units + u];
+        sum_linear += found[(ABSOLUTE + LINEAR) * layout.units + u];
+    }
+    return std::fabs(sum_below - below) <= 1e-6 * below && std::fabs(sum_linear - linear) <= 1e-6 * linear;
+}
+
 bool everything() {
+    const Layout layouts[] = {{1, SAMPLES, 1, UNITS, POSITIONS},
+                              {1, SAMPLES, POSITIONS, UNITS, 1},
+                              {POSITIONS, SAMPLES, 1, UNITS, 1},
+                              {1, SAMPLES * POSITIONS, 1, UNITS, 1}};
     bool right = true;
     for (int threads : {2, 4}) {
         right &= forward_and_back(threads);
-        right &= sums({1, SAMPLES, 1, UNITS, POSITIONS}, threads);
-        right &= sums({1, SAMPLES, POSITIONS, UNITS, 1}, threads);
-        right &= sums({POSITIONS, SAMPLES, 1, UNITS, 1}, threads);
-        right &= sums({1, SAMPLES * POSITIONS, 1, UNITS, 1}, threads);
+        for (const Layout& layout : layouts) {
+            right &= sums(layout, CACHED, threads);
+            right &= sums(layout, NOTHING, threads);
+            right &= gradient_sums<float>(FLOAT32, layout, threads);
+            right &= gradient_sums<double>(FLOAT64, layout, threads);
+        }
     }
     return right;
 }

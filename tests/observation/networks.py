@@ -176,7 +176,7 @@ class Scripted(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         with warnings.catch_warnings():  # deprecated, and still what many saved models are
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore")
             self.part = torch.jit.script(nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 8), nn.ReLU()))
 
     def forward(self, x: Tensor) -> Any:
