@@ -1,7 +1,7 @@
 """KeyboardInterrupt at the lines of leaky that a piece of work runs; nothing may be left of it.
 
 `python -m benchmarks.hostile.interruptions` interrupts at every line, in about half an hour, and keeps what came of it
-in benchmarks/results/interruptions.json. The replay takes every seventh of an observation.
+in benchmarks/results/interruptions.json. The replay takes some lines of each work.
 """
 
 from __future__ import annotations
@@ -28,9 +28,6 @@ from leaky.interruptions import undone_unless_done
 from leaky.repairing.snapshot import Snapshot
 
 RESULT = Path(__file__).parents[1] / "results" / "interruptions.json"
-STEP = 7
-"""Every so manieth line is interrupted in the replay."""
-PARTS = 20
 
 
 @dataclass
@@ -178,16 +175,22 @@ def _loss(outputs: Tensor, _: Any) -> Tensor:
     return outputs.square().mean()
 
 
+REPLAYED = {"an observation": (20, 7), "a rollback": (1, 7), "a watched step": (2, 97), "a repair": (4, 197)}
+"""What the replay interrupts: in how many parts, and at every so manieth line."""
+
+
 def situations() -> Iterator[Situation]:
-    """Parts of an observation, every seventh line in all."""
-    for part in range(PARTS):
-        yield Situation("interruptions", f"an observation interrupted, part {part + 1} of {PARTS}", _part(part))
+    """Each part of each work."""
+    for name, (parts, step) in REPLAYED.items():
+        for part in range(parts):
+            run = _part(WORKS[name], 1 + part * step, parts * step)
+            yield Situation("interruptions", f"{name} interrupted, part {part + 1} of {parts}", run)
 
 
-def _part(part: int) -> Callable[[Path], None]:
+def _part(make: Callable[[], Work], first: int, step: int) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
-        work = observation()
-        for place, changed in work.spoilt_at(list(range(1 + part * STEP, work.lines() + 1, PARTS * STEP))):
+        work = make()
+        for place, changed in work.spoilt_at(list(range(first, work.lines() + 1, step))):
             assert not changed, f"{place}: {changed}"
 
     return run

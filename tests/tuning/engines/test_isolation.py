@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import signal
@@ -60,6 +61,12 @@ def by(number: int) -> Callable[[], Any]:
     return lambda: os.kill(os.getpid(), number)
 
 
+def crashes(act: Callable[..., Any], *arguments: Any) -> Any:
+    """Without the traceback that pytest would write of it: the crash is what is wanted here."""
+    faulthandler.disable()
+    return act(*arguments)
+
+
 def blocks_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     time.sleep(1000)
@@ -74,8 +81,8 @@ def blocks_signals() -> None:
         (lambda: sys.exit(0), Limits(), RAISED, "it ended the program"),
         (lambda: os._exit(0), Limits(), RAISED, "it ended its process, with status 0"),
         (lambda: os._exit(7), Limits(), RAISED, "it ended its process, with status 7"),
-        (lambda: ctypes.string_at(0), Limits(), RAISED, "its process was ended by SIGSEGV"),
-        (os.abort, Limits(), RAISED, "its process was ended by SIGABRT"),
+        (lambda: crashes(ctypes.string_at, 0), Limits(), RAISED, "its process was ended by SIGSEGV"),
+        (lambda: crashes(os.abort), Limits(), RAISED, "its process was ended by SIGABRT"),
         (by(signal.SIGKILL), Limits(), OUT_OF_MEMORY, "its process was ended by SIGKILL, 2 times"),
         (by(signal.SIGTERM), Limits(), RAISED, "its process was ended by SIGTERM, 2 times"),
         (blocks_signals, Limits(seconds=0.5), RAISED, "it was ended after 0.5 s, the limit"),
@@ -159,7 +166,7 @@ def test_trainings_of_a_task_are_those_without_isolation() -> None:
 def test_a_task_whose_model_crashes_at_a_slope_is_still_answered() -> None:
     def build(slope: float) -> nn.Module:
         if slope == 0.3 and os.getpid() != here:
-            ctypes.string_at(0)
+            crashes(ctypes.string_at, 0)
         return nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(slope), nn.Linear(8, 2))
 
     here = os.getpid()
