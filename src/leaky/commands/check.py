@@ -35,7 +35,8 @@ DATA is one of
   data.npz               arrays named like the inputs of the model, or x
   package.module:name    an iterable of batches (tensors, tuples whose first item is the
   path/to/file.py:name   input, dicts of keyword inputs), or a function that returns one
-  noise:256x3x32x32      standard normal noise of this shape; every verdict then says so
+  noise:256x3x32x32      standard normal noise of this shape, or random tokens where the
+                         model begins with an embedding; every verdict then says so
 
 \b
 Exit status

@@ -173,6 +173,72 @@ def test_large_noise_is_made_as_it_is_needed() -> None:
     assert next(iter(batches)).shape == (4, 1000)
 
 
+class Looks(nn.Module):
+    """Looks its input up, some of its columns in a smaller table, behind a mask of its own."""
+
+    def __init__(self, bag: bool = False) -> None:
+        super().__init__()
+        table = nn.EmbeddingBag if bag else nn.Embedding
+        self.large, self.small = table(50, 4, padding_idx=0), table(7, 4, padding_idx=3)
+        self.unused, self.norm = nn.Embedding(2, 4), nn.BatchNorm1d(4)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        left, right = self.large(ids[:, :2]), self.small(ids[:, 2:])
+        return self.norm((left + right).reshape(len(ids), -1, 4).mean(1)) * (ids != 0).any(1, keepdim=True)
+
+
+@pytest.mark.parametrize("bag", [False, True])
+def test_noise_for_a_model_that_looks_its_input_up_is_tokens(bag: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Looks(bag)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    state = torch.get_rng_state()
+    data = load_data("noise:400x4", Model(network, "m"), seed=2)
+    assert (data.batches.dtype, data.form, data.name) == (np.int64, "int64 of shape (400, 4)", "random tokens, seed 2")
+    assert {*data.batches.reshape(-1).tolist()} == {1, 2, 4, 5, 6}, "what every table knows, and no padding"
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module._forward_pre_hooks for module in network.modules())
+    assert network(torch.from_numpy(data.batches)).shape == (400, 4)
+    monkeypatch.setattr(arrays_module, "LAZY_NOISE", 10)
+    pieces = load_data("noise:400x4", Model(network, "m"), seed=2, batch_size=7)
+    np.testing.assert_array_equal(np.concatenate(list(pieces.batches)), data.batches)
+
+
+class Numbers(nn.Module):
+    """Takes numbers, and looks up a class that it makes of them itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.layer = nn.Embedding(5, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + self.table((x[:, 0] > 0).long())
+
+
+def test_noise_for_a_model_that_takes_numbers_stays_normal_whatever_it_looks_up() -> None:
+    assert load_data("noise:20x4", Model(Numbers(), "m")).batches.dtype == np.float32
+    assert load_data("noise:20x3", Model(Numbers(), "m")).batches.dtype == np.float32, "it cannot run on these"
+
+
+def test_an_onnx_file_says_what_it_looks_up(folder: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    make = onnx.helper
+    table = onnx.numpy_helper.from_array(np.zeros((9, 3), np.float32), "table")
+    for kind, dtype in ((onnx.TensorProto.INT32, np.int64), (onnx.TensorProto.FLOAT, np.float32)):
+        nodes = [
+            make.make_node("Cast", ["ids"], ["whole"], to=onnx.TensorProto.INT64),
+            make.make_node("Gather", ["table", "whole"], ["y"]),
+        ]
+        ends = (
+            [make.make_tensor_value_info("ids", kind, ["n", 2])],
+            [make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 2, 3])],
+        )
+        onnx.save(make.make_model(make.make_graph(nodes, "g", *ends, [table])), folder / "m.onnx")
+        data = load_data("noise:300x2", Model(folder / "m.onnx", "m.onnx"))
+        assert data.batches.dtype == dtype
+        assert dtype == np.float32 or {*data.batches.reshape(-1).tolist()} == {*range(9)}
+
+
 @pytest.mark.parametrize("shape", ["", "x", "3x", "3xx2", "-3", "3x0", "0", "2.5", "3 x 2", "noise"])
 def test_shapes_that_are_none(shape: str) -> None:
     with pytest.raises(InputError, match="noise must have"):

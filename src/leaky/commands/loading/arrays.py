@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leaky.commands.loading.tokens import Tokens, tokens_of
 from leaky.errors import InputError
 from leaky.text import printable, shortened
 
@@ -212,14 +213,15 @@ def _argument_names(model: Model) -> tuple[list[str], bool]:
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def noise(shape: str, seed: int, dim: int, size: int) -> Data:
-    """Standard normal numbers, the same whatever the batch size.
+def noise(shape: str, seed: int, dim: int, size: int, model: Model | None = None) -> Data:
+    """Standard normal numbers, or tokens where the model looks its input up; the same whatever the batch size.
 
     Args:
         shape: "256x3x32x32", samples along axis `dim`.
         seed: of the generator.
         dim: axis of the samples.
         size: of the batches, where there are many numbers.
+        model: whose input they are; None for plain numbers.
 
     Raises:
         InputError: if that is no shape.
@@ -235,11 +237,12 @@ def noise(shape: str, seed: int, dim: int, size: int) -> Data:
             f"noise must have at most {MOST_NOISE:,} numbers, and {MOST_IN_BATCH:,} in a batch of {size} samples, "
             f"not the {_powers(elements)} of {printable(shortened(shape))}"
         )
-    name = f"standard normal noise, seed {seed}"
-    samples, words = sizes[dim], f"float32 of shape {sizes}"
+    tokens = None if model is None else tokens_of(model, sizes, dim)
+    name = f"standard normal noise, seed {seed}" if tokens is None else f"random tokens, seed {seed}"
+    samples, words = sizes[dim], f"{'float32' if tokens is None else 'int64'} of shape {sizes}"
     if dim == 0 and math.prod(sizes) > LAZY_NOISE:
-        return Data(Repeatable(lambda: _normal(sizes, seed, size)), name, samples, on_noise=True, form=words)
-    (array,) = _normal(sizes, seed, sizes[0])
+        return Data(Repeatable(lambda: _drawn(sizes, seed, size, tokens)), name, samples, on_noise=True, form=words)
+    (array,) = _drawn(sizes, seed, sizes[0], tokens)
     return Data(array, name, samples, on_noise=True, form=words)
 
 
@@ -248,9 +251,13 @@ def _powers(count: int) -> str:
     return f"{count:,}" if count < 10**15 else f"more than 10^{int(math.log10(count))}"
 
 
-def _normal(sizes: tuple[int, ...], seed: int, size: int) -> Iterator[Array]:
+def _drawn(sizes: tuple[int, ...], seed: int, size: int, tokens: Tokens | None) -> Iterator[Array]:
     """One stream of numbers, whatever the batch size."""
     generator = np.random.default_rng(seed)
+    drawn = None if tokens is None else np.array(tokens.drawn, np.int64)
     for start in range(0, sizes[0], size):
         count = min(size, sizes[0] - start)
-        yield generator.standard_normal((count, *sizes[1:]), dtype=np.float32)
+        if drawn is None:
+            yield generator.standard_normal((count, *sizes[1:]), dtype=np.float32)
+        else:
+            yield drawn[(generator.random((count, *sizes[1:])) * len(drawn)).astype(np.int64)]

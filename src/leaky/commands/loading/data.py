@@ -36,7 +36,7 @@ def load_data(
     """
     dim, size = sample_dim or 0, batch_size or 256
     if name.startswith("noise:"):
-        return noise(name.removeprefix("noise:"), 0 if seed is None else seed, dim, size)
+        return noise(name.removeprefix("noise:"), 0 if seed is None else seed, dim, size, model)
     if name.lower().endswith(".npy"):
         return from_file(name, model, dim)
     if name.lower().endswith(".npz"):
