@@ -283,13 +283,35 @@ def shut(units: int, dead: int) -> nn.Sequential:
     return model
 
 
-@pytest.mark.parametrize(("units", "dead", "level"), [(6, 3, "info"), (48, 24, "warning"), (6, 6, "error")])
-def test_half_a_layer_is_told_above_info_only_where_it_has_many_units_and_a_whole_one_always(
+@pytest.mark.parametrize(
+    ("units", "dead", "level"), [(6, 3, "info"), (48, 24, "info"), (48, 40, "error"), (6, 6, "error")]
+)
+def test_what_was_dead_from_the_start_is_told_above_info_only_beyond_what_initialisations_leave(
     units: int, dead: int, level: str
 ) -> None:
     x, y = data()
     watch = raised(shut(units, dead), 1e-3, x, y, steps=30, alarms=["dead"])
     assert [alarm.finding.level for alarm in watch.alarms if alarm.finding.site == "3"] == [level]
+
+
+@pytest.mark.parametrize(("units", "dead", "levels"), [(6, 3, ["info"]), (48, 24, ["warning"]), (6, 6, ["error"])])
+def test_half_a_layer_that_dies_is_told_above_info_only_where_it_has_many_units_and_a_whole_one_always(
+    units: int, dead: int, levels: list[str]
+) -> None:
+    x, y = data()
+    model = shut(units, 0)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, alarms=["dead"]) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(100):
+            if step == 40:
+                with torch.no_grad():
+                    model[2].bias[:dead] = -100.0
+            batch = torch.arange(step * 64, step * 64 + 64) % len(x)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+    assert [alarm.finding.level for alarm in watch.alarms if alarm.finding.site == "3"] == levels
 
 
 def test_units_that_were_silent_from_the_start_are_no_rise() -> None:

@@ -47,13 +47,20 @@ def stopped_firing(now: Now) -> list[Finding]:
 
 
 def dead(now: Now) -> list[Finding]:
-    """Sites most of whose units are dead by the verdict of a checkup."""
+    """Sites most of whose units are dead by the verdict of a checkup.
+
+    Torch's own initialisation leaves up to 58% of a layer silent in networks that learn (docs/rules): what has been
+    dead since the first verdict is told at level info until it becomes more.
+    """
     found, t = [], now.thresholds
     for site in now.sites:
         share = now.row[site.name]["dead"]
         if site.gated or math.isnan(share) or share < t.dead_warning:
             continue
         level = _level(now, round(share * site.units), site.units, t.dead_warning)
+        shares = now.history[site.name]["dead"]
+        if level == "warning" and share <= shares[~np.isnan(shares)][0]:
+            level = "info"
         message = f"{share:.0%} of {site.units} units are dead on the last {now.needed:,} samples or more"
         advice = "Run watch.checkup() for the verdicts; `leaky.repair` shows what brings them back."
         found.append(finding("dead", level, site, message, advice, share=share))
