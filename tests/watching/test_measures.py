@@ -200,3 +200,55 @@ def test_without_being_asked_nothing_is_measured_and_an_unknown_name_is_told() -
     for wrong in ("srank", ["rank"]):
         with pytest.raises(InputError, match="measures must be a collection of 'srank' and 'gates'"):
             leaky.watch(nn.ReLU(), measures=wrong)
+
+
+class Sparse(nn.Module):
+    """An autoencoder whose code is what its gate lets through."""
+
+    def __init__(self, gate: nn.Module) -> None:
+        super().__init__()
+        self.encode, self.gate, self.decode = nn.Linear(12, 50), gate, nn.Linear(50, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.gate(self.encode(x)))
+
+
+class Strongest(nn.Module):
+    def forward(self, z: Tensor) -> Tensor:
+        values, places = z.topk(4, dim=-1)
+        return torch.zeros_like(z).scatter(-1, places, functional.relu(values))
+
+
+class Jump(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.full((50,), 1.0))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z * (z > self.threshold)
+
+
+@pytest.mark.parametrize("gate", [Strongest, Jump, nn.ReLU])
+def test_latents_are_counted_whatever_lets_them_through_and_tokens_are_samples(gate: Any) -> None:
+    torch.manual_seed(0)
+    model = Sparse(gate())
+    with torch.no_grad():
+        model.encode.bias[:20], model.encode.bias[20:30] = -100.0, -2.0
+    seen: list[Tensor] = []
+    model.gate.register_forward_hook(lambda *_: seen.append((_[2] != 0).flatten(0, -2)))
+    limits = {"asleep_samples": 640, "rate": 0.02}
+    watch = trained(model, 30, (4, 16, 12), latents=["gate"], thresholds=limits)
+    found, rows = watch.history["gate (latents)"], torch.cat(seen).double()
+    assert watch.latents["gate"].density == pytest.approx(rows.mean(0).numpy())
+    assert found["rate"] == pytest.approx([float(torch.cat(seen[i : i + 10]).double().mean()) for i in (0, 10, 20)])
+    since = np.array([64 * next((k for k, s in enumerate(seen[::-1]) if s[:, u].any()), 30) for u in range(50)])
+    assert watch.latents["gate"].silent_for.tolist() == since.tolist()
+    assert found["asleep"][-1] == (since >= 640).mean() >= 0.4
+    assert watch.run().units["gate (latents)"] == 50
+    assert not any(module._forward_hooks for name, module in model.named_modules() if name != "gate")
+    assert len(model.gate._forward_hooks) == 1
+
+
+def test_the_latents_of_no_module_are_told() -> None:
+    with pytest.raises(InputError, match="latents must name modules of the model, and it has no 'coder'"):
+        leaky.watch(nn.Sequential(nn.ReLU()), latents=["coder"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from leaky.watching.compiled.passes import Passes
 from leaky.watching.experts import alike_groups, shares
 from leaky.watching.figures import Stretch
 from leaky.watching.inputs import Inputs
+from leaky.watching.latents import Latents, module_of
 from leaky.watching.measures import Measures, Products
 from leaky.watching.site import Clock, WatchedSite
 from leaky.watching.usual import Usual
@@ -36,6 +37,7 @@ class Observer:
         sample_dim: axis of the inputs that holds the samples.
         unit_dim: axis of the units, where the structure does not tell.
         measures: names in `leaky.watching.measures.MEASURES` that are asked for.
+        latents: names of modules whose output is a sparse code.
         noted: told of everything that the user should know.
 
     Attributes:
@@ -48,6 +50,7 @@ class Observer:
         samples, batches: that went in since the last reset.
         last: the inputs of the last pass, until the next step.
         inputs: what went in, batch by batch.
+        latents: what the codes that were asked for have shown, by the name of the module.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Observer:
         sample_dim: int | None,
         unit_dim: int | None,
         measures: frozenset[str],
+        latents: Iterable[str],
         noted: Callable[[str], None],
     ) -> None:
         self.model = model
@@ -68,6 +72,9 @@ class Observer:
         self._measures, self._products = measures, Products()
         if "gates" in measures:
             self.rider.beyond = self._products.see
+        self.latents = {name: Latents(self.rider) for name in latents}
+        self._coders = {name: module_of(model, name) for name in self.latents}
+        self._on_coders: list[Any] = []
         self.samples = self.batches = 0
         self.last: Batch | None = None
         self.inputs = Inputs()
@@ -91,14 +98,30 @@ class Observer:
         if wanted:
             self.compiled.listen()
             self.rider.attach()
-        elif not self.compiled.met:
+            if not self._on_coders:
+                coders = self._coders.items()
+                self._on_coders = [each.register_forward_hook(self.latents[name]) for name, each in coders]
+            return
+        self._leave_coders()
+        if not self.compiled.met:
             self.rider.detach()
 
     def stop(self) -> None:
         """Take every hook off, whatever arrives meanwhile."""
         self.observing, self._over = False, True
         sweeping = partial(sweep, self.model, self.rider, self._tracer)
-        surely_twice(lambda: (self.rider.detach, sweeping, self.compiled.stop))
+        surely_twice(lambda: (self.rider.detach, self._leave_coders, sweeping, self.compiled.stop))
+
+    def _leave_coders(self) -> None:
+        for handle in self._on_coders:
+            handle.remove()
+        self._on_coders = []
+
+    @property
+    def kinds(self) -> dict[str, tuple[int, str]]:
+        """The units and the activation of every site, and of every code that was asked for, by name."""
+        sites = {name: (site.units, site.activation.name) for name, site in self.sites.items()}
+        return sites | {f"{name} (latents)": (each.units, "code") for name, each in self.latents.items() if each.units}
 
     def experts(self) -> dict[str, FloatArray]:
         """The share of the samples that each expert was given since the last reset, by the container of the experts."""

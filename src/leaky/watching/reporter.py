@@ -84,7 +84,7 @@ class Reporter:
         rates = unit_levels(observer) if self.moments.due() else None
         row = report_row(observer, self._thresholds, measured, observer.model)
         samples, self.samples = observer.samples - self.samples, observer.samples
-        kinds = {name: (site.units, site.activation.name) for name, site in observer.sites.items()}
+        kinds = observer.kinds
         self.history.units.update({name: units for name, (units, _) in kinds.items()})
         self.history.add(step, samples, row)
         if rates is not None:

@@ -16,7 +16,7 @@ from leaky.observation.batches import Batch
 from leaky.record import FloatArray, Record
 from leaky.watching.alarm_rules.now import Now, SiteNow
 from leaky.watching.figures import figures
-from leaky.watching.history import History, Row
+from leaky.watching.history import FIGURES, History, Row
 from leaky.watching.observer import Observer
 from leaky.watching.sums import FIRED
 from leaky.watching.unit_rates import Levels, levels
@@ -74,6 +74,10 @@ def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, m
         found["weight"] = max((size for _, size in behind), default=math.nan)
         row[name] = found
         rows.clear()
+    for name, code in observer.latents.items():
+        if code.units:
+            nothing = dict.fromkeys(FIGURES, math.nan)
+            row[f"{name} (latents)"] = nothing | code.figures(needed, thresholds)
     return row
 
 

@@ -46,6 +46,7 @@ class Watch:
         history: every report so far, plain arrays by site.
         alarms: that were raised, in order.
         notes: remarks on how the watching goes.
+        latents: what the codes have shown that were asked for, by module: their density, latent by latent.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Watch:
         scaler: Any,
         thresholds: Thresholds,
         dims: tuple[int | None, int | None],
-        measures: frozenset[str],
+        beyond: tuple[frozenset[str], tuple[str, ...]],
         group: Any,
     ) -> None:
         self._model, self._optimizer, self._scaler = model, optimizer, scaler
@@ -69,8 +70,9 @@ class Watch:
         writes = is_first(group)
         opened = None if log is None or not writes else Log(log, type(model).__name__, thresholds.as_dict())
         self._reporter = Reporter(thresholds, Raised(frozenset(alarms)), on_alarm, opened, scaler is not None)
-        self._observer = self._reporter.observer = Observer(model, *dims, measures, self._reporter.note)
+        self._observer = self._reporter.observer = Observer(model, *dims, *beyond, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
+        self.latents = self._observer.latents
         self._ranks = Ranks(group, self._reporter.note)
         self._observer.inputs.alone = group is None
         self._updates = Updates(model)
@@ -185,14 +187,10 @@ class Watch:
 
     def run(self) -> Run:
         """Everything so far as a document of its own."""
-        sites = {name: (site.units, site.activation.name) for name, site in self._observer.sites.items()}
+        sites = self._observer.kinds
         rates = self._reporter.moments.document({name: units for name, (units, _) in sites.items()})
-        rest: dict[str, Any] = {
-            "alarms": tuple(self.alarms),
-            "notes": tuple(self.notes),
-            "thresholds": self._thresholds.as_dict(),
-        }
-        rest |= {"unit_rates": rates}
+        rest: dict[str, Any] = {"alarms": tuple(self.alarms), "notes": tuple(self.notes), "unit_rates": rates}
+        rest |= {"thresholds": self._thresholds.as_dict()}
         return Run.of_rows(type(self._model).__name__, sites, self.history.reports(), **rest)
 
     def plot(self) -> Figure:
@@ -249,6 +247,7 @@ def watch(
     sample_dim: int | None = 0,
     unit_dim: int | None = None,
     measures: Collection[str] = (),
+    latents: Collection[str] = (),
     group: Any = None,
 ) -> Watch:
     """Watch every unit of a model while it trains, in the user's own loop, which stays as it is.
@@ -272,6 +271,7 @@ def watch(
         sample_dim: axis of the model's inputs that holds the samples, where no layer says otherwise.
         unit_dim: axis of the units in every pre-activation that has it, where the structure does not tell.
         measures: what is measured beyond the sums, because it costs: names in `leaky.watching.measures.MEASURES`.
+        latents: names of modules whose output is a sparse code, of which what is not 0 is counted.
         group: a process group of torch.distributed all of whose ranks watch: reports and alarms are of all of them.
 
     Raises:
@@ -294,5 +294,5 @@ def watch(
         raise InputError(f"on_alarm must be 'warn', 'stop' or a function of the alarm, not {on_alarm!r}")
     model = without_replicas(getattr(model, "_orig_mod", model))  # of a compiled module, what it compiles
     model = getattr(model, "_orig_mod", model)
-    limits, dims, wanted = Thresholds.of(thresholds), (sample_dim, unit_dim), frozenset(measures)
-    return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims, wanted, group)
+    limits, dims, beyond = Thresholds.of(thresholds), (sample_dim, unit_dim), (frozenset(measures), tuple(latents))
+    return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims, beyond, group)
