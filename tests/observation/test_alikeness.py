@@ -27,6 +27,15 @@ def test_the_mean_cosine_is_that_of_all_pairs_however_the_samples_came(batch_siz
         assert site.directions.cosine == pytest.approx(cosine_of_pairs(z), abs=1e-6)
 
 
+def test_a_pre_activation_that_its_site_writes_over_is_seen_before_that() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Linear(6, 40), torch.randn(64, 6)
+    plain, over = (leaky.observe(nn.Sequential(layer, nn.ReLU(inplace=flag)), x).sites[0] for flag in (False, True))
+    assert plain.directions is not None
+    assert over.directions is not None
+    assert (plain.directions.sums == over.directions.sums).all()
+
+
 def test_a_large_pre_activation_is_seen_at_evenly_chosen_entries() -> None:
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU()), torch.rand(40, 1, 14, 14)

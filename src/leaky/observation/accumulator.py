@@ -7,6 +7,7 @@ once, and as firing if any of the calls fired on it. That is why a batch is coun
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,6 +69,7 @@ class SiteAccumulator:
         self._picked: tuple[Flags, Flags] | None = None
         self._gradient: tuple[FloatArray, FloatArray] | None = None
         self._calls_now = 0
+        self._kept = False
 
     def _flags(self, view: Layout) -> Flags:
         """Which unit fired on which sample of this batch; calls with as many samples see the same ones."""
@@ -95,14 +97,44 @@ class SiteAccumulator:
         self, pre_activation: Tensor, view: Layout, batch: int, output: Tensor, part: Part | None = None
     ) -> Tensor | None:
         """Take it in and rectify it into `output` in the same pass; None, and nothing done, where that cannot be."""
+        if not self._sums.rectifies(pre_activation, view, output):
+            return None
+        self._look(pre_activation, view, part)  # before it is written over
+        self._calls_now += 1
         flags = self._flags(view) if part is None else np.zeros((view.samples, self.units), np.uint8)
-        result = self._sums.add_and_rectify(pre_activation, view, flags, batch, output)
-        if result is not None:
-            self._look(pre_activation, view, part)
-            self._calls_now += 1
-            if part is not None:
-                self._pick(part, flags)
-        return result
+        self._sums.add_and_rectify(pre_activation, view, flags, batch, output)
+        if part is not None:
+            self._pick(part, flags)
+        return output
+
+    def reader(self, pre_activation: Tensor, view: Layout) -> Any:
+        """What reads tensors of this form fastest; None where nothing does."""
+        return self._sums.reader(pre_activation, view)
+
+    def read(self, pre_activation: Tensor, view: Layout, reader: Any, batch: int, alone: bool) -> None:
+        """As `add`, so that it can be forgotten.
+
+        Args:
+            pre_activation: z.
+            view: how to see it as (samples, units, positions).
+            reader: of its form.
+            batch: index of the batch.
+            alone: whether this is the site's only call in the batch.
+        """
+        if not self._kept:
+            self._kept = True
+            self._sums.keep()
+            self._alikeness.keep()
+        self._look(pre_activation, view, None)
+        self._calls_now += 1
+        self._sums.read(pre_activation, view, reader, None if alone else self._flags(view), batch)
+
+    def forget(self) -> None:
+        """Forget what was read since the last batch ended."""
+        if self._kept:
+            self._sums.put_back()
+            self._alikeness.put_back()
+            self._start()
 
     def _look(self, pre_activation: Tensor, view: Layout, part: Part | None) -> None:
         """Take in the directions of the first call of a batch that sees its samples in order."""

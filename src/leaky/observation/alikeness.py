@@ -38,6 +38,14 @@ class Alikeness:
         self._samples += int(usable.sum())
         self._sums += (z[usable] / length[usable]).sum(dim=0).numpy()
 
+    def keep(self) -> None:
+        """Note the sums as they are now."""
+        self._kept = self._sums.copy(), self._samples, self._shape, self._known
+
+    def put_back(self) -> None:
+        """Forget what came since they were noted."""
+        self._sums, self._samples, self._shape, self._known = self._kept
+
     def directions(self) -> Directions | None:
         """Everything so far; None where that is not known."""
         return Directions(self._samples, self._sums.copy()) if self._known and self._samples else None

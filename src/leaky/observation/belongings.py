@@ -65,6 +65,15 @@ class Belongings:
             found.append(f"the model itself changes whether {listed(frozen, 4)} learn when it runs; it was put back")
         return found
 
+    @property
+    def untouched(self) -> bool:
+        """Whether every value is what it was."""
+        buffers = (
+            module._buffers.get(name) is buffer and (copy is None or buffer is None or same_bits(buffer, copy))
+            for module, name, buffer, copy in self._buffers
+        )
+        return all(buffers) and not self.notes()
+
     def restore_modes(self) -> None:
         """The modes, through the modules' own `train` where they have one."""
         for module, training in self._modes:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from leaky.observation.accumulator import Part, SiteAccumulator
 from leaky.observation.members import MemberAccumulator
 from leaky.observation.padding import RealPositions, chosen_rows
+from leaky.observation.riding.recording import Recording
 from leaky.observation.tensors import plain_tensor
 from leaky.record import NotExamined, Producer, Site
 from leaky.structure.graph import Production
@@ -48,10 +49,11 @@ class Collector:
         self._open: dict[SiteCall, tuple[Tensor | list[Tensor | None] | None, Catcher | None]] = {}
         self._waiting: list[tuple[Tensor, Catcher]] = []
         self._handles: list[Any] = []
-        self._batch = self._samples = 0
+        self.batch = self._samples = 0
         self._paths_known = True
         self._real: RealPositions | None = None
         self._listening = False
+        self.recording: Recording | None = None
 
     def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
         """Take the sums of a pre-activation; rectify it in the same pass where that is the same bit for bit."""
@@ -59,11 +61,13 @@ class Collector:
         if accumulator is None:
             return None
         z, inside = plain_tensor(pre_activation)
+        if self.recording is not None:
+            self._teach(self.recording, call, accumulator, pre_activation, z)
         if isinstance(accumulator, MemberAccumulator):
             expects = self._gradients and z is pre_activation
             real = [None if self._real is None else self._real.at_member(call, part) for part in call.parts]
             self._open[call] = (real, accumulator.expect_gradient(call, z) if expects else None)
-            accumulator.add(call, z, self._batch, self._samples, real)
+            accumulator.add(call, z, self.batch, self._samples, real)
             return None
         chosen = inside if inside is not None else self._real.at(call) if self._real is not None else None
         catcher = None
@@ -76,11 +80,26 @@ class Collector:
             return None
         if call.operator in _FUSED and z is pre_activation:
             output = z if call.operator in _IN_PLACE else torch.empty_like(z)
-            done = accumulator.add_and_rectify(z, call.layout, self._batch, output, part)
+            done = accumulator.add_and_rectify(z, call.layout, self.batch, output, part)
             if done is not None:
                 return done
-        accumulator.add(z, call.layout, self._batch, part)
+        accumulator.add(z, call.layout, self.batch, part)
         return None
+
+    def _teach(
+        self,
+        recording: Recording,
+        call: SiteCall,
+        accumulator: SiteAccumulator | MemberAccumulator,
+        pre_activation: Tensor,
+        plain: Tensor,
+    ) -> None:
+        """Tell a recording how further batches of this form are taken in at this call, if they can be."""
+        masked = self._real is not None and (self._real.by_key or self._real.own)
+        if plain is not pre_activation or masked or isinstance(accumulator, MemberAccumulator):
+            recording.refuse()
+        else:
+            recording.site(call, plain, lambda: KnownCall(self, accumulator, call, plain))
 
     def _add_chosen(
         self, accumulator: SiteAccumulator, call: SiteCall, z: Tensor, real: Tensor, part: Part | None
@@ -91,7 +110,7 @@ class Collector:
         rows, view = chosen_rows(z, call.layout, real)
         ids = real.cpu().nonzero()[:, 0].numpy()
         samples = call.layout.samples if part is None else part.samples
-        accumulator.add(rows, view, self._batch, Part(ids if part is None else part.ids[ids], samples))
+        accumulator.add(rows, view, self.batch, Part(ids if part is None else part.ids[ids], samples))
 
     def after(self, call: SiteCall, output: Tensor) -> None:
         """Take the sums of a smooth activation's output, and keep the output until its gradient can be asked for."""
@@ -107,6 +126,8 @@ class Collector:
                 accumulator.add_output(call, scaled, chosen if isinstance(chosen, list) else [None] * len(call.parts))
             elif h.numel():
                 accumulator.add_output(scaled, view)
+            if self.recording is not None:
+                self.recording.output(call, output)
         if catcher is not None:
             self._waiting.append((output, catcher))
 
@@ -154,9 +175,15 @@ class Collector:
     def end_batch(self, index: int, gradient_scale: float, samples: int) -> None:
         """Count a batch whose forward, and backward where asked for, is done."""
         self.release()
-        self._batch = index + 1
+        self.batch = index + 1
         for accumulator in self._sites.values():
             accumulator.end_batch(index, gradient_scale, samples)
+
+    def forget(self) -> None:
+        """Forget what was read since the last batch ended."""
+        for accumulator in self._sites.values():
+            if isinstance(accumulator, SiteAccumulator):
+                accumulator.forget()
 
     def release(self) -> None:
         """Take every hook off the tensors of the pass."""
@@ -199,6 +226,52 @@ class Collector:
                 described = describe(production, self._weights.get(production.weight))
                 if described is not None:
                     known.producers[production.weight] = described
+
+
+class KnownCall:
+    """One call of a site that is met again without the tracer, on batches of one form.
+
+    Args:
+        collector: of the observation.
+        accumulator: the site's.
+        call: as the tracer saw it.
+        pre_activation: of that call.
+
+    Attributes:
+        alone: whether it is the site's only call in a pass.
+    """
+
+    def __init__(
+        self, collector: Collector, accumulator: SiteAccumulator, call: SiteCall, pre_activation: Tensor
+    ) -> None:
+        self.accumulator = accumulator
+        self.alone = False
+        self._collector = collector
+        self._view, self._shape = call.layout, pre_activation.shape
+        self._scale = call.activation.overscale
+        self._reader = accumulator.reader(pre_activation, call.layout)
+
+    def take(self, pre_activation: Tensor) -> None:
+        """Take in a pre-activation, before it can be overwritten.
+
+        Raises:
+            ValueError: where it is of another form.
+        """
+        self._expect(pre_activation)
+        self.accumulator.read(pre_activation, self._view, self._reader, self._collector.batch, self.alone)
+
+    def follow(self, output: Tensor) -> None:
+        """Take in the output of a smooth activation.
+
+        Raises:
+            ValueError: where it is of another form.
+        """
+        self._expect(output)
+        self.accumulator.add_output(output if self._scale == 1 else output / self._scale, self._view)
+
+    def _expect(self, value: Tensor) -> None:
+        if type(value) is not Tensor or value.shape != self._shape:
+            raise ValueError(f"must be a tensor of shape {tuple(self._shape)}, and is {type(value).__name__}")
 
 
 def describe(production: Production, weight: Tensor | None) -> Producer | None:

@@ -30,16 +30,17 @@ class Ends:
     def __init__(self) -> None:
         self.tensors: tuple[TensorStatistics, ...] = ()
 
-    def add(self, named: dict[str, Any], samples: int, sample_dim: int | None) -> None:
-        """Take in the tensors of one batch.
+    def add(self, named: dict[str, Any], samples: int, sample_dim: int | None) -> tuple[TensorStatistics | None, ...]:
+        """Take in the tensors of one batch, and return what each of them shows.
 
         Args:
             named: each by its name.
             samples: in the batch.
             sample_dim: axis of the samples, None where the batch is one sample.
         """
-        seen = (tensor_statistics(name, value, samples, sample_dim) for name, value in named.items())
+        seen = tuple(tensor_statistics(name, value, samples, sample_dim) for name, value in named.items())
         self.tensors = merged(self.tensors, [item for item in seen if item is not None])
+        return seen
 
 
 def named(tensors: list[Any], word: str) -> dict[str, Any]:

@@ -65,6 +65,15 @@ class LayerWatch:
     ) -> None:
         self._handle.remove()
 
+    def keep(self) -> None:
+        """Note what was seen so far, before a pass that may have to be run again."""
+        self._kept = dict(self._sums)
+
+    def put_back(self) -> None:
+        """Forget that pass."""
+        self._sums = self._kept
+        self._calls.clear()
+
     def end_pass(self) -> None:
         """Count a pass; after the first few nothing more is looked at."""
         for name, calls in self._calls.items():
@@ -81,7 +90,8 @@ class LayerWatch:
         if name not in self._norms:
             self._calls[name] = self._calls.get(name, 0) + 1
         elif not module.training and args and isinstance(args[0], Tensor):
-            with torch._C.DisableTorchFunction():  # a mode of the user's sees the user's own calls alone
+            # a mode of the user's, and the tracer, see the user's own calls alone
+            with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
                 self._take(name, args[0].detach())
 
     def _take(self, name: str, value: Tensor) -> None:

@@ -142,6 +142,11 @@ def positions_of(
     return real
 
 
+def hides_positions(batch: Batch, samples: int, mask: Mask) -> bool:
+    """Whether a mask of the batch says that positions are padding."""
+    return bool(_masks(batch, samples, mask))
+
+
 def _masks(batch: Batch, samples: int, mask: Mask) -> dict[str, Tensor]:
     if mask is False:
         return {}

@@ -80,6 +80,18 @@ class Preserved:
         self._random.rewind()
 
     @property
+    def untouched(self) -> bool:
+        """Whether the model's code has left every value of the model as it was so far."""
+        return self._belongings.untouched
+
+    def put_back_values(self) -> None:
+        """Put buffers and parameters back to what they were when this was opened."""
+        self._belongings.restore_buffers()
+        self._belongings.restore_parameters()
+        if self._device is not None:
+            self._model.to(self._device)
+
+    @property
     def notes(self) -> list[str]:
         """What the model's own code changed in it and around it, in sentences."""
         around = [f"the model itself changes {name} when it runs; it was put back" for name in self._around()]

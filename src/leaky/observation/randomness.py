@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,27 @@ class Randomness:
         for name in changed:
             if name not in shared:
                 GENERATORS[name][1](self._first[name])
+
+
+class Moment:
+    """Some of the generators at one moment, to begin there again.
+
+    Args:
+        names: of them, as in `GENERATORS`.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._states = {name: GENERATORS[name][0]() for name in names}
+
+    @property
+    def passed(self) -> bool:
+        """Whether any of them has moved since."""
+        return not all(_equal(GENERATORS[name][0](), state) for name, state in self._states.items())
+
+    def put_back(self) -> None:
+        """Set them to where they were."""
+        for name, state in self._states.items():
+            GENERATORS[name][1](state)
 
 
 def _seconds_elsewhere() -> float:

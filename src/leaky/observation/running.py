@@ -6,6 +6,7 @@ Both ways hold what `leaky.record.UnitStatistics` holds; nobody downstream can t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,7 @@ class RunningSums:
         compiled = core()
         self._sums = None if compiled is None else UnitSums(compiled, units)
         self._outputs: UnitSums | None = None
+        self._samples = 0
         floor, cap = activation.floor, activation.cap
         self._regions = Regions(
             activation.threshold,
@@ -76,10 +78,14 @@ class RunningSums:
         self._plain = self._plain.merge(statistics)
         np.bitwise_or(fired, mask.numpy().view(np.uint8), out=fired)
 
-    def add_and_rectify(
-        self, pre_activation: Tensor, view: Layout, fired: Flags, batch: int, output: Tensor
-    ) -> Tensor | None:
-        """The same, and the plain activation's values into `output` in one pass; None where that cannot be done.
+    def rectifies(self, pre_activation: Tensor, view: Layout, output: Tensor) -> bool:
+        """Whether the core can write the plain activation's values into `output` in the pass that takes the sums."""
+        slope, readable = self._activation.negative_slope, dense(pre_activation, view)
+        lies_alike = output.stride() == pre_activation.stride()
+        return isinstance(slope, float) and readable is not None and self._sums is not None and lies_alike
+
+    def add_and_rectify(self, pre_activation: Tensor, view: Layout, fired: Flags, batch: int, output: Tensor) -> None:
+        """As `add`, and the plain activation's values into `output` in one pass, where `rectifies` says that it can be.
 
         Args:
             pre_activation: z.
@@ -88,14 +94,10 @@ class RunningSums:
             batch: index of the batch.
             output: fresh memory of the layout of z, or z itself.
         """
-        readable = dense(pre_activation, view)
-        if readable is None or self._sums is None or output.stride() != pre_activation.stride():
-            return None
-        slope = self._activation.negative_slope
-        if not isinstance(slope, float):
-            return None
+        slope, readable = self._activation.negative_slope, dense(pre_activation, view)
+        assert readable is not None
+        assert isinstance(slope, float)
         self._compiled(readable, pre_activation, fired, batch, output.data_ptr(), slope)
-        return output
 
     def _compiled(
         self, readable: Dense, source: Tensor, fired: Flags, batch: int, target: int = 0, slope: float = 0.0
@@ -113,6 +115,42 @@ class RunningSums:
             fresh=target != source.data_ptr(),
             slope=slope,
         )
+
+    def reader(self, pre_activation: Tensor, view: Layout) -> Any:
+        """The core's reader of tensors of this form, with no word of Python in between; None where there is none."""
+        exchange, make = getattr(Tensor, "__dlpack_c_exchange_api__", None), getattr(core(), "Reader", None)
+        readable = dense(pre_activation, view)
+        if exchange is None or make is None or readable is None or self._sums is None:
+            return None
+        floor, cap = (0 if bound is None else bound.ctypes.data for bound in (self._regions.floor, self._regions.cap))
+        shape, stride, layout = list(pre_activation.shape), list(pre_activation.stride()), list(readable.layout)
+        where = self._regions.threshold, floor, cap, self._sums.array.ctypes.data, 0, torch.get_num_threads()
+        return make(exchange, Tensor, readable.kind, shape, stride, layout, *where)
+
+    def read(self, pre_activation: Tensor, view: Layout, reader: Any, fired: Flags | None, batch: int) -> None:
+        """As `add`, by a reader where it can; without flags, the batch's only call, whose samples count at once."""
+        if reader is not None and reader.add(pre_activation, 0 if fired is None else fired.ctypes.data, batch):
+            self._samples += 0 if fired is not None else view.samples
+            return
+        flags = np.zeros((view.samples, view.units), np.uint8) if fired is None else fired
+        self.add(pre_activation, view, flags, batch)
+        if fired is None:
+            self.count(flags, batch)
+
+    def keep(self) -> None:
+        """Note the sums as they are now."""
+        sums, outputs = (None if each is None else each.array.copy() for each in (self._sums, self._outputs))
+        self._kept = self._plain, self._samples, sums, outputs
+
+    def put_back(self) -> None:
+        """Forget what came since they were noted."""
+        self._plain, self._samples, sums, outputs = self._kept
+        if self._sums is not None and sums is not None:
+            self._sums.array[:] = sums
+        if outputs is None:
+            self._outputs = None
+        elif self._outputs is not None:
+            self._outputs.array[:] = outputs
 
     def add_output(self, output: Tensor, view: Layout) -> None:
         """Take in the output of a call of a smooth activation."""
@@ -142,7 +180,8 @@ class RunningSums:
 
     def statistics(self) -> UnitStatistics:
         """Everything so far."""
-        found = self._plain if self._sums is None else self._plain.merge(self._sums.statistics(0))
+        samples = self._samples
+        found = self._plain if self._sums is None else self._plain.merge(self._sums.statistics(samples))
         return found if self._outputs is None else found.merge(_as_outputs(self._outputs.statistics(0)))
 
 

@@ -26,6 +26,7 @@ from leaky.observation.nesting import tensors_in
 from leaky.observation.options import Options
 from leaky.observation.padding import positions_of
 from leaky.observation.preserve import Preserved, preserved
+from leaky.observation.riding.along import Along
 from leaky.record import Record
 from leaky.structure.trace import Tracer
 
@@ -84,7 +85,9 @@ class _Observation:
         self._inputs, self._outputs = Ends(), Ends()
         self._loss = None if self._options.loss is None else LossWatch(self._options.loss, self._model)
         padding = self._options.mask is True
-        self._tracer = Tracer(self._model, self._collector, self._options.unit_dim, padding=padding)
+        self._along = Along(self._model, self._options, self._preserved, self._collector)
+        history = self._along.operations
+        self._tracer = Tracer(self._model, self._collector, self._options.unit_dim, history, padding)
 
     def run(self, data: Any) -> None:
         """Every batch of the data; from the start again where the first says that samples lie along another axis."""
@@ -151,16 +154,33 @@ class _Observation:
         return True
 
     def _pass(self, batch: Batch) -> None:
+        """Run a batch: along its known course where it has one, else traced."""
         samples = batch.samples(self._sample_dim)
+        seen = self._inputs.add(batch.named, samples, self._sample_dim)
+        self.layers.keep()
+
+        def take(output: Any) -> None:
+            self._outputs.add(named(tensors_in(output), "output"), samples, self._sample_dim)
+
+        scale = 1.0
+        if not self._along.run(batch, samples, seen, take):
+            self.layers.put_back()
+            scale = self._traced(batch, samples)
+            self._along.learn(seen, self._tracer.masks, self._learned)
+        self.layers.end_pass()
+        self._collector.end_batch(self._batches, scale, samples)
+
+    def _traced(self, batch: Batch, samples: int) -> float:
+        """Run it under the tracer; the factor from the gradient of the batch's loss to that of one sample's."""
         scale = 1.0
         try:
-            self._inputs.add(batch.named, samples, self._sample_dim)
             with batch.kept(), torch.set_grad_enabled(self._with_gradients):
                 with self._tracer.following(batch.tensors, self._sample_dim, samples):
                     masks = self._tracer.masks.by_key
                     real = positions_of(batch, samples, self._options.mask, self._tracer.node_of, masks)
                     self._collector.expect(samples, real)
-                    output = batch.run(self._model)
+                    with self._along.learning(batch, samples):
+                        output = batch.run(self._model)
                     self._mark_outputs(output)
                     self._learned = self._tracer.learned(tensors_in(output))
                 outputs = named(tensors_in(output), "output")
@@ -174,8 +194,7 @@ class _Observation:
         finally:
             self._collector.release()
             self.layers.looking = True
-        self.layers.end_pass()
-        self._collector.end_batch(self._batches, scale, samples)
+        return scale
 
     @property
     def _with_gradients(self) -> bool:

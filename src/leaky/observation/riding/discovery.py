@@ -108,7 +108,7 @@ class Discovery:
             return None
         module, running = self._tracer.modules.module, self._functions.running
         name = call.operator._schema.name
-        position = 0 if running is None else _position(running.args, pre_activation)
+        position = 0 if running is None else position_of(running.args, pre_activation)
         known = KnownCall(
             call.name,
             call.activation,
@@ -154,7 +154,7 @@ def _is_its_module(site: str, path: str, module: nn.Module) -> bool:
     return computes and (site == (path or "(model)") or site.startswith(f"{path}#"))
 
 
-def _position(args: Any, value: Tensor) -> int | None:
+def position_of(args: Any, value: Tensor) -> int | None:
     """Which argument is this tensor: below autograd it may be another object over the same memory."""
     for position, argument in enumerate(args):
         if argument is value:
@@ -165,4 +165,5 @@ def _position(args: Any, value: Tensor) -> int | None:
 
 
 def _same_memory(left: Tensor, right: Tensor) -> bool:
-    return left.numel() > 0 and left.data_ptr() == right.data_ptr() and left.stride() == right.stride()
+    same = left.numel() > 0 and left.data_ptr() == right.data_ptr() and left.stride() == right.stride()
+    return same and left.dtype == right.dtype
