@@ -128,17 +128,17 @@ def measure(make: Callable[[], Made], seconds: float, least: int = 12) -> dict[s
     def turns() -> Iterator[Tensor]:
         while len(plain) < least + SETTLED or time.perf_counter() - times["begun"] < seconds:
             batch = batches[len(plain) % 2]
-            before = time.perf_counter()
+            before = time.thread_time()
             with torch.no_grad():
                 other(batch)
-            plain.append(time.perf_counter() - before)
-            times["handed"] = time.perf_counter()
+            plain.append(time.thread_time() - before)
+            times["handed"] = time.thread_time()
             yield batch
 
     other, _ = make()  # without the observation's hooks
     other.load_state_dict(model.state_dict())
     other.eval()
-    seen = leaky.observe(model, turns(), progress=lambda _: checked.append(time.perf_counter() - times["handed"]))
+    seen = leaky.observe(model, turns(), progress=lambda _: checked.append(time.thread_time() - times["handed"]))
     settled = [c / p for c, p in zip(checked[SETTLED:], plain[SETTLED:], strict=True)]
     low, _, high = statistics.quantiles(settled, n=4)
     base = statistics.median(plain[1:])

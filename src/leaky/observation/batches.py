@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -41,12 +41,12 @@ class Batch:
         """Call the model with this batch."""
         return model(*self.args, **self.kwargs) if self.forward is None else self.forward(model, self.original)
 
-    @property
+    @cached_property
     def tensors(self) -> list[Tensor]:
         """Every tensor among the inputs, in order."""
         return tensors_in((self.args, self.kwargs))
 
-    @property
+    @cached_property
     def named(self) -> dict[str, Tensor]:
         """The same by name: a keyword, or "input" with its place where there are several."""
         places = [(tensor, "input") for value in self.args for tensor in tensors_in(value)]

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leaky.activation.kernels import core
+from leaky.activation.kernels.statistics import FLOAT32, FLOAT64
 from leaky.record import MOST_FEATURES, FeatureStatistics, TensorStatistics, merged
 
 _VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T", "Clone", "Alias", "Expand", "ToCopy")
@@ -22,6 +24,11 @@ _MADE_BY = {
     "Softplus": "softplus", "LogSigmoid": "log_sigmoid", "LogSigmoidForward": "log_sigmoid",
 }  # fmt: skip
 """Operations that bound an output, by their names in autograd's graph."""
+
+
+_KINDS = {np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64}
+_FINITE, _WHOLE, _ALIKE = 1, 2, 4
+"""What the core says of all entries."""
 
 
 class Ends:
@@ -54,32 +61,65 @@ def tensor_statistics(name: str, value: Any, samples: int, sample_dim: int | Non
     if array is None or array.size == 0:
         return None
     rows = _by_sample(array, samples, sample_dim)
-    finite = np.isfinite(rows)
-    whole = bool(finite.all())
-    numbers = rows if whole else np.where(finite, rows, 0)
     made_by, made_over = _maker(value)
-    count = int(finite.sum())
-    features = _features(rows, numbers, finite, whole)
-    low, high = (rows.min(), rows.max()) if whole else _finite_range(rows, finite)
-    flat = numbers.reshape(-1)
     return TensorStatistics(
         name=name,
         dtype=str(value.dtype).removeprefix("torch."),
         shape=tuple(array.shape),
         samples=len(rows),
-        entries=count,
-        nonfinite=rows.size - count,
-        whole=array.dtype.kind != "f" or bool((np.floor(numbers) == numbers).all()),
-        total=float(flat.sum(dtype=np.float64)),
-        squares=float(np.einsum("i,i->", flat, flat, dtype=np.float64)),
-        minimum=float(low),
-        maximum=float(high),
-        alike=bool((rows == rows[:1]).all()),
         first=hashlib.blake2b((rows[0] + 0).tobytes(), digest_size=8).hexdigest(),
-        features=features,
         made_by=made_by,
         made_over=made_over,
+        **(_compiled_sums(rows) or _plain_sums(rows)),
     )
+
+
+def _compiled_sums(rows: NDArray[Any]) -> dict[str, Any] | None:
+    """What the entries show, through the core; None where it cannot read them, or some are not finite."""
+    compiled = core()
+    if compiled is None or not hasattr(compiled, "summary") or rows.dtype not in _KINDS or not rows.flags.c_contiguous:
+        return None
+    shape = _by_feature(rows)
+    samples, features, positions = shape or (len(rows), 1, rows[0].size)
+    sums = np.empty((4, features))
+    found = compiled.summary(
+        _KINDS[rows.dtype], compiled.address(rows), samples, features, positions, compiled.address(sums)
+    )
+    if not found & _FINITE:
+        return None
+    each = np.full(features, float(samples * positions))
+    return {
+        "entries": rows.size,
+        "nonfinite": 0,
+        "whole": bool(found & _WHOLE),
+        "alike": bool(found & _ALIKE),
+        "total": float(sums[0].sum()),
+        "squares": float(sums[1].sum()),
+        "minimum": float(sums[2].min()),
+        "maximum": float(sums[3].max()),
+        "features": None if shape is None else FeatureStatistics(each, *sums),
+    }
+
+
+def _plain_sums(rows: NDArray[Any]) -> dict[str, Any]:
+    """The same through NumPy."""
+    finite = np.isfinite(rows)
+    whole = bool(finite.all())
+    numbers = rows if whole else np.where(finite, rows, 0)
+    count = int(finite.sum())
+    low, high = (rows.min(), rows.max()) if whole else _finite_range(rows, finite)
+    flat = numbers.reshape(-1)
+    return {
+        "entries": count,
+        "nonfinite": rows.size - count,
+        "whole": rows.dtype.kind != "f" or bool((np.floor(numbers) == numbers).all()),
+        "alike": bool((rows == rows[:1]).all()),
+        "total": float(flat.sum(dtype=np.float64)),
+        "squares": float(np.einsum("i,i->", flat, flat, dtype=np.float64)),
+        "minimum": float(low),
+        "maximum": float(high),
+        "features": _features(rows, numbers, finite, whole),
+    }
 
 
 def _array(value: Any) -> NDArray[Any] | None:
@@ -101,19 +141,26 @@ def _by_sample(array: NDArray[Any], samples: int, sample_dim: int | None) -> NDA
     """In shape (samples, …); as one sample where no axis is that of the samples."""
     for axis in () if sample_dim is None else (sample_dim, 0):
         if -array.ndim <= axis < array.ndim and array.shape[axis] == samples:
-            moved = np.moveaxis(array, axis, 0)
+            moved = np.moveaxis(array, axis, 0) if axis else array
             return moved.reshape(*moved.shape, *(1,) * (moved.ndim == 1))
     return array.reshape(1, *array.shape, *(1,) * (array.ndim == 0))
+
+
+def _by_feature(rows: NDArray[Any]) -> tuple[int, int, int] | None:
+    """As (samples, features, positions): each entry of a sample is a feature, or each channel of a large sample."""
+    size = rows[0].size
+    if size > MOST_FEATURES and (rows.ndim < 3 or rows.shape[1] > MOST_FEATURES):
+        return None
+    return (len(rows), size, 1) if size <= MOST_FEATURES else (len(rows), rows.shape[1], size // rows.shape[1])
 
 
 def _features(
     rows: NDArray[Any], numbers: NDArray[Any], finite: NDArray[np.bool_], whole: bool
 ) -> FeatureStatistics | None:
-    """Sums a feature: each entry of a sample is one, or each channel of a large sample."""
-    size = rows[0].size
-    if size > MOST_FEATURES and (rows.ndim < 3 or rows.shape[1] > MOST_FEATURES):
+    """Sums a feature; None where there are too many."""
+    shape = _by_feature(rows)
+    if shape is None:
         return None
-    shape = (len(rows), size, 1) if size <= MOST_FEATURES else (len(rows), rows.shape[1], -1)
     x, kept = numbers.reshape(shape), finite.reshape(shape)
     low, high = (x, x) if whole else (np.where(kept, x, np.inf), np.where(kept, x, -np.inf))
     return FeatureStatistics(

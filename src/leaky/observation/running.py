@@ -22,7 +22,8 @@ from leaky.structure.axes import Layout
 
 Flags = NDArray[np.uint8]
 
-_KINDS = {torch.float32: FLOAT32, torch.float64: FLOAT64}
+KINDS = {torch.float32: FLOAT32, torch.float64: FLOAT64}
+"""The core's numbers of the types that it takes sums of."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Dense:
 
 def dense(value: Tensor, view: Layout) -> Dense | None:
     """How the core reads this tensor; None where it cannot."""
-    if value.dtype not in _KINDS or value.device.type != "cpu" or type(value) not in (Tensor, torch.nn.Parameter):
+    if value.dtype not in KINDS or value.device.type != "cpu" or type(value) not in (Tensor, torch.nn.Parameter):
         return None
     if core() is None or value.is_neg() or value.numel() == 0:
         return None
@@ -43,7 +44,7 @@ def dense(value: Tensor, view: Layout) -> Dense | None:
     if split.data_ptr() != value.data_ptr():
         return None
     layout = dense_layout(split.shape, split.stride(), view.order, view.samples, view.units)
-    return None if layout is None else Dense(_KINDS[value.dtype], layout)
+    return None if layout is None else Dense(KINDS[value.dtype], layout)
 
 
 class RunningSums:

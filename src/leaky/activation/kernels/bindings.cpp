@@ -11,6 +11,7 @@
 #include "pages.hpp"
 #include "reader.hpp"
 #include "released_gil.hpp"
+#include "summaries.hpp"
 #include "work.hpp"
 
 namespace nb = nanobind;
@@ -67,6 +68,26 @@ void gradient_sums(int type, Address source, Address value, int64_t outer, int64
     gather_gradient(kernels(), call, at<double>(sums), threads);
 }
 
+// See summaries.hpp.
+int64_t directions(int type, Address source, Address starts, int64_t samples, Address offsets, int64_t count,
+                   Address sums) {
+    if (count > MOST_COORDINATES) throw nb::value_error("more coordinates than there is room for");
+    const auto *from = at<int64_t>(starts), *entries = at<int64_t>(offsets);
+    const Summaries& use = summaries();
+    const ReleasedGil released;
+    return type == FLOAT64
+               ? use.directions_of_doubles(at<double>(source), from, samples, entries, count, at<double>(sums))
+               : use.directions_of_floats(at<float>(source), from, samples, entries, count, at<double>(sums));
+}
+
+int summary(int type, Address source, int64_t samples, int64_t features, int64_t positions, Address sums) {
+    const Summaries& use = summaries();
+    const ReleasedGil released;
+    return type == FLOAT64
+               ? use.summary_of_doubles(at<double>(source), samples, features, positions, at<double>(sums))
+               : use.summary_of_floats(at<float>(source), samples, features, positions, at<double>(sums));
+}
+
 // Where an object's buffer begins. Much cheaper than asking NumPy for it in Python.
 Address address(nb::handle object) {
     Py_buffer view;
@@ -106,6 +127,8 @@ NB_MODULE(_core, module) {
     });
     module.def("statistics", &statistics);
     module.def("gradient_sums", &gradient_sums);
+    module.def("directions", &directions);
+    module.def("summary", &summary);
     nb::class_<Reader>(module, "Reader")
         .def("__init__", &make_reader)
         .def("add", [](const Reader& self, nb::handle tensor, Address fired, int64_t step) {

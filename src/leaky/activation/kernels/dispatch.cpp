@@ -2,15 +2,18 @@
 
 namespace leaky_baseline {
 extern const leaky::Kernels kernels;
+extern const leaky::Summaries summaries;
 }
 #if defined(LEAKY_AVX2)
 namespace leaky_avx2 {
 extern const leaky::Kernels kernels;
+extern const leaky::Summaries summaries;
 }
 #endif
 #if defined(LEAKY_AVX512)
 namespace leaky_avx512 {
 extern const leaky::Kernels kernels;
+extern const leaky::Summaries summaries;
 }
 #endif
 
@@ -45,6 +48,16 @@ const Kernels* chosen = available().back();
 }  // namespace
 
 const Kernels& kernels() { return *chosen; }
+
+const Summaries& summaries() {
+#if defined(LEAKY_AVX512)
+    if (chosen == &leaky_avx512::kernels) return leaky_avx512::summaries;
+#endif
+#if defined(LEAKY_AVX2)
+    if (chosen == &leaky_avx2::kernels) return leaky_avx2::summaries;
+#endif
+    return leaky_baseline::summaries;
+}
 
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names;

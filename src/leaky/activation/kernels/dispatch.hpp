@@ -5,11 +5,15 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "summaries.hpp"
 
 namespace leaky {
 
 // The kernels in use.
 const Kernels& kernels();
+
+// Their summaries.
+const Summaries& summaries();
 
 // What this build and this processor have, the best last.
 std::vector<std::string> instruction_sets();
