@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from leaky.errors import InputError
 from leaky.observation.batches import batches_of
@@ -18,6 +17,7 @@ from leaky.observation.nesting import tensors_in
 from leaky.observation.preserve import preserved
 from leaky.observation.torch_route import uncompiled
 from leaky.structure.analysis import Analysis
+from leaky.structure.dispatching import DispatchMode
 from leaky.structure.history import History
 from leaky.structure.listening import SiteCall
 from leaky.structure.trace import Tracer
@@ -128,7 +128,7 @@ Handler: TypeAlias = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
 """Runs an operation in its own way: (function, args, kwargs) → output."""
 
 
-class _Replay(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Replay(DispatchMode):
     def __init__(self, history: History, handlers: Mapping[int, Handler]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._steps = history.steps

@@ -51,8 +51,8 @@ class Randomness:
 
     def __init__(self, seed: int | None) -> None:
         self._seed = seed
+        self._elsewhere = _seconds_elsewhere()  # before the states: what is drawn from then on counts
         self._first = {name: read() for name, (read, _) in GENERATORS.items()}
-        self._elsewhere = _seconds_elsewhere()
         self._restored = False
 
     def begin(self) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 
 from leaky.structure.axes import of_input, plain
+from leaky.structure.dispatching import DispatchMode
 from leaky.structure.flow import as_data, result_node
 from leaky.structure.graph import Call, Node, SampleEvidence
 from leaky.structure.hiding import hides, opaque
@@ -35,7 +36,7 @@ from leaky.structure.site_calls import SiteCalls
 from leaky.structure.values import Values, shape_of
 
 
-class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracer(DispatchMode):
     """Follows the forward passes of one model.
 
     Args:
