@@ -236,3 +236,23 @@ def test_where_torch_hands_out_no_tensors_the_sums_are_the_same(name: str, monke
         for figure in (*COUNTED, *SUMMED, "last_fired", "samples"):
             np.testing.assert_array_equal(getattr(here.statistics, figure), getattr(there.statistics, figure), figure)
         np.testing.assert_array_equal(here.statistics.gradient.squares, there.statistics.gradient.squares)
+
+
+def test_a_branch_that_is_taken_later_is_seen_from_its_second_pass_on_and_both_stay_known() -> None:
+    class Forks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.act = nn.Linear(6, 6), nn.ReLU()
+            self.left, self.right = (nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(2))
+
+        def forward(self, x: torch.Tensor, right: bool) -> torch.Tensor:
+            h = self.act(self.first(x))
+            return self.right(h) if right else self.left(h)
+
+    model = Forks()
+    with leaky.watch(model) as watch:
+        for right in (False, False, True, True, False, True, False):
+            model(torch.randn(5, 6), right=right).sum().backward()
+            watch.step()
+    assert watch._observer.rider.traced == 2
+    assert {site.name: site.samples for site in watch.record().sites} == {"act": 35, "left.1": 20, "right.1": 10}

@@ -26,6 +26,9 @@ class ModuleStack:
         model: whose modules are named.
         entered: called with each module of the model that starts, and its inputs.
         not_examined: called with a module that cannot be followed, and why.
+
+    Attributes:
+        ran: every module of the model that has started since the stack was opened.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class ModuleStack:
         self._running: list[tuple[nn.Module, str]] = []
         self._handles: list[Any] = []
         self.thread = 0
+        self.ran: set[nn.Module] = set()
 
     @property
     def module(self) -> nn.Module | None:
@@ -59,6 +63,7 @@ class ModuleStack:
 
     def __enter__(self) -> ModuleStack:
         self.thread = threading.get_ident()
+        self.ran.clear()
         try:
             self._handles.append(register_module_forward_pre_hook(self._before))
             self._handles.append(register_module_forward_hook(self._after, always_call=True))
@@ -83,6 +88,7 @@ class ModuleStack:
             self._not_examined(name or "(model)", "it ran in another thread than the model, where it is not followed")
             return
         self._running.append((module, name))
+        self.ran.add(module)
         self._entered(module, args if isinstance(args, tuple) else (args,))
 
     def _after(self, module: nn.Module, args: Any, output: Any) -> None:

@@ -80,7 +80,8 @@ class Discovery:
         nodes = [self._tracer.node_of(tensor) for tensor in tensors_in(output)]
         self._stack.close()
         evidence = self._tracer.evidence
-        structure = Structure(self._by_module, sample_dim=evidence.sample_dim if evidence else sample_dim)
+        ran = frozenset(self._tracer.modules.ran)
+        structure = Structure(self._by_module, sample_dim=evidence.sample_dim if evidence else sample_dim, ran=ran)
         structure.outputs = {node.site for node in nodes if node is not None and node.site is not None}
         interesting = {call.function for call in self._functions.calls if call.sites}
         for call in self._functions.calls:

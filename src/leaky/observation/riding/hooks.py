@@ -17,10 +17,16 @@ from leaky.observation.riding.structure import KnownCall, Structure, Taker
 
 
 class Driver(Protocol):
-    """Who follows the passes."""
+    """Who follows the passes.
+
+    Attributes:
+        running: whether an observed pass is going on.
+        structure: of the pass that is going on or was the last; None where it is being learned.
+    """
 
     running: bool
     beyond: Callable[[Any, Any, Any], None] | None
+    structure: Structure | None
 
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A module through which passes come in starts."""
@@ -142,6 +148,23 @@ class BeforeInPlace(Hook):
         if torch.compiler.is_compiling():
             return
         self.hook.before(module, args)
+
+
+class Unknown(Hook):
+    """On a module that no traced pass has run: one that does takes a branch that may hold sites.
+
+    Args:
+        rider: who follows the passes.
+        structure: that the module is not in.
+    """
+
+    def __init__(self, rider: Driver, structure: Structure) -> None:
+        super().__init__(rider)
+        self._structure = structure
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not torch.compiler.is_compiling() and self.rider.running and self.rider.structure is self._structure:
+            self.rider.strayed()
 
 
 class Functions(TorchFunctionMode):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from leaky.observation.batches import Batch
 from leaky.observation.nesting import tensors_in
 from leaky.observation.riding.discovery import Discovery, TakerOf
-from leaky.observation.riding.hooks import BeforeInPlace, Begin, End, Functions, SiteHook
+from leaky.observation.riding.hooks import BeforeInPlace, Begin, End, Functions, SiteHook, Unknown
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.structure.trace import Tracer
 
@@ -60,6 +60,7 @@ class Rider:
         running: whether an observed pass is going on.
         traced: passes that were traced.
         beyond: told of every call of a torch function in a pass that is not traced, with its result; None for nobody.
+        structure: of the pass that is going on or was the last; None where it is being learned.
     """
 
     def __init__(
@@ -80,11 +81,12 @@ class Rider:
         self._tracer_of, self._taker_of = tracer_of, taker_of
         self._hooks_of: HooksOf = hooks_of or (lambda rider, _: (Begin(rider), End(rider)))
         self._structures: dict[nn.Module, Structure] = {}
+        self._earlier: dict[nn.Module, Structure] = {}
         self._traces: dict[nn.Module, int] = {}
         self._outer: nn.Module | None = None
         self._discovery: Discovery | None = None
         self._mode: Functions | None = None
-        self._structure: Structure | None = None
+        self.structure: Structure | None = None
         self._strayed = False
         self._entrances: list[nn.Module] = []
         self._handles: list[Any] = []
@@ -117,6 +119,7 @@ class Rider:
 
     def forget(self) -> None:
         """Trace the next pass anew."""
+        self._earlier.update(self._structures)
         self._structures.clear()
         self._entrances = []
         if self._handles:
@@ -140,12 +143,13 @@ class Rider:
                 return
             samples = batch.samples(self.sample_dim)
         if structure is None or structure.unridden:
+            self.structure = None
             self._discovery = Discovery(self._tracer_of, self._taker_of)
             self._passenger.begin(samples, batch, None)
             self.running = True
             self._discovery.open(module, args, batch, self.sample_dim)
             return
-        self._structure, self._strayed = structure, False
+        self.structure, self._strayed = structure, False
         self._passenger.begin(samples, batch, structure)
         self.running = True
         for hook in self._site_hooks:
@@ -166,7 +170,7 @@ class Rider:
         if self._discovery is not None:
             self._learn(module, output if completed else None)
             return
-        structure, mode = self._structure, self._mode
+        structure, mode = self.structure, self._mode
         self._close_modes()
         if completed and (self._strayed or (mode is not None and not mode.complete) or self._cut_short()):
             self.forget()
@@ -204,6 +208,8 @@ class Rider:
         self._passenger.end(structure, True)
         if module in self._structures:
             return  # it needs the tracer every time
+        if module in self._earlier:
+            structure = structure.with_branches_of(self._earlier.pop(module))
         self._structures[module] = structure
         if count > MOST_TRACES:
             structure.unridden.append("(its structure changes from pass to pass)")
@@ -220,6 +226,9 @@ class Rider:
             if any(call.in_place for call in calls):
                 self._handles.append(module.register_forward_pre_hook(BeforeInPlace(hook)))
             self._handles.append(module.register_forward_hook(hook))
+        for module in self._model.modules():
+            if module not in structure.ran and not isinstance(module, torch.jit.ScriptModule):
+                self._handles.append(module.register_forward_pre_hook(Unknown(self, structure)))
 
     def strayed(self) -> None:
         """A site was met that the structure does not know."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -56,6 +56,7 @@ class Structure:
         by_function: every call of a function that is a site at some call, in order; None where that call is none.
         unridden: sites that neither meets; they need the tracer.
         outputs: sites whose output is the model's.
+        ran: the modules that ran; another one, in a branch that is taken later, may be a site.
         sample_dim: the axis of the inputs that holds the samples.
     """
 
@@ -63,6 +64,7 @@ class Structure:
     by_function: dict[Any, list[KnownCall | None]] = field(default_factory=dict)
     unridden: list[str] = field(default_factory=list)
     outputs: set[str] = field(default_factory=set)
+    ran: frozenset[nn.Module] = frozenset()
     sample_dim: int | None = 0
 
     @property
@@ -75,3 +77,8 @@ class Structure:
     def repeated(self) -> set[str]:
         """Sites that run more than once a pass: a sample counts once, whichever of the calls fires on it."""
         return {site for site, count in Counter(call.site for call in self.calls).items() if count > 1}
+
+    def with_branches_of(self, earlier: Structure) -> Structure:
+        """With what an earlier pass taught of modules that did not run in this one, for later ones may run them."""
+        others = {module: calls for module, calls in earlier.by_module.items() if module not in self.ran}
+        return replace(self, by_module={**self.by_module, **others}, ran=self.ran | earlier.ran)
