@@ -197,6 +197,50 @@ def test_the_weights_are_those_of_the_compiled_unwatched_training_bit_for_bit(ma
     assert all(torch.equal(value, seen[name]) for name, value in plain.items())
 
 
+def test_inductor_adds_in_the_same_order_though_it_lays_out_in_memory_what_leaky_reads() -> None:
+    found = []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            *(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(8, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.SiLU()),
+        )
+        data = torch.randn(8, 3, 8, 8)
+        compiled = torch.compile(model, fullgraph=True)
+        watch = leaky.watch(compiled, alarms=())
+        if watched:
+            watch.start()
+        loss = compiled(data).square().mean()
+        loss.backward()
+        watch.stop()
+        found.append({name: p.grad for name, p in model.named_parameters()} | dict(model.named_buffers()))
+        torch._dynamo.reset()
+    plain, seen = found
+    assert [name for name, value in plain.items() if not torch.equal(value, seen[name])] == []
+    assert [site.samples for site in watch.record().sites] == [8, 8, 8]
+
+
+def test_an_activation_in_place_that_runs_twice_keeps_a_copy_of_each_of_its_inputs() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.act = nn.Linear(6, 6), nn.Linear(6, 6), nn.SiLU(inplace=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(self.second(self.act(self.first(x))))
+
+    records = []
+    for backend in (None, "aot_eager"):
+        torch.manual_seed(0)
+        model = Twice().double()
+        call = model if backend is None else torch.compile(model, fullgraph=True, backend=backend)
+        with leaky.watch(model, alarms=()) as watch:
+            call(torch.randn(9, 6).double()).square().mean().backward()
+            watch.step()
+        records.append(watch.record())
+    assert_same(records[1], records[0])
+
+
 def test_a_graph_without_leakys_operators_is_told_with_how_to_mend_it() -> None:
     model, data, optimizer = prepared("mlp")
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")

@@ -182,13 +182,12 @@ class WatchedSite:
         cap = self._bounds.cap
         return Bounds(0.0, None, None if cap is None else np.nextafter(cap, 0.0))
 
-    def arrived(self, gradient: Tensor, value: Tensor, call: KnownCall, of_pass: int, by_output: bool) -> None:
-        """Take in the gradient of a call in compiled code, parted by the value beside it: its input or its output."""
+    def arrived(self, gradient: Tensor, value: Tensor, call: KnownCall, of_pass: int) -> None:
+        """Take in the gradient of a call in compiled code, parted by its pre-activation or by a mask beside it."""
         key = (call, gradient.shape, gradient.stride(), gradient.dtype)
         reading = self._readings.get(key) or self._read(key, gradient, call)
         if reading is not None:
-            relu = self.activation.name == "ReLU"
-            bounds = self._bounds_of_output if by_output and not relu else self._bounds
+            bounds = _HALF if value.dtype == torch.bool else self._bounds
             self.gradient_arrived(gradient, reading, value, bounds, of_pass)
 
     def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:

@@ -88,7 +88,7 @@ class Site(riding.Hook):
     def __init__(self, rider: riding.Driver, key: int) -> None:
         super().__init__(rider)
         self.key = key
-        self.before: Tensor | None = None
+        self.before: list[Tensor] = []
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if torch.compiler.is_compiling():
@@ -143,5 +143,5 @@ def _leave_to_python(code: CodeType) -> None:
         older.skip_code(code)
 
 
-for _hook in (Begin, End, Site, InPlace, AfterInPlace, riding.SiteHook, riding.BeforeInPlace):
+for _hook in (Begin, End, Site, InPlace, AfterInPlace, riding.SiteHook, riding.BeforeInPlace, riding.Unknown):
     _leave_to_python(_hook.__call__.__code__)

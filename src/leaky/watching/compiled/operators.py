@@ -28,13 +28,7 @@ class Passage(Protocol):
 
 
 class Meeting(Protocol):
-    """The place of one call of a site.
-
-    Attributes:
-        of_pass: what `take` gave last.
-    """
-
-    of_pass: int
+    """The place of one call of a site."""
 
     def take(self, z: Tensor) -> int:
         """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
@@ -67,11 +61,6 @@ def _take(z: Tensor, token: Tensor, number: int) -> Tensor:
     return torch.tensor(-1 if meeting is None else meeting.take(z))
 
 
-def _passing(token: Tensor, number: int) -> Tensor:
-    meeting = MEETINGS.get(number)
-    return torch.tensor(-1 if meeting is None else meeting.of_pass)
-
-
 def _follow(output: Tensor, token: Tensor, number: int) -> None:
     meeting = MEETINGS.get(number)
     if meeting is not None:
@@ -102,7 +91,6 @@ for _schema, _run, _shape in (
     ("begin(Tensor[] inputs, Tensor(a!) token, int number, bool with_gradient) -> ()", _begin, _nothing),
     ("end(Tensor(a!) token, int number) -> ()", _end, _nothing),
     ("take(Tensor z, Tensor(a!) token, int number) -> Tensor", _take, _scalar),
-    ("passing(Tensor(a!) token, int number) -> Tensor", _passing, _scalar),
     ("follow(Tensor output, Tensor(a!) token, int number) -> ()", _follow, _nothing),
     (
         "arrive(Tensor gradient, Tensor value, Tensor of_pass, int number) -> Tensor",
@@ -118,6 +106,5 @@ for _schema, _run, _shape in (
 begin = torch.ops.leaky.begin.default
 end = torch.ops.leaky.end.default
 take = torch.ops.leaky.take.default
-passing = torch.ops.leaky.passing.default
 follow = torch.ops.leaky.follow.default
 arrive = torch.ops.leaky.arrive.default

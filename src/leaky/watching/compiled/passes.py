@@ -229,7 +229,7 @@ class Passes:
     def arrive(self, meeting: Meeting, gradient: Tensor, value: Tensor, of_pass: int) -> None:
         """Take in the gradient of the output."""
         with self._guarded():
-            self._site(meeting).arrived(gradient, value, meeting.known, of_pass, meeting.by_output)
+            self._site(meeting).arrived(gradient, value, meeting.known, of_pass)
 
     def _site(self, meeting: Meeting) -> WatchedSite:
         site = self._told.taker_of(meeting.known, meeting.call)

@@ -36,7 +36,6 @@ class Meeting:
         call: as the tracer saw it.
         in_place: whether the operator overwrites its input.
         plan: that it belongs to.
-        of_pass: the number of the last pass, −1 where it was not observed.
     """
 
     number: int
@@ -44,19 +43,18 @@ class Meeting:
     call: SiteCall
     in_place: bool
     plan: Plan
-    of_pass: int = -1
 
     @property
-    def by_output(self) -> bool:
-        """Whether the gradient's elements are parted by the output, which autograd keeps anyway."""
-        name = self.known.activation.name
-        return name == "ReLU" or (self.in_place and monotone(name))
+    def masked(self) -> bool:
+        """Whether a byte an element parts the gradient: where autograd need not keep the pre-activation."""
+        activation = self.known.activation
+        frees = activation.name == "ReLU" or (self.in_place and monotone(activation.name))
+        return frees and activation.cap is None and activation.floor is None
 
     def take(self, z: Tensor) -> int:
         """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
         passes = self.plan.passes
-        self.of_pass = -1 if passes is None else passes.take(self, z)
-        return self.of_pass
+        return -1 if passes is None else passes.take(self, z)
 
     def follow(self, output: Tensor) -> None:
         """Take in the output of a smooth activation."""
@@ -162,6 +160,13 @@ def plan_numbered(number: int) -> Plan:
     plan = PASSAGES[number]
     assert isinstance(plan, Plan)
     return plan
+
+
+def meeting_numbered(number: int) -> Meeting:
+    """The call of a site that compiled graphs call so."""
+    meeting = MEETINGS[number]
+    assert isinstance(meeting, Meeting)
+    return meeting
 
 
 def _forget(number: int) -> None:

@@ -20,9 +20,9 @@ from torch.overrides import TorchFunctionMode
 
 from leaky.watching.compiled import operators
 from leaky.watching.compiled.operators import TOKEN
-from leaky.watching.compiled.plans import Meeting, calls_of, plan_numbered
+from leaky.watching.compiled.plans import Meeting, calls_of, meeting_numbered, plan_numbered
 
-BY_OUTPUT, SMOOTH, IN_PLACE, POSITIONS = 1, 2, 4, 8
+MASKED, SMOOTH, IN_PLACE, POSITIONS = 1, 2, 4, 8
 FLAGS = 64
 """Numbers of calls carry what must be known of each: these, and which argument is the pre-activation."""
 
@@ -40,11 +40,11 @@ class InPlaceSite(Protocol):
 
     Attributes:
         key: of the module's calls.
-        before: the pre-activation of the call that is running, where the output does not tell the region.
+        before: a copy of the pre-activation of the call that is running; empty between two.
     """
 
     key: int
-    before: Tensor | None
+    before: list[Tensor]
 
 
 def begin(number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -83,11 +83,10 @@ class Functions(TorchFunctionMode):
         call = _next_of_function(self.number, func)
         if call < 0:
             return func(*args, **(kwargs or {}))
-        z = args[call % FLAGS // POSITIONS]
-        seen = operators.take(z.detach(), TOKEN, call // FLAGS)
-        before = z.detach() if call & BY_OUTPUT else z.detach().clone() if call & IN_PLACE else z.detach()
+        z = args[call % FLAGS // POSITIONS].detach()
+        before = z.clone() if call & IN_PLACE else z
         output = func(*args, **(kwargs or {}))
-        _follow(call, seen, before, output)
+        _met(call, before, output)
         return output
 
 
@@ -95,38 +94,39 @@ def site(key: int, z: Tensor, output: Tensor) -> None:
     """A module that is a site has run."""
     call = _next_of_module(key)
     if call >= 0:
-        seen = operators.take(z.detach(), TOKEN, call // FLAGS)
-        _follow(call, seen, z.detach(), output)
+        _met(call, z.detach(), output)
 
 
 def before_in_place(hook: InPlaceSite, z: Tensor) -> None:
     """A module that is a site is about to overwrite its pre-activation."""
-    call = _next_of_module(hook.key)
-    if call >= 0:
-        operators.take(z.detach(), TOKEN, call // FLAGS)
-        if not call & BY_OUTPUT:
-            hook.before = z.detach().clone()
+    hook.before.append(z.detach().clone())
 
 
 def after_in_place(hook: InPlaceSite, output: Tensor) -> None:
     """It has run."""
-    call = _this_of_module(hook.key)
+    z = hook.before.pop()
+    call = _next_of_module(hook.key)
     if call >= 0:
-        value = output
-        if not call & BY_OUTPUT and hook.before is not None:
-            value, hook.before = hook.before, None
-        _follow(call, operators.passing(TOKEN, call // FLAGS), value, output)
+        _met(call, z, output)
 
 
-def _follow(call: int, seen: Tensor, before: Tensor, output: Tensor) -> None:
+def _met(call: int, z: Tensor, output: Tensor) -> None:
+    """A site has run.
+
+    What the model goes on to compute must not be computed from what is handed over here: a compiler fuses what has one
+    reader, lays out in memory what has several, and adds in the order of that layout. So the operators come after the
+    activation, and their values are none that it uses.
+    """
+    seen = operators.take(z, TOKEN, call // FLAGS)
     if call & SMOOTH:
-        operators.follow(output.detach(), TOKEN, call // FLAGS)
+        operators.follow(output.detach().neg().neg(), TOKEN, call // FLAGS)
     if output.requires_grad:
-        value = output.detach() if call & BY_OUTPUT else before
+        value = z > _threshold(call // FLAGS) if call & MASKED else z
 
         def arrived(gradient: Tensor) -> Tensor:
+            before = -gradient
             zero: Tensor = operators.arrive(gradient, value, seen, call // FLAGS)
-            return gradient - zero
+            return -(before - zero)
 
         output.register_hook(arrived)  # type: ignore[no-untyped-call]
 
@@ -244,8 +244,8 @@ def _next_of_function(number: int, function: Any) -> int:
 
 
 @_constant
-def _this_of_module(key: int) -> int:
-    return _call(calls_of(key), _Trace.current().met[key] - 1)
+def _threshold(number: int) -> float:
+    return meeting_numbered(number).known.activation.threshold
 
 
 def _next(key: Any, calls: Sequence[Meeting | None]) -> int:
@@ -267,5 +267,5 @@ def _call(calls: Sequence[Meeting | None], place: int) -> int:
     if meeting is None:
         return -1
     known = meeting.known
-    flags = BY_OUTPUT * meeting.by_output + SMOOTH * known.activation.smooth + IN_PLACE * meeting.in_place
+    flags = MASKED * meeting.masked + SMOOTH * known.activation.smooth + IN_PLACE * meeting.in_place
     return meeting.number * FLAGS + flags + POSITIONS * known.position
