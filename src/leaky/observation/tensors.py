@@ -1,6 +1,8 @@
-"""Tensors of unusual kinds as plain ones: nested, quantised, MKLDNN's and sparse ones, for the sums."""
+"""Tensors of unusual kinds as plain ones: nested, quantised, MKLDNN's, sparse and sharded ones, for the sums."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,3 +20,22 @@ def plain_tensor(value: Tensor) -> tuple[Tensor, Tensor | None]:
     if value.is_quantized:
         return value.detach().dequantize(), None
     return (value if value.layout == torch.strided else value.detach().to_dense()), None
+
+
+def is_sharded(value: Tensor) -> bool:
+    """Whether it is a DTensor, of which this process holds a part."""
+    return hasattr(value, "to_local") and hasattr(value, "full_tensor")
+
+
+def part_here(value: Tensor) -> Tensor:
+    """The part of a tensor that this process holds: all of it where it is not sharded."""
+    sharded: Any = value
+    part: Tensor = sharded.to_local() if is_sharded(value) else value
+    return part
+
+
+def whole(value: Tensor) -> Tensor:
+    """The tensor put together from the parts of all ranks, every one of which must ask."""
+    sharded: Any = value
+    full: Tensor = sharded.full_tensor() if is_sharded(value) else value
+    return full

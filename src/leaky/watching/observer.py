@@ -51,6 +51,7 @@ class Observer:
         last: the inputs of the last pass, until the next step.
         inputs: what went in, batch by batch.
         latents: what the codes that were asked for have shown, by the name of the module.
+        waiting: names of sites that are left out of reports, with their sums: not every rank has met them yet.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Observer:
         self.samples = self.batches = 0
         self.last: Batch | None = None
         self.inputs = Inputs()
+        self.waiting: frozenset[str] = frozenset()
         self._gradient, self._gradient_before = Usual(), 0.0
         self._groups = alike_groups(model)
         self._unit_dim, self.note = unit_dim, noted
@@ -91,6 +93,11 @@ class Observer:
     def not_examined(self) -> tuple[NotExamined, ...]:
         """What ran and could not be examined."""
         return tuple(NotExamined(*each) for each in self._ears.heard)
+
+    @property
+    def reported_sites(self) -> dict[str, WatchedSite]:
+        """The sites that reports are of."""
+        return {name: site for name, site in self.sites.items() if name not in self.waiting}
 
     def observe(self, wanted: bool) -> None:
         """Observe the passes from here on, or not; a compiled model keeps its hooks, which its graph has anyway."""

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leaky.record import IntArray
+from leaky.observation.tensors import part_here, whole
+from leaky.record import FloatArray, IntArray
 from leaky.structure.modules import without_wrappers
 
 SAMPLED = 1 << 14
@@ -21,6 +22,24 @@ SAMPLED = 1 << 14
 
 _MOMENTS = ("exp_avg_sq", "sum", "square_avg", "momentum_buffer")
 """Where optimizers keep what is 0 only for an entry that never had a gradient: Adam, Adagrad, RMSprop, SGD."""
+
+
+Changes = dict[str, list[FloatArray]]
+"""Of each weight, what every measured step did to it: ‖ΔW‖², ‖W‖² and the entries that both are of."""
+
+
+def ratio_of(step: FloatArray) -> float:
+    """‖ΔW‖ ÷ ‖W‖; NaN of weights that were all 0."""
+    return math.sqrt(step[0] / step[1]) if step[1] > 0 else math.nan
+
+
+def measured_by(changes: Changes) -> dict[str, tuple[float, float]]:
+    """Of each weight, the largest ‖ΔW‖ ÷ ‖W‖ of its steps, and √E w² at the last of them."""
+    found = {}
+    for name, steps in changes.items():
+        largest = float(np.fmax.reduce([ratio_of(step) for step in steps]))
+        found[name] = largest, math.sqrt(steps[-1][1] / max(1.0, steps[-1][2]))
+    return found
 
 
 class Updates:
@@ -44,19 +63,19 @@ class Updates:
         wanted = dict.fromkeys(name for name in names if name in self._weights)
         self._before = {name: _sample(self._weights[name]).clone() for name in wanted}
 
-    def after(self) -> dict[str, tuple[float, float]]:
-        """‖ΔW‖ ÷ ‖W‖ and √E w² of each weight; NaN of weights that were all 0."""
+    def after(self) -> dict[str, FloatArray]:
+        """What the step has done to each weight, as `Changes` holds it; of a sharded weight, to the part here."""
         before, self._before = self._before, {}
         found = {}
         for name, old in before.items():
             new = _sample(self._weights[name])
             change, size = (float(torch.linalg.vector_norm(each.float())) for each in (new - old, old))
-            found[name] = (change / size if size > 0 else math.nan, size / math.sqrt(max(1, old.numel())))
+            found[name] = np.array([change**2, size**2, old.numel()], np.float64)
         return found
 
 
 def _sample(weight: Tensor) -> Tensor:
-    flat = weight.detach().reshape(-1)
+    flat = part_here(weight.detach()).reshape(-1)
     step = max(1, flat.numel() // SAMPLED)
     return flat[::step]
 
@@ -69,7 +88,8 @@ def untouched_units(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tens
         weights: parameters by name, the units along the first axis.
 
     Returns:
-        Indices by name; weights that the optimizer keeps no moment of are left out.
+        Indices by name; weights that the optimizer keeps no moment of are left out. Sharded weights are put together,
+        so that every rank must ask.
     """
     found = {}
     for name, weight in weights.items():
@@ -77,6 +97,7 @@ def untouched_units(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tens
         moment = next((state[key] for key in _MOMENTS if isinstance(state.get(key), Tensor)), None)
         if moment is None or moment.shape != weight.shape:
             continue
+        moment = whole(moment)
         untouched = moment.reshape(len(moment), -1).eq(0).all(dim=1)
         found[name] = np.flatnonzero(untouched.cpu().numpy())
     return found

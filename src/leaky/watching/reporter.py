@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from leaky.diagnosis import Thresholds, level_rank
@@ -80,7 +80,7 @@ class Reporter:
         observer, step = self.observer, self.observer.clock.step
         observer.clock.nonfinite = False
         self._look_for_sites(observer.compiled.unmet())
-        nonfinite = {name: site.rows.seen[NONFINITE].copy() for name, site in observer.sites.items()}
+        nonfinite = {name: site.rows.seen[NONFINITE].copy() for name, site in observer.reported_sites.items()}
         rates = unit_levels(observer) if self.moments.due() else None
         row = report_row(observer, self._thresholds, measured, observer.model)
         samples, self.samples = observer.samples - self.samples, observer.samples
@@ -118,6 +118,10 @@ class Reporter:
             self.note(told)
             warnings.warn(f"leaky.watch: {told}", RuntimeWarning, stacklevel=6)
 
+    def ends_training(self, alarms: Iterable[Alarm]) -> bool:
+        """Whether one of them stops the training."""
+        return self._on_alarm == "stop" and any(alarm.finding.level == "error" for alarm in alarms)
+
     def close(self, ended: str) -> None:
         """Close the log."""
         if self._log is not None:
@@ -126,7 +130,7 @@ class Reporter:
     def _act(self, alarm: Alarm) -> None:
         if callable(self._on_alarm):
             self._on_alarm(alarm)
-        elif self._on_alarm == "stop" and alarm.finding.level == "error":
+        elif self.ends_training([alarm]):
             raise TrainingStoppedError(alarm)
         elif level_rank(alarm.finding.level) >= level_rank("warning"):
             warnings.warn(f"{alarm}. {alarm.finding.advice}", AlarmWarning, stacklevel=5)

@@ -12,7 +12,6 @@ from torch import nn
 import leaky
 from leaky import theory
 from leaky.diagnosis import Thresholds
-from leaky.observation.batches import Batch
 from leaky.record import FloatArray, Record
 from leaky.watching.alarm_rules.now import Now, SiteNow
 from leaky.watching.figures import figures
@@ -48,20 +47,20 @@ def record_of(observer: Observer, notes: Iterable[str]) -> Record:
 
 def samples_needed(observer: Observer, thresholds: Thresholds) -> int:
     """Samples that a verdict on any unit of the model takes."""
-    units = round(thresholds.units_examined) or sum(site.units for site in observer.sites.values())
+    units = round(thresholds.units_examined) or sum(site.units for site in observer.reported_sites.values())
     return theory.samples_needed(max(1, units), thresholds.rate, thresholds.delta)
 
 
 def unit_levels(observer: Observer) -> dict[str, Levels]:
     """How often each unit of every site fired since the last report."""
-    return {name: levels(site.rows.seen[FIRED], site.rows.samples) for name, site in observer.sites.items()}
+    return {name: levels(site.rows.seen[FIRED], site.rows.samples) for name, site in observer.reported_sites.items()}
 
 
 def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, model: nn.Module) -> Row:
     """The figures of every site since the last report; its sums begin anew."""
     needed = samples_needed(observer, thresholds)
     row: Row = {}
-    for name, site in observer.sites.items():
+    for name, site in observer.reported_sites.items():
         rows, stretch = site.rows, observer.stretches[name]
         slopes = site.slopes(model)
         stretch.add(rows)
@@ -91,7 +90,7 @@ def now_of(
 ) -> Now:
     """What the alarms' rules are given."""
     sites = []
-    for name, site in observer.sites.items():
+    for name, site in observer.reported_sites.items():
         stretch = observer.stretches[name]
         slopes = np.abs(site.slopes(observer.model)) * site.activation.gain
         flat = bool((slopes <= thresholds.dead_derivative).all())
@@ -108,7 +107,7 @@ def now_of(
                 nonfinite[name],
             )
         )
-    origin = _origin(observer.last) if any(each.any() for each in nonfinite.values()) else ""
+    origin = _origin(observer) if any(each.any() for each in nonfinite.values()) else ""
     needed = samples_needed(observer, thresholds)
     step, batch = observer.clock.step, observer.batches
     observer.reported()
@@ -119,8 +118,11 @@ def now_of(
     )
 
 
-def _origin(batch: Batch | None) -> str:
+def _origin(observer: Observer) -> str:
     """What is to be said of the batch that went in when a value became non-finite."""
+    if not observer.inputs.alone:  # of whichever rank, since the last report
+        return " or one before it since the last report"
+    batch = observer.last
     if batch is None:
         return ""
     bad = any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in batch.tensors)

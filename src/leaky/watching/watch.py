@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -26,7 +25,7 @@ from leaky.watching.history import Row
 from leaky.watching.log import Log
 from leaky.watching.measures import MEASURES
 from leaky.watching.observer import Observer
-from leaky.watching.optimizers import Updates, untouched_units
+from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
 from leaky.watching.ranks import Ranks, is_first, without_replicas
 from leaky.watching.reporter import OnAlarm, Reporter
 from leaky.watching.reporting import record_of
@@ -80,7 +79,7 @@ class Watch:
         self._state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
         self._urgency = Urgency(optimizer, report_every)
-        self._measured: dict[str, tuple[float, float]] = {}
+        self._changes: Changes = {}
 
     @property
     def step_number(self) -> int:
@@ -108,6 +107,7 @@ class Watch:
 
     def _started(self) -> Watch:
         self._state = "running"
+        self._ranks.meet()
         if self._optimizer is not None:
             self._handles.append(self._optimizer.register_step_pre_hook(lambda *_: self._before_step()))
             self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
@@ -131,7 +131,9 @@ class Watch:
         undone_unless_done(self._let_go, self._let_go)
         try:
             self._ranks.merging &= ended == "stopped"  # the others know nothing of an error here
-            if any(site.rows.samples for site in self._observer.sites.values()):
+            if self._ranks.merging:
+                self._report_with_the_rest()
+            elif any(site.rows.samples for site in self._observer.sites.values()):
                 self._report(act=False)
         finally:
             self._reporter.close(ended)
@@ -144,9 +146,9 @@ class Watch:
         observer.rider.settle()
         odd = False
         if self._updates.measuring:
-            for name, (ratio, size) in self._updates.after().items():
-                odd |= ratio >= self._thresholds.update_error
-                self._measured[name] = (float(np.fmax(ratio, self._measured.get(name, (np.nan, 0.0))[0])), size)
+            for name, step in self._updates.after().items():
+                odd |= ratio_of(step) >= self._thresholds.update_error
+                self._changes.setdefault(name, []).append(step)
         if observer.observing:
             odd |= max(observer.inputs.jump, observer.gradient_jump()) >= self._thresholds.spike_warning
             self._reporter.look_for_passes()
@@ -223,9 +225,18 @@ class Watch:
             self._updates.before(weight for site in self._observer.sites.values() for weight in site.weights)
 
     def _report(self, act: bool = True) -> Row:
-        measured, self._measured, self._observed = self._measured, {}, 0
-        self._ranks.merge(self._observer)
-        return self._reporter.report(measured, act)
+        changes, self._changes, self._observed = self._changes, {}, 0
+        self._ranks.merge(self._observer, changes)
+        return self._reporter.report(measured_by(changes), act)
+
+    def _report_with_the_rest(self) -> None:
+        """Answer the other ranks' reports until all have ended, for some may have more steps."""
+        ranks, alarms, going = self._ranks, len(self.alarms), True
+        while going and ranks.merging:
+            changes, self._changes, self._observed = self._changes, {}, 0
+            if ranks.merge(self._observer, changes, ended=True):
+                self._reporter.report(measured_by(changes), act=False)
+            going = ranks.others_go_on and not self._reporter.ends_training(self.alarms[alarms:])
 
     def _attach_or_detach(self) -> None:
         every, step = self._every, self._observer.clock.step
