@@ -117,6 +117,14 @@ def test_a_unit_that_gives_exactly_0_is_revived_in_front_of_padding_and_of_no_bi
     assert torch.equal(model(data).detach(), before)
 
 
+def test_what_a_unit_gives_on_average_must_find_a_bias_to_go_to() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2, bias=False))
+    assert Ground(model, DATA).site("1").units == 8
+    done = revive(model, {"1": [0]}, DATA, approximate=True)
+    assert done.refused == {"1": {0: "it is not 0, and 2.weight has no bias to take what it gives"}}
+
+
 def test_each_reason_is_told_with_its_own_units() -> None:
     model = mlp(8)
     with torch.no_grad():

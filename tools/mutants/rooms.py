@@ -36,7 +36,7 @@ ROOMS = (
             "tests/diagnosis/test_bounds.py",
         ),
     ),
-    Room("structure/operators", ("structure/operators/*.py",), ("tests/structure",)),
+    Room("structure/operators", ("structure/operators/*.py",), ("tests/structure", "tests/repairing/test_design.py")),
     Room(
         "repairing/operations",
         ("repairing/operations/*.py",),
