@@ -74,10 +74,12 @@ def number(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A share as a percentage with two figures: .0123 → "1.2%", 1.0 → "100%"."""
+    """A share for a table, in two figures as long as that does not make all of it: .0123 → "1.2%", .997 → "99.7%"."""
     if not math.isfinite(value):
         return "–"
     percent = 100 * value
+    if percent >= 99.5:
+        return percentage(value)
     return f"{percent:.0f}%" if percent >= 9.95 or percent == 0 else f"{percent:.2g}%"
 
 

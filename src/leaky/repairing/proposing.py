@@ -24,6 +24,7 @@ from leaky.repairing.sizes import doubt
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import Trouble, trouble_of
 from leaky.repairing.variation import tells_apart
+from leaky.text import percentage
 
 ALIKE = 0.95
 """From this part of the pre-activations' second moment on that is their mean's, all inputs look alike to a site."""
@@ -128,10 +129,8 @@ def _wanted(
         site, seen = ground.site(name), checkup.record.site(name)
         if not trouble.candidates:
             if trouble.gone:
-                share = len(trouble.gone) / trouble.units
-                draft.left.append(
-                    Left(name, trouble.gone, f"they are {share:.1%} of the site; healthy ones have as many")
-                )
+                share = percentage(len(trouble.gone) / trouble.units)
+                draft.left.append(Left(name, trouble.gone, f"they are {share} of the site; healthy ones have as many"))
             continue
         reason = None if name in include else by_design(ground, site, seen)
         if reason is not None:
@@ -280,4 +279,4 @@ def _alike(checkup: Checkup) -> str | None:
         shares.append(float(means.sum()) / total if total > 0 else 1.0)
     if not shares or min(shares) < ALIKE:
         return None
-    return f"its deepest {len(last)} sites see {min(shares):.1%} or more of the same in every input"
+    return f"its deepest {len(last)} sites see {percentage(min(shares))} or more of the same in every input"

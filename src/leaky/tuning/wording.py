@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from leaky.report.view import Column, Gap, Table, View, line
-from leaky.text import counted, together
+from leaky.text import counted, percentage, together
 from leaky.tuning.arms import Arm
 from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.statistics.judging import Difference
@@ -142,7 +142,7 @@ def _measured(study: Study, arm: Arm, name: str) -> str:
     value = study.measurement(arm, name)
     if math.isnan(value):
         return "–"
-    return f"{value:.1%}" if name.endswith("_share") else f"{value:.3g}"
+    return percentage(value) if name.endswith("_share") else f"{value:.3g}"
 
 
 def _differences_known(study: Study) -> str:
