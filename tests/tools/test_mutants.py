@@ -6,8 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
+from tools.mutants import __main__ as runs
 from tools.mutants.mutations import Mutant, mutants_of, mutated
-from tools.mutants.rooms import ROOMS
+from tools.mutants.rooms import ROOMS, Room
 
 SOURCE = '''"""A docstring."""
 from dataclasses import dataclass
@@ -77,3 +78,30 @@ def test_lines_are_those_of_the_statement_and_none_at_import(file: Path) -> None
 def test_every_room_has_sources_with_mutants(room: object) -> None:
     mutants = [mutant for source in room.files() for mutant in mutants_of(source)]  # type: ignore[attr-defined]
     assert len(mutants) > 50
+
+
+class Unwatched:
+    """Tests that notice names and no numbers."""
+
+    def __init__(self, room: Room) -> None:
+        self.seconds, self.failed = {"test": 0.1}, ()
+
+    def notices(self, mutant: Mutant) -> str:
+        return "test" if "_other" in mutant.change else ""
+
+    def order(self, mutant: Mutant) -> list[str]:
+        return ["test"]
+
+
+def test_a_run_that_is_cut_off_keeps_a_fair_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "Bench", Unwatched)
+    room = ROOMS[0]
+    whole = list(runs.tried(room, 60, seed=0))
+    assert [each["tried"] for each in whole] == list(range(1, 61))
+    assert all(each["killed"] + len(each["survivors"]) == each["tried"] for each in whole)
+    part = [each["mutant"] for each in whole[29]["survivors"]]
+    assert len({name.split()[0] for name in part}) > 4  # not the first files alone
+    assert part == [each["mutant"] for each in list(runs.tried(room, 60, seed=0))[29]["survivors"]]
+    assert list(runs.tried(room, 60, seed=0, minutes=0.0)) == []
+    again = list(runs.tried(room, 60, seed=0, before=whole[-1]))
+    assert (again[-1]["tried"], again[-1]["killed"]) == (60, whole[-1]["killed"])

@@ -1,13 +1,15 @@
 """python -m tools.mutants [ROOM …]: how many mutants of each room its tests notice.
 
-Takes N of M mutants by a fixed seed where a room has more than --sample; benchmarks/results/mutants.json keeps what
-came of it, with the survivors, and what is known of those that compute the same (tools/mutants/equivalent.json).
+Takes mutants in an order drawn by a seed, so that those of a run that is cut off, by --sample, --minutes or Ctrl-C, are
+a fair sample of the room; benchmarks/results/mutants.json keeps after each what came of it, with the survivors, and
+what is known of those that compute the same (tools/mutants/equivalent.json).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -16,6 +18,7 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("rooms", nargs="*", default=[], metavar="ROOM", help=", ".join(room.name for room in ROOMS))
     parser.add_argument("--sample", type=int, default=250, help="mutants of a room at most; 0 for all")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="a room, after which no mutant is begun")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="mutants whose file and function contain this")
     parser.add_argument("--again", action="store_true", help="those alone that the kept results say survived")
@@ -48,14 +52,23 @@ def main(arguments: list[str]) -> int:
     for room in ROOMS:
         if not asked.rooms or room.name in asked.rooms:
             before = kept.get(room.name) if asked.again else None
-            kept[room.name] = result = tried(room, asked.sample, asked.seed, asked.only, before)
-            asked.out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            for result in tried(room, asked.sample, asked.seed, asked.only, before, asked.minutes):
+                kept[room.name] = result
+                asked.out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            result = kept[room.name]
             print(f"{room.name}: {result['killed']} of {result['tried']} noticed, {result['rate']:.1%}", flush=True)
     return int(any(result["rate"] < GOAL for result in kept.values()))
 
 
-def tried(room: Room, sample: int, seed: int, only: str = "", before: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What came of the mutants of one room.
+def tried(
+    room: Room,
+    sample: int,
+    seed: int,
+    only: str = "",
+    before: dict[str, Any] | None = None,
+    minutes: float = math.inf,
+) -> Iterator[dict[str, Any]]:
+    """What came of the mutants of one room, after each of them.
 
     Args:
         room: what to change, and its tests.
@@ -64,40 +77,42 @@ def tried(room: Room, sample: int, seed: int, only: str = "", before: dict[str, 
         only: what their names contain.
         before: an earlier result, of which the survivors are tried again; tests were added since, sources were not
             changed.
+        minutes: after which no mutant is begun.
     """
     begin = time.monotonic()
     mutants = [m for file in room.files() for m in mutants_of(file) if only in named(m)]
-    chosen = mutants
-    if 0 < sample < len(mutants):
-        chosen = sorted(random.Random(seed).sample(mutants, sample), key=lambda m: (m.file, m.number))
-    count = len(chosen)
+    chosen = random.Random(seed).sample(mutants, min(sample or len(mutants), len(mutants)))
+    sure = 0
     if before is not None:
-        names = {each["mutant"] for each in before["survivors"]}
-        chosen, count = [mutant for mutant in mutants if named(mutant) in names], before["tried"]
+        lived = {(each["mutant"], each["number"]) for each in before["survivors"]}
+        chosen = [mutant for mutant in mutants if (named(mutant), mutant.number) in lived]
+        sure = before["tried"] - len(chosen)
     bench = Bench(room)
     equivalent = json.loads(EQUIVALENT.read_text("utf-8")) if EQUIVALENT.exists() else {}
-    survivors = []
+    survivors: list[dict[str, Any]] = []
     print(f"{room.name}: {len(chosen)} of {len(mutants)} mutants, {len(bench.seconds)} tests", flush=True)
     for failed in bench.failed:
         print(f"  fails without a mutant: {failed}", flush=True)
-    for mutant in chosen:
+    for count, mutant in enumerate(chosen, sure + 1):
+        if time.monotonic() - begin > 60 * minutes:
+            return
         if not bench.notices(mutant):
             run = bool(bench.order(mutant))
-            survivors.append({"mutant": named(mutant), "line": mutant.line, "run": run})
+            survivors.append({"mutant": named(mutant), "number": mutant.number, "line": mutant.line, "run": run})
             why = equivalent.get(named(mutant))
             survivors[-1] |= {"equivalent": why} if why else {}
             print(f"  {'lives' if run else 'not run'}: {named(mutant)} (line {mutant.line})", flush=True)
-    return {
-        "mutants": len(mutants),
-        "tried": count,
-        "seed": seed,
-        "tests": len(bench.seconds),
-        "killed": count - len(survivors),
-        "rate": round(1 - len(survivors) / max(1, count), 4),
-        "equivalent": sum("equivalent" in each for each in survivors),
-        "seconds": round(time.monotonic() - begin),
-        "survivors": survivors,
-    }
+        yield {
+            "mutants": len(mutants),
+            "tried": count,
+            "seed": seed,
+            "tests": len(bench.seconds),
+            "killed": count - len(survivors),
+            "rate": round(1 - len(survivors) / count, 4),
+            "equivalent": sum("equivalent" in each for each in survivors),
+            "seconds": round(time.monotonic() - begin),
+            "survivors": sorted(survivors, key=lambda each: each["mutant"]),
+        }
 
 
 def named(mutant: Mutant) -> str:
