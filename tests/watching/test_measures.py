@@ -93,6 +93,8 @@ def test_gates_that_give_and_learn_next_to_nothing_are_counted_as_by_hand(act: A
 
     watch = trained(fresh(), measures=("gates",))
     first, second = watch.history
+    tokens = trained(fresh(), shape=(4, 4, 12), measures=("gates",)).history  # the same numbers in another form
+    np.testing.assert_array_equal(tokens[first]["idle_gates"], watch.history[first]["idle_gates"])
     model, sums = fresh(), np.zeros((3, 20))
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
     torch.manual_seed(3)
@@ -158,6 +160,23 @@ def test_measuring_leaves_the_training_as_it_is_bit_for_bit() -> None:
         trained(model, 50, measures=measures)
         weights.append([p.detach().clone() for p in model.parameters()])
     assert all(map(torch.equal, *weights))
+
+
+def test_a_batch_that_is_not_finite_spoils_no_measure() -> None:
+    found = []
+    for spoilt in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(Gated())
+        idle_ones(model)
+        with leaky.watch(model, measures=("srank", "gates"), alarms=[]) as watch:
+            for step in range(20):
+                x = torch.randn(16, 12)
+                if spoilt and step == 13:
+                    x[3] = torch.inf
+                model(x).square().mean().backward()
+                watch.step()
+        found.append([watch.history["0.act"][figure][-1] for figure in ("srank", "idle_gates")])
+    assert found[1] == found[0]
 
 
 def test_units_are_asleep_that_have_not_fired_over_the_long_window() -> None:

@@ -144,7 +144,8 @@ class Measures:
         wait_for_gradient(value, arrived)
 
     def _add(self, value: Tensor, layout: Layout, row: int) -> None:
-        sums = as_units(value, layout).to(_precise(value)).abs().nansum((0, 2))
+        seen = as_units(value, layout).to(_precise(value)).abs()
+        sums = torch.where(torch.isfinite(seen), seen, 0.0).sum((0, 2))
         if self._shares is None:
             self._shares = torch.zeros(3, self._units, dtype=sums.dtype, device=sums.device)
         self._shares[row] += sums

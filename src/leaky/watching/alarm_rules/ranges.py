@@ -103,4 +103,4 @@ def _steady_ratio(now: Now, first: str, last: str) -> float:
         return math.nan
     taken = slice(-1 - int(np.searchsorted(seen[:-1], now.needed)), None)
     above, below = (float((each[good] * samples)[taken].sum()) for each in squares)
-    return above / below
+    return above / below if below > 0 else math.nan
