@@ -1,8 +1,9 @@
 """Run the patients and print the table.
 
-    python -m benchmarks.patients [--half tuned-on|held-out] [--kind WORD] [--seeds 4] [--jobs 2] [--table]
+    python -m benchmarks.patients [--half tuned-on|held-out|strangers] [--kind WORD] [--seeds 3] [--jobs 2] [--table]
 
-Results are kept in benchmarks/results/patients.json. Cured is what ends no worse than its healthy twin by more than
+Results are kept in benchmarks/results/patients.json, those of the strangers in another file that --results names. With
+--resume, kinds that are in it are not run again. Cured is what ends no worse than its healthy twin by more than
 max(1 point, 2 standard errors of the paired difference); a twin is harmed if it ends worse than without by more.
 """
 
@@ -15,42 +16,52 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.patients.kinds import KINDS, Kind
-from benchmarks.patients.methods import METHODS, OURS
-from benchmarks.patients.running import run, table
+from benchmarks.patients.running import COLUMNS, run, table
+from benchmarks.patients.strangers import STRANGERS
 from leaky.files import write_whole
 
 RESULTS = Path(__file__).parents[1] / "results" / "patients.json"
+STRANGERS_RESULTS = RESULTS.with_name("patients-strangers.json")
+"""Of the strangers as they were run once, before anything was mended for them."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Patients of many kinds.")
-    parser.add_argument("--half", choices=("tuned-on", "held-out"))
+    parser.add_argument("--half", choices=("tuned-on", "held-out", "strangers"))
     parser.add_argument("--kind", default="", help="only kinds with this word in their name")
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--table", action="store_true", help="only print what is kept")
-    parser.add_argument("--ours", action="store_true", help="run leaky's columns alone, the others are those kept")
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=COLUMNS, help="the others are those kept")
     parser.add_argument("--keep", action="store_true", help="write the results")
+    parser.add_argument("--resume", action="store_true", help="only kinds of which these columns are not kept")
+    parser.add_argument("--results", type=Path, help="the file of the results")
     options = parser.parse_args()
-    kept = {r["kind"]: r for r in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+    file = options.results or (STRANGERS_RESULTS if options.half == "strangers" else RESULTS)
+    kept = {r["kind"]: r for r in json.loads(file.read_text())} if file.exists() else {}
     if options.table:
         print(table(list(kept.values())))
         return
-    chosen = [k for k in KINDS if options.kind in k.name and options.half in (None, _half(k))]
+    kinds = STRANGERS if options.half == "strangers" else KINDS
+    chosen = [k for k in kinds if options.kind in k.name and options.half in (None, "strangers", _half(k))]
+    chosen = [
+        k
+        for k in chosen
+        if not (options.resume and k.name in kept and {*options.columns} <= {*kept[k.name]["outcomes"]})
+    ]
     found = {}
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        methods = OURS if options.ours else tuple(METHODS)
-        for future in as_completed([pool.submit(run, kind.name, options.seeds, methods) for kind in chosen]):
+        columns = tuple(options.columns)
+        for future in as_completed([pool.submit(run, kind.name, options.seeds, columns) for kind in chosen]):
             result = future.result()
-            if options.ours:
-                result["outcomes"] = kept[result["kind"]]["outcomes"] | result["outcomes"]
+            result["outcomes"] = kept.get(result["kind"], {"outcomes": {}})["outcomes"] | result["outcomes"]
             found[result["kind"]] = result
             print(result["kind"], flush=True)
             if options.keep:
                 kept[result["kind"]] = result
-                order = [kept[k.name] for k in KINDS if k.name in kept]
-                write_whole(RESULTS, (json.dumps(order) + "\n").encode())
-    print(table([found[k.name] for k in KINDS if k.name in found]))
+                order = [kept[k.name] for k in kinds if k.name in kept]
+                write_whole(file, (json.dumps(order) + "\n").encode())
+    print(table([found[k.name] for k in kinds if k.name in found]))
 
 
 def _half(kind: Kind) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,12 +23,14 @@ class Patient:
 
     Attributes:
         penalty: added to the loss, of the model and its inputs.
+        begin: makes an optimizer, for a model that begins anew.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     task: Task
     penalty: Callable[[nn.Module, Any], Tensor] | None = None
+    begin: Callable[[nn.Module], torch.optim.Optimizer] = field(default=lambda model: adam(model))
 
     def steps(self, count: int, seed: int, targets: Any = None) -> None:
         """So many steps of training on batches that the seed draws."""
@@ -73,12 +75,13 @@ class Kind:
     damage: Damage
     before: int = 150
     penalty: Callable[[nn.Module, Any], Tensor] | None = None
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] = field(default=lambda model: adam(model))
 
     def pair(self, seed: int) -> tuple[Patient, Patient]:
         """The patient and its healthy twin."""
         torch.manual_seed(seed)
         model = self.build()
-        healthy = Patient(model, _adam(model), self.task(), self.penalty)
+        healthy = Patient(model, self.optimizer(model), self.task(), self.penalty, self.optimizer)
         healthy.steps(self.before, seed)
         sick = copy.deepcopy(healthy)
         sick.task = healthy.task
@@ -86,7 +89,8 @@ class Kind:
         return sick, healthy
 
 
-def _adam(model: nn.Module) -> torch.optim.Adam:
+def adam(model: nn.Module) -> torch.optim.Adam:
+    """Adam at the usual rate, for what is not frozen."""
     return torch.optim.Adam([p for p in model.parameters() if p.requires_grad], RATE)
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import leaky
-from benchmarks.patients.kinds import RATE, Patient, _adam
+from benchmarks.patients.kinds import RATE, Patient
+from benchmarks.patients.stranger_networks import Quantised
 from benchmarks.patients.tasks import call
 from benchmarks.repair.methods import recycle
 
@@ -41,7 +42,7 @@ def go_on(patient: Patient, seed: int, count: int = STEPS) -> Outcome:
 
 def shifted(patient: Patient, seed: int) -> Outcome:
     """Six lines: the bias of every unit that never fires, or always, is shifted by the median of its pre-activation."""
-    rectifiers = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Tanh, nn.Sigmoid)
+    rectifiers = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.PReLU, nn.GELU, nn.ELU, Quantised)
     last: list[Any] = []
     pairs: dict[str, tuple[Any, Tensor]] = {}
 
@@ -66,14 +67,17 @@ def shifted(patient: Patient, seed: int) -> Outcome:
             for hook in hooks:
                 hook.remove()
             for layer, z in pairs.values():
-                flat = z.movedim(1, -1).flatten(0, -2)
+                flat = (z if isinstance(layer, _LAST) else z.movedim(1, -1)).flatten(0, -2)
                 stuck = (flat <= 0).all(0) | (flat > 0).all(0)
                 layer.bias[stuck] -= flat.median(0).values[stuck]
         patient.model.train()
     return go_on(patient, seed)
 
 
-_BIASED = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
+_LAST = (nn.Linear, nn.LayerNorm)
+"""Layers whose units are the last axis."""
+
+_BIASED = (*_LAST, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def redo(patient: Patient, seed: int) -> Outcome:
@@ -103,7 +107,7 @@ def anew(patient: Patient, seed: int) -> Outcome:
         reset = getattr(module, "reset_parameters", None)
         if reset is not None and any(p.requires_grad for p in module.parameters(recurse=False)):
             reset()
-    patient.optimizer = _adam(patient.model)
+    patient.optimizer = patient.begin(patient.model)
     return go_on(patient, seed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,19 +13,23 @@ import torch
 
 from benchmarks.patients.kinds import KINDS
 from benchmarks.patients.methods import METHODS, OURS
+from benchmarks.patients.strangers import STRANGERS
+
+COLUMNS = ("twin", *METHODS, *(f"twin, {name}" for name in OURS))
+"""What is run of a kind: the twin as it is, every method on the patient, and leaky's on the twin."""
 
 
-def run(name: str, seeds: int, methods: tuple[str, ...] = tuple(METHODS)) -> dict[str, Any]:
-    """Every method on one kind, and leaky's on the twin, by seed."""
+def run(name: str, seeds: int, columns: Sequence[str] = COLUMNS) -> dict[str, Any]:
+    """Some columns of one kind, by seed."""
     torch.set_num_threads(1)
-    kind = next(kind for kind in KINDS if kind.name == name)
-    found: dict[str, list[Any]] = {"twin": [], **{m: [] for m in methods}, **{f"twin, {m}": [] for m in OURS}}
+    kind = next(kind for kind in (*KINDS, *STRANGERS) if kind.name == name)
+    found: dict[str, list[Any]] = {column: [] for column in columns}
     for seed in range(seeds):
         sick, healthy = kind.pair(seed)
-        for method, outcomes in found.items():
-            subject = copy.deepcopy(healthy if method.startswith("twin") else sick)
+        for column, outcomes in found.items():
+            subject = copy.deepcopy(healthy if column.startswith("twin") else sick)
             torch.manual_seed(seed)
-            outcomes.append(asdict(METHODS.get(method.removeprefix("twin, "), METHODS["untouched"])(subject, seed)))
+            outcomes.append(asdict(METHODS.get(column.removeprefix("twin, "), METHODS["untouched"])(subject, seed)))
     return {"kind": name, "held_out": kind.held_out, "outcomes": found}
 
 
@@ -43,12 +48,15 @@ def table(results: list[dict[str, Any]]) -> str:
         outcomes = result["outcomes"]
         cells = []
         for name in names:
+            if name not in outcomes:
+                cells.append("– ")
+                continue
             mean = np.mean([o["points"] for o in outcomes[name]])
             cells.append(f"{mean:.1f}{' ' if name == 'twin' else '*' if no_worse(outcomes, name) else '.'}")
         mark = "held out: " if result["held_out"] else ""
         lines.append(f"{(mark + result['kind'])[:36]:36}" + "".join(f"{cell:>16}" for cell in cells))
-    counts = [sum(no_worse(r["outcomes"], name) for r in results) for name in names]
-    lines.append(f"{'cured (*)':36}" + "".join(f"{f'{count}/{len(results)}':>16}" for count in counts))
+    counts = [[no_worse(r["outcomes"], name) for r in results if name in r["outcomes"]] for name in names]
+    lines.append(f"{'cured (*)':36}" + "".join(f"{f'{sum(c)}/{len(c)}':>16}" for c in counts))
     for name in OURS:
         worse = [r["kind"] for r in results if not no_worse(r["outcomes"], name, "untouched")]
         harmed = [r["kind"] for r in results if not no_worse(r["outcomes"], f"twin, {name}")]
