@@ -61,12 +61,29 @@ def test_a_sparse_code_is_left_alone_and_a_dying_classifier_is_not() -> None:
     with torch.no_grad():
         code[0].bias.fill_(-0.8)  # each unit fires now and then
         code[0].bias[:20] = -30.0
+        code[2].weight.copy_(code[0].weight.T)  # it gives back what it is given
     assert sites(code) == set()
     assert "sparse code of an autoencoder" in str(leaky.repair(code, DATA))
     assert sites(code, include=["1"]) == {"1"}
     classifier = nn.Sequential(nn.Linear(8, 48), nn.ReLU(), nn.Linear(48, 3))
     classifier[0].load_state_dict(code[0].state_dict())
     assert sites(classifier) == {"1"}
+
+
+def test_a_function_that_returns_as_much_as_it_takes_is_no_autoencoder() -> None:
+    torch.manual_seed(0)
+    step = nn.Sequential(nn.Linear(8, 48), nn.ReLU(), nn.Linear(48, 8))
+    with torch.no_grad():
+        step[0].bias.fill_(-0.8)
+        step[0].bias[:20] = -30.0
+        step[2].weight.copy_(-step[0].weight.T)  # as a step back in time may do
+    assert sites(step) == {"1"}
+    scalar = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 1))
+    with torch.no_grad():
+        scalar[0].bias[:20] += 15.0
+        scalar[2].weight.copy_(scalar[0].weight.T)
+    plan = leaky.repair(scalar, DATA[:, :1])
+    assert {a.site for t in plan.treatments for a in t.actions if a.kind == "recentre"} == {"1"}
 
 
 def test_winners_that_take_all_are_left_alone() -> None:

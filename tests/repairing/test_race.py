@@ -41,6 +41,11 @@ SCRIPTS: dict[str, tuple[dict[str, list[float]], str, int]] = {
         6,
     ),
     "not a number": ({"as it was": [NAN, NAN], "shifted": [0.1, NAN], "begun anew": [0.1, NAN]}, "as it was", 3),
+    "what its training undoes": (
+        {"as it was": [0.4, 0.85, 0.88], "shifted": [0.98, 0.7], "begun anew": [0.1, 0.2]},
+        "shifted",
+        3,
+    ),
     "out of nowhere": ({"as it was": [NAN, NAN], "shifted": [NAN, 0.5], "begun anew": [0.1, 0.2]}, "shifted", 3),
 }
 
@@ -90,7 +95,8 @@ def test_what_wins_and_what_it_costs(name: str, sign: float) -> None:
     assert won.treatment.name == winner
     assert race.trainings == len(model.trained) == sum(runner.trainings for runner in runners) <= most
     won.put_back()
-    assert model.now == (winner, won.trainings)
+    assert model.now == (winner, 0 if won.untrained else won.trainings)
+    assert won.untrained is (name == "what its training undoes")
 
 
 def test_the_number_of_trainings_is_bounded_and_losers_are_stopped() -> None:

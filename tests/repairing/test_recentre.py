@@ -120,3 +120,79 @@ def test_a_network_of_which_all_units_are_held_down_comes_back_with_what_it_knew
     assert [a.kind for a in done.actions] == ["recentre"]
     assert error(model) < 0.5 * sick
     assert torch.equal(model[2].weight, good[2].weight)
+
+
+class Twice(nn.Module):
+    """A rectified layer on both halves of the input; where it is asked for, once more without the rectifier."""
+
+    def __init__(self, bare: bool) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        self.layer, self.act, self.last, self.bare = nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 1), bare
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = self.act(self.layer(x[:, :3])), self.act(self.layer(x[:, 3:]))
+        out: torch.Tensor = self.last(first - second)
+        return out + self.layer(x[:, :3]).mean(1, keepdim=True) if self.bare else out
+
+
+def test_a_site_that_runs_twice_is_shifted_in_both_places_by_the_bias_that_makes_both() -> None:
+    model = Twice(bare=False)
+    with torch.no_grad():
+        model.layer.bias[:6] -= 50.0
+    assert recentre(model, {"act": range(6)}, DATA) == {"act": tuple(range(6))}
+    before = model.layer(DATA.reshape(-1, 3)).detach()
+    ratio = before.mean(0) / before.std(0, correction=0)
+    middle = ratio[6:].sort().values[4:6].mean()
+    assert ratio[:6].tolist() == pytest.approx([float(middle)] * 6, abs=1e-3)
+
+
+def test_a_layer_that_also_runs_elsewhere_is_left_alone() -> None:
+    model = Twice(bare=True)
+    with torch.no_grad():
+        model.layer.bias[:6] -= 50.0
+    before = copy.deepcopy(model.state_dict())
+    assert recentre(model, {"act": range(6)}, DATA) == {}
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class OwnDerivative(nn.Module):
+    """A function of a value and its derivative, which it takes itself: the chain rule uses its weights again."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            out = self.net(x)
+            (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+        return out, slope
+
+
+class Tied(nn.Module):
+    """A decoder that is its encoder turned round."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(6, 16), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x) @ self.net[0].weight
+
+
+@pytest.mark.parametrize("build", [OwnDerivative, Tied])
+def test_a_bias_that_only_one_site_takes_may_move_whatever_else_its_weight_makes(
+    build: type[OwnDerivative] | type[Tied],
+) -> None:
+    model = build()
+    data = DATA[:, : model.net[0].in_features]
+    with torch.no_grad():
+        model.net[0].bias[:6] -= 50.0
+    assert recentre(model, {"net.1": range(6)}, data) == {"net.1": tuple(range(6))}
+    before = model.net[0](data).detach()
+    ratio = before.mean(0) / before.std(0, correction=0)
+    assert ratio[:6].tolist() == pytest.approx([float(ratio[6:].sort().values[4:6].mean())] * 6, abs=1e-3)

@@ -66,7 +66,7 @@ def test_the_treatment_that_learns_best_is_kept_with_what_it_learned() -> None:
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     done = plan_of(model).apply(validate=accuracy, train=training(optimizer), optimizer=optimizer)
     names = [trial.name for trial in done.trials]
-    assert names == ["as it was", "shifted", "revived", "recycled", "layers anew", "begun anew"]
+    assert names == ["as it was", "shifted", "revived", "recycled", "rescaled", "layers anew", "begun anew"]
     winner = max(done.trials, key=lambda trial: trial.after)
     assert done.verdict == "kept"
     assert winner.name == "begun anew"

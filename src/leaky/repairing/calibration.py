@@ -90,10 +90,22 @@ def calibrate(
     Source:
         Mishkin & Matas, "All you need is a good init", 2016; Krähenbühl et al., "Data-dependent initializations", 2016.
     """
+    return calibrated(model, data, centre=centre, forward=forward)
+
+
+def calibrated(
+    model: nn.Module,
+    data: Any,
+    *,
+    centre: bool | None = None,
+    forward: Forward | None = None,
+    first_use: bool = False,
+) -> Calibration:
+    """The same; with `first_use`, a weight that runs several times is put right where it runs first."""
     whole = [data] if isinstance(data, Tensor) or not hasattr(data, "__iter__") or _is_whole(data) else data
     first = calling([next(iter(whole))] if not isinstance(whole, dict) else whole, forward)
     history = follow(model, first)
-    layers, left_alone = _once_used(layers_of(model, history))
+    layers, left_alone = _chosen(layers_of(model, history), first_use)
     if not layers:
         raise InputError(f"the model must run a layer with weights of its own once; {type(model).__name__} runs none")
     named = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
@@ -127,10 +139,17 @@ def _is_whole(batch: Any) -> bool:
     return hasattr(batch, "__array__") or is_graph(batch)
 
 
-def _once_used(layers: list[Layer]) -> tuple[list[Layer], tuple[tuple[str, str], ...]]:
+def _chosen(layers: list[Layer], first_use: bool) -> tuple[list[Layer], tuple[tuple[str, str], ...]]:
+    """The layers to put right, each weight once, and why others are left alone."""
     uses = Counter(layer.production.weight for layer in layers)
-    shared = tuple((name, f"it is used {count} times in one pass") for name, count in uses.items() if count > 1)
-    return [layer for layer in layers if uses[layer.production.weight] == 1], shared
+    reasons = {layer.production.weight: "it is frozen" for layer in layers if not layer.weight.requires_grad}
+    if not first_use:
+        reasons |= {name: f"it is used {count} times in one pass" for name, count in uses.items() if count > 1}
+    found: dict[str, Layer] = {}
+    for layer in layers:
+        if layer.production.weight not in reasons:
+            found.setdefault(layer.production.weight, layer)
+    return list(found.values()), tuple(reasons.items())
 
 
 class _Calibrated:

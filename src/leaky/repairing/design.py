@@ -10,6 +10,7 @@ import math
 import numpy as np
 from torch import Tensor
 
+from leaky.observation.batches import batches_of
 from leaky.record import Site
 from leaky.repairing.ground import Ground, owned
 from leaky.structure.operators import operator_named
@@ -21,6 +22,9 @@ ZEROS = 0.1
 RARE = 0.2
 """Firing rate of an overcomplete layer's middle unit that fires at all, or of all its units on average, up to which it
 may be a sparse code."""
+
+GIVEN_BACK = 0.3
+"""Correlation of inputs and outputs, each feature around its mean, from which on a network gives back its input."""
 
 EDGE = 2.0
 """How far below its threshold a unit may be that a penalty has silenced, in multiples of the distance, √(2 ln n)
@@ -60,6 +64,28 @@ def _pruned(weight: Tensor) -> bool:
     return alive.numel() > 0 and float((alive == 0).double().mean()) >= ZEROS
 
 
+def _around_mean(values: Tensor) -> Tensor:
+    wide = values.detach().double().cpu().nan_to_num()
+    return wide - wide.mean(0)
+
+
+def _gives_back(ground: Ground) -> bool:
+    """Whether what the model returns goes up and down with what it was given, as an autoencoder's does.
+
+    A function of a vector that returns one of the same size, a step in time or a solved equation, need not do that.
+    """
+    batches = batches_of(
+        ground.batches, ground.model, sample_dim=ground.history.sample_dim, batch_size=None, max_samples=None
+    )
+    given = [tensor for tensor in next(iter(batches)).tensors if tensor.is_floating_point()]
+    for out in ground.outputs():
+        for tensor in given:
+            if tensor.shape == out.shape:
+                a, b = (_around_mean(tensor), _around_mean(out))
+                return bool((a * b).sum() >= GIVEN_BACK * (a.norm() * b.norm()).clamp(min=1e-300))
+    return False
+
+
 def _is_code(ground: Ground, site: SiteStructure, seen: Site) -> bool:
     """An overcomplete layer between an input and an output of the same size, of which few units fire at a time.
 
@@ -70,7 +96,7 @@ def _is_code(ground: Ground, site: SiteStructure, seen: Site) -> bool:
     back = all(tuple(out.shape[1:]) in shapes for out in ground.outputs()) and bool(shapes)
     features = max((int(np.prod(shape)) for shape in shapes), default=0)
     rates = np.nan_to_num(seen.firing_rate)
-    if not back or not site.units >= features > 0 or not rates.any():
+    if not back or not site.units >= features > 1 or not rates.any() or not _gives_back(ground):
         return False
     if float(np.median(rates[rates > 0])) <= RARE:
         return True

@@ -37,6 +37,7 @@ class Runner:
         put_back: brings the model to where this runner stands.
         sound: whether, right after the change, the outputs are finite and fewer units are in trouble than before.
         usual: whether the outputs then tell inputs apart, and the pre-activations have a usual size.
+        untrained: whether it is to be kept as it stood right after the change.
     """
 
     treatment: Treatment
@@ -49,6 +50,7 @@ class Runner:
     put_back: Callable[[], None]
     sound: bool = True
     usual: bool = True
+    untrained: bool = False
 
     @property
     def expected(self) -> float:

@@ -19,11 +19,11 @@ from leaky.diagnosis import diagnose
 from leaky.errors import InputError
 from leaky.interruptions import undone_unless_done
 from leaky.repairing.drift import drift, site_outputs
-from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, at_most_chance
+from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, Runner, at_most_chance
 from leaky.repairing.ground import relative_change
-from leaky.repairing.initialization import initialize
 from leaky.repairing.judging import NEWBORN, Bench, judged
 from leaky.repairing.operations import OPERATIONS
+from leaky.repairing.operations.anew import new_weights
 from leaky.repairing.outcome import RepairRecord, Verdict
 from leaky.repairing.plan import Action, Plan
 from leaky.repairing.race import Race, same_random_numbers
@@ -63,6 +63,16 @@ class Limits:
         if not math.isfinite(metric):
             return -math.inf
         return metric if self.higher_is_better else -metric
+
+
+def _won(winner: Runner, runners: Sequence[Runner]) -> str:
+    """Why a treatment has won its race, in words."""
+    name = winner.treatment.name
+    if winner.untrained:
+        return f"{name}, by itself it is better than all after a short training: {winner.before:.6g}"
+    other = max((runner.score for runner in runners if runner is not winner), default=-math.inf)
+    words = "it learns best" if winner.score >= other else "it learns as well as what is harsher"
+    return f"{name}, {words}: {winner.after:.6g} after a short training"
 
 
 class Execution:
@@ -152,10 +162,8 @@ class Execution:
         winner.put_back()
         subject.changed(modules=True)
         after = list(subject.outputs)
-        other = max((r.score for r in runners if r is not winner), default=-math.inf)
-        words = "it learns best" if winner.score >= other else "it learns as well as what is harsher"
-        reason = f"{winner.treatment.name}, {words}: {winner.after:.6g} after a short training"
-        metric = (start, winner.after)
+        metric = (start, winner.before if winner.untrained else winner.after)
+        reason = _won(winner, runners)
         return self._record(
             "kept", reason, winner.treatment.actions, before, after, metric, winner.recipe, trials, used, notes
         )
@@ -233,7 +241,7 @@ class Execution:
     def _newborn(self, seed: int, put_back: Callable[[], None]) -> float:
         """The score of the network with new weights."""
         with same_random_numbers(seed):
-            initialize(self._subject.model, self._subject.data, seed=self._plan.seed + 1 + seed)
+            new_weights(self._subject.ground, self._plan.seed + 1 + seed)
             score = self._limits.score(self._metric())
         put_back()
         return score

@@ -19,7 +19,15 @@ from leaky.report.view import View
 from leaky.text import counted, listed, printable
 
 Kind = Literal[
-    "standardise", "estimate statistics", "recentre", "revive", "recycle", "swap", "reinitialise", "begin anew"
+    "standardise",
+    "estimate statistics",
+    "recentre",
+    "revive",
+    "recycle",
+    "swap",
+    "rescale",
+    "reinitialise",
+    "begin anew",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -20,7 +20,7 @@ from leaky.repairing.operations.anew import DEEP, tailored
 from leaky.repairing.operations.standardise import first_steps, input_ranges
 from leaky.repairing.operations.statistics import stale
 from leaky.repairing.plan import Action, Kind, Left, Plan, Treatment
-from leaky.repairing.sizes import doubt
+from leaky.repairing.sizes import blown_up, doubt
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import Trouble, trouble_of
 from leaky.repairing.variation import tells_apart
@@ -92,7 +92,8 @@ def propose(
     else:
         alike = None
     lost = alike or nothing or _range_lost(checkup)
-    treatments = _treatments(draft, wanted, first, lost or unsure, negative_slope)
+    sized = blown_up(checkup.record) if wanted or unsure else None
+    treatments = _treatments(draft, wanted, first, (sized, lost or unsure), negative_slope)
     decides = alike is not None and nothing is None
     total = sum(site.units for site in checkup.record.sites)
     gone = sum(len(t.gone) for t in _troubles(checkup, ()).values())
@@ -151,10 +152,14 @@ def _treatments(
     draft: _Draft,
     wanted: dict[str, tuple[tuple[int, ...], str]],
     first: tuple[Action, ...],
-    anew: str | None,
+    reasons: tuple[str | None, str | None],
     negative_slope: float | None,
 ) -> tuple[Treatment, ...]:
-    """Gentlest first; each has the standardising of the inputs in front, which moves nothing."""
+    """Gentlest first; each has the standardising of the inputs in front, which moves nothing.
+
+    `reasons` has why weights are to be scaled, and why all may have to begin anew.
+    """
+    sized, anew = reasons
     ground = draft.subject.ground
     able = draft.able
     slope = LEAK if negative_slope is None else negative_slope
@@ -178,10 +183,13 @@ def _treatments(
         found.append(("recycled", recycled))
     if leak and not shifted:
         found.append(("leaky", leak))
+    if sized is not None:
+        scaled = able([Action("rescale", None, (), sized)], silent=True)
+        found.append(("rescaled", (*scaled, *shifted) if scaled else ()))
     layers = [n for n, (units, _) in wanted.items() if len(units) > MOST_OF_A_LAYER * ground.site(n).units]
     if layers and len(layers) < len(ground.structure.sites):
-        reasons = [Action("reinitialise", name, (), wanted[name][1]) for name in layers]
-        found.append(("layers anew", able(reasons, silent=True)))
+        drawn = [Action("reinitialise", name, (), wanted[name][1]) for name in layers]
+        found.append(("layers anew", able(drawn, silent=True)))
     if wanted or anew is not None or first:
         theory = tailored(ground) if negative_slope is None else negative_slope
         reason = anew or "what put the network into this state may have harmed its weights too"
@@ -247,7 +255,16 @@ def _planned(treatments: Sequence[Treatment], nothing: str | None, troubles: dic
     keeping = [t.name for t in treatments if t.keeps_function and all(map(proven, t.actions))]
     if nothing is None:
         return keeping[-1] if keeping else None
-    for name in ("statistics estimated anew", "shifted", "revived", "recycled", "leaky", "layers anew", "begun anew"):
+    for name in (
+        "statistics estimated anew",
+        "shifted",
+        "revived",
+        "recycled",
+        "leaky",
+        "rescaled",
+        "layers anew",
+        "begun anew",
+    ):
         if name in names:
             return name
     return None

@@ -3,7 +3,7 @@
 All start from the same model, optimizer, surroundings and random numbers. Who is trained at all is decided by what can
 be seen without training (`leaky.repairing.entering`); a race goes on only while that could change who wins, and the
 number of trainings is bounded. A gentler treatment wins over a harsher one that is hardly better, and the model as it
-was over all of them.
+was over all of them. What was best right after its change, and worse for its training, is kept without the training.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Race:
         for runner in runners:
             if runner not in entered:
                 runner.put_back = lambda: None  # each is a copy of the model
+        begun = {id(runner): runner.put_back for runner in entered}
         for runner in entered:
             runner.put_back()
             self._trained(runner)
@@ -80,7 +81,21 @@ class Race:
             for runner in going:
                 runner.put_back()
                 self._trained(runner)
-        return self._winner(entered), runners
+        winner = self._winner(entered)
+        proven = self._proven(entered, winner)
+        if proven is not None:
+            proven.untrained, proven.put_back = True, begun[id(proven)]
+        return proven or winner, runners
+
+    def _proven(self, runners: Sequence[Runner], winner: Runner) -> Runner | None:
+        """The one whose change alone was better than all that was trained: its training has undone some of it."""
+        best = max(runners, key=lambda runner: runner.first)
+        if not math.isfinite(winner.score):
+            return None
+        trained = max(runner.score for runner in runners)
+        if best is runners[0] or not best.first > max(trained, runners[0].first) + self._weak(runners):
+            return None
+        return best
 
     def _begun(self, treatment: Treatment) -> Runner | None:
         with same_random_numbers(0):
@@ -107,10 +122,11 @@ class Race:
         return self.sign * metric if math.isfinite(metric) else -math.inf
 
     def _scale(self, runners: Sequence[Runner]) -> float:
-        """What there is to gain over the model as it was; where that has no number, over its rivals."""
+        """What there is to gain over the model as it was, or a new one; where those have no number, over its rivals."""
         leader = max(runners, key=lambda runner: runner.score)
         control = runners[0]
-        gains = [leader.score - control.first, leader.score - control.score]
+        new = min((score for score in self.chance if math.isfinite(score)), default=-math.inf)
+        gains = [leader.score - max(control.first, new), leader.score - max(control.score, new)]
         finite = [gain for gain in gains if math.isfinite(gain)]
         finite = finite or [leader.score - r.score for r in runners if math.isfinite(leader.score - r.score)]
         return max([0.0, *finite])

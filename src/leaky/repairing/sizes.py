@@ -15,11 +15,26 @@ from leaky.record import Record, Site
 SIZES = (0.15, 15.0)
 """Root mean squares of a site's pre-activations outside of which its weights are under suspicion."""
 
+FLAT = 6.0
+"""The deviation of the pre-activations above which tanh, sigmoid and their like give hardly more than a sign."""
+
 
 def odd_sizes(record: Record) -> dict[str, float]:
     """Root mean square of the pre-activations, by the site, where it is outside of `SIZES`."""
     sizes = {site.name: _size(site) for site in record.sites if not site.is_output and not site.smooth}
     return {name: size for name, size in sizes.items() if not SIZES[0] <= size <= SIZES[1]}
+
+
+def blown_up(record: Record) -> str | None:
+    """That weights are far too large for what they take, in words; None where none are.
+
+    A bias that is far off moves the mean alone, and what stands behind dead units varies little: neither is theirs.
+    """
+    for site in record.sites:
+        deviation = float(np.sqrt(np.nanmean(site.variance))) if np.isfinite(site.variance).any() else 0.0
+        if not site.is_output and deviation > (FLAT if site.smooth else SIZES[1]):
+            return f"the pre-activations of {site.name} have a deviation of {deviation:.3g}, where about 1 is usual"
+    return None
 
 
 def doubt(record: Record) -> str | None:

@@ -63,6 +63,7 @@ class SiteStructure:
         not_made: why no weight is a unit's own, by unit.
         not_alone: why what follows a unit is not its own, by unit: a shortcut, a normalisation over units, …
         passed: names of the operators between the site and what takes it, and between what makes it and the site.
+        every_time: what makes its units each time that it runs, where one weight does so, wherever else that is used.
     """
 
     use: SiteUse
@@ -73,6 +74,7 @@ class SiteStructure:
     not_made: dict[int, str] = field(default_factory=dict)
     not_alone: dict[int, str] = field(default_factory=dict)
     passed: frozenset[str] = frozenset()
+    every_time: Made | None = None
 
     @property
     def name(self) -> str:
@@ -107,7 +109,9 @@ def structure_of(model: nn.Module, history: History) -> Structure:
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     atlas = Atlas(history, {without_wrappers(name): tuple(tensor.shape) for name, tensor in named})
     uses = Counter(p.weight for step in history.steps for p in step.call.produced)
-    calls = Counter(step.site.name for step in history.steps if step.site)
+    # derivatives that a model takes itself run through a site's output again; each pre-activation is one call
+    runs = {(step.site.name, step.site.pre_activation) for step in history.steps if step.site}
+    calls = Counter(name for name, _ in runs)
     sites: dict[str, SiteStructure] = {}
     for step in history.steps:
         if step.site is not None and step.site.name not in sites:
@@ -115,6 +119,7 @@ def structure_of(model: nn.Module, history: History) -> Structure:
     lanes = [lane for lane in (_lane(atlas, step, uses) for step in history.steps) if lane is not None]
     for site in sites.values():
         _before(site, lanes)
+        site.every_time = _every_time(site, calls[site.name], lanes)
         if calls[site.name] > 1:
             site.not_made = dict.fromkeys(range(site.units), f"the site runs {calls[site.name]} times in one pass")
     return Structure(sites, atlas)
@@ -183,7 +188,6 @@ def _lane(atlas: Atlas, step: Step, uses: Counter[str]) -> _Lane | None:
     along = torch.arange(result.shape[dim])
     shape = [-1 if d == dim else 1 for d in range(len(result.shape))]
     journey = travel(atlas, {result.index: along.reshape(shape).expand(result.shape)}, through_sites=False)
-    refusals = _lane_refusals(journey, name, uses)
     return _Lane(
         step,
         name,
@@ -191,7 +195,7 @@ def _lane(atlas: Atlas, step: Step, uses: Counter[str]) -> _Lane | None:
         owner.reshape(atlas.shape(name)),
         _bias(atlas, bias, journey, len(along)),
         journey,
-        refusals,
+        _lane_refusals(journey, name, uses),
     )
 
 
@@ -243,6 +247,27 @@ def _before(site: SiteStructure, lanes: list[_Lane]) -> None:
         for unit in range(site.units)
         if unit not in made
     }
+
+
+def _every_time(site: SiteStructure, calls: int, lanes: list[_Lane]) -> Made | None:
+    """What makes all units of a site, if one weight does so each time that the site runs and nothing else does."""
+    rows: dict[int, int] | None = None
+    found = [
+        (lane, reached)
+        for lane in lanes
+        for reached in lane.journey.reached
+        if reached.step.site is not None and reached.step.site.name == site.name
+    ]
+    if len(found) != calls or len({lane.weight for lane, _ in found}) > 1:
+        return None
+    for lane, reached in found:
+        if len(lane.journey.reached) > 1 or _lane_refusals(lane.journey, lane.weight, Counter()):
+            return None
+        unit_of = {row: unit for unit, row in enumerate(reached.labels.tolist()) if row != NONE}
+        if rows not in (None, unit_of):
+            return None
+        rows = unit_of
+    return _made(found[0][0], rows) if rows and len(rows) == site.units else None
 
 
 def _made(lane: _Lane, unit_of: dict[int, int]) -> Made:

@@ -6,6 +6,7 @@ from leaky.repairing.operations.anew import BEGIN_ANEW
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.operations.recentre import RECENTRE
 from leaky.repairing.operations.reinitialise import REINITIALISE
+from leaky.repairing.operations.rescale import RESCALE
 from leaky.repairing.operations.revive import RECYCLE, REVIVE
 from leaky.repairing.operations.standardise import STANDARDISE
 from leaky.repairing.operations.statistics import ESTIMATE_STATISTICS
@@ -14,6 +15,16 @@ from leaky.repairing.plan import Kind
 
 OPERATIONS: dict[Kind, Operation] = {
     operation.kind: operation
-    for operation in (STANDARDISE, ESTIMATE_STATISTICS, RECENTRE, REVIVE, RECYCLE, SWAP, REINITIALISE, BEGIN_ANEW)
+    for operation in (
+        STANDARDISE,
+        ESTIMATE_STATISTICS,
+        RECENTRE,
+        REVIVE,
+        RECYCLE,
+        SWAP,
+        RESCALE,
+        REINITIALISE,
+        BEGIN_ANEW,
+    )
 }
 """Every operation, gentlest first, by the kind of its actions."""

@@ -11,6 +11,7 @@ import torch
 from leaky import theory
 from leaky.errors import InputError
 from leaky.observation.batches import batches_of
+from leaky.repairing.beginning import begin_as_built
 from leaky.repairing.calibration import calibrate
 from leaky.repairing.ground import Ground
 from leaky.repairing.initialization import initialize
@@ -84,18 +85,24 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
         for site in ground.structure.sites.values():
             if slope and refusal(ground, site, whole_module=True) is None:
                 put_rectifier(model, site.step.module, slope, channel_dim_of(site), gain)
-        drawn = initialize(model, ground.batches, seed=subject.seed)
-        if len(ground.structure.sites) < SHALLOW:
-            _begin_small(subject, [(layer.weight, layer.fan) for layer in drawn.layers])
+        new_weights(ground, subject.seed)
         if not any(map(is_standardised, model.modules())) and not _unit_size(model, ground.batches):
             calibrate(model, ground.batches)
         subject.forget_state([p for p in model.parameters() if p.requires_grad])
     subject.changed(modules=True)
 
 
-def _begin_small(subject: Subject, drawn: Sequence[tuple[str, float]]) -> None:
-    parameters = subject.ground.parameters
-    generator = torch.Generator().manual_seed(subject.seed)
+def new_weights(ground: Ground, seed: int) -> None:
+    """Weights as a network has them that begins anew; nothing else of it is exchanged."""
+    begin_as_built(ground.model, seed)
+    drawn = initialize(ground.model, ground.batches, seed=seed)
+    if len(ground.structure.sites) < SHALLOW:
+        _begin_small(ground, [(layer.weight, layer.fan) for layer in drawn.layers], seed)
+
+
+def _begin_small(ground: Ground, drawn: Sequence[tuple[str, float]], seed: int) -> None:
+    parameters = ground.parameters
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, fan in drawn:
             parameters[name].mul_(SMALL)
@@ -115,7 +122,7 @@ def _unit_size(model: Any, batches: Any) -> bool:
 BEGIN_ANEW = Operation(
     kind="begin anew",
     needs="layers that are not frozen",
-    promises="frozen and shared-by-reference parameters, attention, embeddings; nothing else",
+    promises="frozen and tied parameters, and parameters of modules that do not say how they begin; nothing else",
     keeps_function=False,
     able=_able,
     carry_out=_carry_out,

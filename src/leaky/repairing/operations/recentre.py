@@ -69,11 +69,34 @@ def _recentre(subject: Subject, units: Mapping[str, Sequence[int]]) -> dict[str,
 
 def recentrable(ground: Ground, site: SiteStructure, seen: Site, units: Sequence[int]) -> tuple[int, ...]:
     """The units with a bias of their own whose pre-activation varies."""
-    biases = [bias for bias in map(_bias, site.made) if bias is not None]
+    made, not_made = _makers(ground, site)
+    biases = [bias for bias in map(_bias, made) if bias is not None]
     if not biases or ground.unfree(name for name, _ in biases) is not None:
         return ()
     varies = varying(seen)
-    return tuple(unit for unit in units if unit not in site.not_made and bool(varies[unit]))
+    return tuple(unit for unit in units if unit not in not_made and bool(varies[unit]))
+
+
+def _makers(ground: Ground, site: SiteStructure) -> tuple[list[Made], dict[int, str]]:
+    """What makes the units, and which ones nothing makes alone.
+
+    Where all that takes a bias are the runs of one site, it may be moved, whatever else is made by the weight: a body
+    that several inputs share, a network that takes its own derivative.
+    """
+    every = site.every_time
+    bias = None if every is None else _bias(every)
+    if not site.not_made or every is None or bias is None:
+        return site.made, site.not_made
+    name, steps = bias[0], ground.history.steps
+    taking = [
+        step
+        for step in steps
+        if step.results
+        and step.results[0].from_data
+        and any(not node.from_data and name in node.weights for node in step.call.nodes)
+    ]
+    runs = {step.site.pre_activation for step in steps if step.site is not None and step.site.name == site.name}
+    return ([every], {}) if len(taking) == len(runs) else (site.made, site.not_made)
 
 
 def varying(seen: Site) -> NDArray[np.bool_]:
@@ -97,7 +120,7 @@ def _shift(
     fires = seen.firing_rate > 0
     others = [unit for unit in range(site.units) if unit not in units and fires[unit] and deviation[unit] > 0]
     ratio = float(np.median(seen.mean[others] / deviation[others])) if others else 0.0
-    name, owner = next(bias for bias in map(_bias, site.made) if bias is not None)
+    name, owner = next(bias for bias in map(_bias, _makers(ground, site)[0]) if bias is not None)
     bias = ground.tensor(name)
     with torch.no_grad():
         for unit in units:
@@ -112,11 +135,12 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
     name, ground = place_of(wanted), subject.ground
     site, seen = ground.site(name), subject.record.site(name)
     able = set(recentrable(ground, site, seen, wanted.units))
-    if any(bias is not None for bias in map(_bias, site.made)):
-        for made in site.made:
+    makers, not_made = _makers(ground, site)
+    if any(bias is not None for bias in map(_bias, makers)):
+        for made in makers:
             free = ground.unfree([made.weight, *([made.bias[0]] if made.bias else [])]) is None
             weight = ground.tensor(made.weight).detach().cpu()
-            able |= {u for u in wanted.units if free and u not in site.not_made and bool(weight[made.owner == u].any())}
+            able |= {u for u in wanted.units if free and u not in not_made and bool(weight[made.owner == u].any())}
     chosen = tuple(unit for unit in wanted.units if unit in able)
     rest = tuple(unit for unit in wanted.units if unit not in able)
     left = (Left(name, rest, "their pre-activation does not vary, or no bias of their own shifts it"),) if rest else ()

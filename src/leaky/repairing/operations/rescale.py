@@ -1,0 +1,42 @@
+"""Weights brought back to a size that a step of an optimizer fits, with the directions that they have learned.
+
+What blew the weights up, or shrank them, may have left what they point at: gentler than new weights, harsher than a
+bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leaky.repairing.calibration import calibrated
+from leaky.repairing.operations.operation import Operation
+from leaky.repairing.plan import Action, Left
+from leaky.repairing.subject import Subject
+
+
+def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
+    ground = subject.ground
+    if any(ground.unfree([layer.production.weight]) is None for layer in ground.layers.values()):
+        return wanted, ()
+    return None, (Left("(model)", (), "it has no layer of its own that learns, to be scaled"),)
+
+
+def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
+    ground = subject.ground
+    with subject.undone_on_error():
+        done = calibrated(subject.model, ground.batches, first_use=True)
+        touched = [
+            name for layer in done.layers for name in (layer.weight, f"{layer.weight.removesuffix('weight')}bias")
+        ]
+        subject.forget_state([ground.parameters[name] for name in touched if name in ground.parameters])
+    subject.changed()
+
+
+RESCALE = Operation(
+    kind="rescale",
+    needs="a layer that learns",
+    promises="the directions of the weights; frozen ones stay",
+    keeps_function=False,
+    able=_able,
+    carry_out=_carry_out,
+)
