@@ -1,0 +1,105 @@
+"""Weights that were blown up are scaled back with their directions, before anything begins anew."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import leaky
+from leaky.repairing.operations.rescale import RESCALE
+from leaky.repairing.plan import Action
+from leaky.repairing.sizes import blown_up
+from leaky.repairing.subject import Subject
+
+DATA = torch.randn(600, 6, generator=torch.Generator().manual_seed(1))
+TARGETS = DATA[:, :1] * DATA[:, 1:2] + torch.sin(2 * DATA[:, 2:3])
+WANTED = Action("rescale", None, (), "they are blown up")
+
+
+def trained(act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 32), act(), nn.Linear(32, 32), act(), nn.Linear(32, 1))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(DATA), TARGETS).backward()
+        optimizer.step()
+    return model
+
+
+def explained(model: nn.Module) -> float:
+    with torch.no_grad():
+        return 1 - float((model(DATA) - TARGETS).square().mean() / TARGETS.var())
+
+
+def blown(model: nn.Sequential, by: float = 60.0) -> nn.Sequential:
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.weight.mul_(by)
+    return model
+
+
+def names(model: nn.Module) -> list[str]:
+    return [treatment.name for treatment in leaky.repair(model, DATA).treatments]
+
+
+@pytest.mark.parametrize("act", [nn.ReLU, nn.Tanh])
+def test_directions_stay_and_sizes_come_back(act: type[nn.Module]) -> None:
+    model, before = blown(trained(act)), trained(act)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0, momentum=0.9)
+    model(DATA).sum().backward()
+    optimizer.step()
+    assert blown_up(leaky.observe(model, DATA)) is not None
+    RESCALE.carry_out(Subject(model, DATA, optimizer=optimizer), [WANTED])
+    for layer, old in ((model[0], before[0]), (model[2], before[2]), (model[4], before[4])):
+        rows, olds = layer.weight.detach(), old.weight.detach()
+        assert nn.functional.cosine_similarity(rows, olds).tolist() == pytest.approx([1.0] * len(rows), abs=1e-5)
+    seen = leaky.observe(model, DATA)
+    assert blown_up(seen) is None
+    assert all(float(site.variance.mean()) == pytest.approx(1.0, abs=1e-3) for site in seen.sites)
+    assert not optimizer.state
+
+
+def test_it_is_offered_where_weights_are_too_large_and_not_where_a_bias_is_far_off() -> None:
+    assert "rescaled" in names(blown(trained()))
+    buried = trained()
+    with torch.no_grad():
+        buried[0].bias[:20] -= 60.0
+    assert "rescaled" not in names(buried)
+    assert not leaky.repair(trained(), DATA)
+
+
+def test_a_metric_alone_finds_what_a_scaled_network_still_knows() -> None:
+    model = blown(trained())
+    before = explained(model)
+    done = leaky.repair(model, DATA).apply(validate=explained)
+    assert done.kept
+    assert [action.kind for action in done.actions][:1] == ["rescale"]
+    assert explained(model) > before + 100
+
+
+def test_frozen_weights_stay_and_a_shared_one_is_put_right_where_it_runs_first() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            torch.manual_seed(0)
+            super().__init__()
+            self.frozen, self.body, self.act = nn.Linear(6, 3), nn.Linear(3, 3), nn.ReLU()
+            self.frozen.weight.requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.body(self.act(self.body(self.frozen(x))))
+            return out
+
+    model = Shared()
+    with torch.no_grad():
+        model.body.weight.mul_(100)
+    frozen = copy.deepcopy(model.frozen.state_dict())
+    RESCALE.carry_out(Subject(model, DATA), [WANTED])
+    assert all(torch.equal(value, frozen[name]) for name, value in model.frozen.state_dict().items())
+    first = model.body(model.frozen(DATA)).detach()
+    assert first.var(0, correction=0).tolist() == pytest.approx([1.0] * 3, rel=1e-3)
+    model.body.weight.requires_grad_(False)
+    assert RESCALE.able(Subject(model, DATA), WANTED)[0] is None
