@@ -127,7 +127,8 @@ def check(
         ignore: slugs of rules whose findings are left out.
         population: whether these data are all the data there is: then no verdict needs a bound.
         options: how to observe: mode, loss, device, max_samples, seed, unit_dim, sample_dim, batch_size, progress,
-            forward and mask, as in `leaky.observe`. progress starts anew for the initial weights, which come first.
+            forward, mask and groups, as in `leaky.observe`. progress starts anew for the initial weights, which come
+            first.
 
     Returns:
         The Checkup: print it, save it, read its findings.

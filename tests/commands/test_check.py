@@ -359,3 +359,17 @@ def test_a_whole_population_needs_no_bound(tmp_path: Path, capsys: pytest.Captur
     assert "silent so far" in capsys.readouterr().out
     assert run([*command, "--population"]) == 0
     assert "4 dead" in capsys.readouterr().out
+
+
+def test_rows_of_one_group_are_one_sample(leaky_run: Runner, folder: Path) -> None:
+    (folder / "cli_groups.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__(); self.layer = nn.Sequential(nn.Linear(4, 5), nn.ReLU())\n"
+        "    def forward(self, x):\n        return self.layer(x)\n"
+        "batches = [{'x': torch.randn(30, 4), 'patient': torch.arange(30) // 3} for _ in range(2)]\n"
+    )
+    for words, samples in ((("--groups", "patient"), 20), (("--groups", "none"), 60), ((), 60)):
+        given = ("check", "cli_groups.py:Net", "--data", "cli_groups.py:batches", "--json", "-", *words)
+        document = json.loads(leaky_run(*given)[1])
+        assert document["sites"][0]["samples"] == samples

@@ -80,6 +80,12 @@ Exit status
     help="Which positions are no padding: a tensor of the batch, as attention_mask is; none: all are. By default what "
     "the batch names so and what the model itself hides.",
 )
+@click.option(
+    "--groups",
+    metavar="NAME",
+    help="Which rows are one sample together: a tensor of the batch with a number for each row; none: each is one. By "
+    "default the graphs of a batch of several.",
+)
 @click.option("--batch-size", type=SIZE, metavar="N", help="Samples a batch of arrays and noise. [256]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A threshold, see docs/rules; repeatable.")
 @click.option(
@@ -103,6 +109,7 @@ def command(
     seed: int | None,
     sample_dim: str | None,
     mask: str | None,
+    groups: str | None,
     batch_size: int | None,
     settings: tuple[str, ...],
     sites: str,
@@ -130,7 +137,8 @@ def command(
             data, subject, seed=seed, sample_dim=dim if isinstance(dim, int) else None, batch_size=batch_size
         )
         options |= {"seed": seed, "sample_dim": dim, "batch_size": batch_size}
-        options["mask"] = {None: True, "none": False}.get(mask, mask)
+        named = (("mask", mask), ("groups", groups))
+        options |= {name: {None: True, "none": False}.get(word, word) for name, word in named}
         judged = {"thresholds": thresholds(settings), "initial": initial, "ignore": ignore, "population": population}
         checkup = _checked(subject, given, options, judged)
     with written_first(pages("checkup", checkup, html, html_dir)):

@@ -28,6 +28,7 @@ def observe(
     progress: Callable[[int], None] | None = None,
     forward: Callable[[Any, Any], Any] | None = None,
     mask: Any = True,
+    groups: Any = True,
 ) -> Record:
     """Run a model over data and record what each unit of each site saw; the model is left as it was.
 
@@ -54,6 +55,10 @@ def observe(
         mask: which positions are padding and enter no figure: True takes `attention_mask` or torch's padding masks from
             the batch; False takes none; a name in the batch, or a function of the batch, gives a tensor of shape
             (samples, positions), True where real.
+        groups: which rows of the input are one sample together, because they depend on each other (the nodes of a
+            graph, the visits of a patient): True takes the graphs of a batch of several, by `batch` beside
+            `edge_index`; False counts every row; a name in the batch, or a function of the batch, gives one whole
+            number a row. Padding is then counted.
 
     Returns:
         The Record.
@@ -62,7 +67,9 @@ def observe(
         InputError: if the model, the data or an option is not what it must be. What the model's own code raises
             passes through unchanged.
     """
-    options = Options(mode, loss, device, max_samples, seed, unit_dim, sample_dim, batch_size, progress, forward, mask)
+    options = Options(
+        mode, loss, device, max_samples, seed, unit_dim, sample_dim, batch_size, progress, forward, mask, groups
+    )
     return observed(model, data, options)
 
 

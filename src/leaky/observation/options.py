@@ -35,6 +35,9 @@ class Options:
         mask: which positions are padding and enter no figure: True takes `attention_mask` or torch's padding masks from
             the batch; False takes none; a name in the batch, or a function of the batch, gives a tensor of shape
             (samples, positions), True where real.
+        groups: which rows of the input are one sample together, because they depend on each other: True takes the
+            graphs of a batch of several (`batch` beside `edge_index`); False counts every row; a name in the batch, or
+            a function of the batch, gives one whole number a row.
         model_name, data_name: what to call the two in reports; by default what they are.
         on_noise: whether the data are made up; every verdict then says so.
     """
@@ -50,6 +53,7 @@ class Options:
     progress: Callable[[int], None] | None = None
     forward: Callable[[Any, Any], Any] | None = None
     mask: bool | str | Callable[[Any], Any] = True
+    groups: bool | str | Callable[[Any], Any] = True
     model_name: str | None = None
     data_name: str | None = None
     on_noise: bool = False
@@ -69,9 +73,11 @@ class Options:
 
         if self.forward is not None and not callable(self.forward):
             raise InputError(f"forward must be a function of the model and a batch, not {type(self.forward).__name__}")
-        if not (isinstance(self.mask, (bool, str)) or callable(self.mask)):
-            given = type(self.mask).__name__
-            raise InputError(f"mask must be True, False, a name in the batch or a function of it, not {given}")
+        for name in ("mask", "groups"):
+            given = getattr(self, name)
+            if not (isinstance(given, (bool, str)) or callable(given)):
+                kind = type(given).__name__
+                raise InputError(f"{name} must be True, False, a name in the batch or a function of it, not {kind}")
 
     @property
     def assumed_dim(self) -> int | None:

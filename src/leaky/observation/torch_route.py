@@ -20,6 +20,7 @@ from leaky.observation.checkpoints import whole_checkpoints
 from leaky.observation.collector import Collector
 from leaky.observation.ends import Ends, named
 from leaky.observation.gradients import asks_for_gradients, needs_gradients
+from leaky.observation.grouping import NOTE, WITH_PADDING, groups_of
 from leaky.observation.layers import LayerWatch
 from leaky.observation.loss import LossWatch
 from leaky.observation.nesting import tensors_in
@@ -28,6 +29,7 @@ from leaky.observation.padding import positions_of
 from leaky.observation.preserve import Preserved, preserved
 from leaky.observation.riding.along import Along
 from leaky.record import Record
+from leaky.structure.samples import Ids
 from leaky.structure.trace import Tracer
 
 _RETRIES = 2
@@ -75,7 +77,7 @@ class _Observation:
         self._preserved = preserved
         self._sample_dim = options.assumed_dim
         self._notes: dict[str, None] = {}
-        self._samples = self._batches = 0
+        self._samples = self._batches = self._counted = 0
         self._learned = False
         self.layers = LayerWatch(model)
         self._start()
@@ -116,7 +118,7 @@ class _Observation:
                 if again:
                     return False
                 self._again(batch)
-            self._samples += batch.samples(self._sample_dim)
+            self._samples += self._counted
             self._batches += 1
             if o.progress is not None:
                 o.progress(self._samples)
@@ -156,6 +158,8 @@ class _Observation:
     def _pass(self, batch: Batch) -> None:
         """Run a batch: along its known course where it has one, else traced."""
         samples = batch.samples(self._sample_dim)
+        groups = self._groups_of(batch, samples)
+        self._counted = samples if groups is None else int(groups.max(initial=-1)) + 1
         seen = self._inputs.add(batch.named, samples, self._sample_dim)
         self.layers.keep()
 
@@ -163,22 +167,32 @@ class _Observation:
             self._outputs.add(named(tensors_in(output), "output"), samples, self._sample_dim)
 
         scale = 1.0
-        if not self._along.run(batch, samples, seen, take):
+        if groups is not None:
+            scale = self._traced(batch, samples, groups)
+        elif not self._along.run(batch, samples, seen, take):
             self.layers.put_back()
             scale = self._traced(batch, samples)
             self._along.learn(seen, self._tracer.masks, self._learned)
         self.layers.end_pass()
-        self._collector.end_batch(self._batches, scale, samples)
+        self._collector.end_batch(self._batches, scale, self._counted)
 
-    def _traced(self, batch: Batch, samples: int) -> float:
+    def _groups_of(self, batch: Batch, samples: int) -> Ids | None:
+        groups = None if self._sample_dim is None else groups_of(batch, samples, self._options.groups)
+        if groups is not None and self._options.groups is True:
+            self._notes.setdefault(NOTE)
+        return groups
+
+    def _traced(self, batch: Batch, samples: int, groups: Ids | None = None) -> float:
         """Run it under the tracer; the factor from the gradient of the batch's loss to that of one sample's."""
         scale = 1.0
         try:
             with batch.kept(), torch.set_grad_enabled(self._with_gradients):
-                with self._tracer.following(batch.tensors, self._sample_dim, samples):
+                with self._tracer.following(batch.tensors, self._sample_dim, samples, groups):
                     masks = self._tracer.masks.by_key
                     real = positions_of(batch, samples, self._options.mask, self._tracer.node_of, masks)
-                    self._collector.expect(samples, real)
+                    if groups is not None and real.by_key:
+                        self._notes.setdefault(WITH_PADDING)
+                    self._collector.expect(self._counted, real if groups is None else None)
                     with self._along.learning(batch, samples):
                         output = batch.run(self._model)
                     self._mark_outputs(output)

@@ -48,11 +48,32 @@ class SampleIds:
     def __init__(self) -> None:
         self._ids: dict[int, Ids] = {}
         self._places: dict[int, Places] = {}
+        self._groups: Ids | None = None
 
     def clear(self) -> None:
         """Forget the pass."""
         self._ids.clear()
         self._places.clear()
+        self._groups = None
+
+    def grouped(self, groups: Ids) -> Axis:
+        """The axis of the rows that go in, several of which are one sample: its number for each row."""
+        self._groups = groups
+        return self.axis(groups)
+
+    def regrouped(self, axes: Axes) -> Axes:
+        """The axes with rows told as what they are where they are put together anew, as messages are at the nodes."""
+        if self._groups is None:
+            return axes
+        return tuple(
+            self.axis(self._groups)
+            if len(axis) == 1 and axis[0].role == "sample" and self._is_fresh(axis, len(self._groups))
+            else axis
+            for axis in axes
+        )
+
+    def _is_fresh(self, axis: Axis, rows: int) -> bool:
+        return axis[0].size == axis[0].whole == rows and axis[0].key not in self._ids
 
     def of(self, axis: Axis) -> Ids | None:
         """The samples along an axis; None where it has no sample factor of its own or holds them all in order."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from leaky.structure.axes import of_input, plain
+from leaky.structure.axes import has, of_input, plain
 from leaky.structure.dispatching import DispatchMode
 from leaky.structure.flow import as_data, result_node
 from leaky.structure.graph import Call, Node, SampleEvidence
@@ -30,7 +30,7 @@ from leaky.structure.operators import axes_of
 from leaky.structure.paths import Paths
 from leaky.structure.sample_axis import SampleAxis
 from leaky.structure.sample_rules import packed, samples_of
-from leaky.structure.samples import SampleIds
+from leaky.structure.samples import Ids, SampleIds
 from leaky.structure.schema import argument_names, name_of
 from leaky.structure.site_calls import SiteCalls
 from leaky.structure.values import Values, shape_of
@@ -79,7 +79,11 @@ class Tracer(DispatchMode):
 
     @contextmanager
     def following(
-        self, inputs: Sequence[Tensor], sample_dim: int | None, samples: int | None = None
+        self,
+        inputs: Sequence[Tensor],
+        sample_dim: int | None,
+        samples: int | None = None,
+        groups: Ids | None = None,
     ) -> Iterator[Tracer]:
         """Follow one forward pass.
 
@@ -87,6 +91,7 @@ class Tracer(DispatchMode):
             inputs: every tensor that goes in.
             sample_dim: their axis that holds the samples; None where they are one sample without a batch axis.
             samples: how many those are, so that an input of another length is not taken for a batch of them.
+            groups: which of the batch's samples each entry of that axis belongs to, where several are one.
         """
         self._values.clear()
         self._ids.clear()
@@ -98,7 +103,7 @@ class Tracer(DispatchMode):
         self._made = 0
         self._sites.start_pass()
         for tensor in inputs:
-            self._register_input(tensor, sample_dim, samples)
+            self._register_input(tensor, sample_dim, samples, groups)
         if not inputs:  # texts: all that is made of nothing may be the data
             self._values.expect_texts(samples or 1)
         torch.clear_autocast_cache()  # a weight that was cast before the pass would be one that nobody knows
@@ -113,11 +118,13 @@ class Tracer(DispatchMode):
         """What is known of a tensor of the pass that is being followed."""
         return self._values.get(value)
 
-    def _register_input(self, tensor: Tensor, sample_dim: int | None, samples: int | None) -> None:
+    def _register_input(self, tensor: Tensor, sample_dim: int | None, samples: int | None, groups: Ids | None) -> None:
         shape = shape_of(tensor)
         axes = of_input(shape, sample_dim)
         if samples is not None and any(f.role == "sample" and f.size != samples for axis in axes for f in axis):
             axes = plain(shape)
+        elif groups is not None:
+            axes = tuple(self._ids.grouped(groups) if has(axis, "sample") else axis for axis in axes)
         self._sample_axis.register(axes)
         node = Node(self._number(), "input", "", shape, axes)
         self._values.put(tensor, node)
@@ -195,7 +202,8 @@ class Tracer(DispatchMode):
         nodes = []
         followed = samples_of(self._ids, call, args, axes_of(call))
         for number, (tensor, shape, sampled) in enumerate(zip(tensors, call.shapes, followed, strict=True)):
-            node = result_node(self._number(), call, sampled.axes, shape, self.modules.path, name)
+            axes = self._ids.regrouped(sampled.axes)
+            node = result_node(self._number(), call, axes, shape, self.modules.path, name)
             node = self._values.told(node, sampled.sample, call)
             node = replace(node, members=members_of(call, args, node.axes, node.shape, number))
             self._values.put(tensor, node)
