@@ -7,7 +7,7 @@ better over the last 100 steps than the best before by a hundredth of where it b
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,11 @@ SMOOTH = 10
 
 @dataclass
 class Course:
-    """How a training went: its losses, the alarms above info, and all of them."""
+    """How a training went: its losses, the alarms above info, and what was done about them."""
 
     losses: np.ndarray[Any, np.dtype[np.float64]]
     loud: list[Alarm]
+    controls: list[str] = field(default_factory=list)
 
     @property
     def end(self) -> float:
@@ -36,11 +37,11 @@ class Course:
 
 
 def run(training: Training, seed: int, **options: Any) -> Course:
-    """Train under a watch with its default options."""
-    got: list[Alarm] = []
+    """Train under a watch with its default options, or others."""
     losses = []
     torch.manual_seed(seed)
-    with leaky.watch(training.model, training.optimizer, on_alarm=got.append, **options) as watch:
+    options = {"on_alarm": lambda alarm: None, **options}
+    with leaky.watch(training.model, training.optimizer, **options) as watch:
         for step in range(training.steps):
             training.before(step)
             x, y = training.batches(step)
@@ -52,7 +53,7 @@ def run(training: Training, seed: int, **options: Any) -> Course:
             training.optimizer.step()
             losses.append(float(loss.detach()))
     loud = [alarm for alarm in watch.alarms if alarm.finding.level != "info"]
-    return Course(np.array(losses), loud)
+    return Course(np.array(losses), loud, [str(control.record) for control in watch.controls])
 
 
 def stalled_at(losses: np.ndarray[Any, np.dtype[np.float64]]) -> int:

@@ -36,6 +36,7 @@ from leaky.tuning.arms import Arm
 from leaky.tuning.scheduling import Budget
 from leaky.tuning.study import Searched, Study, Trial
 from leaky.watching.alarm import Alarm
+from leaky.watching.control_record import ControlRecord
 from leaky.watching.history import FIGURES
 from leaky.watching.run import Run
 from leaky.watching.unit_rates import UnitRates
@@ -89,7 +90,10 @@ def run() -> Run:
     alarms = (Alarm(9, finding),)
     rates = UnitRates(steps, {NASTY: "AAH+AAH/"})
     units, kinds = {NASTY: 3}, {NASTY: "ReLU"}
-    return Run(NASTY, units, kinds, steps, samples, {NASTY: figures}, alarms, "stopped", (NASTY,), unit_rates=rates)
+    control = ControlRecord(9, "rate", NASTY, "dead", NASTY, (NASTY,), 0.1, 0.01, ended=12, why_ended=NASTY)
+    refused = ControlRecord(9, "slope", None, "dead", NASTY, refused=NASTY)
+    told = {"unit_rates": rates, "controls": (control, refused)}
+    return Run(NASTY, units, kinds, steps, samples, {NASTY: figures}, alarms, "stopped", (NASTY,), **told)
 
 
 def plan() -> Plan:

@@ -41,12 +41,14 @@ class Adapter:
         self.pending: dict[str, float] = {}
         self._sent: dict[str, int] = {}
         self._told: dict[str, int] = {}
+        self._controlled: dict[str, int] = {}
         self._steps = 0
 
     def start(self, model: nn.Module) -> None:
         """The training begins."""
         self.stop()
         self.watches, self.pending, self._sent, self._told, self._steps = {}, {}, {}, {}, 0
+        self._controlled = {}
         self._search = _Search(model)
 
     def step(self) -> None:
@@ -87,12 +89,15 @@ class Adapter:
         return taken
 
     def texts(self) -> list[str]:
-        """The alarms above info that were raised since the last call, each with its step and advice."""
+        """The alarms above info since the last call, each with its step and advice, and the controls."""
         found = []
         for prefix, each in self.watches.items():
             told = self._told.get(prefix, 0)
             self._told[prefix] = len(each.alarms)
             found += [f"{a}. {a.finding.advice}" for a in each.alarms[told:] if a.finding.level != "info"]
+            controlled = self._controlled.get(prefix, 0)
+            self._controlled[prefix] = len(each.controls)
+            found += [f"control, {control.record}" for control in each.controls[controlled:]]
         return found
 
     def scalars(self) -> dict[str, float]:

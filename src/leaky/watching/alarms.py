@@ -67,3 +67,7 @@ class Raised:
         found = [finding for finding in found if finding.rule in self.chosen]
         before, self.standing = self.standing, {(f.rule, f.site): f.level for f in found}
         return [Alarm(now.step, f) for f in found if level_rank(f.level) > level_rank(before.get((f.rule, f.site)))]
+
+    def again(self, alarm: Alarm) -> None:
+        """Raise it again if it holds at the next report: something was done about it."""
+        self.standing.pop((alarm.finding.rule, alarm.finding.site), None)

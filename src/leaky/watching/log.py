@@ -19,6 +19,7 @@ from leaky.documents import Reader, loads, plain
 from leaky.errors import InputError
 from leaky.text import named
 from leaky.watching.alarm import Alarm
+from leaky.watching.control_record import ControlRecord
 from leaky.watching.history import Row
 from leaky.watching.run import Run
 from leaky.watching.unit_rates import Levels, Moments, UnitRates
@@ -67,6 +68,11 @@ class Log:
         """Write an alarm."""
         self._write({"alarm": plain.encode(alarm)})
 
+    def control(self, place: int, control: ControlRecord) -> None:
+        """Write a control as it is now, by its place among them: what was undone is written again."""
+        if not self._file.closed:
+            self._write({"control": plain.encode(control), "place": place})
+
     def note(self, note: str) -> None:
         """Write a remark."""
         self._write({"note": note})
@@ -98,6 +104,7 @@ def read(path: str | os.PathLike[str]) -> Run:
     reports: list[tuple[int, int, Row]] = []
     alarms: list[Alarm] = []
     notes: list[str] = []
+    controls: dict[int, ControlRecord] = {}
     ended, moments = "", Moments()
     for line in found:
         for name in line.get("sites", dict, {}):
@@ -109,13 +116,15 @@ def read(path: str | os.PathLike[str]) -> Run:
                 moments.add(line.count("step"), _levels(line))
         elif "alarm" in line.data:
             alarms.append(plain.decode(Alarm, line.inside("alarm")))
+        elif "control" in line.data:
+            controls[line.count("place")] = plain.decode(ControlRecord, line.inside("control"))
         elif "note" in line.data:
             notes.append(line.get("note", str))
         ended = line.get("ended", str, ended)
     thresholds = {name: float(value) for name, value in head.get("thresholds", dict, {}).items() if _is_number(value)}
     rates = moments.document({name: units for name, (units, _) in sites.items()})
     rest: dict[str, Any] = {"alarms": tuple(alarms), "ended": ended, "notes": tuple(notes), "thresholds": thresholds}
-    rest |= {"unit_rates": rates}
+    rest |= {"unit_rates": rates, "controls": tuple(controls.values())}
     return Run.of_rows(head.get("model", str), sites, reports, **rest)
 
 

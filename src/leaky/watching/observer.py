@@ -144,6 +144,18 @@ class Observer:
         squares, self._gradient_before = total - self._gradient_before, total
         return self._gradient.see(math.sqrt(squares)) if squares > 0 else 0.0
 
+    def changed(self, name: str) -> None:
+        """A site was changed on purpose: what it showed before is no evidence on it now."""
+        stretch = self.stretches[name]
+        stretch.verdicts = None
+        stretch.part.clear()
+        stretch.silent_for[:] = 0
+
+    def relearn(self) -> None:
+        """The structure was changed on purpose: the next pass is traced, and its sites have the names that they had."""
+        self._tracer = None
+        self.rider.relearn()
+
     def reported(self) -> None:
         """The sums begin anew."""
         self._gradient_before = 0.0

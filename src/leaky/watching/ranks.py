@@ -83,6 +83,20 @@ class Ranks:
             observer.waiting = frozenset()
             return True
 
+    def agree(self, words: str) -> bool:
+        """Whether all ranks say the same; True of a training of one process, False where reports are not merged."""
+        if self._group is None:
+            return True
+        if not self.merging:
+            return False
+        mark = float(zlib.crc32(words.encode()))
+        try:
+            highest = self._reduce(np.array([mark, -mark]), distributed.ReduceOp.MAX)
+        except RuntimeError as error:
+            self._give_up(f"a rank could not be reached ({str(error).splitlines()[0]})")
+            return False
+        return bool(highest[0] == -highest[1])
+
     def reset(self) -> None:
         """The observer counts from 0 again."""
         self._samples = self._batches = 0
@@ -140,6 +154,20 @@ def without_replicas(model: nn.Module) -> nn.Module:
     """The model that a DistributedDataParallel replicates, whose passes it runs; others as they are."""
     inner: nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
     return inner
+
+
+def must_decide_together(group: Any) -> None:
+    """Refuse to control a training of several ranks each of which would decide by itself.
+
+    Raises:
+        InputError: if that is so.
+    """
+    several = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    if several and group is None:
+        raise InputError(
+            "a training on several ranks must be controlled by all of them alike: pass group=torch.distributed.group."
+            "WORLD to leaky.watch, so that alarms are those of all ranks"
+        )
 
 
 def is_first(group: Any) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from collections.abc import Iterable
 
 from leaky.diagnosis import Thresholds, level_rank
 from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
 from leaky.watching.alarms import Raised
+from leaky.watching.arguments import Reaction
+from leaky.watching.control_record import ControlRecord
+from leaky.watching.controlling.controller import Controller
 from leaky.watching.history import History, Row
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
@@ -28,8 +30,6 @@ NOT_MET = (
     'does not mend it, watch some steps under torch.compiler.set_stance("force_eager")'
 )
 
-OnAlarm = Literal["warn", "stop"] | Callable[[Alarm], Any]
-
 
 class Reporter:
     """Draws reports together and passes them on.
@@ -47,13 +47,15 @@ class Reporter:
         alarms: that were raised, in order.
         notes: remarks on how the watching goes.
         moments: how often each unit fired, at some of the reports.
+        controller: does something about alarms, where that is asked for; set as the observer is.
         samples: of the observer that the last report had seen.
     """
 
     observer: Observer
+    controller: Controller
 
     def __init__(
-        self, thresholds: Thresholds, raised: Raised, on_alarm: OnAlarm, log: Log | None, scaled: bool
+        self, thresholds: Thresholds, raised: Raised, on_alarm: Reaction, log: Log | None, scaled: bool
     ) -> None:
         self.history, self.moments = History(), Moments()
         self.alarms: list[Alarm] = []
@@ -96,10 +98,14 @@ class Reporter:
         for alarm in raised:
             if self._log is not None:
                 self._log.alarm(alarm)
-        for alarm in raised:
-            if act:
-                self._act(alarm)
+        if act:
+            self._act_on(raised)
         return row
+
+    def control(self, place: int, control: ControlRecord) -> None:
+        """Write a control that is new or has changed, by its place among them."""
+        if self._log is not None:
+            self._log.control(place, control)
 
     def look_for_passes(self) -> None:
         """Say so, once, where steps go by and no pass of the model is seen."""
@@ -126,6 +132,17 @@ class Reporter:
         """Close the log."""
         if self._log is not None:
             self._log.close(ended)
+
+    def _act_on(self, raised: list[Alarm]) -> None:
+        made = self.controller.look(raised)
+        for alarm, control in made:
+            if control.holds:
+                self._raised.again(alarm)
+            warnings.warn(f"{alarm}. leaky.watch, {control.record}", AlarmWarning, stacklevel=5)
+        controlled = {id(alarm) for alarm, _ in made}
+        for alarm in raised:
+            if id(alarm) not in controlled:
+                self._act(alarm)
 
     def _act(self, alarm: Alarm) -> None:
         if callable(self._on_alarm):

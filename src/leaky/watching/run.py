@@ -14,6 +14,7 @@ from leaky.errors import InputError
 from leaky.record import FloatArray, IntArray
 from leaky.text import counted, named, printable
 from leaky.watching.alarm import Alarm
+from leaky.watching.control_record import ControlRecord
 from leaky.watching.history import FIGURES, Row, total
 from leaky.watching.unit_rates import UnitRates
 
@@ -38,6 +39,7 @@ class Run:
         notes: remarks on how the watching went.
         thresholds: that decided.
         unit_rates: firing rates unit by unit, at some of the reports.
+        controls: what was done to the training at alarms, in order.
     """
 
     model: str
@@ -51,6 +53,7 @@ class Run:
     notes: tuple[str, ...] = ()
     thresholds: dict[str, float] = field(default_factory=dict)
     unit_rates: UnitRates | None = None
+    controls: tuple[ControlRecord, ...] = ()
 
     def __post_init__(self) -> None:
         for name, arrays in self.figures.items():
@@ -145,6 +148,7 @@ def lines(run: Run, most: int = 20) -> list[str]:
     told = [alarm for alarm in run.alarms if alarm.finding.level != "info"]
     said += [f"{printable(str(alarm))}\n    {printable(alarm.finding.advice)}" for alarm in told]
     said += [] if told else ["No alarm above info."]
+    said += [printable(f"Control, {control}") for control in run.controls]
     said += [printable(f"Note: {note}") for note in run.notes]
     return said
 

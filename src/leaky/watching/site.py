@@ -19,10 +19,12 @@ from leaky.observation.collector import describe
 from leaky.observation.riding.layouts import fitted
 from leaky.observation.riding.structure import KnownCall
 from leaky.record import FloatArray, Producer, Site
+from leaky.structure.activations import Activation
 from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
 from leaky.watching.arrival import Arrival, wait_for_gradient
 from leaky.watching.measures import Measures
+from leaky.watching.slopes import monotone, slopes_now
 from leaky.watching.sums import NONFINITE, OPEN, Bounds, Reading, Rows, add, add_gradient
 
 Flags = np.ndarray[Any, np.dtype[np.uint8]]
@@ -94,6 +96,16 @@ class WatchedSite:
         """A further call was traced; weights that are behind it are behind the site."""
         for production in call.node.productions:
             self._productions.setdefault(production.weight, production)
+        if call.activation.name != self.activation.name and call.activation.smooth == self.activation.smooth:
+            self._become(call.activation)
+
+    def _become(self, activation: Activation) -> None:
+        """Another rectifier stands in its place."""
+        self.activation, self._bounds = activation, Bounds.of(activation, self.units)
+        self._monotone, self._relu = monotone(activation.name), activation.name == "ReLU"
+        self.__dict__.pop("_bounds_of_output", None)
+        self._readings.clear()
+        self._recent.clear()
 
     def take(self, z: Tensor, call: KnownCall) -> bool:
         """Take in a pre-activation; False where its shape is not one that the structure can explain."""
@@ -239,13 +251,7 @@ class WatchedSite:
 
     def slopes(self, model: nn.Module) -> FloatArray:
         """The slopes as they are now, shape (units,): a learned one moves."""
-        slope: Any = self.activation.negative_slope
-        module = _module_named(model, self.name)
-        if isinstance(module, nn.PReLU):
-            slope = module.weight.detach().double().cpu().numpy()
-        elif isinstance(getattr(module, "negative_slope", None), float):
-            slope = module.negative_slope  # type: ignore[union-attr]
-        return np.broadcast_to(np.asarray(slope, np.float64), (self.units,)).copy()
+        return slopes_now(self.name, self.activation, self.units, model)
 
     def producers(self, model: nn.Module) -> tuple[Producer, ...]:
         """The weights behind the site."""
@@ -284,16 +290,3 @@ class WatchedSite:
 
 _HALF = replace(OPEN, threshold=0.5)
 """Parts a mask of zeros and ones."""
-
-
-def _module_named(model: nn.Module, name: str) -> nn.Module | None:
-    """The module of a site; None for a functional call."""
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        return None
-
-
-def monotone(activation: str) -> bool:
-    """Whether the output tells the region as well as the input does."""
-    return activation in ("ReLU", "LeakyReLU", "PReLU", "ReLU6", "Hardtanh", "RReLU")

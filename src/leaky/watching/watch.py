@@ -8,8 +8,7 @@ alarms.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
-from types import TracebackType
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -20,22 +19,22 @@ from leaky.diagnosis import Thresholds, diagnose
 from leaky.errors import InputError
 from leaky.interruptions import surely_twice, undone_unless_done
 from leaky.record import IntArray, Record
-from leaky.watching.alarms import ALARMS, Raised
+from leaky.watching.alarms import Raised
+from leaky.watching.arguments import Every, OnAlarm, Reaction, check, chosen_alarms, reaction_of
+from leaky.watching.controlling.controller import Controller
+from leaky.watching.controlling.table import Table
 from leaky.watching.history import Row
 from leaky.watching.log import Log
-from leaky.watching.measures import MEASURES
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
 from leaky.watching.ranks import Ranks, is_first, without_replicas
-from leaky.watching.reporter import OnAlarm, Reporter
+from leaky.watching.reporter import Reporter
 from leaky.watching.reporting import record_of
 from leaky.watching.run import Run
 from leaky.watching.urgency import Urgency
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Every = int | Callable[[int], bool]
 
 
 class Watch:
@@ -46,6 +45,7 @@ class Watch:
         alarms: that were raised, in order.
         notes: remarks on how the watching goes.
         latents: what the codes have shown that were asked for, by module: their density, latent by latent.
+        controls: what was done to the training at alarms, in order, refusals included.
     """
 
     def __init__(
@@ -56,12 +56,13 @@ class Watch:
         report_every: int,
         log: str | os.PathLike[str] | None,
         alarms: Collection[str],
-        on_alarm: OnAlarm,
+        on_alarm: Reaction,
         scaler: Any,
         thresholds: Thresholds,
         dims: tuple[int | None, int | None],
         beyond: tuple[frozenset[str], tuple[str, ...]],
         group: Any,
+        table: Table,
     ) -> None:
         self._model, self._optimizer, self._scaler = model, optimizer, scaler
         self._every, self._report_every = every, report_every
@@ -75,11 +76,19 @@ class Watch:
         self._ranks = Ranks(group, self._reporter.note)
         self._observer.inputs.alone = group is None
         self._updates = Updates(model)
+        rest = self.history, thresholds, table, self._ranks.agree, self._reporter.control
+        self._controller = Controller(self._observer, optimizer, *rest)
+        self._reporter.controller, self.controls = self._controller, self._controller.controls
         self._handles: list[Any] = []
         self._state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
         self._urgency = Urgency(optimizer, report_every)
         self._changes: Changes = {}
+        self._too_long = thresholds.update_warning if table else thresholds.update_error
+
+    def undo_controls(self) -> None:
+        """Undo every control that holds, the last one first."""
+        self._controller.undo()
 
     @property
     def step_number(self) -> int:
@@ -89,9 +98,7 @@ class Watch:
     def __enter__(self) -> Watch:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         ended = "stopped" if kind is None else kind.__name__
         undone_unless_done(lambda: self.stop(ended), self._let_go)
 
@@ -112,12 +119,14 @@ class Watch:
             self._handles.append(self._optimizer.register_step_pre_hook(lambda *_: self._before_step()))
             self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
         self._attach_or_detach()
+        if self._optimizer is None:
+            self._before_step()
         return self
 
     def _let_go(self) -> None:
         self._state = "stopped"
         handles = [handle.remove for handle in self._handles]
-        surely_twice(lambda: (self._observer.stop, *handles))
+        surely_twice(lambda: (self._observer.stop, *handles, self._controller.stop))
         self._handles.clear()
 
     def stop(self, ended: str = "stopped") -> None:
@@ -144,13 +153,17 @@ class Watch:
             return
         observer = self._observer
         observer.rider.settle()
+        self._controller.end_step()
         odd = False
         if self._updates.measuring:
             for name, step in self._updates.after().items():
-                odd |= ratio_of(step) >= self._thresholds.update_error
+                odd |= ratio_of(step) >= self._too_long
                 self._changes.setdefault(name, []).append(step)
         if observer.observing:
             odd |= max(observer.inputs.jump, observer.gradient_jump()) >= self._thresholds.spike_warning
+            if odd and not self._ranks.merging:  # what is odd in the batch may be long as a step
+                for name, step in self._controller.measured().items():
+                    self._changes.setdefault(name, []).append(step)
             self._reporter.look_for_passes()
             self._observed += 1
             if self._scaler is not None:  # it changes its scale after this step
@@ -192,7 +205,7 @@ class Watch:
         sites = self._observer.kinds
         rates = self._reporter.moments.document({name: units for name, (units, _) in sites.items()})
         rest: dict[str, Any] = {"alarms": tuple(self.alarms), "notes": tuple(self.notes), "unit_rates": rates}
-        rest |= {"thresholds": self._thresholds.as_dict()}
+        rest |= {"thresholds": self._thresholds.as_dict(), "controls": tuple(each.record for each in self.controls)}
         return Run.of_rows(type(self._model).__name__, sites, self.history.reports(), **rest)
 
     def plot(self) -> Figure:
@@ -216,12 +229,13 @@ class Watch:
         if self._optimizer is None:
             raise InputError("the optimizer must be given to leaky.watch to look at its moments, and it was not")
         behind = {weight for site in self._observer.sites.values() for weight in site.weights}
-        named = {name: p for name, p in self._model.named_parameters() if name in behind}
-        return untouched_units(self._optimizer, named)
+        return untouched_units(self._optimizer, {n: p for n, p in self._model.named_parameters() if n in behind})
 
     def _before_step(self) -> None:
-        due = self._urgency.measures(self.step_number, self._observed)
-        if self._state == "running" and due and self._observer.observing:
+        if self._state != "running":
+            return
+        self._controller.begin_step(self._observer.observing)
+        if self._urgency.measures(self.step_number, self._observed) and self._observer.observing:
             self._updates.before(weight for site in self._observer.sites.values() for weight in site.weights)
 
     def _report(self, act: bool = True) -> Row:
@@ -236,6 +250,8 @@ class Watch:
             changes, self._changes, self._observed = self._changes, {}, 0
             if ranks.merge(self._observer, changes, ended=True):
                 self._reporter.report(measured_by(changes), act=False)
+            if ranks.others_go_on:
+                self._controller.abstain()
             going = ranks.others_go_on and not self._reporter.ends_training(self.alarms[alarms:])
 
     def _attach_or_detach(self) -> None:
@@ -276,7 +292,9 @@ def watch(
         log: a file that every report and alarm is appended to as it is made, a JSON object a line.
         alarms: names of the alarms that may be raised, of `leaky.watching.alarms.ALARMS`; all by default.
         on_alarm: "warn" warns of each from level warning on; "stop" raises `TrainingStoppedError` out of the
-            optimizer's step at the first error; a function is called with each `Alarm`, those of level info included.
+            optimizer's step at the first error; a function is called with each `Alarm`, those of level info included;
+            "control" does something about it, by the table `leaky.watching.controlling.table.CONTROLS`, or by one of
+            yours: {"dead": "slope", "update-size": ["rate", ("clamp", 10.0)], …}. Without it weights stay as they are.
         scaler: the GradScaler of mixed precision, so that gradients are judged unscaled.
         thresholds: by name, in place of the defaults of `leaky.diagnosis.Thresholds`.
         sample_dim: axis of the model's inputs that holds the samples, where no layer says otherwise.
@@ -288,22 +306,10 @@ def watch(
     Raises:
         InputError: if an argument is not what it must be, or the log cannot be written.
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
-        raise InputError(f"optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
-    if not callable(every) and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
-        raise InputError(f"every must be a number of steps of at least 1 or a function of the step, not {every!r}")
-    if not isinstance(report_every, int) or isinstance(report_every, bool) or report_every < 1:
-        raise InputError(f"report_every must be a number of steps of at least 1, not {report_every!r}")
-    chosen = tuple(ALARMS) if alarms is None else tuple(alarms)
-    if not set(chosen) <= set(ALARMS):
-        raise InputError(f"alarms must be among {', '.join(ALARMS)}, not {sorted(set(chosen) - set(ALARMS))}")
-    if isinstance(measures, str) or not set(measures) <= set(MEASURES):
-        raise InputError(f"measures must be a collection of {' and '.join(map(repr, MEASURES))}, not {measures!r}")
-    if not callable(on_alarm) and on_alarm not in ("warn", "stop"):
-        raise InputError(f"on_alarm must be 'warn', 'stop' or a function of the alarm, not {on_alarm!r}")
+    check(model, optimizer, every, report_every, measures)
+    chosen, (reaction, table) = chosen_alarms(alarms), reaction_of(on_alarm, group)
     model = without_replicas(getattr(model, "_orig_mod", model))  # of a compiled module, what it compiles
     model = getattr(model, "_orig_mod", model)
     limits, dims, beyond = Thresholds.of(thresholds), (sample_dim, unit_dim), (frozenset(measures), tuple(latents))
-    return Watch(model, optimizer, every, report_every, log, chosen, on_alarm, scaler, limits, dims, beyond, group)
+    actions = log, chosen, reaction, scaler
+    return Watch(model, optimizer, every, report_every, *actions, limits, dims, beyond, group, table)

@@ -126,6 +126,20 @@ class Rider:
             self.detach()
             self.attach()
 
+    def relearn(self) -> None:
+        """Trace the next pass anew because the model was changed on purpose, which is no habit of its own."""
+        self._traces.clear()
+        self.forget()
+        self._earlier.clear()
+
+    def sites_by_module(self) -> dict[nn.Module, set[str]]:
+        """The sites that each module computes, as far as the passes so far have told."""
+        found: dict[nn.Module, set[str]] = {}
+        for structure in self._structures.values():
+            for module, calls in structure.by_module.items():
+                found.setdefault(module, set()).update(call.site for call in calls)
+        return found
+
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A module through which passes come in starts."""
         if self._outer is not None:

@@ -56,3 +56,36 @@ def _restart_counts(state: dict[str, Any]) -> None:
             value.fill_(start)
         elif value is not None:
             state[key] = type(value)(start)
+
+
+_OF_GRADIENT = frozenset({"exp_avg", "momentum_buffer", "grad_avg", "exp_inf"})
+_OF_SQUARE = frozenset({"exp_avg_sq", "max_exp_avg_sq", "max_exp_avg_sqs", "square_avg", "sum"})
+"""State that is as large as the gradient, and as its square."""
+
+
+def unknown_moments(optimizer: torch.optim.Optimizer | None, parameter: nn.Parameter) -> tuple[str, ...]:
+    """Names of what an optimizer keeps of each element of a parameter, and of which it is not known how it scales."""
+    state: dict[str, Any] = {} if optimizer is None else optimizer.state.get(parameter, {})
+    kept = [key for key, value in state.items() if isinstance(value, Tensor) and value.ndim > 0]
+    return tuple(key for key in kept if key not in _OF_GRADIENT | _OF_SQUARE)
+
+
+def rescale_moments(
+    optimizer: torch.optim.Optimizer, parameter: nn.Parameter, factor: float, mask: Tensor | None = None
+) -> None:
+    """Make an optimizer's moments those of a parameter that was multiplied by `factor`, the function being the same.
+
+    The gradient of s·w is that of w, divided by s.
+
+    Args:
+        optimizer: whose state is changed in place.
+        parameter: the parameter.
+        factor: s.
+        mask: which elements; all by default.
+    """
+    with torch.no_grad():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            power = 1 if key in _OF_GRADIENT else 2 if key in _OF_SQUARE else 0
+            if power and isinstance(value, Tensor) and value.shape == parameter.shape:
+                by = factor**-power
+                value.mul_(by if mask is None else torch.where(mask.to(value.device), by, 1.0).to(value))

@@ -18,7 +18,7 @@ from leaky.observation.batches import Batch
 from leaky.observation.riding.structure import KnownCall, Structure
 from leaky.structure.listening import SiteCall
 from leaky.watching.compiled.operators import MEETINGS, PASSAGES
-from leaky.watching.site import monotone
+from leaky.watching.slopes import monotone
 
 if TYPE_CHECKING:
     from leaky.watching.compiled.passes import Passes

@@ -1,0 +1,102 @@
+"""Whether `on_alarm="control"` saves trainings that fail, and leaves those that go well alone.
+
+    python -m benchmarks.trainings.control [--held-out]
+
+trains each failing kind of `benchmarks.trainings` as it is and under control, beside its healthy twin, and the healthy
+kinds as they are and under control, with the default table. A training has failed where its loss ends nearer to where
+the twin's began than to where the twin's ended; it is saved where under control it ends within a tenth of that way from
+the twin's end. The table of controls was set on the first half; the second was run once, at the end. Results stay in
+results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import warnings
+from typing import Any
+
+import torch
+
+from benchmarks.trainings.__main__ import FOLDER, HALVES, told
+from benchmarks.trainings.building import Kind
+from benchmarks.trainings.running import Course, run
+
+
+def course(kind: Kind, seed: int, sick: bool, controlled: bool) -> tuple[Course, list[str]]:
+    """A training, and what was done to it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        training = kind(seed, sick)
+        if not controlled:
+            return run(training, seed), []
+        found = run(training, seed, on_alarm="control")
+    return found, found.controls
+
+
+def row(kind: Kind, seed: int) -> dict[str, Any]:
+    """A failing training as it is and under control, beside its twin."""
+    plain, _ = course(kind, seed, True, False)
+    controlled, controls = course(kind, seed, True, True)
+    twin, _ = course(kind, seed, False, False)
+    began = float(twin.losses[:5].mean())
+    way = began - twin.end
+
+    def missing(each: Course) -> float:
+        return (each.end - twin.end) / way if math.isfinite(each.end) and way > 0 else math.inf
+
+    return {
+        "kind": kind.__name__,
+        "seed": seed,
+        "began": shown(began),
+        "plain": shown(plain.end),
+        "controlled": shown(controlled.end),
+        "twin": shown(twin.end),
+        "failed": missing(plain) > 0.5,
+        "saved": missing(plain) > 0.5 and missing(controlled) <= 0.1,
+        "worse": missing(controlled) > max(missing(plain), 0.0) + 0.1,
+        "controls": controls,
+    }
+
+
+def healthy_row(kind: Kind, seed: int) -> dict[str, Any]:
+    """A healthy training as it is and under control."""
+    plain, _ = course(kind, seed, False, False)
+    controlled, controls = course(kind, seed, False, True)
+    same = bool((plain.losses == controlled.losses).all())
+    ends = {"plain": shown(plain.end), "controlled": shown(controlled.end)}
+    return {"kind": kind.__name__, "seed": seed, **ends, "the same": same, "controls": controls}
+
+
+def shown(loss: float) -> float | str:
+    return round(loss, 4) if math.isfinite(loss) else "not finite"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--kinds", nargs="*", help="only these; nothing is kept")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    half = "held-out" if options.held_out else "looked-at"
+    failing, healthy, seeds = HALVES[half]
+    chosen = options.kinds
+    result: dict[str, Any] = {
+        "failing": [told(row(k, s)) for k in failing for s in seeds if not chosen or k.__name__ in chosen],
+        "healthy": [told(healthy_row(k, s)) for k in healthy for s in seeds if not chosen or k.__name__ in chosen],
+    }
+    if not chosen:
+        text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+        (FOLDER / f"control-{half}.json").write_text(text, encoding="utf-8")
+    failed, saved, worse = (sum(each[key] for each in result["failing"]) for key in ("failed", "saved", "worse"))
+    same = sum(each["the same"] for each in result["healthy"])
+    print(
+        f"{len(result['failing'])} trainings, {failed} failed as they were: {saved} of them saved; {worse} worse; "
+        f"{same} of {len(result['healthy'])} healthy ones the same, step by step"
+    )
+
+
+if __name__ == "__main__":
+    main()
