@@ -75,9 +75,9 @@ fuzz: $(V)/.leaky $(V)/.tools
 
 EXAMPLES ?= 200000
 
-# On the sources in place: ROOMS="record" for some of them, SAMPLE=0 for every mutant.
+# On the sources in place: ROOMS="record" for some of them, SAMPLE=0 for every mutant, MINUTES=20 a room at most.
 mutants: $(V)/.leaky $(V)/.tools
-	@$(BIN)/python -m tools.mutants $(ROOMS) --sample $(SAMPLE)
+	@$(BIN)/python -m tools.mutants $(ROOMS) --sample $(SAMPLE) $(if $(MINUTES),--minutes $(MINUTES))
 
 SAMPLE ?= 250
 

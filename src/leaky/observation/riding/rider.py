@@ -92,11 +92,6 @@ class Rider:
         self._handles: list[Any] = []
         self._site_hooks: list[SiteHook] = []
 
-    @property
-    def attached(self) -> bool:
-        """Whether any hook is on the model."""
-        return bool(self._handles)
-
     def attach(self) -> None:
         """Put the hooks on."""
         if self._handles:
