@@ -1,0 +1,162 @@
+"""Axes of results that depend on what else is known of the operands, worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from leaky.structure.axes import Axes, Role, factor
+from leaky.structure.graph import Call, Members, Node, Production
+from leaky.structure.operators import axes_of
+
+ROLES: dict[str, Role] = {"s": "sample", "u": "unit", "-": "other"}
+
+
+def value(roles: str, *shape: int, made_by: str = "") -> Node:
+    """Data whose axes are samples (s), units (u) or positions (-)."""
+    axes = tuple((factor(size, ROLES[role]),) if size > 1 else () for role, size in zip(roles, shape, strict=True))
+    made = (Production(made_by, "linear"),) if made_by else ()
+    return Node(hash((roles, shape, made_by)) % 10**6, "input", "", shape, axes, from_data=True, productions=made)
+
+
+def weight(*shape: int, learned: bool = True) -> Node:
+    axes = tuple((factor(size),) for size in shape)
+    return Node(1, "weight", "", shape, axes, from_data=False, weights=("w",), learned=learned)
+
+
+def told(axes: Axes) -> list[str]:
+    """The factors of each axis: "s6", "u8/24" for 8 of 24 units, "-5" for positions."""
+    words = {"sample": "s{size}", "unit": "u{size}/{whole}", "other": "-{size}", "member": "m{size}"}
+    return ["·".join(words[f.role].format(size=f.size, whole=f.whole) for f in axis) for axis in axes]
+
+
+def result(name: str, *args: Any, shape: tuple[int, ...]) -> list[str]:
+    names = ("tensors", "dim") if name in ("cat", "stack") else ("self", "other")
+    return told(axes_of(Call(name, list(args), {}, [shape], names))[0])
+
+
+X, LAST = value("su-", 6, 8, 1), value("s-u", 6, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "operands", "shape", "expected"),
+    [
+        ("mul", (X, weight(8, 3)), (6, 8, 3), ["s6", "u8/24", "u3/24"]),
+        ("mul", (weight(8, 3), X), (6, 8, 3), ["s6", "u8/24", "u3/24"]),
+        ("mul", (X, weight(8, 3, learned=False)), (6, 8, 3), ["s6", "u8/8", "-3"]),
+        ("mul", (value("su", 6, 8), weight(8)), (6, 8), ["s6", "u8/8"]),
+        ("mul", (value("s-u", 6, 4, 8), weight(4, 8)), (6, 4, 8), ["s6", "u4/32", "u8/32"]),
+        ("mul", (X, value("-", 3)), (6, 8, 3), ["s6", "u8/8", "-3"]),
+        ("div", (X, weight(8, 3)), (6, 8, 3), ["s6", "u8/8", "-3"]),
+        ("add", (value("s--", 6, 8, 1), weight(8, 3)), (6, 8, 3), ["s6", "u8/24", "u3/24"]),
+        ("add", (X, weight(8, 3)), (6, 8, 3), ["s6", "u8/24", "u3/24"]),
+        ("add", (LAST, weight(5, 8)), (6, 5, 8), ["s6", "-5", "u8/8"]),
+        ("add", (value("s-", 6, 1), weight(3)), (6, 3), ["s6", "u3/3"]),
+        ("add", (value("s-", 6, 3), weight(3)), (6, 3), ["s6", "-3"]),
+    ],
+)
+def test_a_learned_operand_with_an_axis_of_its_own_makes_units_of_its_elements(
+    name: str, operands: tuple[Node, Node], shape: tuple[int, ...], expected: list[str]
+) -> None:
+    assert result(name, *operands, shape=shape) == expected
+
+
+def test_the_product_that_addcmul_adds_makes_units_and_its_base_does_not() -> None:
+    call = Call("addcmul", [weight(8, 3), X, weight(8, 3)], {}, [(6, 8, 3)], ("self", "tensor1", "tensor2"))
+    assert told(axes_of(call)[0]) == ["s6", "u8/24", "u3/24"]
+    base = Call("addcmul", [weight(8, 3), X, value("-", 3)], {}, [(6, 8, 3)], ("self", "tensor1", "tensor2"))
+    assert told(axes_of(base)[0]) == ["s6", "u8/8", "-3"]
+
+
+UNITS = value("su", 6, 8, made_by="a"), value("su", 6, 8, made_by="b")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "dim", "expected"),
+    [
+        (UNITS, 1, ["s6", "u2/16", "u8/16"]),
+        (UNITS, -1, ["s6", "u8/16", "u2/16"]),
+        (UNITS[:1] * 2, 1, ["s6", "-2", "u8/8"]),
+        ((UNITS[0], replace(UNITS[1], productions=())), 1, ["s6", "-2", "u8/8"]),
+        ((UNITS[0], replace(UNITS[0], members=Members("a", 2, 1, is_weight=False))), 1, ["s6", "u2/16", "u8/16"]),
+        (UNITS[:1], 0, ["", "s6", "u8/8"]),
+    ],
+    ids=["of two layers", "behind", "of one layer", "of no layer", "of two members", "one alone"],
+)
+def test_stacked_units_are_each_layers_own_or_positions(nodes: tuple[Node, ...], dim: int, expected: list[str]) -> None:
+    shape = [6, 8]
+    shape.insert(dim % 3, len(nodes))
+    assert result("stack", list(nodes), dim, shape=tuple(shape)) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "dim", "shape", "expected"),
+    [
+        ((value("su", 6, 8), value("su", 6, 3)), 1, (6, 11), ["s6", "u11/11"]),
+        ((value("su", 6, 8), value("su", 4, 8)), 0, (10, 8), ["s10", "u8/8"]),
+        ((value("s-u", 6, 4, 8), value("s-u", 6, 2, 8)), 1, (6, 6, 8), ["s6", "-6", "u8/8"]),
+        ((value("su", 6, 8), value("s-", 6, 3)), -1, (6, 11), ["s6", "u11/11"]),
+    ],
+)
+def test_what_is_put_side_by_side_is_units_samples_or_positions_together(
+    nodes: tuple[Node, ...], dim: int, shape: tuple[int, ...], expected: list[str]
+) -> None:
+    assert result("cat", list(nodes), dim, shape=shape) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "shape", "expected"),
+    [
+        ("im2col", (value("su--", 6, 8, 4, 4), [3, 3]), (6, 72, 4), ["s6", "u8/8·-9", "-4"]),
+        ("im2col", (value("u--", 8, 4, 4), [3, 3]), (72, 4), ["-72", "-4"]),
+        ("unfold", (value("su-", 6, 8, 5), 2, 2, 1), (6, 8, 4, 2), ["s6", "u8/8", "-4", "-2"]),
+        ("unfold", (value("su-", 6, 8, 5), -2, 2, 1), (6, 7, 5, 2), ["s6", "-7", "-5", "-2"]),
+        ("permute", (value("su-", 6, 8, 5), [2, 0, -2]), (5, 6, 8), ["-5", "s6", "u8/8"]),
+        ("transpose", (value("su-", 6, 8, 5), 0, -1), (5, 8, 6), ["-5", "u8/8", "s6"]),
+        ("select", (value("su-", 6, 8, 5), 2, 1), (6, 8), ["s6", "u8/8"]),
+        ("select", (value("-su", 5, 6, 8),), (6, 8), ["s6", "u8/8"]),
+        ("diagonal", (value("s-u-", 6, 5, 8, 5), 0, 1, 3), (6, 8, 5), ["s6", "u8/8", "-5"]),
+        ("pixel_shuffle", (value("su--", 6, 8, 2, 3), 2), (6, 2, 4, 6), ["s6", "u2/2", "-4", "-6"]),
+        ("repeat", (value("su", 6, 8), [2, 1, 3]), (2, 6, 24), ["-2", "s6", "-3·u8/8"]),
+        ("expand", (value("su-", 6, 8, 1), [6, 8, 5]), (6, 8, 5), ["s6", "u8/8", "-5"]),
+        ("squeeze", (value("s-u", 6, 1, 8),), (6, 8), ["s6", "u8/8"]),
+        ("unsqueeze", (value("su", 6, 8), -2), (6, 1, 8), ["s6", "", "u8/8"]),
+        ("constant_pad_nd", (value("su-", 6, 8, 5), [1, 1]), (6, 8, 7), ["s6", "u8/8", "-7"]),
+        ("sum", (value("su-", 6, 8, 5), [2]), (6, 8), ["s6", "u8/8"]),
+        ("sum", (value("su-", 6, 8, 5), [-1], True), (6, 8, 1), ["s6", "u8/8", ""]),
+        ("sum", (value("su-", 6, 8, 5), 1), (6, 5), ["s6", "-5·u1/1"]),  # what units add up to is one
+        ("amax", (value("s-u", 6, 5, 8), [1, 2]), (6,), ["s6·u1/1"]),
+        ("index_select", (value("su", 6, 8), 1, weight(3)), (6, 3), ["s6", "u3/3"]),
+        ("index_select", (value("su", 6, 8), 0, weight(9)), (9, 8), ["s9", "u8/8"]),
+        ("index_select", (value("s-u", 6, 5, 8), 1, weight(3)), (6, 3, 8), ["s6", "-3", "u8/8"]),
+        ("index", (value("su", 6, 8), [weight(9)]), (9, 8), ["s9", "u8/8"]),
+        ("gather", (value("s-u", 6, 5, 8), 1, weight(6, 2, 8)), (6, 2, 8), ["s6", "-2", "u8/8"]),
+        ("topk", (value("su", 6, 8), 3), (6, 3), ["s6", "-3"]),
+        ("scatter_add", (weight(9, 8), 0, weight(6, 8), value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
+        ("scatter_add", (value("su", 9, 8), 0, weight(6, 8), value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
+        ("index_put", (weight(9, 8), [weight(6)], value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
+        ("native_layer_norm", (value("s-u", 6, 5, 8), [8]), (6, 5, 8), ["s6", "-5", "u8/8"]),
+        ("mm", (value("su", 6, 8), weight(8, 5)), (6, 5), ["s6", "u5/5"]),
+        ("mm", (weight(5, 8), value("us", 8, 6)), (5, 6), ["u5/5", "s6"]),
+        ("mm", (weight(5, 8, learned=False), value("su", 8, 6)), (5, 6), ["-5", "u6/6"]),
+        ("bmm", (value("s-u", 6, 5, 8), weight(6, 8, 3)), (6, 5, 3), ["s6", "-5", "u3/3"]),
+        ("mv", (value("su", 6, 8), weight(8)), (6,), ["s6·u1/1"]),
+        ("linear", (value("s-u", 6, 5, 8), weight(3, 8)), (6, 5, 3), ["s6", "-5", "u3/3"]),
+        ("embedding", (weight(9, 8), value("s-", 6, 5)), (6, 5, 8), ["s6", "-5", "u8/8"]),
+        ("convolution", (value("su--", 6, 8, 4, 4), weight(5, 8, 3, 3)), (6, 5, 2, 2), ["s6", "u5/5", "-2", "-2"]),
+    ],
+)
+def test_where_axes_go(name: str, args: tuple[Any, ...], shape: tuple[int, ...], expected: list[str]) -> None:
+    names = {"im2col": ("self", "kernel_size"), "unfold": ("self", "dimension", "size", "step")}
+    names |= {"permute": ("self", "dims"), "transpose": ("self", "dim0", "dim1"), "select": ("self", "dim", "index")}
+    names |= {"diagonal": ("self", "offset", "dim1", "dim2"), "unsqueeze": ("self", "dim")}
+    names |= dict.fromkeys(("sum", "amax"), ("self", "dim", "keepdim"))
+    names |= dict.fromkeys(("index_select", "gather"), ("self", "dim", "index"))
+    names |= {"index": ("self", "indices"), "topk": ("self", "k", "dim"), "index_put": ("self", "indices", "values")}
+    names |= {"scatter_add": ("self", "dim", "index", "src"), "mm": ("self", "mat2"), "bmm": ("self", "mat2")}
+    names |= {"mv": ("self", "vec"), "linear": ("input", "weight", "bias"), "embedding": ("weight", "indices")}
+    names |= {"convolution": ("input", "weight", "bias")}
+    call = Call(name, list(args), {}, [shape], names.get(name, ("self",)))
+    assert told(axes_of(call)[0]) == expected
