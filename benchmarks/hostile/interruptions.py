@@ -6,6 +6,7 @@ in benchmarks/results/interruptions.json. The replay takes some lines of each wo
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import sys
@@ -196,29 +197,34 @@ def _part(make: Callable[[], Work], first: int, step: int) -> Callable[[Path], N
     return run
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Interrupt these works, or all; 1 if anything was left of one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile.interruptions", description=__doc__)
+    parser.add_argument("works", nargs="*", choices=[[], *WORKS], help="all, if none is named")
+    parser.add_argument("--every", type=int, default=1, help="interrupt at every so manieth line only")
+    asked = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    rows: dict[str, Any] = {}
-    for name in names or WORKS:
-        began, work = time.monotonic(), WORKS[name]()
-        lines = work.lines()
-        left: dict[str, list[str]] = {}
-        tried = 0
-        for place, changed in work.spoilt_at(list(range(1, lines + 1))):
-            tried += bool(place)
-            if changed:
-                left[place] = sorted(changed)
-                print(f"{name}: {place}: {', '.join(sorted(changed))}", flush=True)
-        seconds = round(time.monotonic() - began)
-        rows[name] = {"lines": lines, "interrupted": tried, "left something": left, "seconds": seconds}
-        print(
-            f"{name}: {tried} of {lines} lines interrupted, {len(left)} places left something, {seconds} s", flush=True
-        )
+    return max(_kept(name, asked.every) for name in asked.works or WORKS)
+
+
+def _kept(name: str, every: int) -> int:
+    """Interrupt one work, and keep what came of it at once: all of them take an hour."""
+    began, work = time.monotonic(), WORKS[name]()
+    lines = work.lines()
+    left: dict[str, list[str]] = {}
+    tried = 0
+    for place, changed in work.spoilt_at(list(range(1, lines + 1, every))):
+        tried += bool(place)
+        if changed:
+            left[place] = sorted(changed)
+            print(f"{name}: {place}: {', '.join(sorted(changed))}", flush=True)
+    seconds = round(time.monotonic() - began)
+    print(f"{name}: {tried} of {lines} lines interrupted, {len(left)} places left something, {seconds} s", flush=True)
+    row = {"lines": lines, "interrupted": tried, "left something": left, "seconds": seconds}
     kept = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-    write_whole(RESULT, (json.dumps(kept | rows, indent=1) + "\n").encode())
-    return int(any(row["left something"] for row in rows.values()))
+    write_whole(RESULT, (json.dumps(kept | {name: row}, indent=1) + "\n").encode())
+    return int(bool(left))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
