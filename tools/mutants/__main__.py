@@ -84,7 +84,7 @@ def tried(
     chosen = random.Random(seed).sample(mutants, min(sample or len(mutants), len(mutants)))
     sure = 0
     if before is not None:
-        lived = {(each["mutant"], each["number"]) for each in before["survivors"]}
+        lived = {(each["mutant"], each.get("number")) for each in before["survivors"]}
         chosen = [mutant for mutant in mutants if (named(mutant), mutant.number) in lived]
         sure = before["tried"] - len(chosen)
     bench = Bench(room)

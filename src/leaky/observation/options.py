@@ -15,29 +15,9 @@ MODES = ("eval", "train")
 
 @dataclass(frozen=True)
 class Options:
-    """How to observe a model.
+    """How to observe a model: the arguments of `leaky.observe` by their names, and what only the command line says.
 
     Attributes:
-        mode: "eval" or "train", the mode of the modules while they are observed.
-        loss: one of torch's (`nn.CrossEntropyLoss()`, `F.mse_loss`), which gets the model's output and the batch's
-            target; or a function of the model's output and the batch, as the data gave it. With it the gradient at
-            every site's output is recorded too, scaled to the loss of one sample.
-        device: where to run; by default where the model is.
-        max_samples: samples after which to stop.
-        seed: for the random numbers while observing; the generators are put back either way.
-        unit_dim: axis of the units in every pre-activation that has it, whatever the model's structure tells.
-        sample_dim: axis of the inputs that holds the samples; None where every batch is one sample; by default 0,
-            unless a layer of the model says otherwise (`nn.RNN` with batch_first=False).
-        batch_size: samples a batch, where an array is cut up (256).
-        progress: called with the number of samples seen, after each batch.
-        forward: how to call the model where batches do not say it: a function of the model and a batch as the data gave
-            it, its tensors on the model's device, that returns the output.
-        mask: which positions are padding and enter no figure: True takes `attention_mask` or torch's padding masks from
-            the batch; False takes none; a name in the batch, or a function of the batch, gives a tensor of shape
-            (samples, positions), True where real.
-        groups: which rows of the input are one sample together, because they depend on each other: True takes the
-            graphs of a batch of several (`batch` beside `edge_index`); False counts every row; a name in the batch, or
-            a function of the batch, gives one whole number a row.
         model_name, data_name: what to call the two in reports; by default what they are.
         on_noise: whether the data are made up; every verdict then says so.
     """
