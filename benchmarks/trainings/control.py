@@ -81,11 +81,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     half = "held-out" if options.held_out else "looked-at"
-    failing, healthy, seeds = HALVES[half]
     chosen = options.kinds
+    groups = [(sick, well, seed) for sick, well, seeds in HALVES[half] for seed in seeds]
+    failing = [(kind, seed) for kinds, _, seed in groups for kind in kinds if not chosen or kind.__name__ in chosen]
+    healthy = [(kind, seed) for _, kinds, seed in groups for kind in kinds if not chosen or kind.__name__ in chosen]
     result: dict[str, Any] = {
-        "failing": [told(row(k, s)) for k in failing for s in seeds if not chosen or k.__name__ in chosen],
-        "healthy": [told(healthy_row(k, s)) for k in healthy for s in seeds if not chosen or k.__name__ in chosen],
+        "failing": [told(row(*each)) for each in failing],
+        "healthy": [told(healthy_row(*each)) for each in healthy],
     }
     if not chosen:
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"

@@ -206,6 +206,18 @@ def test_steps_are_kept_within_a_share_of_the_weights() -> None:
     assert watch.controls[0].record.step == 12
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_steps_are_kept_short_in_any_precision(dtype: torch.dtype) -> None:
+    model, data = made("mlp")
+    model, data = model.to(dtype), data.to(dtype)
+    watch = controlled(model, {"update-size": "rate"}, data, steps=2)
+    watch.stop()
+    records = [each.record for each in watch.controls]
+    assert {each.refused for each in records} <= {"", "its steps are kept short already"}
+    assert {each.site for each in records if not each.refused} == {"1", "3", "5", None}
+    assert all(p.dtype == dtype and p.isfinite().all() for p in model.parameters())
+
+
 def test_nothing_is_kept_of_a_step_that_is_not_finite() -> None:
     model, data = made("mlp")
     optimizer = torch.optim.SGD(model.parameters(), 0.05)

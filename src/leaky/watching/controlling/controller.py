@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from leaky.diagnosis import Thresholds, level_rank
+from leaky.failures import one_line
 from leaky.interruptions import surely_twice
 from leaky.record import FloatArray
 from leaky.watching.alarm import Alarm
@@ -149,6 +150,8 @@ class Controller:
             done = self._do(kind, wanted)
         except RefusedError as refused:
             return self._control(None, refused=str(refused), **says)
+        except Exception as error:  # of leaky's own, which must not end the training
+            return self._control(None, refused=f"it went wrong: {one_line(error, ours=True)}", **says)
         return self._control(done, **says)
 
     def _do(self, kind: ControlKind, wanted: Wanted) -> Done:

@@ -106,9 +106,9 @@ class Steps:
             place = known[0].device if known else torch.device("cpu")
             change, size = torch.zeros(2, device=place).unbind()
             for p in known:
-                before = self._before[p]
-                change = change + torch.linalg.vector_norm(p - before, dtype=torch.float32).to(place).square()
-                size = size + torch.linalg.vector_norm(before, dtype=torch.float32).to(place).square()
+                before, wide = self._before[p], torch.promote_types(p.dtype, torch.float32)
+                change = change + torch.linalg.vector_norm(p - before, dtype=wide).to(place, torch.float32).square()
+                size = size + torch.linalg.vector_norm(before, dtype=wide).to(place, torch.float32).square()
             return change.sqrt(), size.sqrt()
 
     def _parts(self) -> list[nn.Parameter]:
