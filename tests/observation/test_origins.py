@@ -212,6 +212,36 @@ class Gated(nn.Module):
         return F.relu(self.head(self.cell(x)[0][:, -1]))
 
 
+class Messages(nn.Module):
+    """Rows that send messages to each other, are added up, and normed by how many came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.send, self.keep = nn.Linear(12, 7), nn.Linear(7, 5)
+        source = torch.randint(9, (30,), generator=torch.Generator().manual_seed(0))
+        self.register_buffer("source", source)
+
+    def forward(self, x: Tensor) -> Tensor:
+        target = torch.arange(30) % 9
+        sent = F.relu(self.send(torch.cat([x[self.source], x[target]], 1)))
+        added = torch.zeros(9, 7).index_add_(0, target, sent)
+        return F.leaky_relu(self.keep(added / 4), 0.2)
+
+
+class Upwards(nn.Module):
+    """Down, up again, and beside what was there before: a small U."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(2, 4, 2, stride=2), nn.ConvTranspose2d(4, 3, 2, stride=2)
+        self.last = nn.Conv2d(5, 6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = F.group_norm(F.relu(self.down(x)), 2)
+        high = F.interpolate(F.leaky_relu(self.up(low), 0.1), size=x.shape[2:])
+        return F.relu6(self.last(torch.cat([high, x], 1)))
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[int]]] = {
     "mlp": (lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU()), (6,), [4, 8]),
     "residual": (Residual, (2, 5, 5), [3, 4, 4]),
@@ -219,6 +249,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[int]]] = 
     "recurrent": (Cell, (3, 6), [2, 5]),
     "functional": (Functional, (6,), [5, 7, 8]),
     "gated": (Gated, (3, 6), [4]),
+    "messages": (Messages, (6,), [5, 7]),
+    "upwards": (Upwards, (2, 4, 4), [3, 4, 6]),
     "encoder": (lambda: nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), (3, 6), [8]),
 }
 

@@ -105,3 +105,25 @@ def test_what_reads_a_recurrent_layer_s_last_state_sees_every_sample(kind: str, 
     model = _Recurrent(kind, batch_first, last)
     (site,) = [s for s in leaky.observe(model, torch.randn(300, 5, 6)).sites if s.name.startswith("head")]
     assert (site.statistics.samples, site.units) == (300, 16)
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "encoder, samples first": (lambda: nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), 0),
+    "encoder, samples second": (lambda: nn.TransformerEncoderLayer(6, 2, 8), 1),
+    "recurrent, samples first": (lambda: nn.RNN(6, 5, nonlinearity="relu", batch_first=True), 0),
+    "recurrent, samples second": (lambda: nn.RNN(6, 5, nonlinearity="relu"), 1),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_an_axis_of_samples_against_what_a_layer_of_torch_takes_holds_with_a_note(kind: str) -> None:
+    build, dim = LAYERS[kind]
+    torch.manual_seed(0)
+    model, data = build().eval(), [torch.randn(7, 9, 6)]
+    right, wrong = (leaky.observe(model, data, sample_dim=given) for given in (dim, 1 - dim))
+    assert (right.samples, right.notes) == ((7, 9)[dim], ())
+    assert wrong.samples == (7, 9)[1 - dim]
+    (note,) = wrong.notes
+    assert note.startswith(f"sample_dim={1 - dim} holds as given, although nn.")
+    assert "batch_first" in note
+    assert leaky.observe(model, data, sample_dim=None).notes == ()

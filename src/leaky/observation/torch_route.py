@@ -149,7 +149,11 @@ class _Observation:
     def _corrected(self) -> bool:
         """Whether the first batch said that its samples lie along another axis than was assumed."""
         evidence = self._tracer.evidence
-        if evidence is None or self._options.dim_given or evidence.sample_dim == self._sample_dim:
+        if evidence is None or evidence.sample_dim == self._sample_dim:
+            return False
+        if self._options.dim_given:
+            if self._sample_dim is not None:
+                self._notes.setdefault(f"sample_dim={self._sample_dim} holds as given, although {evidence.reason}")
             return False
         self._notes.setdefault(evidence.note)
         self._sample_dim = evidence.sample_dim
