@@ -253,6 +253,10 @@ def test_a_model_that_decides_by_its_data_is_traced(how: str, traced: list[int])
     assert ridden == 8 or how == "a shape"
 
 
+class Held:
+    number = 0.0
+
+
 class Moving(nn.Module):
     """Changes itself in some way whenever it runs."""
 
@@ -261,11 +265,13 @@ class Moving(nn.Module):
         self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
         self.register_buffer("count", torch.zeros(()))
         self.calls, self.seen, self.own = 0, [], torch.zeros(())
+        self.python, self.numpy = random.Random(0), np.random.default_rng(0)
+        self.torch, self.held = torch.Generator().manual_seed(0), Held()
         self.change = change
 
     def forward(self, x: Tensor) -> Tensor:
         self.change(self)
-        return self.b(F.relu(self.a(x) - self.count - self.calls - len(self.seen) - self.own))
+        return self.b(F.relu(self.a(x) - self.count - self.calls - len(self.seen) - self.own - self.held.number))
 
 
 CHANGES: dict[str, Callable[[Moving], None]] = {
@@ -276,6 +282,10 @@ CHANGES: dict[str, Callable[[Moving], None]] = {
     "an attribute": lambda m: setattr(m, "calls", m.calls + 1),
     "a tensor of its own": lambda m: m.own.add_(0.1),
     "a list": lambda m: m.seen.append(0),
+    "an object's attribute": lambda m: setattr(m.held, "number", m.held.number + 0.1),
+    "a generator of Python's": lambda m: setattr(m.held, "number", m.python.random()),
+    "a generator of NumPy's": lambda m: m.own.fill_(float(m.numpy.random())),
+    "a generator of torch's": lambda m: m.own.copy_(torch.rand((), generator=m.torch)),
     "random numbers": lambda m: setattr(m.a, "bias", m.a.bias) if random.random() < 0.5 else None,
 }
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+import random
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from leaky.observation.bits import version
@@ -26,7 +31,7 @@ class OwnState:
 
 
 def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
-    """Each attribute, with what is in a container, or how often a tensor was written to."""
+    """Each attribute, with what is in it: what a container or an object holds, how far a generator is."""
     return {name: (value, _inside(value)) for name, value in vars(module).items()}
 
 
@@ -35,7 +40,16 @@ def _inside(value: Any) -> list[Any] | None:
         return [*value.keys(), *value.values()]
     if isinstance(value, Tensor):
         return [version(value)]
-    return list(value) if isinstance(value, (list, set)) else None
+    if isinstance(value, (list, set)):
+        return list(value)
+    if isinstance(value, torch.Generator):
+        return [value.get_state().cpu().numpy().tobytes()]
+    if isinstance(value, (random.Random, np.random.Generator, np.random.RandomState)):
+        return [pickle.dumps(value)]
+    if isinstance(value, (type, nn.Module)) or inspect.isroutine(value) or inspect.ismodule(value):
+        return None
+    held = getattr(value, "__dict__", None)
+    return [*held.keys(), *held.values()] if isinstance(held, dict) else None
 
 
 def _same(now: dict[str, tuple[Any, Any]], kept: dict[str, tuple[Any, Any]]) -> bool:
@@ -52,7 +66,7 @@ def _same(now: dict[str, tuple[Any, Any]], kept: dict[str, tuple[Any, Any]]) -> 
 
 def _same_objects(one: list[Any], other: list[Any]) -> bool:
     pairs = zip(one, other, strict=True) if len(one) == len(other) else ()
-    return len(one) == len(other) and all(a is b or (type(a) is int and a == b) for a, b in pairs)
+    return len(one) == len(other) and all(a is b or (type(a) in (int, bytes) and a == b) for a, b in pairs)
 
 
 def is_of_torch_alone(model: nn.Module) -> bool:
