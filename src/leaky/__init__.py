@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from leaky.repairing.initialization import initialize
     from leaky.repairing.pruning import prune
     from leaky.tuning.api import tune
-    from leaky.watching.watch import watch
+    from leaky.watching.api import watch
 
 __version__ = "0.1.0"
 
@@ -75,7 +75,7 @@ _HOME = {
     "apply_recipe": "leaky.repairing.api",
     "prune": "leaky.repairing.pruning",
     "tune": "leaky.tuning.api",
-    "watch": "leaky.watching.watch",
+    "watch": "leaky.watching.api",
     "LeakyError": "leaky.errors",
 }
 """The module of each public name; the same as the imports above, for the interpreter."""

@@ -14,7 +14,8 @@ from torch import nn
 
 from leaky.errors import InputError
 from leaky.observation.riding.hooks import Hook
-from leaky.watching.watch import Watch, watch
+from leaky.watching.api import watch
+from leaky.watching.watch import Watch
 
 TOTALS = ("dead", "locked", "dormant", "nearly_dead", "silent")
 """Shares of all units, sent always."""
