@@ -113,6 +113,32 @@ def test_beside_a_relu_every_smooth_activation_is_a_site_with_its_own_derivative
     assert sums == pytest.approx(h.detach().sum(0).tolist(), rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize("name", SMOOTH)
+def test_outputs_are_counted_once_with_a_loss_and_without(name: str) -> None:
+    """The oracle is the network itself, run layer by layer."""
+    torch.manual_seed(0)
+    model, x = Net(SMOOTH[name][0]), torch.randn(N, 6)
+    h = model.function(model.second(model.relu(model.first(x)))).detach().double()
+    for loss in (None, lambda out, _: out.square().mean()):
+        site = leaky.observe(model, [x[: N // 2], x[N // 2 :]], loss=loss).sites[-1]
+        moments = site.output_moments()
+        assert moments.mean == pytest.approx(h.mean(0).numpy(), rel=1e-4, abs=1e-6)
+        assert moments.second_moment == pytest.approx(h.square().mean(0).numpy(), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_a_loss_makes_no_other_sites_at_the_end_of_a_network(name: str) -> None:
+    class Ends(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.function(self.second(self.relu(self.first(x))))
+
+    torch.manual_seed(0)
+    model, x = Ends(SMOOTH[name][0]), torch.randn(N, 6)
+    without, given = (leaky.observe(model, x, loss=loss) for loss in (None, lambda out, _: out.square().mean()))
+    assert [(s.name, s.activation) for s in given.sites] == [(s.name, s.activation) for s in without.sites]
+    assert given.not_examined == without.not_examined
+
+
 def test_a_slope_a_unit_is_read_off() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:

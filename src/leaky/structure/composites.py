@@ -65,7 +65,9 @@ class Composites:
         self.plan: dict[Spot, Composite] = {}
         self._roots: dict[int, _Root] = {}
         self._open: dict[int, tuple[SiteCall, Composite]] = {}
+        self._ended: set[int] = set()
         self._loose: dict[int, Formula] = {}
+        self._aside: dict[int, int] = {}
         self._planned_names: set[str] = set()
         self._seen: set[tuple[Spot, int]] = set()
 
@@ -74,7 +76,9 @@ class Composites:
         self.formulas.clear()
         self._roots.clear()
         self._open.clear()
+        self._ended.clear()
         self._loose.clear()
+        self._aside.clear()
 
     def beginning(self, call: Call, spot: Callable[[], Spot]) -> tuple[int, Composite] | None:
         """The composite that begins with an operation and which of its arguments is the value, if one does."""
@@ -108,11 +112,15 @@ class Composites:
         formula = self.formulas.extend(func, call, values, kwargs, result)
         for taken in call.nodes:
             self._loose.pop(taken.index, None)
+            if call.name != "detach":
+                self._loose.pop(self._aside.pop(taken.index, -1), None)
         if formula is None:
             self._consumed(call)
             return None
         if formula.bent and formula.means:
             self._loose[result.index] = formula
+            if call.name == "detach":  # autograd's own copy, or the user's on the way out of torch
+                self._aside[call.nodes[0].index] = result.index
         if result.site is not None and not any(self.formulas.get(n).node == result.index for n in call.nodes):
             self._note_site(formula, call, result)
         if formula.root not in self._roots:
@@ -120,7 +128,10 @@ class Composites:
             if node is not None:
                 self._roots[formula.root] = _Root(node, spot())
         site, composite = self._open.get(formula.root, (None, None))
-        return site if composite is not None and formula.key in composite.ends else None
+        if composite is None or formula.key not in composite.ends or formula.root in self._ended:
+            return None
+        self._ended.add(formula.root)  # its output is seen once, though autograd keeps another copy of it
+        return site
 
     def _note_site(self, formula: Formula, call: Call, result: Node) -> None:
         before = {node.site for node in call.nodes}
@@ -141,6 +152,7 @@ class Composites:
     def learned(self, outputs: Iterable[Node]) -> bool:
         """Whether the pass that ended told of activations that the plan did not have."""
         ends = {node.index for node in outputs}
+        ends |= {copy for value, copy in self._aside.items() if value in ends}
         for formula in self._loose.values():  # what left torch unconsumed: through numpy, a list, a file
             if formula.node not in ends and formula.root in self._roots:
                 self._roots[formula.root].finals.setdefault(formula.key, _Final(formula, used=True))
