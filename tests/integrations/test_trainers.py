@@ -34,7 +34,7 @@ def data(samples: int = 1280) -> tuple[torch.Tensor, torch.Tensor]:
     return x, (x[:, 0] > 0).long()
 
 
-ALARMED = {"dead_warning": 0.1}
+ALARMED = {"dead_warning": 0.05, "dead_error": 0.1}
 """Thresholds by which the dead units are an alarm."""
 
 

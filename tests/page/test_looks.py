@@ -65,8 +65,10 @@ def test_everybody_can_read_it(shown: Visit, theme: str) -> None:
     settled(shown)
     everything = shown.page.locator("details")
     everything.evaluate_all("(all) => all.forEach((each) => { each.open = true; })")
-    assert faults(shown) == []
-    everything.evaluate_all("(all) => all.forEach((each) => { each.open = false; })")
+    try:
+        assert faults(shown) == []
+    finally:  # also where axe-core is missing, and the test skipped
+        everything.evaluate_all("(all) => all.forEach((each) => { each.open = false; })")
 
 
 def test_the_comparison_of_pictures_can_fail() -> None:
