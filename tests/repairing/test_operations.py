@@ -330,7 +330,7 @@ def test_an_exception_in_the_middle_of_reviving_puts_everything_back(monkeypatch
     def fail(*_: object) -> None:
         raise RuntimeError("no more memory")
 
-    monkeypatch.setattr(module, "_centre", fail)
+    monkeypatch.setattr(module, "centre", fail)
     with pytest.raises(RuntimeError, match="no more memory"):
         revive(model, {"1": [2, 3]}, data, optimizer=optimizer)
     assert all(torch.equal(v, before[0][k]) for k, v in model.state_dict().items())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import leaky
+from leaky.repairing.operations.revive import revive
 from leaky.repairing.subject import Subject
 
 SAMPLES = 1000
@@ -76,3 +77,49 @@ def test_a_metric_costs_no_pass_of_ours(metric: object) -> None:
     model.since()
     plan.apply(validate=metric)  # type: ignore[arg-type]
     assert model.since() <= 8 * SAMPLES
+
+
+class Deep(nn.Module):
+    """Residual blocks, each with dead units, with or without a norm; whole passes are counted."""
+
+    def __init__(self, depth: int, norm: bool) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        norms = [[nn.BatchNorm1d(16)] if norm else [] for _ in range(depth)]
+        blocks = [nn.Sequential(nn.Linear(6, 16), *n, nn.ReLU(), nn.Linear(16, 6)) for n in norms]
+        self.blocks, self.seen = nn.ModuleList(blocks), 0
+        with torch.no_grad():
+            for block in blocks:
+                block[int(norm)].bias[:6] -= 50.0  # type: ignore[index,operator]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
+        for block in self.blocks:
+            x = x + 0.3 * block(x)
+        return x
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_reviving_takes_as_many_passes_in_a_deep_network_as_in_a_shallow_one(norm: bool) -> None:
+    seen = {}
+    for depth in (3, 24):
+        model = Deep(depth, norm).eval()
+        units = {f"blocks.{i}.{1 + norm}": range(6) for i in range(depth)}
+        before = model(DATA).detach()
+        model.seen = 0
+        revived = revive(model, units, DATA, seed=1)
+        seen[depth] = model.seen
+        assert all(done == tuple(range(6)) for done in revived.revived.values())
+        assert (model(DATA) - before).abs().max() < 1e-4
+        for site in leaky.observe(model, DATA).sites:
+            assert site.mean[:6] == pytest.approx([0.0] * 6, abs=1e-3)  # as the units before them now are
+            assert all(site.variance[:6] > 0.01)
+    assert seen[3] == seen[24] <= 3 * SAMPLES + TRACED
+
+
+def test_one_pass_and_passes_of_their_own_come_to_the_same() -> None:
+    models = [Deep(4, norm=False), Deep(4, norm=False)]
+    for model, data in zip(models, (DATA, [DATA[:500], DATA[500:]]), strict=True):
+        revive(model, {f"blocks.{i}.1": range(6) for i in range(4)}, data, seed=1)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-4, rtol=1e-3)

@@ -155,6 +155,7 @@ def replay(
     handlers: Mapping[int, Handler],
     *,
     max_samples: int | None = None,
+    batch_size: int | None = None,
     on_output: Callable[[Any], None] | None = None,
 ) -> None:
     """Run batches in eval mode, without gradients, with some steps of a history run by handlers.
@@ -165,6 +166,7 @@ def replay(
         batches: as `leaky.observe` takes them.
         handlers: by the step's number.
         max_samples: where to stop.
+        batch_size: of data that are cut up.
         on_output: told of what the model returns for each batch.
 
     Raises:
@@ -172,7 +174,7 @@ def replay(
     """
     with preserved(model, "eval", 0, values=False), _plainly(model):
         for batch in batches_of(
-            batches, model, sample_dim=history.sample_dim, batch_size=None, max_samples=max_samples
+            batches, model, sample_dim=history.sample_dim, batch_size=batch_size, max_samples=max_samples
         ):
             with batch.kept(), _Replay(history, handlers):
                 output = batch.run(model)

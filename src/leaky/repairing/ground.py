@@ -98,9 +98,18 @@ class Ground:
         handlers: Mapping[int, Handler],
         on_output: Callable[[Any], None] | None = None,
         max_samples: int | None = None,
+        batch_size: int | None = None,
     ) -> None:
         """Run the batches with some steps run by handlers; see `leaky.observation.following.replay`."""
-        replay(self.model, self.history, self.batches, handlers, max_samples=max_samples, on_output=on_output)
+        replay(
+            self.model,
+            self.history,
+            self.batches,
+            handlers,
+            max_samples=max_samples,
+            batch_size=batch_size,
+            on_output=on_output,
+        )
 
     def outputs(self) -> list[Tensor]:
         """Every floating tensor that the model returns for each batch."""

@@ -12,25 +12,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leaky.observation import observe
-from leaky.record import FloatArray
 from leaky.repairing.ground import Entering, Ground, owned
 from leaky.repairing.initialization import gain_of
+from leaky.repairing.operations.centring import centre
 from leaky.repairing.operations.operation import Operation, place_of, units_by_site
 from leaky.repairing.operations.optimizer_state import reset_slices
 from leaky.repairing.operations.refusals import refusals
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
-from leaky.structure.graph import Node
 from leaky.structure.labels import Channelled
 from leaky.structure.units import Made, SiteStructure
-
-CENTRED_ON = 1024
-"""Samples that new units are centred on, at most."""
 
 _MASKS = dict[str, Tensor]
 
@@ -113,7 +107,7 @@ def _change(
             for made in site.made:
                 _draw(ground, site, made, chosen[name], generator, changed)
     if any(chosen.values()):
-        _centre(ground, sites, chosen)
+        centre(ground, sites, chosen)
     return changed
 
 
@@ -154,72 +148,6 @@ def norm_starts(norm: Channelled) -> dict[str, float]:
             if name in norm.owners:
                 starts[name] = start
     return starts
-
-
-class _ChannelStatistics:
-    """Runs a BatchNorm after giving the channels of new units the statistics of the first batch."""
-
-    def __init__(self, ground: Ground, norm: Channelled, units: tuple[int, ...]) -> None:
-        names = [argument.weights[0] for argument in norm.step.call.args[3:5] if isinstance(argument, Node)]
-        self.targets = [(ground.tensor(n), owned(norm.owners[n], units)) for n in names if n in norm.owners]
-        self.values: list[Tensor] = []
-
-    def __call__(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if not self.values and len(self.targets) == 2:
-            value = args[0].detach().double()
-            others = [d for d in range(value.ndim) if d != 1]
-            variance, mean = torch.var_mean(value, dim=others, correction=0)
-            self.values = [mean, variance]
-            self.write()
-        return function(*args, **kwargs)
-
-    def write(self) -> None:
-        for (tensor, mask), value in zip(self.targets, self.values, strict=False):
-            place = mask.to(tensor.device)
-            tensor[place] = value.to(tensor.dtype)[place]
-
-
-def _centre(ground: Ground, sites: Mapping[str, SiteStructure], chosen: Mapping[str, tuple[int, ...]]) -> None:
-    """Let each new unit fire on about half of the samples, in the range of its healthy neighbours.
-
-    Site by site, because new units may feed new units.
-    """
-    for name, site in sorted(sites.items(), key=lambda item: item[1].step.number):
-        if not chosen[name]:
-            continue
-        norms = {
-            norm.step.number: _ChannelStatistics(ground, norm, chosen[name])
-            for made in site.made
-            for norm in made.norms
-            if norm.norm
-        }
-        if norms:
-            ground.replay(norms, max_samples=CENTRED_ON)
-            with torch.no_grad():
-                for statistics in norms.values():
-                    statistics.write()  # the replay has put the buffers back
-        seen = observe(ground.model, ground.batches, max_samples=CENTRED_ON, seed=0).site(name)
-        with torch.no_grad():
-            _scale(ground, site, chosen[name], seen.mean, np.sqrt(seen.variance))
-
-
-def _scale(
-    ground: Ground, site: SiteStructure, units: tuple[int, ...], mean: FloatArray, deviation: FloatArray
-) -> None:
-    healthy = [u for u in range(site.units) if u not in units and deviation[u] > 0]
-    target = float(np.median(deviation[healthy])) if healthy else 1.0
-    for made in site.made:
-        if any(norm.norm for norm in made.norms):
-            continue  # the norm centres and scales
-        for unit in units:
-            factor = target / float(deviation[unit]) if deviation[unit] > 0 and not made.joined else 1.0
-            if made.bias is None and mean[unit] < 0:
-                factor = -factor  # without a bias the sign alone can bring it above 0
-            weight = ground.tensor(made.weight)
-            weight[owned(made.owner, [unit]).to(weight.device)] *= factor
-            if made.bias is not None:
-                bias = ground.tensor(made.bias[0])
-                bias[owned(made.bias[1], [unit]).to(bias.device)] = -float(mean[unit]) * factor
 
 
 def _forget(ground: Ground, changed: _MASKS, optimizer: torch.optim.Optimizer | None) -> int:
