@@ -295,6 +295,7 @@ ACTIONS = {
     "revive": Action("revive", "1", (2, 3), "why"),
     "recycle": Action("recycle", "1", (5,), "why"),
     "swap": Action("swap", "1", (), "why", 0.2),
+    "rescale": Action("rescale", None, (), "why"),
     "reinitialise": Action("reinitialise", "1", (), "why"),
     "begin anew": Action("begin anew", None, (), "why", 0.1),
 }
