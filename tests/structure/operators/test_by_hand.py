@@ -63,6 +63,59 @@ def test_a_learned_operand_with_an_axis_of_its_own_makes_units_of_its_elements(
     assert result(name, *operands, shape=shape) == expected
 
 
+def slices(*shape: int) -> Node:
+    """Matrices picked from a stack of weights, one for each sample."""
+    axes = ((factor(shape[0], "sample"),), *((factor(size),) for size in shape[1:]))
+    return Node(2, "index", "", shape, axes, weights=("w",), learned=True, members=Members("w", 4))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "shape", "expected"),
+    [
+        (value("-su", 3, 6, 8), weight(3, 8, 5), (3, 6, 5), ["u3/15", "s6", "u5/15"]),
+        (value("-su", 3, 6, 8), weight(1, 8, 5), (3, 6, 5), ["-3", "s6", "u5/5"]),
+        (value("s-u", 6, 4, 8), slices(6, 8, 5), (6, 4, 5), ["s6", "-4", "u5/5"]),
+        (slices(6, 5, 8), value("su-", 6, 8, 4), (6, 5, 4), ["s6", "u5/5", "-4"]),
+    ],
+    ids=["members", "one member", "slices behind", "slices in front"],
+)
+def test_stacks_of_weights_make_units_of_each_member_and_slices_those_of_their_sample(
+    left: Node, right: Node, shape: tuple[int, ...], expected: list[str]
+) -> None:
+    assert told(axes_of(Call("bmm", [left, right], {}, [shape], ("self", "mat2")))[0]) == expected
+
+
+def test_members_that_are_folded_into_the_axis_of_the_samples_stay_apart_there() -> None:
+    left = replace(
+        value("su", 18, 8), shape=(18, 1, 8), axes=((factor(6, "sample"), factor(3)), (), (factor(8, "unit"),))
+    )
+    stack = replace(weight(18, 8, 5), axes=((factor(6), factor(3, "member")), (factor(8),), (factor(5),)))
+    call = Call("bmm", [left, stack], {}, [(18, 1, 5)], ("self", "mat2"))
+    assert told(axes_of(call)[0]) == ["s6·u3/15", "", "u5/15"]
+
+
+def test_a_recurrent_layer_gives_its_output_at_every_step_and_its_last_states() -> None:
+    shapes = [(7, 6, 5), (6, 5), (6, 5), (9,)]
+    call = Call("mkldnn_rnn_layer", [value("-s-", 7, 6, 3), weight(20, 3)], {}, shapes, ("input", "weight0"))
+    assert list(map(told, axes_of(call))) == [["-7", "s6", "u5/5"], ["s6", "u5/5"], ["s6", "u5/5"], ["-9"]]
+
+
+def test_attention_has_the_places_of_the_queries_and_the_features_of_the_values() -> None:
+    query, other = value("s--u", 6, 2, 4, 8), value("s--u", 6, 2, 9, 3)
+    call = Call("scaled_dot_product_attention", [query, query, other], {}, [(6, 2, 4, 3), (6, 2, 4)], ("query",))
+    assert list(map(told, axes_of(call))) == [["s6", "-2", "-4", "u3/3"], ["-6", "-2", "-4"]]
+
+
+@pytest.mark.parametrize(("bags", "expected"), [(6, "s6"), (12, "s12")])
+def test_bags_are_samples_whole_where_the_indices_begin_with_those(bags: int, expected: str) -> None:
+    indices = replace(value("s", 24), axes=((factor(6, "sample"), factor(4)),))
+    call = Call("_embedding_bag", [weight(9, 8), indices], {}, [(bags, 8), (24,)], ("weight", "indices"))
+    first, second = map(told, axes_of(call))
+    assert (first, second) == ([expected, "u8/8"], ["-24"])
+    kept = axes_of(call)[0][0][0].key == indices.axes[0][0].key
+    assert kept == (bags == 6)
+
+
 def test_the_product_that_addcmul_adds_makes_units_and_its_base_does_not() -> None:
     call = Call("addcmul", [weight(8, 3), X, weight(8, 3)], {}, [(6, 8, 3)], ("self", "tensor1", "tensor2"))
     assert told(axes_of(call)[0]) == ["s6", "u8/24", "u3/24"]
@@ -132,6 +185,7 @@ def test_what_is_put_side_by_side_is_units_samples_or_positions_together(
         ("index_select", (value("su", 6, 8), 0, weight(9)), (9, 8), ["s9", "u8/8"]),
         ("index_select", (value("s-u", 6, 5, 8), 1, weight(3)), (6, 3, 8), ["s6", "-3", "u8/8"]),
         ("index", (value("su", 6, 8), [weight(9)]), (9, 8), ["s9", "u8/8"]),
+        ("index", (value("-su", 5, 6, 8), [None, weight(9)]), (5, 9, 8), ["-5", "s9", "u8/8"]),
         ("gather", (value("s-u", 6, 5, 8), 1, weight(6, 2, 8)), (6, 2, 8), ["s6", "-2", "u8/8"]),
         ("topk", (value("su", 6, 8), 3), (6, 3), ["s6", "-3"]),
         ("scatter_add", (weight(9, 8), 0, weight(6, 8), value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
