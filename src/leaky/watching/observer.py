@@ -20,6 +20,7 @@ from leaky.record import FloatArray, NotExamined
 from leaky.structure.listening import SiteCall
 from leaky.structure.trace import Tracer
 from leaky.watching.compiled.passes import Passes
+from leaky.watching.compiled.regions import compiled_parts, functions_in_parts, in_python, unseen
 from leaky.watching.experts import alike_groups, shares
 from leaky.watching.figures import Stretch
 from leaky.watching.inputs import Inputs
@@ -80,6 +81,8 @@ class Observer:
         self.last: Batch | None = None
         self.inputs = Inputs()
         self.waiting: frozenset[str] = frozenset()
+        self._in_parts: set[str] = set()
+        self._joined: Structure | None = None
         self._gradient, self._gradient_before = Usual(), 0.0
         self._groups = alike_groups(model)
         self._unit_dim, self.note = unit_dim, noted
@@ -198,9 +201,32 @@ class Observer:
         self._products.clear()
         for site in self.sites.values() if self._to_end is None else self._to_end:
             site.end_pass(completed)
+        if structure is not None and structure is not self._joined and not self.compiled.knows(structure):
+            self._join_parts(structure)
+        elif self._in_parts and completed:
+            self._look_into_parts()
         for name in structure.outputs if structure is not None else ():
             if name in self.sites:
                 self.sites[name].is_output = True
+
+    def _join_parts(self, structure: Structure) -> None:
+        """A structure is new: parts that are compiled by themselves get operators of leaky's."""
+        self._joined, parts = structure, compiled_parts(self.model, structure)
+        functions = functions_in_parts(self.model, structure)
+        if functions:
+            structure.unridden.extend(functions)
+            self.note(in_python(functions))
+            return
+        self._in_parts = {call.site for calls in parts.by_module.values() for call in calls}
+        self.compiled.join(parts, self.sites)
+
+    def _look_into_parts(self) -> None:
+        """Say so, once, where a part that is compiled by itself keeps its sites from the pass around it."""
+        kept = (self.rider.unmet & self._in_parts) - self.compiled.met_sites
+        if kept:
+            self._in_parts = set()
+            self.note(unseen(kept))
+            warnings.warn(f"leaky.watch: {unseen(kept)}", RuntimeWarning, stacklevel=2)
 
     def discard(self) -> None:
         """The first pass took the samples from the wrong axis."""

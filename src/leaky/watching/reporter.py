@@ -27,7 +27,8 @@ NOT_SEEN = (
 )
 NOT_MET = (
     "compiled code runs without leaky's operators at {}: call torch.compiler.reset() once the watch has begun; if that "
-    'does not mend it, watch some steps under torch.compiler.set_stance("force_eager")'
+    "does not mend it, as behind a graph break that leaves code to Python or in the middle of a loop, watch some steps "
+    'under torch.compiler.set_stance("force_eager")'
 )
 
 

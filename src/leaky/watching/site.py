@@ -63,6 +63,7 @@ class WatchedSite:
         clock: shared by all sites.
 
     Attributes:
+        call: its first call.
         rows: the sums.
         measures: what was asked for beyond them; None for nothing.
         repeated: whether it runs several times a pass.
@@ -79,7 +80,7 @@ class WatchedSite:
         self.measures: Measures | None = None
         self.repeated = True
         self.is_output = False
-        self._call, self._shape, self._clock = call, shape, clock
+        self.call, self._shape, self._clock = call, shape, clock
         self.failed = clock.failed
         self._productions = {production.weight: production for production in call.node.productions}
         self._bounds = Bounds.of(call.activation, self.units)
@@ -245,7 +246,7 @@ class WatchedSite:
             unit_dim=view.unit_dim,
             sample_dim=view.sample_dim,
             shape=self._shape,
-            source=self._call.source,
+            source=self.call.source,
             producers=self.producers(model) if producers else (),
         )
 

@@ -5,10 +5,13 @@ The user's operators compute. What the sites show is taken in on this pass as on
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import activation as activations
 from torch.overrides import TorchFunctionMode
@@ -71,6 +74,10 @@ class Discovery:
     def open(self, module: nn.Module, args: tuple[Any, ...], batch: Batch, sample_dim: int | None) -> None:
         """Follow what runs from here on."""
         samples = batch.samples(sample_dim)
+        if "torch._dynamo" in sys.modules:  # what a tracer follows Dynamo would take for code that cannot be compiled
+            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
+            self._stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", "Using `torch.compile")  # of the tracer's global hooks
         self._stack.enter_context(self._tracer.following(batch.tensors, sample_dim, samples))
         self._tracer.modules.running_already(module, args)
         self._stack.enter_context(self._functions)

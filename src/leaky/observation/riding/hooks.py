@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch._guards import TracingContext
 from torch.overrides import TorchFunctionMode
 
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
@@ -119,6 +120,11 @@ class SiteHook(Hook):
         except Exception as error:
             rider.failed(error)
 
+    @property
+    def sites(self) -> set[str]:
+        """The names of the sites that it is."""
+        return {call.site for _, call in self._takers}
+
     def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Take in the value that the module is about to overwrite."""
         rider = self.rider
@@ -167,6 +173,11 @@ class Unknown(Hook):
             self.rider.strayed()
 
 
+def _compiling() -> bool:
+    """Whether a part of the model is being compiled: by Dynamo, or by what runs its graph with tensors of no memory."""
+    return torch.compiler.is_compiling() or TracingContext.try_get() is not None
+
+
 class Functions(TorchFunctionMode):
     """Meets the calls of functions that are sites, by their order."""
 
@@ -177,16 +188,17 @@ class Functions(TorchFunctionMode):
         self._met = dict.fromkeys(structure.by_function, 0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output, beyond = self._run(func, args, kwargs), self.rider.beyond
-        if beyond is not None and not torch.compiler.is_compiling():
+        output, beyond = self.run(func, args, kwargs), self.rider.beyond
+        if beyond is not None and not _compiling():
             try:
                 beyond(func, args, output)
             except Exception as error:
                 self.rider.failed(error)
         return output
 
-    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        calls = None if torch.compiler.is_compiling() else self._calls.get(func)
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Call a function, and meet it if it is a site."""
+        calls = None if _compiling() else self._calls.get(func)
         if calls is None:
             return func(*args, **kwargs) if kwargs else func(*args)
         met = self._met[func]
@@ -196,14 +208,15 @@ class Functions(TorchFunctionMode):
             if met >= len(calls):
                 self.rider.strayed()
             return func(*args, **(kwargs or {}))
-        return self._site(call, func, args, kwargs or {})
+        return self.site(call, func, args, kwargs or {})
 
     @property
     def complete(self) -> bool:
         """Whether every known call has been met."""
         return all(self._met[function] == len(calls) for function, calls in self._calls.items())
 
-    def _site(self, call: KnownCall, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def site(self, call: KnownCall, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call a function that is a site."""
         taker, taken, z = self.rider.taker(call), False, args[call.position] if args else None
         try:
             taken = isinstance(z, Tensor) and taker.take(z, call)

@@ -189,6 +189,11 @@ class Rider:
         """Whether a module ran, but less often than it does."""
         return any(0 < hook.met < hook.expected for hook in self._site_hooks)
 
+    @property
+    def unmet(self) -> set[str]:
+        """Sites of modules that did not run in the last pass, or whose code runs without hooks."""
+        return {site for hook in self._site_hooks if not hook.met for site in hook.sites}
+
     def settle(self) -> None:
         """A step is over: where passes come in is known by now, and the other entrances are let alone."""
         if self._entrances or not self._structures:

@@ -6,7 +6,6 @@ hook does for both, for Dynamo leaves these functions to Python where it meets t
 
 from __future__ import annotations
 
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +13,9 @@ from torch import Tensor, nn
 from torch._C._dynamo import eval_frame
 
 from leaky.observation.riding import hooks as riding
+from leaky.watching.arrival import Arrival
+from leaky.watching.compiled.skipping import leave_to_python
+from leaky.watching.site import WatchedSite
 
 if TYPE_CHECKING:
     from leaky.watching.compiled.passes import Passes
@@ -133,15 +135,12 @@ class AfterInPlace(riding.Hook):
             tracing.after_in_place(self.site, output)
 
 
-def _leave_to_python(code: CodeType) -> None:
-    """Have Dynamo compile no frame of this code; what it calls is compiled as ever."""
-    if hasattr(eval_frame, "set_code_exec_strategy"):
-        strategy = eval_frame._FrameExecStrategy(eval_frame._FrameAction.SKIP, eval_frame._FrameAction.DEFAULT)
-        eval_frame.set_code_exec_strategy(code, strategy)
-    else:
-        older: Any = eval_frame  # of torch 2.6
-        older.skip_code(code)
-
-
-for _hook in (Begin, End, Site, InPlace, AfterInPlace, riding.SiteHook, riding.BeforeInPlace, riding.Unknown):
-    _leave_to_python(_hook.__call__.__code__)
+for _hook in (Begin, End, Site, InPlace, AfterInPlace):
+    leave_to_python(_hook.__call__.__code__)
+for _meeting in (riding.Functions.__torch_function__, riding.Functions.run, riding.Functions.site):
+    leave_to_python(_meeting.__code__)
+for _ours in (
+    *(hook.__call__ for hook in (riding.SiteHook, riding.BeforeInPlace, riding.Unknown, Arrival)),
+    *(WatchedSite.take, WatchedSite.follow, WatchedSite.follow_again),
+):
+    leave_to_python(_ours.__code__, with_callees=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from leaky.observation.riding.rider import Rider
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.structure.listening import SiteCall
 from leaky.watching.compiled.hooks import AfterInPlace, Begin, End, InPlace, Site
-from leaky.watching.compiled.plans import Meeting, Plan, calls_of, plan_of
+from leaky.watching.compiled.plans import Meeting, Plan, calls_of, meeting_numbered, plan_of, plan_of_parts
 from leaky.watching.site import Clock, WatchedSite
 
 
@@ -77,6 +77,7 @@ class Passes:
         self._attached: set[int] = set()
         self._begun: set[Plan] = set()
         self._met: set[int] = set()
+        self._joined: set[nn.Module] = set()
         self._outside: nn.Module | None = None
         self._mode: Any = None
 
@@ -163,7 +164,9 @@ class Passes:
             args: its inputs, or others of their shapes.
             kwargs: the same by name.
         """
-        if self.discovering or self._outside is not None or not (module.training or torch.is_grad_enabled()):
+        if self.discovering or self._outside is not None or self._told.rider.running:
+            return None  # in the midst of a pass
+        if not (module.training or torch.is_grad_enabled()):
             return None
         self.met = True
         plan = plan_of(module)
@@ -187,6 +190,8 @@ class Passes:
 
     def open(self, plan: Plan, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
         """A pass of the plan's module begins."""
+        if self._told.rider.running:  # of a part that was compiled while nobody watched
+            return
         if self._running is not None:  # its last pass never came to its end
             self.close(self._running, False)
         if self._told.observing and self._told.wants(module, with_gradient):
@@ -204,7 +209,7 @@ class Passes:
 
     def take(self, meeting: Meeting, z: Tensor) -> int:
         """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
-        if self._running is None:
+        if self._running is None and not self._told.rider.running:
             return -1
         self._met.add(meeting.number)
         with self._guarded():
@@ -212,6 +217,36 @@ class Passes:
                 return self._told.clock.passes
             self._told.note(f"site {meeting.known.site!r} has changed its shape in compiled code and is not counted")
         return -1
+
+    def join(self, parts: Structure, sites: Mapping[str, WatchedSite]) -> None:
+        """Have parts that are compiled by themselves met by operators, in passes that Python runs around them.
+
+        Args:
+            parts: the modules in them that are sites.
+            sites: of the model, by name.
+        """
+        once = {module: calls for module, calls in parts.by_module.items() if len(calls) == 1}
+        new = {module: calls for module, calls in once.items() if module not in self._joined}
+        calls = {call: sites[call.site].call for (call,) in new.values() if call.site not in parts.repeated}
+        new = {module: known for module, known in new.items() if known[0] in calls}
+        if not new:
+            return
+        self.met = True
+        self._joined.update(new)
+        plan = plan_of_parts(self._model)
+        plan.passes = self
+        self._plans.append(plan)
+        plan.learn(Structure(new), calls)
+        self._attach(plan, self._told.rider)
+
+    def knows(self, structure: Structure) -> bool:
+        """Whether it is that of passes that are compiled as a whole."""
+        return any(plan.structure is structure for plan in self._plans)
+
+    @property
+    def met_sites(self) -> set[str]:
+        """Sites that operators have met since the last call of `unmet`."""
+        return {meeting_numbered(number).known.site for number in self._met}
 
     def unmet(self) -> list[str]:
         """Sites of compiled passes that no operator has met since the last call, though the passes were observed."""
@@ -222,7 +257,7 @@ class Passes:
 
     def follow(self, meeting: Meeting, output: Tensor) -> None:
         """Take in the output of a smooth activation."""
-        if self._running is not None:
+        if self._running is not None or self._told.rider.running:
             with self._guarded():
                 self._site(meeting).follow(None, output, meeting.known)
 

@@ -155,6 +155,14 @@ def plan_of(module: nn.Module) -> Plan:
     return plan
 
 
+def plan_of_parts(model: nn.Module) -> Plan:
+    """A plan for the parts of a model that are compiled by themselves, empty still."""
+    plan = Plan(next(_NUMBERS), weakref.ref(model))
+    PASSAGES[plan.number] = plan
+    weakref.finalize(model, _forget, plan.number)
+    return plan
+
+
 def plan_numbered(number: int) -> Plan:
     """The plan that compiled graphs call so."""
     plan = PASSAGES[number]

@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from leaky.watching.compiled import operators
 from leaky.watching.compiled.operators import TOKEN
-from leaky.watching.compiled.plans import Meeting, calls_of, meeting_numbered, plan_numbered
+from leaky.watching.compiled.plans import Meeting, Plan, calls_of, meeting_numbered, plan_numbered
+from leaky.watching.compiled.skipping import leave_to_python
 
 MASKED, SMOOTH, IN_PLACE, POSITIONS = 1, 2, 4, 8
 FLAGS = 64
@@ -88,6 +89,9 @@ class Functions(TorchFunctionMode):
         output = func(*args, **(kwargs or {}))
         _met(call, before, output)
         return output
+
+
+leave_to_python(Functions.__torch_function__.__code__)
 
 
 def site(key: int, z: Tensor, output: Tensor) -> None:
@@ -237,10 +241,14 @@ def _next_of_module(key: int) -> int:
 
 @_constant
 def _next_of_function(number: int, function: Any) -> int:
-    calls = plan_numbered(number).by_function.get(function, [])
-    call = _next(function, calls)
-    meeting = calls[_Trace.current().met[function] - 1] if call >= 0 else None
-    return call if meeting is None or _is_here(meeting.call.source) else -1  # after a graph break the count is another
+    plan, trace = plan_numbered(number), _Trace.current()
+    calls, place = plan.by_function.get(function, []), trace.met[function]
+    if not _from_the_start(plan):  # behind a graph break, where the count is another
+        here = [n for n, call in enumerate(calls) if n >= place and call is not None and _is_here(call.call.source)]
+        place = here[0] if here else len(calls)
+    trace.met[function] = place + 1
+    meeting = calls[place] if place < len(calls) else None
+    return -1 if meeting is None or not _is_here(meeting.call.source) else _call(calls, place)
 
 
 @_constant
@@ -249,10 +257,22 @@ def _threshold(number: int) -> float:
 
 
 def _next(key: Any, calls: Sequence[Meeting | None]) -> int:
-    """The next of these calls in the graph."""
-    met = _Trace.current().met
-    met[key] += 1
-    return _call(calls, met[key] - 1)
+    """The next of these calls in the graph; behind a graph break only the one of a module that runs once is known."""
+    trace = _Trace.current()
+    trace.met[key] += 1
+    known = len(calls) == 1 or any(call is not None and _from_the_start(call.plan) for call in calls)
+    return _call(calls, trace.met[key] - 1) if known else -1
+
+
+def _from_the_start(plan: Plan) -> bool:
+    """Whether the graph that is being made begins where the pass does, and not behind a graph break."""
+    if _Trace.current().outermost:
+        return True
+    code = getattr(getattr(type(plan.module()), "forward", None), "__code__", None)
+    root = next(iter(TracingContext.extract_stack()), None)
+    if code is None or root is None or (root.name, root.filename) != (code.co_name, code.co_filename):
+        return False
+    return root.lineno in {line for _, _, line in code.co_lines()}
 
 
 def _is_here(source: str | None) -> bool:
