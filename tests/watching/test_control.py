@@ -536,6 +536,31 @@ def test_ranks_do_the_same_or_nothing(differs: bool, tmp_path: Path) -> None:
     assert ("the ranks decided differently" in texts[0]) == differs
 
 
+def ends_early(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    place = Path(folder)
+    distributed.init_process_group("gloo", f"file://{place / 'meet'}", timedelta(seconds=60), 2, rank)
+    model, data = made("mlp")
+    table: Any = {"update-size": ("slope", 0.3)}
+    optimizer, group = torch.optim.SGD(model.parameters(), 0.05), distributed.group.WORLD
+    with leaky.watch(model, optimizer, on_alarm=table, report_every=2, group=group, thresholds=ALWAYS) as watch:
+        train(model, optimizer, data, 1 if rank else 6)
+    texts = [each.record.refused for each in watch.controls]
+    (place / f"{rank}.pickle").write_bytes(pickle.dumps((texts, list(watch.notes))))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not distributed.is_available(), reason="needs gloo")
+def test_a_rank_without_a_further_step_answers_the_others_so_that_nobody_waits(tmp_path: Path) -> None:
+    multiprocessing.spawn(ends_early, (str(tmp_path),), 2)
+    (going, notes), (ended, ended_notes) = (
+        pickle.loads((tmp_path / f"{rank}.pickle").read_bytes()) for rank in range(2)
+    )
+    assert notes == ended_notes == []
+    assert going == ended == []
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
