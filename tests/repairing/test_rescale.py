@@ -69,6 +69,9 @@ def test_it_is_offered_where_weights_are_too_large_and_not_where_a_bias_is_far_o
     with torch.no_grad():
         buried[0].bias[:20] -= 60.0
     assert "rescaled" not in names(buried)
+    raw = leaky.repair(trained(), 1000 * DATA)  # the weights are as they were
+    assert next(t.name for t in raw.treatments) == "inputs standardised"
+    assert "rescaled" not in [t.name for t in raw.treatments]
     assert not leaky.repair(trained(), DATA)
 
 
