@@ -127,3 +127,18 @@ def test_an_axis_of_samples_against_what_a_layer_of_torch_takes_holds_with_a_not
     assert note.startswith(f"sample_dim={1 - dim} holds as given, although nn.")
     assert "batch_first" in note
     assert leaky.observe(model, data, sample_dim=None).notes == ()
+
+
+def test_a_site_that_sees_something_else_first_counts_samples_and_no_batches() -> None:
+    class Prototypes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.code = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
+
+        def forward(self, query: Tensor, support: Tensor) -> Tensor:
+            prototype = self.code(support).mean(0)
+            return self.code(query) - prototype  # type: ignore[no-any-return]
+
+    record = leaky.observe(Prototypes(), [{"query": torch.randn(9, 6), "support": torch.randn(4, 6)}])
+    (site,) = record.sites
+    assert (site.samples, site.sample_dim, site.shape) == (9 + 1, 0, (9, 5))

@@ -137,7 +137,9 @@ class SiteAccumulator:
             self._start()
 
     def _look(self, pre_activation: Tensor, view: Layout, part: Part | None) -> None:
-        """Take in the directions of the first call of a batch that sees its samples in order."""
+        """Take in the directions of the first call of a batch that sees its samples in order, and how they lie."""
+        if self._view.sample_dim is None and view.sample_dim is not None:
+            self._view, self._shape = view, tuple(pre_activation.shape)
         if part is None and self._calls_now == 0 and view.sample_dim is not None:
             self._alikeness.add(pre_activation, view)
 
