@@ -114,8 +114,8 @@ CASES: dict[str, Callable[[], Made]] = {
     "MobileNetV1": lambda: _images(_transformers("MobileNetV1")),
     "MobileNetV2": lambda: _images(_transformers("MobileNetV2")),
     "EfficientNet-B0": lambda: _images(_efficientnet()),
-    "ShuffleNetV2": lambda: _images(_shufflenet()),
-    "MobileNetV3-large": lambda: _images(_mobilenet_v3()),
+    "ShuffleNetV2": lambda: _images(_shufflenet(), 224),
+    "MobileNetV3-large": lambda: _images(_mobilenet_v3(), 224),
     "ConvNeXt, narrow": lambda: _images(
         _transformers("ConvNext", depths=[2, 2, 6, 2], hidden_sizes=[40, 80, 160, 320])
     ),
