@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 import leaky
+from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
 from leaky.repairing.operations.recentre import recentre
 from leaky.repairing.operations.reinitialise import REINITIALISE
 from leaky.repairing.operations.revive import REVIVE, revive
+from leaky.repairing.operations.swap import slopes_of
 from leaky.repairing.plan import Action
 from leaky.repairing.subject import Subject
 
@@ -241,3 +243,22 @@ def test_a_layer_of_which_the_bias_alone_is_frozen_is_not_begun_anew() -> None:
         assert [each.reason for each in left] == [f"{frozen} is frozen, so that its units could not learn"] * kept
     able, _ = REINITIALISE.able(Subject(mlp(8, bias=False), DATA), Action("reinitialise", "1", (), "trouble"))
     assert able is not None
+
+
+@pytest.mark.parametrize(
+    ("act", "kept"),
+    [
+        (nn.ReLU(), [0.0] * 4),
+        (nn.LeakyReLU(0.25), [0.25] * 4),
+        (nn.PReLU(init=0.25), [0.25] * 4),
+        (leaky.LeakyReLU([0.25, 0.5, 0.125, 0.0]), [0.25, 0.5, 0.125, 0.0]),
+    ],
+    ids=["none", "a number", "one that is learned", "one a unit"],
+)
+def test_units_that_get_no_new_slope_keep_their_own(act: nn.Module, kept: list[float]) -> None:
+    torch.manual_seed(0)
+    site = Ground(nn.Sequential(nn.Linear(6, 4), act, nn.Linear(4, 2)), DATA).site("1")
+    assert slopes_of(site, 0.75, None) == slopes_of(site, 0.75, range(4)) == 0.75
+    assert slopes_of(site, 0.75, [2, 0]) == (0.75, kept[1], 0.75, kept[3])
+    with pytest.raises(InputError, match=r"units of '1' must be below 4, not \[4\]"):
+        slopes_of(site, 0.75, [0, 4])

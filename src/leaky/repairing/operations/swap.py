@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -153,9 +154,7 @@ def slopes_of(site: SiteStructure, negative_slope: float, units: Iterable[int] |
         raise InputError(f"the units of {site.name!r} must be below {site.units}, not {unknown[:5]}")
     if len(chosen) == site.units:
         return negative_slope
-    own = site.use.activation.negative_slope
-    kept: Sequence[float] = [own] * site.units if isinstance(own, float) else [float(a) for a in own.reshape(-1)]
-    kept = list(kept) * (site.units if len(kept) == 1 else 1)
+    kept = np.broadcast_to(np.asarray(site.use.activation.negative_slope).reshape(-1), site.units).tolist()
     return tuple(negative_slope if unit in chosen else kept[unit] for unit in range(site.units))
 
 
