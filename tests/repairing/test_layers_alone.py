@@ -89,6 +89,14 @@ def test_only_a_linear_or_a_convolution_inside_the_model_has_a_standardising_kin
     assert put_standardised(model, "0") is model[0]
 
 
+def test_constant_features_say_nothing_of_the_size_of_the_others() -> None:
+    model, data = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)), DATA * 400
+    data[:, 2:] = 7.0
+    (found,) = input_ranges(Ground(model, data))
+    assert found.size == pytest.approx(float(data[:, :2].square().mean(0).sqrt().min()), rel=1e-3)  # of two, the lower
+    assert found.trouble is not None
+
+
 class Two(nn.Module):
     """Two first layers."""
 
