@@ -16,6 +16,7 @@ import pytest
 import torch
 from tests.watching.networks import mlp
 from torch import Tensor, distributed, multiprocessing, nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import leaky
@@ -109,7 +110,28 @@ def with_a_branch_of_one_rank(rank: int, group: Any) -> Any:
     return watch.record(), data, list(watch.notes), watch.history["other_act"]["rate"].tolist()
 
 
-SCENES: Any = (stopped_by_one, of_unequal_lengths, with_a_branch_of_one_rank)
+def with_shards(rank: int, group: Any) -> Any:
+    """FSDP2, two steps; without a rank, the same in one process."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.PReLU(16), nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 4)).double()
+    data = torch.randn(3, BATCH, 8, dtype=torch.float64)
+    ranks = 1 if group is None else distributed.get_world_size()
+    if group is not None:
+        for layer in (model[0], model[2], model):
+            fully_shard(layer)
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+    with leaky.watch(model, optimizer, report_every=2, alarms=(), group=group) as watch:
+        for batch in data:
+            optimizer.zero_grad()
+            model(batch.chunk(ranks)[rank]).square().sum(1).mean().backward()
+            optimizer.step()
+    history = {site: {name: figures[name] for name in ("update", "weight")} for site, figures in watch.history.items()}
+    weights = [[producer.name for producer in site.producers] for site in watch.record().sites]
+    untouched = {name: units.tolist() for name, units in watch.untouched_units().items()}
+    return watch.record(), history, weights, untouched, list(watch.notes)
+
+
+SCENES: Any = (with_shards, stopped_by_one, of_unequal_lengths, with_a_branch_of_one_rank)
 
 
 def work(rank: int, ranks: int, folder: str, dies: bool) -> None:
@@ -220,6 +242,19 @@ def test_a_site_that_one_rank_alone_has_met_waits_until_all_have(found: Any) -> 
         assert np.isnan(rates[:5]).all()
         assert np.isfinite(rates[5])
         assert rates[5] == scenes[0][3][5]
+
+
+def test_shards_of_fsdp2_are_watched_as_the_whole_model_is(found: Any) -> None:
+    expected, figures, weights, untouched, _ = with_shards(0, None)
+    for rank in found[1]:
+        record, history, named, idle, notes = rank[3]["with_shards"]
+        assert not notes
+        assert_same(record, expected)
+        assert named == weights == [["0.weight"], ["2.weight"]]
+        assert idle == untouched
+        for site, each in figures.items():
+            for name, values in each.items():
+                np.testing.assert_allclose(history[site][name], values, rtol=1e-5, err_msg=f"{site} {name}")
 
 
 def test_a_rank_that_has_died_leaves_the_other_by_itself(tmp_path: Path) -> None:

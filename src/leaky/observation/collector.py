@@ -13,7 +13,7 @@ from leaky.observation.accumulator import Part, SiteAccumulator
 from leaky.observation.members import MemberAccumulator
 from leaky.observation.padding import RealPositions, chosen_rows
 from leaky.observation.riding.recording import Recording
-from leaky.observation.tensors import plain_tensor
+from leaky.observation.tensors import part_here, plain_tensor
 from leaky.record import NotExamined, Producer, Site
 from leaky.structure.graph import Production
 from leaky.structure.listening import SiteCall
@@ -279,10 +279,11 @@ def describe(production: Production, weight: Tensor | None) -> Producer | None:
 
     Args:
         production: how the weight was used.
-        weight: it.
+        weight: it; of one that is sharded, the part that this process holds is looked at.
     """
     if weight is None or weight.ndim < 2 or not weight.is_floating_point():
         return None
+    weight = part_here(weight)
     flat = weight.detach().reshape(-1)
     parts = (flat[start : start + _BLOCK] for start in range(0, weight.numel(), _BLOCK))
     rms = (sum(float(part.double().square().sum()) for part in parts) / max(1, weight.numel())) ** 0.5

@@ -135,7 +135,8 @@ def _leaky(call: Call, values: Sequence[Any]) -> Activation | None:
 
 
 def _prelu(call: Call, values: Sequence[Any]) -> Activation | None:
-    return Activation("PReLU", values[1].detach().double().cpu().reshape(-1).numpy())
+    slopes = values[1].detach().clone()  # NumPy would keep the storage of the weight itself from being resized
+    return Activation("PReLU", slopes.double().cpu().reshape(-1).numpy())
 
 
 def _rrelu(call: Call, values: Sequence[Any]) -> Activation | None:

@@ -30,7 +30,7 @@ class Values:
     """
 
     def __init__(self, model: nn.Module, number: Callable[[], int]) -> None:
-        self._number = number
+        self._number, self._model = number, model
         self._learned = {id(p) for p in model.parameters()}
         named = [*model.named_parameters(), *model.named_buffers()]
         self._owned = {id(tensor): (without_wrappers(name), tensor) for name, tensor in named}
@@ -97,9 +97,8 @@ class Values:
         axes = plain(shape)
         if learned and len(shape) > 2:
             axes = replaced(axes, 0, (factor(shape[0], "member"),))
-        if id(tensor) in self._owned:
-            name = self._owned[id(tensor)][0]
-        else:
+        name = self._owned[id(tensor)][0] if id(tensor) in self._owned else self._name_now(tensor)
+        if not name:
             same = self._alias(tensor)
             if same is not None:
                 return same
@@ -110,6 +109,12 @@ class Values:
         return Node(
             self._number(), "weight", "", shape, axes, from_data=False, weights=(name,), learned=learned, lost=lost
         )
+
+    def _name_now(self, tensor: Tensor) -> str:
+        """The name of a parameter that stands in for one while the model runs, as FSDP2 puts shards together; or ""."""
+        if not isinstance(tensor, nn.Parameter):
+            return ""
+        return next((without_wrappers(name) for name, p in self._model.named_parameters() if p is tensor), "")
 
     def _sampled(self, shape: tuple[int, ...], axes: Axes) -> Axes:
         """As many entries along the axis of the samples as there are samples: taken for them."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from leaky.observation.tensors import is_sharded
 from leaky.record import FloatArray
 from leaky.structure.activations import Activation
 
@@ -15,8 +16,8 @@ def slopes_now(site: str, activation: Activation, units: int, model: nn.Module) 
     """The slopes of a site as they are now, shape (units,): a learned one moves, and so may a module's own."""
     slope: Any = activation.negative_slope
     module = _module_named(model, site)
-    if isinstance(module, nn.PReLU):
-        slope = module.weight.detach().double().cpu().numpy()
+    if isinstance(module, nn.PReLU) and not is_sharded(module.weight):  # of shards, those of the traced pass
+        slope = module.weight.detach().clone().double().cpu().numpy()
     elif isinstance(getattr(module, "negative_slope", None), float):
         slope = module.negative_slope  # type: ignore[union-attr]
     return np.broadcast_to(np.asarray(slope, np.float64), (units,)).copy()
