@@ -186,6 +186,7 @@ def test_what_is_put_side_by_side_is_units_samples_or_positions_together(
         ("index_select", (value("s-u", 6, 5, 8), 1, weight(3)), (6, 3, 8), ["s6", "-3", "u8/8"]),
         ("index", (value("su", 6, 8), [weight(9)]), (9, 8), ["s9", "u8/8"]),
         ("index", (value("-su", 5, 6, 8), [None, weight(9)]), (5, 9, 8), ["-5", "s9", "u8/8"]),
+        ("index", (value("-su", 5, 6, 8), [weight(9)]), (9, 6, 8), ["-9", "s6", "u8/8"]),
         ("gather", (value("s-u", 6, 5, 8), 1, weight(6, 2, 8)), (6, 2, 8), ["s6", "-2", "u8/8"]),
         ("topk", (value("su", 6, 8), 3), (6, 3), ["s6", "-3"]),
         ("scatter_add", (weight(9, 8), 0, weight(6, 8), value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
@@ -214,3 +215,91 @@ def test_where_axes_go(name: str, args: tuple[Any, ...], shape: tuple[int, ...],
     names |= {"convolution": ("input", "weight", "bias")}
     call = Call(name, list(args), {}, [shape], names.get(name, ("self",)))
     assert told(axes_of(call)[0]) == expected
+
+
+CONVOLVES = ("input", "weight", "bias", "stride", "padding", "dilation", "transposed", "output_padding", "groups")
+IMAGE = value("su--", 6, 8, 4, 4)
+
+
+def convolved(*shape: int, stride: int = 1, transposed: bool = False, groups: int = 1) -> Call:
+    steps, whole = [stride, stride], [0, 0]
+    args = [IMAGE, weight(*shape), None, steps, whole, [1, 1], transposed, whole, groups]
+    out = shape[1] * groups if transposed else shape[0]
+    return Call("convolution", args, {}, [(6, out, 2, 2)], CONVOLVES)
+
+
+def product(name: str, names: tuple[str, ...], *args: Node, out: tuple[int, ...]) -> Call:
+    return Call(name, list(args), {}, [out], names)
+
+
+TWO = ("self", "mat2")
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "fans"),
+    [
+        (product("mm", TWO, value("su", 6, 8), weight(8, 5), out=(6, 5)), "linear", (8, 5)),
+        (product("mm", TWO, weight(5, 8), value("us", 8, 6), out=(5, 6)), "linear", (8, 5)),
+        (product("bmm", TWO, value("-su", 3, 6, 8), weight(3, 8, 5), out=(3, 6, 5)), "linear", (8, 5)),
+        (product("bmm", TWO, value("s-u", 6, 4, 8), slices(6, 8, 5), out=(6, 4, 5)), "linear", (8, 5)),
+        (product("bmm", TWO, slices(6, 5, 8), value("su-", 6, 8, 4), out=(6, 5, 4)), "linear", (8, 5)),
+        (product("mv", ("self", "vec"), value("su", 6, 8), weight(8), out=(6,)), "linear", (8, 1)),
+        (product("linear", ("input", "weight"), value("su", 6, 8), weight(3, 8), out=(6, 3)), "linear", (8, 3)),
+        (
+            product("mkldnn_rnn_layer", ("input", "w"), value("-s-", 7, 6, 3), weight(20, 3), out=(7, 6, 5)),
+            "linear",
+            (3, 20),
+        ),
+        (product("embedding", ("weight", "indices"), weight(9, 8), value("s", 6), out=(6, 8)), "embedding", (1, 8)),
+        (product("_embedding_bag", ("weight", "i"), weight(9, 8), value("s", 24), out=(6, 8)), "embedding", (1, 8)),
+        (product("mul", ("self", "other"), X, weight(8, 3), out=(6, 8, 3)), "parameter", (1, 24)),
+        (convolved(5, 8, 3, 3), "convolution", (72, 45)),
+        (convolved(5, 8, 3, 3, stride=2), "convolution", (72, 45 / 4)),
+        (convolved(6, 4, 3, 3, groups=2), "convolution", (36, 27)),
+        (convolved(8, 5, 3, 3, stride=2, transposed=True), "transposed_convolution", (72 / 4, 45)),
+        (convolved(8, 3, 3, 3, stride=2, transposed=True, groups=2), "transposed_convolution", (36 / 4, 27)),
+    ],
+)
+def test_what_a_weight_makes_sums_so_many_products(call: Call, kind: str, fans: tuple[float, float]) -> None:
+    axes_of(call)
+    (made,) = call.produced
+    assert (made.weight, made.kind, made.fan_in, made.fan_out) == ("w", kind, *fans)
+
+
+def test_a_kernel_a_sample_makes_its_samples_units_and_another_axis_of_samples_is_told() -> None:
+    folded = Node(3, "input", "", (1, 48, 4, 4), ((), (factor(6, "sample"), factor(8)), (factor(4),), (factor(4),)))
+    kernels = replace(weight(30, 8, 3, 3), from_data=True, weights=(), learned=False)
+    args = [folded, kernels, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 6]
+    call = Call("convolution", args, {}, [(1, 30, 2, 2)], CONVOLVES)
+    assert told(axes_of(call)[0]) == ["", "s6·u5/5", "-2", "-2"]
+    assert not call.produced
+    usual = convolved(5, 8, 3, 3)
+    axes_of(usual)
+    assert usual.evidence == []
+    turned = replace(IMAGE, axes=(IMAGE.axes[2], IMAGE.axes[0], *IMAGE.axes[2:]))
+    odd = Call("convolution", [turned, *usual.args[1:]], {}, usual.shapes, CONVOLVES)
+    axes_of(odd)
+    assert [reason for _, reason in odd.evidence] == ["convolution takes its samples along another axis"]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "shape", "expected"),
+    [
+        (value("su--", 6, 2, 4, 8), value("su--", 6, 2, 8, 3), (6, 2, 4, 3), ["s6", "u2/2", "-4", "-3"]),
+        (value("s-u", 6, 4, 8), value("su-", 6, 8, 3), (6, 4, 3), ["s6", "-4", "-3·u1/1"]),
+        (value("s--", 6, 4, 8), value("s-u", 6, 8, 3), (6, 4, 3), ["s6", "-4", "u3/3"]),
+        (value("su-", 6, 4, 8), value("s-u", 6, 8, 3), (6, 4, 3), ["s6", "-4", "-3"]),
+        (value("su", 6, 8), value("u", 8), (6,), ["s6·u1/1"]),
+    ],
+)
+def test_a_product_of_data_has_units_of_neither_where_both_have_some(
+    left: Node, right: Node, shape: tuple[int, ...], expected: list[str]
+) -> None:
+    assert told(axes_of(Call("matmul", [left, right], {}, [shape], ("self", "other")))[0]) == expected
+
+
+def test_operands_are_broadcast_and_results_without_a_claim_are_positions() -> None:
+    assert result("maximum", value("s-", 6, 1), value("-u", 1, 8), shape=(6, 8)) == ["s6", "u8/8"]
+    assert result("maximum", value("su", 6, 8), value("u", 8), shape=(6, 8)) == ["s6", "u8/8"]
+    both = axes_of(Call("view", [value("su", 6, 8)], {}, [(6, 2, 4), (5,)], ("self",)))
+    assert list(map(told, both)) == [["s6", "u2/8", "u4/8"], ["-5"]]

@@ -113,6 +113,21 @@ def test_what_is_picked_or_placed_is_an_argument_of_that_name(name: str) -> None
     assert (OPERATORS[name].source == "self") == (OPERATORS[name].numbers == "picks")
 
 
+def test_operands_of_a_product_are_arguments_of_those_names() -> None:
+    products = {name: row.operands for name, row in OPERATORS.items() if row.operands is not None}
+    assert len(products) >= 10
+    for name, operands in products.items():
+        operator = getattr(torch.ops.aten, name)
+        schemas = [{a.name for a in getattr(operator, o)._schema.arguments} for o in operator.overloads()]
+        assert any({*operands} - {""} <= schema for schema in schemas), name
+
+
+def test_winners_are_written_to_places_by_what_overwrites() -> None:
+    """scatter(0, index, value) and x[index] = value, as layers of winners are written; sums over places choose none."""
+    placing = {name: row.chooses for name, row in OPERATORS.items() if row.numbers == "places"}
+    assert {name for name, chooses in placing.items() if chooses} == {"scatter", "index_put"}
+
+
 MAKES: dict[str, Any] = {
     **{name: lambda f, x, v: f([3, 2]) for name in ("zeros", "ones", "rand", "randn")},
     **{name: lambda f, x, v: f(x, [3, 2]) for name in ("new_zeros", "new_ones")},
