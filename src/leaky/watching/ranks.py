@@ -45,7 +45,6 @@ class Ranks:
         self.others_go_on = False
         self._group, self._own, self._noted = group, None, noted
         self._samples = self._batches = 0
-        self._common: _Known | None = None
 
     def meet(self) -> None:
         """Every rank begins to watch: make the group that the sums go through."""

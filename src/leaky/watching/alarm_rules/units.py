@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
+from leaky.text import percentage
 from leaky.watching.alarm_rules.now import Now, beyond_chance, finding
 
 
@@ -61,7 +62,7 @@ def dead(now: Now) -> list[Finding]:
         shares = now.history[site.name]["dead"]
         if level == "warning" and share <= shares[~np.isnan(shares)][0]:
             level = "info"
-        message = f"{share:.0%} of {site.units} units are dead on the last {now.needed:,} samples or more"
+        message = f"{percentage(share)} of {site.units} units are dead on the last {now.needed:,} samples or more"
         advice = "Run watch.checkup() for the verdicts; `leaky.repair` shows what brings them back."
         found.append(finding("dead", level, site, message, advice, share=share))
     return found
@@ -107,7 +108,8 @@ def locked(now: Now) -> list[Finding]:
         if math.isnan(share) or site.gated:
             continue
         if beyond_chance(round(share * site.units), site.units, t.locked_warning, t.delta / len(now.sites)):
-            message = f"{share:.0%} of {site.units} units are always on one side on the last {now.needed:,} samples"
+            part = f"{percentage(share)} of {site.units} units"
+            message = f"{part} are always on one side on the last {now.needed:,} samples"
             advice = "They compute a linear function: look at the input's scale and at biases that ran away."
             found.append(finding("locked", "warning", site, message, advice, share=share))
     return found
