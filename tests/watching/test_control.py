@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
 import os
 import pickle
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -89,25 +87,6 @@ def refusals(watch: Watch) -> dict[str | None, str]:
     return {each.record.site: each.record.refused for each in watch.controls}
 
 
-def in_a_fresh_process(test: Any) -> Any:
-    """A slope that was raised in a process in which many other tests had run was once without effect."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **named: Any) -> None:
-        if os.environ.get("LEAKY_ALONE"):
-            test(*args, **named)
-            return
-        node = os.environ["PYTEST_CURRENT_TEST"].rsplit(" ", 1)[0]
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", node]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        root = Path(__file__).parents[2]
-        done = subprocess.run(command, cwd=root, env=kept | {"LEAKY_ALONE": "1"}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "1 passed" in done.stdout
-
-    return run
-
-
 # that it helps
 
 
@@ -133,7 +112,6 @@ def test_a_rate_too_high_at_one_layer_is_lowered_there_alone() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@in_a_fresh_process
 def test_a_layer_whose_units_die_gets_a_leak_and_learns_again(seed: int) -> None:
     ends = {}
     for action in ("warn", "control"):
@@ -335,8 +313,10 @@ def test_a_copy_made_meanwhile_computes_the_same() -> None:
         torch.testing.assert_close(each(data), expected, rtol=0, atol=0)
 
 
-@in_a_fresh_process
-def test_a_raised_slope_keeps_module_hooks_and_keys_and_is_undone() -> None:
+@pytest.mark.parametrize("compiled_before", [False, True])
+def test_a_raised_slope_keeps_module_hooks_and_keys_and_is_undone(compiled_before: bool) -> None:
+    if compiled_before:  # then a watch pins each module's forward, so that torch compiles it anew
+        torch.compile(torch.neg, backend="eager")(torch.ones(1))
     model, data = made("mlp")
     module, keys = model[1], list(model.state_dict())  # type: ignore[index]
     seen: list[int] = []
@@ -356,7 +336,18 @@ def test_a_raised_slope_keeps_module_hooks_and_keys_and_is_undone() -> None:
     watch.stop()
     assert type(module) is nn.ReLU
     assert "negative_slope" not in vars(module)
+    assert "forward" not in vars(module)
     torch.testing.assert_close(module(z), torch.tensor([0.0, 2.0]))
+
+
+def test_a_module_with_a_forward_of_its_own_is_refused() -> None:
+    model, data = made("mlp")
+    module = model[1]  # type: ignore[index]
+    module.forward = functional.relu
+    watch = controlled(model, {"update-size": "slope"}, data)
+    assert refusals(watch)["1"] == "its forward is not its class's, and a class with a leak would be without effect"
+    watch.stop()
+    assert type(module) is nn.ReLU
 
 
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam])

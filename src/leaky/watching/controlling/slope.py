@@ -6,6 +6,7 @@ An `nn.ReLU` becomes an `nn.LeakyReLU`; neither has parameters, so the keys of t
 from __future__ import annotations
 
 import math
+import types
 
 from torch import nn
 
@@ -24,6 +25,9 @@ class Raised:
         module = wanted.module()
         if type(module) not in (nn.ReLU, nn.LeakyReLU):
             raise RefusedError(f"it is a {type(module).__name__}, and only the slope of a ReLU or LeakyReLU is raised")
+        own = module.__dict__.get("forward")
+        if own is not None and getattr(own, "__func__", None) is not type(module).forward:
+            raise RefusedError("its forward is not its class's, and a class with a leak would be without effect")
         if wanted.observer.sites[wanted.site].is_output:
             raise RefusedError("its output is the model's, which a leak would make another one")
         self._module, self._kind = module, type(module)
@@ -44,6 +48,8 @@ class Raised:
     def _become(self, kind: type[nn.Module], slope: float) -> None:
         module = self._module
         module.__class__ = kind
+        if "forward" in module.__dict__:  # the old class's, by which a watch has torch compile anew
+            module.__dict__["forward"] = types.MethodType(kind.forward, module)
         if kind is nn.LeakyReLU:
             module.__dict__["negative_slope"] = slope
         else:
