@@ -11,27 +11,12 @@ Results stay in results/.
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.trainings.building import Kind
-from benchmarks.trainings.healthy import HEALTHY_LOOKED_AT, HEALTHY_ONCE_HELD_OUT
-from benchmarks.trainings.healthy_held_out import HEALTHY_HELD_OUT
-from benchmarks.trainings.held_out import HELD_OUT
-from benchmarks.trainings.looked_at import LOOKED_AT
-from benchmarks.trainings.once_held_out import ONCE_HELD_OUT
+from benchmarks.trainings.halves import keep, trained
 from benchmarks.trainings.running import healthy_row, row
-
-FOLDER = Path(__file__).parents[1] / "results"
-Group = tuple[tuple[Kind, ...], tuple[Kind, ...], tuple[int, ...]]
-HALVES: dict[str, tuple[Group, ...]] = {
-    "looked-at": ((LOOKED_AT, HEALTHY_LOOKED_AT, (0, 1)), (ONCE_HELD_OUT, HEALTHY_ONCE_HELD_OUT, (2, 3))),
-    "held-out": ((HELD_OUT, HEALTHY_HELD_OUT, (4, 5)),),
-}
-"""Failing kinds, healthy ones and seeds of each half."""
 
 
 def main() -> None:
@@ -41,23 +26,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     half = "held-out" if options.held_out else "looked-at"
-    chosen = options.kinds
-    groups = [(sick, well, seed) for sick, well, seeds in HALVES[half] for seed in seeds]
-    failing = [(kind, seed) for kinds, _, seed in groups for kind in kinds if not chosen or kind.__name__ in chosen]
-    healthy = [(kind, seed) for _, kinds, seed in groups for kind in kinds if not chosen or kind.__name__ in chosen]
-    result: dict[str, Any] = {
-        "failing": [told(row(*each)) for each in failing],
-        "healthy": [told(healthy_row(*each)) for each in healthy],
-    }
-    if not chosen:
-        text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        (FOLDER / f"trainings-{half}.json").write_text(text, encoding="utf-8")
+    result = trained(half, row, healthy_row, options.kinds)
+    if not options.kinds:
+        keep(result, f"trainings-{half}.json")
     print(summary(result))
-
-
-def told(found: dict[str, Any]) -> dict[str, Any]:
-    print(json.dumps(found, ensure_ascii=False), flush=True)
-    return found
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -12,15 +12,14 @@ Results stay in results/.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import warnings
 from typing import Any
 
 import torch
 
-from benchmarks.trainings.__main__ import FOLDER, HALVES, told
 from benchmarks.trainings.building import Kind
+from benchmarks.trainings.halves import keep, trained
 from benchmarks.trainings.running import Course, run
 
 
@@ -82,18 +81,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     half = "held-out" if options.held_out else "looked-at"
-    chosen = options.kinds
-    groups = [(sick, well, seed) for sick, well, seeds in HALVES[half] for seed in seeds]
-    groups = [group for group in groups if not options.seeds or group[2] in options.seeds]
-    failing = [(kind, seed) for kinds, _, seed in groups for kind in kinds if not chosen or kind.__name__ in chosen]
-    healthy = [(kind, seed) for _, kinds, seed in groups for kind in kinds if not chosen or kind.__name__ in chosen]
-    result: dict[str, Any] = {
-        "failing": [told(row(*each)) for each in failing],
-        "healthy": [told(healthy_row(*each)) for each in healthy],
-    }
-    if not chosen:
-        text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        (FOLDER / f"control-{half}.json").write_text(text, encoding="utf-8")
+    result = trained(half, row, healthy_row, options.kinds, options.seeds)
+    if not options.kinds:
+        keep(result, f"control-{half}.json")
     failed, saved, worse = (sum(each[key] for each in result["failing"]) for key in ("failed", "saved", "worse"))
     same = sum(each["the same"] for each in result["healthy"])
     print(

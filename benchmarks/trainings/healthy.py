@@ -23,6 +23,7 @@ from benchmarks.trainings.building import (
     plain,
     sequences,
     set_rate,
+    taught,
 )  # fmt: skip
 
 
@@ -70,12 +71,7 @@ def leaky_cosine(seed: int, sick: bool) -> Training:
 def fine_tuning(seed: int, sick: bool) -> Training:
     """A body trained before, frozen up to its last layer."""
     model, batches = plain([32, 64, 64, 10]), blobs(seed)
-    optimizer = Adam(model.parameters(), 2e-3)
-    for step in range(150):
-        x, y = batches(step)
-        optimizer.zero_grad()
-        CE(model(x), y).backward()
-        optimizer.step()
+    taught(model, batches, 150)
     model[4] = nn.Linear(64, 10)
     for p in model[:2].parameters():
         p.requires_grad_(False)

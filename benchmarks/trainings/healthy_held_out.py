@@ -25,6 +25,7 @@ from benchmarks.trainings.building import (
     plain,
     policy_loss,
     set_rate,
+    taught,
     temporal_difference,
     tokens,
     transitions,
@@ -74,12 +75,7 @@ def q_learning(seed: int, sick: bool) -> Training:
 def whole_network_fine_tuned(seed: int, sick: bool) -> Training:
     """Every layer, on other classes of the same features, at a tenth of the first rate."""
     model, first = plain([32, 96, 96, 10]), blobs(seed)
-    optimizer = Adam(model.parameters(), 2e-3)
-    for step in range(300):
-        x, y = first(step)
-        optimizer.zero_grad()
-        CE(model(x), y).backward()
-        optimizer.step()
+    taught(model, first, 300)
     model.zero_grad()
     return Training(model, AdamW(model.parameters(), 2e-4), blobs(seed + 50), CE)
 

@@ -24,6 +24,7 @@ from benchmarks.trainings.building import (
     policy_loss,
     sequences,
     set_rate,
+    taught,
     temporal_difference,
     tokens,
     transitions,
@@ -49,12 +50,7 @@ def q_values_without_a_target_network(seed: int, sick: bool) -> Training:
 def fine_tuning_at_a_new_networks_rate(seed: int, sick: bool) -> Training:
     """What was learned is overwritten in the first steps."""
     model, batches = plain([32, 64, 64, 10]), blobs(seed)
-    optimizer = Adam(model.parameters(), 2e-3)
-    for step in range(100):
-        x, y = batches(step)
-        optimizer.zero_grad()
-        CE(model(x), y).backward()
-        optimizer.step()
+    taught(model, batches, 100)
     model.zero_grad()
     other = blobs(seed + 50)
     return Training(model, Adam(model.parameters(), 0.2 if sick else 3e-4), other, CE, ("update-size",))

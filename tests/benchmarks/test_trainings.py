@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.trainings.__main__ import HALVES
 from benchmarks.trainings.building import Kind
+from benchmarks.trainings.halves import HALVES
 from benchmarks.trainings.healthy import small_regression
 from benchmarks.trainings.looked_at import collapsed_expert, label_spikes, one_batch_scaled, rate_spike, rate_too_high
 from benchmarks.trainings.running import healthy_row, row, stalled_at

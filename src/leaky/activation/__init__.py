@@ -88,40 +88,17 @@ def leaky_relu(
     ):
         return _torch_leaky_relu(x, negative_slope)  # type: ignore[no-any-return]
     if hasattr(type(x), "__torch_function__"):  # a tensor, or what stands for one while a model is traced
-        on_tensors = _siblings.get("torch") or _load("torch")
-        return on_tensors(  # type: ignore[no-any-return]
-            x,
-            negative_slope,
-            inplace,
-            gain=gain,
-            clamp=clamp,
-            channel_dim=channel_dim,
-            out=out,
-        )
-    if isinstance(x, np.ndarray | np.generic):
-        on_arrays = _siblings.get("numpy") or _load("numpy")
-        return on_arrays(  # type: ignore[no-any-return]
-            x,
-            negative_slope,
-            inplace,
-            gain=gain,
-            clamp=clamp,
-            channel_dim=channel_dim,
-            out=out,
-        )
-    jax = sys.modules.get("jax")  # no array of JAX's can come before JAX is there
-    if jax is not None and isinstance(x, jax.Array):
-        on_jax = _siblings.get("jax") or _load("jax")
-        return on_jax(  # type: ignore[no-any-return]
-            x,
-            negative_slope,
-            inplace,
-            gain=gain,
-            clamp=clamp,
-            channel_dim=channel_dim,
-            out=out,
-        )
-    raise InputError(f"the input must be a NumPy array, a torch tensor or a JAX array, not {described(x)}")
+        framework = "torch"
+    elif isinstance(x, np.ndarray | np.generic):
+        framework = "numpy"
+    elif "jax" in sys.modules and isinstance(x, sys.modules["jax"].Array):  # else none can come
+        framework = "jax"
+    else:
+        raise InputError(f"the input must be a NumPy array, a torch tensor or a JAX array, not {described(x)}")
+    function = _siblings.get(framework) or _load(framework)
+    return function(  # type: ignore[no-any-return]
+        x, negative_slope, inplace, gain=gain, clamp=clamp, channel_dim=channel_dim, out=out
+    )
 
 
 def _load(framework: str) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ operation says what it changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,6 +86,11 @@ class Subject:
         if self.optimizer is not None:
             for parameter in parameters:
                 self.optimizer.state.pop(parameter, None)
+
+    def forget_state_of(self, names: Iterable[str]) -> None:
+        """The same for parameters by name; a name of none, such as a missing bias, is passed over."""
+        parameters = self.ground.parameters
+        self.forget_state([parameters[name] for name in names if name in parameters])
 
     @contextmanager
     def undone_on_error(self) -> Iterator[None]:

@@ -43,7 +43,7 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
                     for name, start in norm_starts(norm).items() if norm.norm else ():
                         ground.tensor(name).fill_(start)
                         touched.append(name)
-                subject.forget_state([ground.parameters[name] for name in touched if name in ground.parameters])
+                subject.forget_state_of(touched)
     subject.changed()
 
 

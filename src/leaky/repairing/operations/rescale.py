@@ -28,7 +28,7 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
         touched = [
             name for layer in done.layers for name in (layer.weight, f"{layer.weight.removesuffix('weight')}bias")
         ]
-        subject.forget_state([ground.parameters[name] for name in touched if name in ground.parameters])
+        subject.forget_state_of(touched)
     subject.changed()
 
 
