@@ -236,7 +236,7 @@ def penalty_that_kills_the_latents(seed: int, sick: bool) -> Training:
     def loss(out: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
         return MSE(out[0], x) + (2.0 if sick else 2e-3) * out[1].abs().sum(1).mean()
 
-    alarms = ("dead", "stopped-firing", "collapsing", "no-gradient")
+    alarms = ("dead", "stopped-firing", "collapsing", "no-gradient", "fading")
     return Training(model, Adam(model.parameters(), 2e-3), sample, loss, alarms)
 
 

@@ -13,7 +13,7 @@ from leaky.watching.alarm import Alarm
 from leaky.watching.alarm_rules.inputs import experts, inputs
 from leaky.watching.alarm_rules.learning import gradient, updates
 from leaky.watching.alarm_rules.now import Check, Now
-from leaky.watching.alarm_rules.ranges import depth, drift, non_finite
+from leaky.watching.alarm_rules.ranges import depth, drift, fading, non_finite
 from leaky.watching.alarm_rules.units import collapsing, dead, locked, stopped_firing
 
 READ = (
@@ -40,6 +40,7 @@ ALARMS: dict[str, Check] = {
     "depth": depth,
     "gradient-by-depth": depth,
     "drift": drift,
+    "fading": fading,
     "collapsing": collapsing,
     "stopped-firing": stopped_firing,
     "dead": dead,

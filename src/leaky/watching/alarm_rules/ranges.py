@@ -1,4 +1,4 @@
-"""Ranges of values: what is not finite, what drifts over the steps, what grows or decays over the layers."""
+"""Ranges of values: what is not finite, what drifts or fades over the steps, what grows or decays over the layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import math
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
+from leaky.record import FloatArray
 from leaky.watching.alarm_rules.now import Now, SiteNow, finding, known, level_of
+
+BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 def non_finite(now: Now) -> list[Finding]:
@@ -55,6 +58,32 @@ def drift(now: Now) -> list[Finding]:
     return found
 
 
+def fading(now: Now) -> list[Finding]:
+    """Sites that let next to nothing through any more, though their units need not be silent nor their z small.
+
+    Of Σz² a site passes on Σh²; judged is the share that gets through over as many samples as a verdict takes, where
+    the site let through more in the first report, and more came out of it.
+    """
+    found, t = [], now.thresholds
+    for site in now.sites:
+        z, h = (now.history[site.name][figure] for figure in ("second_moment", "output_moment"))
+        good = np.isfinite(z) & np.isfinite(h) & (z > 0)
+        if good.sum() < 2 or h[good][0] < (1 - t.lost_info) * z[good][0]:
+            continue
+        came, went = (_recent_sum(now, each, good) for each in (z, h))
+        samples = _recent_sum(now, np.ones_like(z), good)
+        fallen = went <= (1 - t.lost_info) * samples * h[good][0]
+        if samples < now.needed or not fallen or went > (1 - t.lost_warning) * came:
+            continue
+        message = (
+            f"next to nothing gets through: E h² is {went / came:.2g} of E z², and was "
+            f"{h[good][0] / z[good][0]:.2g} at the first report"
+        )
+        advice = "Something presses the output to 0: look at penalties on it, at weight decay and at biases that sink."
+        found.append(finding("fading", "warning", site, message, advice, share=went / came))
+    return found
+
+
 def depth(now: Now) -> list[Finding]:
     """The output's range or the gradient over depth, at this report."""
     t = now.thresholds
@@ -97,10 +126,21 @@ def _steady_ratio(now: Now, first: str, last: str) -> float:
     """
     squares = [now.history[name]["gradient"] ** 2 for name in (first, last)]
     good = np.isfinite(squares[0]) & np.isfinite(squares[1])
+    if now.history.samples[good].sum() < now.thresholds.least_samples:
+        return math.nan
+    above, below = (_recent_sum(now, each, good) for each in squares)
+    return above / below if below > 0 else math.nan
+
+
+def _recent_sum(now: Now, means: FloatArray, good: BoolArray) -> float:
+    """Σ over the last samples of a figure that is a mean over samples, as many as a verdict takes, or all seen.
+
+    Args:
+        now: what the rules are given.
+        means: the figure, by report.
+        good: the reports that count; one at least.
+    """
     samples = now.history.samples[good]
     seen = samples[::-1].cumsum()
-    if seen[-1] < now.thresholds.least_samples:
-        return math.nan
     taken = slice(-1 - int(np.searchsorted(seen[:-1], now.needed)), None)
-    above, below = (float((each[good] * samples)[taken].sum()) for each in squares)
-    return above / below if below > 0 else math.nan
+    return float((means[good] * samples)[taken].sum())
