@@ -1,4 +1,4 @@
-// A watched training: layers by time as a heat map, the network over time, alarms as marks, one moment on a slider.
+// A watched training: layers by time as a heat map, the network over time, alarms and controls as marks, one moment on a slider.
 
 import * as Plot from "@observablehq/plot";
 import { chart, keys } from "./chart";
@@ -29,6 +29,19 @@ interface Alarm {
   advice: string;
 }
 
+interface Control {
+  step: number;
+  /** The step at which it was undone; null while it holds. */
+  until: number | null;
+  kind: string;
+  refused: boolean;
+  site: string | null;
+  place: number | null;
+  message: string;
+  alarm: string;
+  evidence: string;
+}
+
 export interface Content {
   kind: "run";
   verdict: string;
@@ -41,6 +54,7 @@ export interface Content {
   shares: string[];
   network: Record<string, Stored>;
   alarms: Alarm[];
+  controls: Control[];
   unit_rates: UnitRates | null;
   notes: string[];
 }
@@ -60,10 +74,12 @@ export function runPage(content: Content, columns: Columns): HTMLElement[] {
     parts.push(overTime(content, columns, steps), moment.element, ...(units ? [units.element] : []));
   }
   parts.push(alarms(content));
-  const units: [string, string][] = content.unit_rates && parts.length > 1 ? [["units", "Unit by unit"]] : [];
+  const controlled: [string, string][] = content.controls.length ? [["controls", "Controls"]] : [];
+  if (controlled.length) parts.push(controls(content.controls));
+  const units: [string, string][] = content.unit_rates && steps.length && content.sites.length ? [["units", "Unit by unit"]] : [];
   const thinned = content.reports > steps.length ? [`${counted(content.reports, "report")} were made; ${whole(steps.length)} of them are shown.`] : [];
   return [
-    pageHeader("run", content.verdict, content.subtitle, content.level, [["network", "Over time"], ["layers", "Layer by layer"], ...units, ["alarms", "Alarms"]]),
+    pageHeader("run", content.verdict, content.subtitle, content.level, [["network", "Over time"], ["layers", "Layer by layer"], ...units, ["alarms", "Alarms"], ...controlled]),
     ...parts, pageFooter([...content.notes, ...thinned], {}),
   ];
 }
@@ -73,14 +89,16 @@ function overTime(content: Content, columns: Columns, steps: Numbers): HTMLEleme
   const points = lines.flatMap(({ name, values }) =>
     Array.from(steps, (step, at) => ({ name, step, value: values[at]! })).filter((point) => Number.isFinite(point.value)));
   const told = content.alarms.filter((alarm) => alarm.level !== "info");
+  const made = content.controls.filter((control) => !control.refused).map((control) => ({ ...control, end: control.until ?? steps[steps.length - 1]! }));
   const hue = (name: string): string => ({ dead: palette().dead, locked: palette().locked, dormant: palette().dormant }[name] ?? palette().accent);
-  return section("network", "The network over time", "Shares of all units; a mark stands where an alarm was raised.", chart({
+  return section("network", "The network over time", `Shares of all units; a mark stands where an alarm was raised${made.length ? ", a diamond where a control was made, with a bar as long as it held" : ""}.`, chart({
     id: "run-network",
     title: "What the units became",
     words: "Dead and locked are told when enough samples were seen; silent is what did not fire for as many.",
     height: 240,
     legend: () => keys([...lines.map(({ name }) => ["line", hue(name), NAMES[name] ?? name] as ["line", string, string]),
-      ...(told.length ? [["dash", palette().ink, "alarm"] as ["dash", string, string]] : [])]),
+      ...(told.length ? [["dash", palette().ink, "alarm"] as ["dash", string, string]] : []),
+      ...(made.length ? [["ring", palette().ink, "control"] as ["ring", string, string]] : [])]),
     plot: () => {
       const colours = palette();
       return {
@@ -89,6 +107,10 @@ function overTime(content: Content, columns: Columns, steps: Numbers): HTMLEleme
         marks: [
           Plot.ruleX(told, { x: "step", stroke: colours.ink, strokeDasharray: "2 3", strokeOpacity: 0.7 }),
           Plot.line(points, { x: "step", y: "value", z: "name", stroke: (point: { name: string }) => hue(point.name), strokeWidth: 2 }),
+          ...(made.length ? [
+            Plot.ruleY(made, { x1: "step", x2: "end", y: 0, stroke: colours.ink, strokeWidth: 4, strokeOpacity: 0.35 }),
+            Plot.dot(made, { x: "step", y: 0, symbol: "diamond2", stroke: colours.ink, r: 8 }),
+          ] : []),
           Plot.dot(told, { x: "step", y: 0, symbol: "triangle", fill: colours.ink, r: 4 }),
         ],
       };
@@ -132,12 +154,20 @@ class Moment {
   }
 
   private marks(): HTMLElement[] {
-    return this.content.alarms.filter((alarm) => alarm.level !== "info" && alarm.place !== null).map((alarm) => {
-      const mark = h("i", { class: "alarm-mark", "aria-hidden": "true", title: `step ${alarm.step}: ${alarm.rule}` });
-      mark.style.left = `${(100 * (this.nearest(alarm.step) + 0.5)) / this.steps.length}%`;
-      mark.style.top = `${(100 * (alarm.place! + 0.5)) / this.content.sites.length}%`;
-      return mark;
-    });
+    const raised = this.content.alarms.filter((alarm) => alarm.level !== "info");
+    const made = this.content.controls.filter((control) => !control.refused);
+    return [
+      ...raised.map((alarm) => this.mark("alarm-mark", alarm, alarm.rule)),
+      ...made.map((control) => this.mark("control-mark", control, `${control.kind}: ${shortened(control.message, 200)}`)),
+    ].filter((mark) => mark !== null);
+  }
+
+  private mark(kind: string, at: { step: number; place: number | null }, words: string): HTMLElement | null {
+    if (at.place === null) return null;
+    const mark = h("i", { class: kind, "aria-hidden": "true", title: `step ${at.step}: ${words}` });
+    mark.style.left = `${(100 * (this.nearest(at.step) + 0.5)) / this.steps.length}%`;
+    mark.style.top = `${(100 * (at.place + 0.5)) / this.content.sites.length}%`;
+    return mark;
   }
 
   private nearest(step: number): number {
@@ -232,4 +262,22 @@ function list(found: Alarm[]): HTMLElement {
         h("span", { class: "finding-site" }, h("bdi", {}, shortened(alarm.site ?? "the network as a whole", 60))), h("code", { class: "rule" }, shortened(alarm.rule, 40))),
       h("p", { class: "message" }, alarm.message),
       h("p", { class: "advice" }, h("b", {}, "What to do: "), alarm.advice))));
+}
+
+function controls(found: Control[]): HTMLElement {
+  const [made, refused] = [found.filter((each) => !each.refused), found.filter((each) => each.refused)];
+  return section("controls", "Controls", made.length ? "What was done to the training at alarms, in order." : "Nothing was done to the training.",
+    made.length ? controlList(made) : null,
+    refused.length ? h("details", {}, h("summary", {}, `${whole(refused.length)} refused`), controlList(refused)) : null);
+}
+
+function controlList(found: Control[]): HTMLElement {
+  const held = (control: Control): string =>
+    control.refused ? "refused" : control.until === null ? "held to the end" : `until step ${whole(control.until)}`;
+  return h("ol", { class: "findings" }, ...found.map((control) =>
+    h("li", { class: "finding control" },
+      h("div", { class: "finding-head" }, h("span", { class: "level" }, control.kind), h("b", {}, `step ${whole(control.step)}`), h("span", {}, held(control)),
+        h("span", { class: "finding-site" }, h("bdi", {}, shortened(control.site ?? "a layer that no site follows", 60))), h("code", { class: "rule" }, shortened(control.alarm, 40))),
+      h("p", { class: "message" }, control.message),
+      h("p", { class: "advice" }, h("b", {}, "Why: "), control.evidence))));
 }

@@ -53,12 +53,17 @@ class ControlRecord:
     def __str__(self) -> str:
         where = f"at {named(self.site)}" if self.site is not None else "at a layer that no site follows"
         head = f"step {self.step}: {self.kind} {where}"
+        return f"{head} is refused: {self.refused}" if self.refused else f"{head}: {self.said}"
+
+    @property
+    def said(self) -> str:
+        """What was done, and when and why it was undone, in words; why nothing was where it was refused."""
         if self.refused:
-            return f"{head} is refused: {self.refused}"
+            return self.refused
         places = ", ".join(self.places)
         end = "" if self.ended is None else f"; undone at step {self.ended}: {self.why_ended}"
-        said = _SHORT if math.isfinite(self.at_most) else _DONE[self.kind]
-        return f"{head}: {said.format(places=places, amount=self.amount, at_most=self.at_most)}{end}"
+        done = _SHORT if math.isfinite(self.at_most) else _DONE[self.kind]
+        return f"{done.format(places=places, amount=self.amount, at_most=self.at_most)}{end}"
 
 
 _DONE: dict[ControlKind, str] = {

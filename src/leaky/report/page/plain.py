@@ -145,9 +145,20 @@ def _run(content: dict[str, Any]) -> list[str]:
         [each["step"], each["site"] or "network", each["level"], each["message"], each["advice"]]
         for each in content["alarms"]
     )
+    controls = (
+        [
+            each["step"],
+            each["site"] or "a layer that no site follows",
+            f"{each['kind']}, refused" if each["refused"] else each["kind"],
+            each["message"],
+            each["alarm"],
+        ]
+        for each in content["controls"]
+    )
     sites = ([each["name"], each["activation"], f"{each['units']:,}"] for each in content["sites"])
     return [
         section("Alarms", [table(["step", "where", "level", "what", "what to do"], alarms)]),
+        section("Controls", [table(["step", "where", "control", "what", "alarm"], controls)]),
         section("Sites", [table(["site", "activation", "units"], sites)]),
         section("Notes", [f"<p>{words(note)}</p>" for note in content["notes"]]),
     ]

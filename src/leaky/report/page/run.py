@@ -1,4 +1,5 @@
-"""A watched training as what its page shows: layers by time, the network over time, alarms.
+"""A watched training as what its page shows: layers by time, the network over time, alarms and
+controls.
 
 Takes any object with what `leaky.watching.run.Run` has: report and watching do not import each other. Time is thinned
 to what a screen can show; the last report always stays.
@@ -58,7 +59,8 @@ def run_content(run: Any, columns: Columns) -> dict[str, Any]:
         "network": {share: columns.add(run.network(share)[kept], "f4") for share in NETWORK if share in figures},
         "unit_rates": _unit_rates(run.unit_rates, names, columns),
         "alarms": [_alarm(alarm, places) for alarm in run.alarms],
-        "notes": [told(note) for note in (*run.notes, *(f"Control, {control}" for control in run.controls))],
+        "controls": [_control(control, places) for control in run.controls],
+        "notes": [told(note) for note in run.notes],
     }
 
 
@@ -90,6 +92,20 @@ def _alarm(alarm: Any, places: dict[str, int]) -> dict[str, Any]:
         "place": None if finding.site is None else places.get(finding.site),
         "message": told(finding.message),
         "advice": told(finding.advice),
+    }
+
+
+def _control(control: Any, places: dict[str, int]) -> dict[str, Any]:
+    return {
+        "step": control.step,
+        "until": control.ended,
+        "kind": control.kind,
+        "refused": bool(control.refused),
+        "site": None if control.site is None else printable(control.site),
+        "place": None if control.site is None else places.get(control.site),
+        "message": told(control.said),
+        "alarm": printable(control.alarm),
+        "evidence": told(control.evidence),
     }
 
 
