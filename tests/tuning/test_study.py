@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.storages.journal._storage import JournalStorageReplayResult
 from tests.tuning import objectives
 
 from leaky.errors import InputError, LeakyError
@@ -210,6 +211,27 @@ def test_a_study_resumes_with_all_that_had_ended_and_can_be_extended(tmp_path: P
     assert len(calls) == len(resumed.trials) + 1
     longer = tune(objective, slopes=SLOPES, seeds=9, storage=path)
     assert trained(resumed).items() <= trained(longer).items()
+
+
+def test_an_interrupt_while_a_result_is_read_back_from_the_journal_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, apply = [], JournalStorageReplayResult._apply_set_trial_user_attr
+
+    def interrupted_once(replayed: JournalStorageReplayResult, log: dict[str, Any]) -> None:
+        if "leaky:result" in log["user_attr"]:
+            seen.append(log)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+        apply(replayed, log)
+
+    monkeypatch.setattr(JournalStorageReplayResult, "_apply_set_trial_user_attr", interrupted_once)
+    settings: dict[str, Any] = {"slopes": SLOPES, "seeds": 3, "budget": "fixed", "confirm": 0}
+    stopped = tune(objectives.noisy, storage=tmp_path / "tune.journal", **settings)
+    assert len(stopped.trials) == 2
+    assert "stopped before its end" in str(stopped)
+    resumed = tune(objectives.noisy, storage=tmp_path / "tune.journal", **settings)
+    assert trained(resumed) == trained(tune(objectives.noisy, **settings))
 
 
 def test_another_study_in_the_same_storage_is_not_mixed_up(tmp_path: Path) -> None:

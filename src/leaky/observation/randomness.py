@@ -9,14 +9,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-IDLE = 0.0005
-"""Seconds of computing in other threads below which they cannot have drawn what matters."""
 ENOUGH = 0.02
 """Seconds of computing in other threads in which one that draws would have drawn."""
 WATCHED = 0.5
@@ -64,23 +63,14 @@ class Randomness:
 
     def rewind(self) -> None:
         """Set them to where the first pass began."""
-        self._put_back()
+        _put_back(self._first, self._elsewhere)
         self.begin()
 
     def restore(self) -> None:
         """Put back those that no other thread draws from."""
         if not self._restored:
-            self._put_back()
+            _put_back(self._first, self._elsewhere)
             self._restored = True
-
-    def _put_back(self) -> None:
-        changed = [name for name, (read, _) in GENERATORS.items() if not _equal(read(), self._first[name])]
-        shared = set[str]()
-        if changed and threading.active_count() > 1 and _seconds_elsewhere() - self._elsewhere > IDLE:
-            shared = _drawn_from_elsewhere(changed)
-        for name in changed:
-            if name not in shared:
-                GENERATORS[name][1](self._first[name])
 
 
 class Moment:
@@ -91,6 +81,7 @@ class Moment:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
+        self._elsewhere = _seconds_elsewhere()
         self._states = {name: GENERATORS[name][0]() for name in names}
 
     @property
@@ -99,14 +90,37 @@ class Moment:
         return not all(_equal(GENERATORS[name][0](), state) for name, state in self._states.items())
 
     def put_back(self) -> None:
-        """Set them to where they were."""
-        for name, state in self._states.items():
-            GENERATORS[name][1](state)
+        """Set them to where they were, but for those that another thread draws from."""
+        _put_back(self._states, self._elsewhere)
+
+
+def _put_back(states: Mapping[str, Any], elsewhere: float) -> None:
+    """Set the generators to these states, but for those that another thread draws from.
+
+    Args:
+        states: by the names of `GENERATORS`.
+        elsewhere: the seconds that other threads had computed when the states were read.
+    """
+    changed = [name for name, state in states.items() if not _equal(GENERATORS[name][0](), state)]
+    shared = set[str]()
+    if changed and threading.active_count() > 1 and _seconds_elsewhere() != elsewhere:
+        shared = _drawn_from_elsewhere(changed)
+    for name in changed:
+        if name not in shared:
+            GENERATORS[name][1](states[name])
 
 
 def _seconds_elsewhere() -> float:
-    """Of computing in other threads of this process so far."""
-    return time.process_time() - time.thread_time()
+    """Of computing in Python's other threads so far, to the nanosecond; where that isn't known, in any other thread.
+
+    Threads that only the libraries know, as OpenMP's that spin, say nothing about whether one that draws has had its
+    turn.
+    """
+    others = {each.native_id for each in threading.enumerate()} - {threading.get_native_id()}
+    try:
+        return sum(int(Path(f"/proc/self/task/{each}/schedstat").read_text().split()[0]) for each in others) / 1e9
+    except (OSError, ValueError, IndexError):  # not on Linux, or one has just ended
+        return time.process_time() - time.thread_time()
 
 
 def _drawn_from_elsewhere(names: list[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The journal's lock: no interrupt and no fork leaves it locked."""
+"""The journal: no interrupt and no fork leaves it locked, and what is written to it can be read again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from leaky.errors import InputError
 from leaky.tuning.storage import journal
+from leaky.tuning.storage.store import Store
+from leaky.tuning.study import Cell
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the kernel's locks are those of POSIX")
 
@@ -81,3 +84,18 @@ def test_a_process_forked_while_it_is_held_does_not_go_on_holding_it(path: Path)
     finally:
         child.kill()
         child.join()
+
+
+def test_a_cell_that_was_given_back_and_begun_again_is_no_damage(tmp_path: Path) -> None:
+    path, cell = str(tmp_path / "tune.journal"), Cell("0.1", 0)
+    store = Store(path, "study", {"slopes": [0.1]}, True, ["0.1"])
+    for _ in range(2):
+        attempt = store.claim(cell)
+        assert attempt is not None
+        store.release(attempt)
+    lines = Path(path).read_bytes().splitlines()
+    assert len(set(lines)) == len(lines) - 1
+    assert Store(path, "study", {"slopes": [0.1]}, True, ["0.1"]).trials() == []
+    Path(path).write_bytes(b"".join(line + b"\n" for line in [*lines, lines[-1]]))
+    with pytest.raises(InputError, match="stands there twice"):
+        journal.journal_storage(path)

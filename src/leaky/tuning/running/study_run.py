@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +58,10 @@ def run(design: Design, engine: Engine, running: Running) -> Study:
                 work_in_processes(running.workers, place, design, engine, running.until, running.progress)
             else:
                 work(design, store, engine, running.over, running.progress)
-        except KeyboardInterrupt:
-            pass  # the user has seen enough: the verdict so far, and the storage to go on from
+        except KeyboardInterrupt:  # the user has seen enough: the verdict so far, and the storage to go on from
+            if path is not None:  # read anew: Optuna skips for ever what it was reading when it was interrupted
+                store = place.open(design)
+                store.running()  # what this process left behind there is ended, with the results that it has
         study = design.study(store.trials())
         cells, step = design.step(study)
         ended = "" if cells else step.ended
@@ -73,10 +74,17 @@ def nominate(
     """The slopes that a search ends with, what it tried, and whether it came to its end."""
     from leaky.tuning.storage.candidates import CandidateStore
 
-    store = CandidateStore(running.storage, f"{running.study_name}: search", space.identity, higher_is_better, [])
-    search = Search(space, store, higher_is_better)
-    with suppress(KeyboardInterrupt):  # as in `run`
+    def opened() -> Search:
+        name = f"{running.study_name}: search"
+        store = CandidateStore(running.storage, name, space.identity, higher_is_better, [])
+        return Search(space, store, higher_is_better)
+
+    search = opened()
+    try:
         search.run(engine, running.over)
+    except KeyboardInterrupt:  # as in `run`
+        if running.storage is not None:
+            search = opened()
     arms, searched = search.result()
     return tuple(arm.value for arm in arms), searched, not search.open
 

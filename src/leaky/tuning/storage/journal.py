@@ -109,7 +109,7 @@ def _wrong(line: bytes, seen: set[bytes]) -> str:
     code, digest = entry.get("op_code"), hashlib.blake2b(line, digest_size=16).digest()
     if type(code) is not int or not 0 <= code < len(JournalOperation):
         return "has no op_code that Optuna knows"
-    if digest in seen:
+    if digest in seen and code != JournalOperation.CREATE_TRIAL:  # undated: one that was given back can be begun again
         return "stands there twice: take it out, or begin with another storage"
     seen.add(digest)
     return ""
