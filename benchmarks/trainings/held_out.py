@@ -140,7 +140,7 @@ class Forgetful(torch.optim.SGD):
 def gradient_never_zeroed(seed: int, sick: bool) -> Training:
     model = plain([32, 64, 64, 10])
     make: Any = Forgetful if sick else SGD
-    alarms = ("update-size", "drift", "gradient-spike", "stopped-firing", "dead")
+    alarms = ("never-zeroed", "update-size", "drift", "gradient-spike", "stopped-firing", "dead")
     return Training(model, make(model.parameters(), 0.05), blobs(seed), CE, alarms)
 
 
@@ -204,7 +204,7 @@ def rate_that_grows_each_step(seed: int, sick: bool) -> Training:
     model = plain([32, 64, 64, 64, 10])
     optimizer = Adam(model.parameters(), 1e-3)
     return Training(
-        model, optimizer, blobs(seed, spread=1.6), CE, ("update-size",),
+        model, optimizer, blobs(seed, spread=1.6), CE, ("update-size", "rising-rate"),
         before=lambda step: set_rate(optimizer, 1e-3 * (1.05 if sick else 0.99) ** step),
     )  # fmt: skip
 

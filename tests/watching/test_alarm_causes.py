@@ -1,8 +1,10 @@
-"""Alarms that name a cause: what presses an output to nothing, each beside a training to which it does not happen."""
+"""Alarms that name a cause, each beside trainings of the same form that are well."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -51,3 +53,97 @@ def test_a_site_that_let_little_through_from_the_start_does_not_fade() -> None:
             nn.functional.mse_loss(model(x), x).backward()
             watch.step()
     assert watch.alarms == []
+
+
+def left_alone(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
+    backward()
+
+
+def accumulated(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
+    backward()
+    backward()
+
+
+def clipped(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
+    backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+
+
+def zeroed(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
+    optimizer.zero_grad()
+    backward()
+
+
+def zeroed_in_place(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
+    model.zero_grad(set_to_none=False)
+    backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+
+
+def zeroed_and_accumulated(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
+    optimizer.zero_grad(set_to_none=False)
+    backward()
+    backward()
+
+
+def zeroed_after_a_gradient_for_another(
+    model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]
+) -> None:
+    backward()
+    optimizer.zero_grad(set_to_none=False)
+    backward()
+
+
+def decayed(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.mul_(0.9)
+    backward()
+
+
+@pytest.mark.parametrize(
+    ("loop", "told", "compiled"),
+    [
+        (left_alone, True, False), (accumulated, True, False), (clipped, True, False), (zeroed, False, False),
+        (zeroed_in_place, False, False), (zeroed_and_accumulated, False, False), (decayed, False, False),
+        (zeroed_after_a_gradient_for_another, False, False), (left_alone, True, True), (zeroed, False, True),
+    ],
+)  # fmt: skip
+def test_a_gradient_that_nobody_zeroes_is_told_in_the_first_report(loop: Any, told: bool, compiled: bool) -> None:
+    model, draw = rectified(), torch.Generator().manual_seed(1)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    run = torch.compile(model, backend="aot_eager") if compiled else model
+
+    def backward() -> None:
+        x = torch.randn(64, 16, generator=draw)
+        nn.functional.mse_loss(run(x), x).backward()
+
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, alarms=["never-zeroed"]) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for _ in range(25):
+            loop(model, optimizer, backward)
+            optimizer.step()
+    assert [alarm.step for alarm in watch.alarms] == [9] * told
+
+
+@pytest.mark.parametrize(("factor", "grows", "told"), [(1.05, 1.0, False), (1.05, 1.1, True), (1.0, 1.1, False)])
+def test_a_rate_that_rises_is_blamed_only_where_ranges_grow_by_orders_of_magnitude_with_it(
+    factor: float, grows: float, told: bool
+) -> None:
+    model, draw = rectified(), torch.Generator().manual_seed(1)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-9)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, alarms=["rising-rate", "drift"]) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for _ in range(80):
+            with torch.no_grad():
+                model[0].weight *= grows
+            x = torch.randn(64, 16, generator=draw)
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x), x).backward()
+            optimizer.step()
+            optimizer.param_groups[0]["lr"] *= factor
+    drifts = ["drift"] if grows > 1 else []
+    assert [alarm.finding.rule for alarm in watch.alarms] == ["rising-rate"] * told + drifts
+    if told:
+        first = watch.alarms[0]
+        assert first.finding.evidence["rise"] == pytest.approx(factor**first.step)

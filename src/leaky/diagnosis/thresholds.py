@@ -178,6 +178,9 @@ class Thresholds:
         "a dozen small trainings",
         low=1,
     )
+    rate_rise: float = _number(
+        10, "the optimizer's rate ÷ its first one from which on it is blamed where ranges drift", "convention", low=1
+    )
     spike_warning: float = _number(
         30,
         "gradient of a report ÷ the usual one, from which on it is a warning",

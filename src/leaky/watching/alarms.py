@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from leaky.diagnosis import Level, level_rank
 from leaky.watching.alarm import Alarm
 from leaky.watching.alarm_rules.inputs import experts, inputs
-from leaky.watching.alarm_rules.learning import gradient, updates
+from leaky.watching.alarm_rules.learning import gradient, never_zeroed, updates
 from leaky.watching.alarm_rules.now import Check, Now
-from leaky.watching.alarm_rules.ranges import depth, drift, fading, non_finite
+from leaky.watching.alarm_rules.ranges import depth, drift, fading, non_finite, rising_rate
 from leaky.watching.alarm_rules.units import collapsing, dead, locked, stopped_firing
 
 READ = (
@@ -21,6 +21,7 @@ READ = (
     "collapse_share",
     "collapse_rise",
     "drift_warning",
+    "rate_rise",
     "spike_warning",
     "spike_error",
     "update_warning",
@@ -34,6 +35,8 @@ READ = (
 ALARMS: dict[str, Check] = {
     "non-finite": non_finite,
     "input": inputs,
+    "never-zeroed": never_zeroed,
+    "rising-rate": rising_rate,
     "update-size": updates,
     "no-gradient": gradient,
     "gradient-spike": gradient,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 
 from leaky.diagnosis import Thresholds, level_rank
 from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
+from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import Raised
 from leaky.watching.arguments import Reaction
 from leaky.watching.control_record import ControlRecord
@@ -73,11 +75,12 @@ class Reporter:
             self._log.note(note)
         self.notes.setdefault(note)
 
-    def report(self, measured: Measured, act: bool) -> Row:
+    def report(self, measured: Measured, loop: Loop, act: bool) -> Row:
         """Draw together what was seen since the last report; its figures.
 
         Args:
             measured: of each weight, what the optimizer's step did to it.
+            loop: what is known of the loop around the model.
             act: whether alarms lead to their action, or are only kept.
         """
         observer, step = self.observer, self.observer.clock.step
@@ -94,7 +97,8 @@ class Reporter:
             self.moments.add(step, rates)
         if self._log is not None:
             self._log.report(step, samples, row, kinds, rates)
-        raised = self._raised.look(now_of(observer, row, self.history, nonfinite, self._thresholds, self._scaled))
+        now = now_of(observer, row, self.history, nonfinite, self._thresholds, self._scaled)
+        raised = self._raised.look(replace(now, loop=loop))
         self.alarms.extend(raised)
         for alarm in raised:
             if self._log is not None:

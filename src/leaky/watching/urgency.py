@@ -17,11 +17,15 @@ class Urgency:
     Args:
         optimizer: whose rates are looked at; None for none.
         report_every: observed steps a report.
+
+    Attributes:
+        rise: the rate at the last step ÷ the first one that was not 0; 1 before one was seen.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer | None, report_every: int) -> None:
         self._optimizer, self._report_every = optimizer, report_every
-        self._rate = 0.0
+        self._rate = self._first = 0.0
+        self.rise = 1.0
         self._told_until, self._closely_until = 0, FIRST_STEPS
 
     def measures(self, step: int, observed: int) -> bool:
@@ -41,5 +45,7 @@ class Urgency:
         """Whether a rate is far above every one before, as at the first step, in a spike, after a hot restart."""
         rates = [] if self._optimizer is None else [float(g["lr"]) for g in self._optimizer.param_groups if "lr" in g]
         rate = max(rates, default=0.0)
+        self._first = self._first or rate
+        self.rise = rate / self._first if self._first > 0 else 1.0
         risen, self._rate = rate > 2 * self._rate, max(rate, self._rate)
         return risen

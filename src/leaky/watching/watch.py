@@ -19,11 +19,13 @@ from leaky.diagnosis import Thresholds, diagnose
 from leaky.errors import InputError
 from leaky.interruptions import surely_twice, undone_unless_done
 from leaky.record import IntArray, Record
+from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import Raised
 from leaky.watching.arguments import Every, Reaction
 from leaky.watching.controlling.controller import Controller
 from leaky.watching.controlling.table import Table
 from leaky.watching.history import Row
+from leaky.watching.leftovers import Leftovers
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
@@ -83,6 +85,7 @@ class Watch:
         self._state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
         self._urgency = Urgency(optimizer, report_every)
+        self._leftovers = Leftovers(optimizer if group is None else None)  # ranks must say the same
         self._changes: Changes = {}
         self._too_long = thresholds.update_warning if table else thresholds.update_error
 
@@ -126,7 +129,7 @@ class Watch:
     def _let_go(self) -> None:
         self._state = "stopped"
         handles = [handle.remove for handle in self._handles]
-        surely_twice(lambda: (self._observer.stop, *handles, self._controller.stop))
+        surely_twice(lambda: (self._observer.stop, *handles, self._leftovers.stop, self._controller.stop))
         self._handles.clear()
 
     def stop(self, ended: str = "stopped") -> None:
@@ -154,6 +157,7 @@ class Watch:
         observer = self._observer
         observer.rider.settle()
         self._controller.end_step()
+        self._leftovers.step_made()
         odd = False
         if self._updates.measuring:
             for name, step in self._updates.after().items():
@@ -241,7 +245,11 @@ class Watch:
     def _report(self, act: bool = True) -> Row:
         changes, self._changes, self._observed = self._changes, {}, 0
         self._ranks.merge(self._observer, changes)
-        return self._reporter.report(measured_by(changes), act)
+        return self._reporter.report(measured_by(changes), self._loop, act)
+
+    @property
+    def _loop(self) -> Loop:
+        return Loop(self._urgency.rise, self._leftovers.steps)
 
     def _report_with_the_rest(self) -> None:
         """Answer the other ranks' reports until all have ended, for some may have more steps."""
@@ -249,7 +257,7 @@ class Watch:
         while going and ranks.merging:
             changes, self._changes, self._observed = self._changes, {}, 0
             if ranks.merge(self._observer, changes, ended=True):
-                self._reporter.report(measured_by(changes), act=False)
+                self._reporter.report(measured_by(changes), self._loop, act=False)
             if ranks.others_go_on:
                 self._controller.abstain()
             going = ranks.others_go_on and not self._reporter.ends_training(self.alarms[alarms:])

@@ -1,4 +1,4 @@
-"""What reaches the weights: gradients that are gone or far above what they were, updates too large."""
+"""What reaches the weights: gradients that are gone, add up or are far above what they were, updates too large."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ from leaky.watching.alarm_rules.now import Now, finding, level_of
 
 STAYED = 5
 """Reports that make a level of the gradient a usual one."""
+
+
+UNZEROED = 5
+"""Steps in a row whose gradient was added to the one before that make a habit."""
+
+
+def never_zeroed(now: Now) -> list[Finding]:
+    """A loop that adds each step's gradient to all those before."""
+    steps = now.loop.unzeroed
+    if steps < UNZEROED:
+        return []
+    message = f"the gradient of each step is added to those of the steps before, {steps} times in a row: none is zeroed"
+    advice = "Call optimizer.zero_grad() once a step, before the gradient is computed."
+    return [finding("never-zeroed", "warning", None, message, advice, steps=steps)]
 
 
 def _lived_with(values: FloatArray) -> float:

@@ -39,6 +39,19 @@ class SiteNow:
     nonfinite: FloatArray
 
 
+@dataclass(frozen=True)
+class Loop:
+    """What is known of the loop around the model.
+
+    Attributes:
+        rate_rise: the optimizer's rate ÷ its first one that was not 0, the largest of its groups; 1 where not known.
+        unzeroed: steps in a row whose gradient was added to that of the step before.
+    """
+
+    rate_rise: float = 1.0
+    unzeroed: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Now:
     """What the rules are given.
@@ -55,6 +68,7 @@ class Now:
         inputs: of one batch, where one was looked at.
         input_jump: the largest batch since the last report ÷ the usual one; 0 where that is not known.
         experts: the share of the samples of each expert, by the container that they are in.
+        loop: around the model.
     """
 
     step: int
@@ -69,6 +83,7 @@ class Now:
     inputs: tuple[TensorStatistics, ...] = ()
     input_jump: float = 0.0
     experts: dict[str, FloatArray] = field(default_factory=dict)
+    loop: Loop = field(default_factory=Loop)
 
 
 Check = Callable[[Now], list[Finding]]

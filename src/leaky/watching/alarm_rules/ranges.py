@@ -36,9 +36,9 @@ def non_finite(now: Now) -> list[Finding]:
     return [finding("non-finite", "error", ill[-1], message, advice, sites=[site.name for site in ill])]
 
 
-def drift(now: Now) -> list[Finding]:
-    """Sites whose range has grown or shrunk by orders of magnitude since the first reports."""
-    found, t = [], now.thresholds
+def _drifted(now: Now) -> list[tuple[SiteNow, float]]:
+    """The sites whose E z² has grown or shrunk by orders of magnitude, and by what factor."""
+    found, limit = [], now.thresholds.drift_warning
     for site in now.sites:
         moments = now.history[site.name]["second_moment"]
         known = moments[np.isfinite(moments)]
@@ -46,8 +46,15 @@ def drift(now: Now) -> list[Finding]:
             continue
         recent = known[-2:] / known[0]  # of two reports the milder: one odd batch is no drift
         factor = float(recent[np.abs(np.log(recent)).argmin()])
-        if 1 / t.drift_warning < factor < t.drift_warning:
-            continue
+        if not 1 / limit < factor < limit:
+            found.append((site, factor))
+    return found
+
+
+def drift(now: Now) -> list[Finding]:
+    """Sites whose range has grown or shrunk by orders of magnitude since the first reports."""
+    found, t = [], now.thresholds
+    for site, factor in _drifted(now):
         word, size = ("grown", factor) if factor > 1 else ("shrunk", 1 / factor)
         level: Level = "error" if size >= t.growth_error else "warning"
         message = f"E z² has {word} {size:.3g} times since the first report"
@@ -56,6 +63,20 @@ def drift(now: Now) -> list[Finding]:
         )
         found.append(finding("drift", level, site, message, advice, factor=factor))
     return found
+
+
+def rising_rate(now: Now) -> list[Finding]:
+    """A rate that has risen far above the first one, and ranges that have grown by orders of magnitude with it.
+
+    A warm-up raises the rate as well, and no range grows so in it.
+    """
+    rise = now.loop.rate_rise
+    sites = [site.name for site, factor in _drifted(now) if factor > 1] if rise >= now.thresholds.rate_rise else []
+    if not sites:
+        return []
+    message = f"the rate is {rise:.3g} times the first one, and E z² has grown with it by orders of magnitude"
+    advice = "Look at the schedule: its factor, what its steps count, where it should turn and come down."
+    return [finding("rising-rate", "warning", None, message, advice, rise=rise, sites=sites)]
 
 
 def fading(now: Now) -> list[Finding]:
@@ -73,7 +94,7 @@ def fading(now: Now) -> list[Finding]:
         came, went = (_recent_sum(now, each, good) for each in (z, h))
         samples = _recent_sum(now, np.ones_like(z), good)
         fallen = went <= (1 - t.lost_info) * samples * h[good][0]
-        if samples < now.needed or not fallen or went > (1 - t.lost_warning) * came:
+        if samples < now.needed or not fallen or not 0 < went <= (1 - t.lost_warning) * came:
             continue
         message = (
             f"next to nothing gets through: E h² is {went / came:.2g} of E z², and was "
