@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+Kind = type[BaseException] | None
 
 MOST = 20
 """Interruptions of one step after which it is given up: somebody insists."""
@@ -64,3 +66,32 @@ def undone_unless_done(act: Callable[[], T], undo: Callable[[], None]) -> T:
     except BaseException:
         undo()
         raise
+
+
+class Leaving(Generic[T]):
+    """`__exit__` written as a generator: what a `with` statement calls at its end is inside the generator's `try`.
+
+    A function can be interrupted before its first line, whatever that line is. So the generator goes to its first
+    `yield` when the `with` statement looks `__exit__` up, before the block, and compiled code wakes it up after it.
+
+    The generator yields ALERT inside its `try`, then WOKEN there, which gives the kind of what the block raised or
+    None; after its work it yields DONE for ever. What it raises leaves the `with` statement.
+
+    Args:
+        waits: the generator function, of the context manager.
+    """
+
+    ALERT, WOKEN, DONE = 0, 1, 0
+
+    def __init__(self, waits: Callable[[T], Generator[int, Kind, None]]) -> None:
+        self._waits = waits
+
+    def __get__(self, manager: T | None, owner: type[T]) -> Callable[..., None]:
+        if manager is None:  # an ExitStack looks it up at the class, and gives the manager with the rest
+            return lambda manager, *raised: self.__get__(manager, owner)(*raised)
+        left = self._waits(manager)
+        next(left)
+        # max hands None, then kind, value and trace of what was raised, to `send` in turn, and gives back the one for
+        # which most was yielded: None for WOKEN, so that nothing is swallowed.
+        compiled: Callable[..., Any] = partial(max, None, key=left.send)
+        return compiled

@@ -8,7 +8,7 @@ alarms.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -17,7 +17,7 @@ from torch import nn
 from leaky.checkup import Checkup
 from leaky.diagnosis import Thresholds, diagnose
 from leaky.errors import InputError
-from leaky.interruptions import surely_twice, undone_unless_done
+from leaky.interruptions import Kind, Leaving, surely_twice, undone_unless_done
 from leaky.record import IntArray, Record
 from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import Raised
@@ -101,9 +101,23 @@ class Watch:
     def __enter__(self) -> Watch:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        ended = "stopped" if kind is None else kind.__name__
-        undone_unless_done(lambda: self.stop(ended), self._let_go)
+    @Leaving
+    def __exit__(self) -> Generator[int, Kind, None]:
+        try:
+            try:
+                yield Leaving.ALERT
+                kind = yield Leaving.WOKEN
+                self.stop("stopped" if kind is None else kind.__name__)
+            except GeneratorExit:  # looked up, and never called
+                return
+            except BaseException:
+                self._let_go()
+                raise
+        except BaseException:
+            self._let_go()
+            raise
+        while True:
+            yield Leaving.DONE
 
     def start(self) -> Watch:
         """Begin to watch.
