@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +40,24 @@ class Work:
         model: that it is done to, and left as it was.
         run: does it.
         begin: puts the model back to where an uninterrupted run begins, which may change it.
+        also: what has changed beside the model.
     """
 
     model: nn.Module
     run: Callable[[], Any]
     begin: Callable[[], None] = lambda: None
+    also: Callable[[], set[str]] = set
 
     def spoilt_at(self, lines: list[int]) -> Iterator[tuple[str, set[str]]]:
         """(place, what had changed) of each interruption."""
-        self.begin()
-        before = everything(self.model)
         for line in lines:
+            self.begin()
+            before = everything(self.model)
             place = interrupted_at(self.run, line)
             after = everything(self.model)
-            changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+            changed = {key for key in {*before, *after} if before.get(key) != after.get(key)} | self.also()
             changed |= {"open modes"} if torch._C._len_torch_dispatch_stack() else set()
             yield place, changed
-            if changed:
-                self.begin()
-                before = everything(self.model)
 
     def lines(self) -> int:
         """That one run takes, after what is imported or cached at first use."""
@@ -110,25 +110,66 @@ def watching() -> Work:
     return Work(model, run, begin=begin)
 
 
-def repair() -> Work:
-    """A bias that is put back where the median was, kept or rolled back; a finished one counts as no change."""
+def patient() -> tuple[nn.Module, Tensor, Tensor]:
+    """A network whose rectifiers are all silent, its data and what it should give."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     with torch.no_grad():
-        model[0].bias[:3] = -9.0
-    data, kept = torch.randn(64, 4), copy.deepcopy(model.state_dict())
-    proposed = leaky.repair(model, data)
-    parts = list(model)
+        model[0].bias.fill_(-9.0)
+    data = torch.randn(64, 4)
+    return model, data, data[:, :2].sign()
+
+
+def repair() -> Work:
+    """A repair that is kept, because nothing can be lost."""
+    model, data, _ = patient()
+    return _repaired(model, torch.optim.Adam(model.parameters()), lambda: leaky.repair(model, data).apply)
+
+
+def repair_that_is_raced() -> Work:
+    """A repair whose treatments are trained in turn; what learns best is kept with what it learned."""
+    model, data, wanted = patient()
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def loss(model: nn.Module) -> Tensor:
+        return (model(data) - wanted).square().mean()
+
+    def train(model: nn.Module) -> None:
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss(model).backward()
+            optimizer.step()
+
+    def validate(model: nn.Module) -> float:
+        with torch.no_grad():
+            return -float(loss(model))
+
+    def proposed() -> Callable[[], Any]:
+        return partial(leaky.repair(model, data).apply, train=train, validate=validate, most_trainings=4)
+
+    return _repaired(model, optimizer, proposed)
+
+
+def _repaired(model: nn.Module, optimizer: torch.optim.Optimizer, proposed: Callable[[], Callable[[], Any]]) -> Work:
+    """What is interrupted is `apply`, of a plan that was made before; a repair that came to its end is undone."""
+    parts, kept, random = list(model), copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    apply: list[Callable[[], Any]] = []
 
     def begin() -> None:
         for at, part in enumerate(parts):
             model[at] = part
         model.load_state_dict(kept)
+        for parameter in model.parameters():
+            parameter.grad = None
+        optimizer.state.clear()
+        torch.set_rng_state(random)
+        apply[:] = [proposed()]
 
-    def run() -> None:
-        proposed.apply()
+    def also() -> set[str]:
+        changed = {"the optimizer"} if optimizer.state else set()
+        return changed | ({"the layers"} if list(model) != parts else set())
 
-    return Work(model, run, begin=begin)
+    return Work(model, lambda: apply[0](), begin=begin, also=also)
 
 
 def rollback() -> Work:
@@ -168,6 +209,7 @@ WORKS: dict[str, Callable[[], Work]] = {
     "an observation with a loss": observation_with_a_loss,
     "a watched step": watching,
     "a repair": repair,
+    "a repair that is raced": repair_that_is_raced,
     "a rollback": rollback,
 }
 
@@ -176,7 +218,13 @@ def _loss(outputs: Tensor, _: Any) -> Tensor:
     return outputs.square().mean()
 
 
-REPLAYED = {"an observation": (20, 7), "a rollback": (1, 7), "a watched step": (2, 97), "a repair": (4, 197)}
+REPLAYED = {
+    "an observation": (20, 7),
+    "a rollback": (1, 7),
+    "a watched step": (2, 97),
+    "a repair": (4, 197),
+    "a repair that is raced": (2, 9973),
+}
 """What the replay interrupts: in how many parts, and at every so manieth line."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.hostile.interruptions import watching
+from benchmarks.hostile.interruptions import Work, repair, repair_that_is_raced, watching
 from tests.hostile.interrupting import interrupted_at, lines_of
 from tests.observation.test_leaves_everything import everything, trained
 from torch import nn
@@ -150,4 +150,13 @@ def test_an_interrupted_wait_leaves_the_turn_to_others() -> None:
 def test_a_watched_step_leaves_nothing_wherever_it_is_interrupted() -> None:
     work = watching()
     for place, changed in work.spoilt_at(list(range(40, work.lines() + 1, 97))):
+        assert not changed, f"{place}: {changed}"
+
+
+@pytest.mark.parametrize(("make", "step"), [(repair, 809), (repair_that_is_raced, 14831)])
+def test_a_repair_leaves_the_model_as_it_was_wherever_it_is_interrupted(make: Callable[[], Work], step: int) -> None:
+    work = make()
+    lines = work.lines()
+    for place, changed in work.spoilt_at([*range(5, lines - 20, step), *range(lines - 20, lines + 1, 2), lines]):
+        assert place
         assert not changed, f"{place}: {changed}"

@@ -116,13 +116,13 @@ class Execution:
             record = self._raced(before, put_back) if self._train is not None else self._judged(before)
             if record.verdict in ("left", "rolled back"):
                 put_back()
-                return record
-            return replace(record, drift=drift((seen, subject.record), (gave, site_outputs(subject.ground))))
+            else:
+                record = replace(record, drift=drift((seen, subject.record), (gave, site_outputs(subject.ground))))
+            for name, module in subject.model.named_modules():  # `train` and `validate` may have left another one
+                module.training = modes.get(name, subject.model.training)
+            return record
 
-        record = undone_unless_done(act, put_back)
-        for name, module in subject.model.named_modules():  # `train` and `validate` may have left another one
-            module.training = modes.get(name, subject.model.training)
-        return record
+        return undone_unless_done(act, put_back)  # nothing comes after it: an interruption there would leave the change
 
     def _kept(self) -> Callable[[], None]:
         """Remember model, optimizer and surroundings."""
