@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import leaky
+from leaky.repairing.operations.recentre import recentre
 from leaky.repairing.operations.revive import revive
 from leaky.repairing.subject import Subject
 
@@ -123,3 +124,28 @@ def test_one_pass_and_passes_of_their_own_come_to_the_same() -> None:
         revive(model, {f"blocks.{i}.1": range(6) for i in range(4)}, data, seed=1)
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_shifting_takes_one_pass_in_a_deep_network_and_comes_to_what_site_by_site_does(norm: bool) -> None:
+    for depth in (3, 24):
+        model, other = Deep(depth, norm).eval(), Deep(depth, norm).eval()
+        units = {f"blocks.{i}.{1 + norm}": tuple(range(6)) for i in range(depth)}
+        shifted = recentre(model, units, DATA)
+        assert shifted == units
+        assert model.seen == SAMPLES + TRACED
+        if depth == 3:
+            for name, chosen in units.items():  # each alone, by what its record says
+                recentre(other, {name: chosen}, DATA)
+            for one, same in zip(model.parameters(), other.parameters(), strict=True):
+                assert torch.allclose(one, same, atol=1e-5, rtol=1e-5)
+
+
+def test_what_one_pass_cannot_shift_is_shifted_by_passes_of_its_own() -> None:
+    models = [Deep(4, norm=False), Deep(4, norm=False)]
+    units = {f"blocks.{i}.1": tuple(range(6)) for i in range(4)}
+    for model, data in zip(models, (DATA, [DATA[:500], DATA[500:]]), strict=True):
+        assert recentre(model, units, data) == units
+    assert models[1].seen == 4 * SAMPLES + TRACED
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5, rtol=1e-5)

@@ -122,6 +122,37 @@ def test_a_network_of_which_all_units_are_held_down_comes_back_with_what_it_knew
     assert torch.equal(model[2].weight, good[2].weight)
 
 
+def offset() -> nn.Sequential:
+    """Weights that have learned to let most units fire on most samples, with biases near those of a new layer."""
+    model = plain()
+    with torch.no_grad():
+        model[0].weight[:, 0] = 0.0
+        model[0].weight[:, 1] = model[0].weight[:, 1].abs() + 0.3
+        model[0].bias.mul_(0.1)
+    return model
+
+
+def test_where_all_units_are_held_down_the_weights_say_where_each_one_was() -> None:
+    data = DATA + torch.tensor([0.0, 1.5, 0.0, 0.0, 0.0, 0.0])
+    model, healthy = offset(), offset()
+    with torch.no_grad():
+        model[0].bias -= 50.0
+    assert recentre(model, {"1": range(16)}, data) == {"1": tuple(range(16))}
+    with torch.no_grad():
+        target, found = healthy(data), model(data)
+    assert float((found - target).square().mean()) < 0.02 * float((target - target.mean(0)).square().mean())
+
+
+def test_a_unit_that_a_bias_of_zero_would_leave_silent_is_brought_to_its_threshold() -> None:
+    data = DATA + 20.0
+    model = plain()
+    with torch.no_grad():
+        model[0].weight.copy_(-model[0].weight.abs())
+        model[0].bias.sub_(50.0)
+    recentre(model, {"1": range(16)}, data)
+    assert model[0](data).mean(0).tolist() == pytest.approx([0.0] * 16, abs=1e-3)
+
+
 class Twice(nn.Module):
     """A rectified layer on both halves of the input; where it is asked for, once more without the rectifier."""
 

@@ -5,8 +5,10 @@ The weights keep what they had learned, so the outputs move; a metric tells whet
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,16 @@ from torch import Tensor, nn
 
 from leaky.record import Site
 from leaky.repairing.ground import Ground, owned
+from leaky.repairing.operations.in_passing import Passing, at_once, giving_step
 from leaky.repairing.operations.operation import Operation, place_of, units_by_site
 from leaky.repairing.operations.optimizer_state import reset_slices
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import trouble_of
 from leaky.structure.units import Made, SiteStructure
+
+NEAR = 2.0
+"""Deviations from the threshold within which a mean lets a unit fire on some samples and not on others."""
 
 
 def recentre(
@@ -51,18 +57,30 @@ def recentre(
 
 
 def _recentre(subject: Subject, units: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """Site by site, because units feed units."""
-    shifted: dict[str, tuple[int, ...]] = {}
+    """From the input to the output, because units feed units; one pass does all sites in a row that it can do."""
     ground = subject.ground
-    for name in sorted(units, key=lambda name: ground.site(name).step.number):
-        site, seen = ground.site(name), subject.record.site(name)
-        still = set(trouble_of(seen).stuck) | set(
-            trouble_of(seen).locked
-        )  # what stands before may have brought some back
-        chosen = tuple(unit for unit in recentrable(ground, site, seen, units[name]) if unit in still)
+    ordered = sorted(map(ground.site, units), key=lambda site: site.step.number)
+    samples = at_once(ground) if len(ordered) > 1 else None
+    steps = {site.name: None if samples is None else giving_step(ground, site) for site in ordered}
+    shifted: dict[str, tuple[int, ...]] = {}
+
+    def put_right(site: SiteStructure, seen: Site) -> bool:
+        trouble = trouble_of(seen)
+        still = {*trouble.stuck, *trouble.locked}  # what stands before may have brought some back
+        chosen = tuple(unit for unit in recentrable(ground, site, seen, units[site.name]) if unit in still)
         if chosen:
             _shift(ground, site, seen, chosen, subject.optimizer)
-            shifted[name] = chosen
+            shifted[site.name] = chosen
+        return bool(chosen)
+
+    for alone, group in itertools.groupby(ordered, key=lambda site: steps[site.name] is None):
+        if alone:
+            for site in group:
+                if put_right(site, subject.record.site(site.name)):
+                    subject.changed()
+        else:
+            passing = [(steps[site.name], Passing(site.use, partial(put_right, site))) for site in group]
+            ground.replay({step.number: one for step, one in passing if step is not None}, batch_size=samples)
             subject.changed()
     return shifted
 
@@ -119,13 +137,16 @@ def _shift(
     deviation = np.sqrt(np.nan_to_num(seen.variance))
     fires = seen.firing_rate > 0
     others = [unit for unit in range(site.units) if unit not in units and fires[unit] and deviation[unit] > 0]
-    ratio = float(np.median(seen.mean[others] / deviation[others])) if others else 0.0
+    ratio = float(np.median(seen.mean[others] / deviation[others])) if others else None
     name, owner = next(bias for bias in map(_bias, _makers(ground, site)[0]) if bias is not None)
     bias = ground.tensor(name)
     with torch.no_grad():
         for unit in units:
             place = owned(owner, [unit]).to(bias.device)
-            bias[place] += ratio * float(deviation[unit]) - float(seen.mean[unit])
+            shift = -float(bias[place].double().mean())
+            if ratio is not None or not abs(float(seen.mean[unit]) + shift) <= NEAR * float(deviation[unit]):
+                shift = (ratio or 0.0) * float(deviation[unit]) - float(seen.mean[unit])
+            bias[place] += shift
     if optimizer is not None and name in ground.parameters:
         reset_slices(optimizer, ground.parameters[name], owned(owner, units))
 
