@@ -147,3 +147,42 @@ def test_a_rate_that_rises_is_blamed_only_where_ranges_grow_by_orders_of_magnitu
     if told:
         first = watch.alarms[0]
         assert first.finding.evidence["rise"] == pytest.approx(factor**first.step)
+
+
+class Last(nn.Module):
+    """Something recurrent or a normalisation over a series, and a rectified head on what it gives last."""
+
+    def __init__(self, front: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.front, self.body, self.act, self.head = front(), nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.front(x)
+        return self.head(self.act(self.body(out[0][:, -1] if isinstance(out, tuple) else out.flatten(1))))
+
+
+@pytest.mark.parametrize(
+    ("front", "scale", "told"),
+    [
+        (lambda: nn.GRU(1, 12, batch_first=True), 800.0, True),
+        (lambda: nn.LSTM(1, 12, batch_first=True), 800.0, True),
+        (lambda: nn.RNN(1, 12, batch_first=True), 800.0, True),
+        (lambda: nn.GRU(1, 12, batch_first=True), 1.0, False),
+        (lambda: nn.LayerNorm((12, 1)), 800.0, False),
+    ],
+    ids=["gru", "lstm", "rnn", "gru, scaled", "normalised"],
+)
+def test_a_large_input_is_a_warning_where_nothing_tells_its_samples_apart_any_more(
+    front: Callable[[], nn.Module], scale: float, told: bool
+) -> None:
+    torch.manual_seed(0)
+    model, draw = Last(front), torch.Generator().manual_seed(1)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, alarms=["input"]) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for _ in range(40):
+            x = torch.randn(32, 12, 1, generator=draw)
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model((x / 40 + 1) * scale if scale > 1 else x), x[:, -1]).backward()
+            optimizer.step()
+    assert ["warning" in {alarm.finding.level for alarm in watch.alarms}] == [told]

@@ -28,6 +28,7 @@ class Stretch:
         verdicts: the last ones; None before there was evidence enough.
         silent_for: samples since each unit fired, shape (units,).
         ever_fired: whether it has since the last reset.
+        alike: the share of Σz² of the last report that its units' means hold: 1 where all samples look the same.
     """
 
     total: Rows
@@ -35,6 +36,7 @@ class Stretch:
     silent_for: FloatArray
     ever_fired: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     verdicts: UnitVerdicts | None = None
+    alike: float = math.nan
     fresh: bool = field(default=False)
 
     @classmethod
@@ -50,6 +52,9 @@ class Stretch:
         seen = rows.seen[COUNTS].sum(axis=0) > 0  # of NaN nothing can be said
         self.silent_for = np.where(fired, 0.0, self.silent_for + np.where(seen, rows.samples, 0))
         self.ever_fired |= fired
+        squares = float(rows.seen[SQUARES].sum())
+        by_means = means(rows) ** 2 * rows.seen[COUNTS].sum(axis=0)
+        self.alike = float(by_means.sum()) / squares if squares > 0 else math.nan
 
     def judge(self, site: Site, thresholds: Thresholds, needed: int) -> None:
         """Verdicts on the part, which is complete; a new one begins."""

@@ -105,6 +105,7 @@ def now_of(
                 flat,
                 site.activation.smooth,
                 nonfinite[name],
+                stretch.alike,
             )
         )
     origin = _origin(observer) if any(each.any() for each in nonfinite.values()) else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
@@ -16,8 +14,8 @@ from leaky.watching.alarm_rules.now import Now, finding
 def inputs(now: Now) -> list[Finding]:
     """One finding at most: a batch far larger than those before, or what a checkup would say of the input.
 
-    Off its scale the input is a warning only where it is still off behind the first weights: many networks begin with
-    a normalisation.
+    Off its scale the input is a warning only where it does harm behind the first weights: many networks begin with a
+    normalisation.
     """
     t = now.thresholds
     if now.input_jump >= t.spike_warning:
@@ -36,14 +34,22 @@ def inputs(now: Now) -> list[Finding]:
     ]
     if not found:
         return []
-    level: Level = "warning" if found[0].rule == "input-constant" or _reaches_the_sites(now) else "info"
+    level: Level = "warning" if found[0].rule == "input-constant" or _does_harm(now) else "info"
     first = found[0]
     return [Finding("input", level, None, (), first.message, first.evidence, first.advice)]
 
 
-def _reaches_the_sites(now: Now) -> bool:
-    first = now.row[now.sites[0].name]["second_moment"] if now.sites else math.nan
-    return first >= now.thresholds.input_high**2
+def _does_harm(now: Now) -> bool:
+    """Whether what comes to the first site is as large, or was large and now is nearly the same for every sample.
+
+    That is what saturated gates and attention make of a large input: small values that tell the samples apart no more.
+    A normalisation keeps them apart.
+    """
+    if not now.sites:
+        return False
+    t, first = now.thresholds, now.sites[0]
+    large = any(tensor.is_floating and tensor.root_mean_square > t.input_high for tensor in now.inputs)
+    return now.row[first.name]["second_moment"] >= t.input_high**2 or (large and first.alike >= t.input_offset)
 
 
 def experts(now: Now) -> list[Finding]:

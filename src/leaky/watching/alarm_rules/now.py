@@ -27,6 +27,7 @@ class SiteNow:
         flat: whether its derivative below the threshold is practically 0, so that a silent unit cannot learn.
         gated: whether it is smooth, and so is judged by its share of the output alone.
         nonfinite: NaN and infinite pre-activations since the last report, shape (units,).
+        alike: the share of Σz² that the units' means hold; NaN where not known.
     """
 
     name: str
@@ -37,6 +38,7 @@ class SiteNow:
     flat: bool
     gated: bool
     nonfinite: FloatArray
+    alike: float = math.nan
 
 
 @dataclass(frozen=True)
