@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -305,6 +306,37 @@ def test_a_shared_module_is_not_swapped() -> None:
     model, data = networks.Shared(3), torch.randn(8, 6)
     with pytest.raises(InputError, match=r"runs 3 times in one pass \(act, act#2, act#3\)"):
         swap(model, "act", data, negative_slope=0.1)
+
+
+@pytest.mark.parametrize(
+    ("rectifier", "reason"),
+    [
+        (lambda: leaky.LeakyReLU(0.1, clamp=2.0), "a clamp or learnable slopes of its own"),
+        (lambda: leaky.LeakyReLU([0.1] * 8, learnable=True), "a clamp or learnable slopes of its own"),
+        (lambda: leaky.LeakyReLU(0.1, gain=2.0), "a gain of its own"),
+        (nn.ReLU6, "it is a ReLU6"),
+    ],
+)
+def test_a_rectifier_that_does_more_than_a_slope_says_is_not_swapped(
+    rectifier: Callable[[], nn.Module], reason: str
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), rectifier(), nn.Linear(8, 3))
+    with pytest.raises(InputError, match=reason):
+        swap(model, "1", torch.randn(8, 6), negative_slope=0.3)
+
+
+@pytest.mark.parametrize("units", [None, [0, 3]])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_what_is_swapped_in_overwrites_as_what_was_there(inplace: bool, units: list[int] | None) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(inplace=inplace), nn.Linear(8, 3))
+    swap(model, "1", torch.randn(8, 6), negative_slope=0.3, units=units)
+    z = torch.linspace(-2, 2, 16).reshape(2, 8)
+    slopes = torch.tensor([0.3 if units is None or unit in units else 0.0 for unit in range(8)])
+    wanted, given = torch.where(z > 0, z, slopes * z), z.clone()
+    torch.testing.assert_close(model[1](given), wanted)
+    torch.testing.assert_close(given, wanted if inplace else z)
 
 
 def test_the_fold_takes_the_mean_shift_away() -> None:

@@ -83,9 +83,12 @@ def rescale_moments(
         factor: s.
         mask: which elements; all by default.
     """
+    state: dict[str, Any] = optimizer.state.get(parameter, {})
     with torch.no_grad():
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in state.items():
             power = 1 if key in _OF_GRADIENT else 2 if key in _OF_SQUARE else 0
+            if key == "momentum_buffer" and not _OF_SQUARE.isdisjoint(state):
+                power = 0  # RMSprop's, of steps: gradients over the root of their square
             if power and isinstance(value, Tensor) and value.shape == parameter.shape:
                 by = factor**-power
                 value.mul_(by if mask is None else torch.where(mask.to(value.device), by, 1.0).to(value))
