@@ -1,14 +1,9 @@
-"""The compiled passes of one watched model: what its graphs and hooks report, told to the observer.
-
-Where the structure is not known, it is learned from a pass on the side, run by Python itself with everything put back
-after it, so that the user's own pass stays the compiled one, bit for bit.
-"""
+"""The compiled passes of one watched model: what its graphs and hooks report, told to the observer."""
 
 from __future__ import annotations
 
 import sys
 import types
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -17,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from leaky.observation.batches import Batch
-from leaky.observation.preserve import Preserved
-from leaky.observation.riding.discovery import Discovery
 from leaky.observation.riding.rider import Rider
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.structure.listening import SiteCall
+from leaky.watching.compiled.aside import learned
 from leaky.watching.compiled.hooks import AfterInPlace, Begin, End, InPlace, Site
 from leaky.watching.compiled.plans import Meeting, Plan, calls_of, meeting_numbered, plan_of, plan_of_parts
 from leaky.watching.site import Clock, WatchedSite
@@ -63,7 +57,7 @@ class Passes:
 
     Attributes:
         met: whether a compiled pass was ever met.
-        discovering: whether a pass on the side is going on.
+        discovering: whether a pass aside is going on.
     """
 
     def __init__(self, model: nn.Module, told: Told, tracer_of: Any) -> None:
@@ -279,12 +273,10 @@ class Passes:
             self._told.failed(error)
 
     def _discover(self, plan: Plan, module: nn.Module, batch: Batch) -> None:
-        calls: dict[KnownCall, SiteCall] = {}
         rider = self._told.rider
-        discovery = Discovery(self._tracer_of, lambda known, call: _Collecting(known, call, calls))
         self.discovering = True
         try:
-            structure = self._run_aside(discovery, module, batch)
+            structure, calls = learned(self._model, module, batch, rider.sample_dim, self._tracer_of)
         finally:
             self.discovering = False
         if structure.sample_dim != rider.sample_dim:
@@ -292,42 +284,3 @@ class Passes:
         plan.learn(structure, calls)
         for name in structure.unridden:
             self._told.note(f"site {name!r} is not seen in compiled code: its rows are told apart only as Python runs")
-
-    def _run_aside(self, discovery: Discovery, module: nn.Module, batch: Batch) -> Structure:
-        modes = [(each, each.training) for each in self._model.modules()]
-        sample_dim = self._told.rider.sample_dim
-        with (
-            warnings.catch_warnings(),
-            torch.compiler.set_stance("force_eager"),
-            Preserved(self._model, "train", None, None, values=False),
-            batch.kept(),
-            torch.no_grad(),
-        ):
-            warnings.simplefilter("ignore")
-            for each, mode in modes:
-                each.training = mode
-            discovery.open(module, batch.args, batch, sample_dim)
-            try:
-                output = module._call_impl(*batch.args, **batch.kwargs)  # type: ignore[no-untyped-call]
-            except BaseException:
-                discovery.abandon()
-                raise
-            return discovery.close(output, sample_dim)
-
-
-class _Collecting:
-    """Takes nothing in, and keeps each call as the tracer saw it."""
-
-    def __init__(self, known: KnownCall, call: SiteCall | None, calls: dict[KnownCall, SiteCall]) -> None:
-        if call is not None:
-            calls[known] = call
-
-    def take(self, z: Tensor, call: KnownCall) -> bool:
-        """Nothing is taken in."""
-        return False
-
-    def follow(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
-        """Nothing is waited for."""
-
-    def follow_again(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
-        """Nothing is waited for."""
