@@ -1,0 +1,90 @@
+"""What a step does to weights, and what an optimizer knows of units that never learned, against float64 by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from leaky.watching.optimizers import SAMPLED, Updates, measured_by, ratio_of, untouched_units
+
+
+def test_a_step_is_measured_as_a_share_of_the_weight_that_it_met() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    old = [p.detach().double().numpy().copy() for p in (model[0].weight, model[2].weight)]
+    updates = Updates(model)
+    assert not updates.measuring
+    updates.before(["0.weight", "0.bias", "2.weight", "0.weight", "of no module"])
+    assert updates.measuring
+    with torch.no_grad():
+        model[0].weight.mul_(1.5)
+        model[2].weight[1] += 2
+        model[0].bias.add_(1)
+    found = updates.after()
+    assert not updates.measuring
+    assert list(found) == ["0.weight", "2.weight"]  # a bias has no direction that a step turns
+    assert found["0.weight"] == pytest.approx([0.25 * (old[0] ** 2).sum(), (old[0] ** 2).sum(), 20], rel=1e-5)
+    assert found["2.weight"] == pytest.approx([16, (old[1] ** 2).sum(), 12], rel=1e-5)
+    assert ratio_of(found["0.weight"]) == pytest.approx(0.5, rel=1e-5)
+    assert updates.after() == {}
+
+
+def test_of_a_large_weight_an_even_sample_tells_the_same() -> None:
+    model = nn.Linear(600, 300)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([3.0, -3.0]).repeat(90_000).reshape(300, 600))
+    updates = Updates(model)
+    updates.before(["weight"])
+    with torch.no_grad():
+        model.weight.mul_(1.25)
+    step = updates.after()["weight"]
+    assert SAMPLED <= step[2] < 2 * SAMPLED
+    assert ratio_of(step) == pytest.approx(0.25, rel=1e-5)
+    assert measured_by({"weight": [step]})["weight"] == pytest.approx((0.25, 3.0), rel=1e-5)
+
+
+def test_the_largest_of_several_steps_counts_and_the_size_of_the_last() -> None:
+    steps = [np.array([1.0, 100.0, 4.0]), np.array([9.0, 36.0, 4.0]), np.array([4.0, 64.0, 4.0])]
+    assert measured_by({"w": steps})["w"] == pytest.approx((0.5, 4.0))
+    nothing = np.array([1.0, 0.0, 4.0])
+    assert math.isnan(ratio_of(nothing))
+    assert measured_by({"w": [nothing, steps[0]]})["w"] == pytest.approx((0.1, 5.0))
+
+
+OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "Adam": (torch.optim.Adam, {}),
+    "AdamW": (torch.optim.AdamW, {}),
+    "RMSprop": (torch.optim.RMSprop, {}),
+    "Adagrad": (torch.optim.Adagrad, {}),
+    "SGD with momentum": (torch.optim.SGD, {"momentum": 0.9}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_unit_that_once_had_a_gradient_is_touched(name: str) -> None:
+    kind, options = OPTIMIZERS[name]
+    weight = nn.Parameter(torch.ones(5, 3, 2))
+    optimizer = kind([weight], lr=0.1, **options)
+    for unit, element in ((1, (0, 0)), (3, (2, 1))):
+        weight.grad = torch.zeros(5, 3, 2)
+        weight.grad[(unit, *element)] = -0.5
+        optimizer.step()
+    weight.grad = torch.zeros(5, 3, 2)
+    optimizer.step()
+    assert untouched_units(optimizer, {"w": weight})["w"].tolist() == [0, 2, 4]
+
+
+def test_of_an_optimizer_that_keeps_no_moment_nothing_is_said() -> None:
+    weight, other = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    weight.grad = torch.ones(2, 2)
+    plain, adam = torch.optim.SGD([weight], lr=0.1), torch.optim.Adam([weight])
+    plain.step()
+    assert untouched_units(plain, {"w": weight}) == {}
+    assert untouched_units(adam, {"w": weight}) == {}  # before its first step
+    adam.step()
+    assert list(untouched_units(adam, {"w": weight, "other": other})) == ["w"]
