@@ -173,6 +173,23 @@ def test_the_optimizers_slices_begin_anew_and_the_others_stay(name: str) -> None
     train(model, data, optimizer)  # the loop goes on
 
 
+def test_of_a_weight_between_two_layers_that_are_revived_rows_and_columns_begin_anew() -> None:
+    model, data = dead_pair()
+    with torch.no_grad():
+        model[2].bias[5] = -50.0
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, data, optimizer)
+    weight, before = model[2].weight.detach().clone(), optimizer.state[model[2].weight]["exp_avg_sq"].clone()
+    assert revive(model, {"1": [2, 3], "3": [5]}, data, optimizer=optimizer, seed=0).refused == {}
+    anew = torch.zeros(8, 8, dtype=torch.bool)
+    anew[5], anew[:, [2, 3]] = True, True
+    after = optimizer.state[model[2].weight]["exp_avg_sq"]
+    assert torch.equal(after[~anew], before[~anew])
+    torch.testing.assert_close(after[anew], before[~anew].mean().expand(22))
+    assert torch.equal(model[2].weight.detach()[~anew], weight[~anew])
+    assert (model[2].weight.detach()[anew] != weight[anew]).all()
+
+
 def test_a_whole_tensor_that_begins_anew_gets_a_new_step_count() -> None:
     model, data = dead_pair()
     with torch.no_grad():
