@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("leaky.record", "leaky.theory"),
     ("leaky.documents", "leaky.failures", "leaky.user_code"),
     ("leaky.files",),
-    ("leaky.text", "leaky.interruptions"),
+    ("leaky.text", "leaky.interruptions", "leaky.signals"),
     ("leaky.errors",),
 )
 """From the roof to the ground: a module imports from its own room and from floors below, never from a neighbour."""

@@ -7,12 +7,15 @@ import sys
 
 def main() -> None:
     """Run the command line and end the program with its status."""
-    from leaky.commands.signals import heard
+    from leaky.signals import Terminated, heard, status_of
 
-    with heard():
-        from leaky.commands import run
+    try:
+        with heard():
+            from leaky.commands import run
 
-        status = run()
+            status = run()
+    except (KeyboardInterrupt, Terminated) as arrived:  # while it was imported
+        status = status_of(arrived)
     sys.exit(status)
 
 

@@ -131,6 +131,23 @@ def test_a_second_ctrl_c_ends_at_once_what_swallows_the_first() -> None:
     assert (err, process.returncode) == ("Interrupted.\n", 130)
 
 
+@pytest.mark.parametrize(
+    ("number", "status", "line"), [("SIGINT", 130, "Interrupted."), ("SIGTERM", 143, "Terminated.")]
+)
+def test_a_signal_while_the_command_line_is_imported_ends_like_any_other(
+    folder: Path, number: str, status: int, line: str
+) -> None:
+    (folder / "click.py").write_text(f"import signal\nsignal.raise_signal(signal.{number})\nx = 1\n")
+    ended = subprocess.run([sys.executable, "-m", "leaky", "--help"], capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("", f"{line}\n", status)
+
+
+def test_nothing_of_the_command_line_is_imported_before_signals_are_heard() -> None:
+    code = "import sys, leaky.signals; print(sorted(n for n in sys.modules if n.split('.')[0] in ('leaky', 'click')))"
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
+    assert seen == "['leaky', 'leaky.signals']\n"
+
+
 @contextlib.contextmanager
 def _running(verb: list[str]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(

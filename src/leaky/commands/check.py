@@ -11,8 +11,8 @@ from leaky.commands.ending import TRACEBACK_HINT, Status
 from leaky.commands.options import AXIS, SEED, SIZE, axis, html_options, json_option, thresholds
 from leaky.commands.output import check_page_places, check_writable, own_stdout, pages, write_result, written_first
 from leaky.commands.saved import is_saved, show_saved
-from leaky.commands.signals import Terminated
 from leaky.errors import InputError, LeakyError
+from leaky.signals import Terminated
 
 if TYPE_CHECKING:
     from leaky.checkup import Checkup

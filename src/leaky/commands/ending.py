@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from leaky.commands.signals import Terminated
 from leaky.errors import LeakyError, NothingExaminedError
+from leaky.signals import Terminated
 from leaky.text import printable, shortened
 
 LONGEST = 400

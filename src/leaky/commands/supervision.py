@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 
 from leaky.commands.ending import Status, debugging, status_of
-from leaky.commands.signals import heard, listening
+from leaky.signals import heard, listening
 
 SLACK = 0.5
 """Seconds after the time limit in which the work may end by itself."""

@@ -45,9 +45,18 @@ class _Listener:
 
 def end_at_once(number: int) -> None:
     """End the process without another step of Python."""
+    os._exit(_told(signal.Signals(number)))
+
+
+def status_of(arrived: BaseException) -> int:
+    """The status to end with after a signal's exception, with its word on stderr."""
+    return _told(signal.SIGTERM if isinstance(arrived, Terminated) else signal.SIGINT)
+
+
+def _told(number: signal.Signals) -> int:
     with contextlib.suppress(OSError):
-        os.write(2, f"{WORDS[signal.Signals(number)]}\n".encode())
-    os._exit(STATUSES[signal.Signals(number)])
+        os.write(2, f"{WORDS[number]}\n".encode())
+    return STATUSES[number]
 
 
 def listening() -> bool:
