@@ -6,12 +6,14 @@ pickle) carries hooks that do nothing. What goes wrong in here must never end th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from leaky.errors import InputError
 from leaky.observation.batches import Batch
 from leaky.observation.nesting import tensors_in
 from leaky.observation.riding.discovery import Discovery, TakerOf
@@ -84,6 +86,7 @@ class Rider:
         self._earlier: dict[nn.Module, Structure] = {}
         self._traces: dict[nn.Module, int] = {}
         self._outer: nn.Module | None = None
+        self._thread, self._shared = threading.current_thread(), False
         self._discovery: Discovery | None = None
         self._mode: Functions | None = None
         self.structure: Structure | None = None
@@ -106,7 +109,7 @@ class Rider:
     def detach(self) -> None:
         """Take every hook off; a pass that is going on is not observed to its end."""
         self._close_modes()
-        self._outer, self.running = None, False
+        self._outer, self.running, self._shared = None, False, False
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -140,8 +143,11 @@ class Rider:
         if self._outer is not None:
             if module is not self._outer:
                 return
+            if self._thread is not threading.current_thread() and self._thread.is_alive():
+                self.running, self._shared = False, True  # told when the other thread's pass ends, which has its modes
+                return
             self._close_modes()  # its last pass never came to its end
-        self._outer = module
+        self._outer, self._thread = module, threading.current_thread()
         if torch._C._current_graph_task_id() != -1 or _inside_transform() or not self._passenger.wants(module):
             return
         batch = Batch(args, kwargs, None)
@@ -169,9 +175,12 @@ class Rider:
 
     def end(self, module: nn.Module, output: Any) -> None:
         """It has run, or has raised (output None)."""
-        if module is not self._outer:
+        if module is not self._outer or (self._shared and self._thread is not threading.current_thread()):
             return
         self._outer = None
+        if self._shared:
+            self._close_modes()
+            raise InputError("two threads ran the model at once; let them take turns, or watch a copy for each")
         if not self.running:
             return
         self.running = False
