@@ -46,6 +46,11 @@ SCRIPTS: dict[str, tuple[dict[str, list[float]], str, int]] = {
         "shifted",
         3,
     ),
+    "what no training in sight comes up to": (
+        {"as it was": [0.4, 0.6, 0.62], "shifted": [0.98, 0.75, 0.77], "begun anew": [0.1, 0.2]},
+        "shifted",
+        3,
+    ),
     "out of nowhere": ({"as it was": [NAN, NAN], "shifted": [NAN, 0.5], "begun anew": [0.1, 0.2]}, "shifted", 3),
 }
 
@@ -96,7 +101,7 @@ def test_what_wins_and_what_it_costs(name: str, sign: float) -> None:
     assert race.trainings == len(model.trained) == sum(runner.trainings for runner in runners) <= most
     won.put_back()
     assert model.now == (winner, 0 if won.untrained else won.trainings)
-    assert won.untrained is (name == "what its training undoes")
+    assert won.untrained is (name in ("what its training undoes", "what no training in sight comes up to"))
 
 
 def test_the_number_of_trainings_is_bounded_and_losers_are_stopped() -> None:

@@ -191,9 +191,7 @@ def _treatments(
         drawn = [Action("reinitialise", name, (), wanted[name][1]) for name in layers]
         found.append(("layers anew", able(drawn, silent=True)))
     if wanted or anew is not None or first:
-        theory = tailored(ground) if negative_slope is None else negative_slope
-        reason = anew or "what put the network into this state may have harmed its weights too"
-        found.append(("begun anew", able([Action("begin anew", None, (), reason, theory)], silent=not slope)))
+        found.append(("begun anew", _begun_anew(draft, anew, negative_slope)))
     return tuple(
         # a leak behind units that give nothing yet moves nothing either
         Treatment(
@@ -202,6 +200,13 @@ def _treatments(
         for name, actions in found
         if actions or (first and name == "inputs standardised")
     )
+
+
+def _begun_anew(draft: _Draft, reason: str | None, negative_slope: float | None) -> tuple[Action, ...]:
+    """The whole network anew, with the slope that theory has for it unless one is given."""
+    slope = tailored(draft.subject.ground) if negative_slope is None else negative_slope
+    words = reason or "what put the network into this state may have harmed its weights too"
+    return draft.able([Action("begin anew", None, (), words, slope)], silent=negative_slope == 0)
 
 
 _BY_UNIT: tuple[Kind, ...] = ("recentre", "revive", "recycle")
@@ -255,19 +260,7 @@ def _planned(treatments: Sequence[Treatment], nothing: str | None, troubles: dic
     keeping = [t.name for t in treatments if t.keeps_function and all(map(proven, t.actions))]
     if nothing is None:
         return keeping[-1] if keeping else None
-    for name in (
-        "statistics estimated anew",
-        "shifted",
-        "revived",
-        "recycled",
-        "leaky",
-        "rescaled",
-        "layers anew",
-        "begun anew",
-    ):
-        if name in names:
-            return name
-    return None
+    return next((name for name in names if name != "inputs standardised"), None)
 
 
 def _nothing_to_lose(outputs: Sequence[Tensor]) -> str | None:

@@ -78,6 +78,10 @@ class Race:
             runner.put_back()
             self._trained(runner)
         while len(going := self._going_on(entered)) > 1 and self.trainings + len(going) <= self.most:
+            if (ahead := self._proven(entered, self._winner(entered))) is not None and ahead.first >= max(
+                runner.expected for runner in going
+            ):
+                break  # more training could only come up to what is there without any
             for runner in going:
                 runner.put_back()
                 self._trained(runner)
