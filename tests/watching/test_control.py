@@ -510,7 +510,10 @@ def test_the_run_and_the_log_tell_of_every_control(tmp_path: Path) -> None:
     assert first.evidence.startswith("one step changes the weights behind it by")
     assert (first.ended, first.why_ended) == (3, "undone by the user")
     assert "step 0: slope at '1': 1 now has the slope 0.3; undone at step 3: undone by the user" in str(saved)
-    assert f"Control, {first}" in run_content(saved, Columns())["notes"]
+    shown = run_content(saved, Columns())["controls"][0]
+    assert (shown["step"], shown["until"], shown["kind"], shown["site"]) == (0, 3, "slope", "1")
+    assert (shown["alarm"], shown["refused"]) == ("update-size", False)
+    assert shown["message"] == "1 now has the slope 0.3; undone at step 3: undone by the user"
 
 
 # on ranks

@@ -1,5 +1,4 @@
-"""A watched training as what its page shows: layers by time, the network over time, alarms and
-controls.
+"""A watched training as what its page shows: layers by time, the network over time, alarms and controls.
 
 Takes any object with what `leaky.watching.run.Run` has: report and watching do not import each other. Time is thinned
 to what a screen can show; the last report always stays.
