@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from leaky.watching.sums import Bounds, Reading
+from leaky.watching.bounds import Bounds
+from leaky.watching.sums import Reading
 
 _KEY = -1
 """Of a hook among those of a tensor; torch's own keys count from 0."""

@@ -19,6 +19,8 @@ from leaky.observation.riding.sweeping import sweep
 from leaky.record import FloatArray, NotExamined
 from leaky.structure.listening import SiteCall
 from leaky.structure.trace import Tracer
+from leaky.watching.afar import bring, clear
+from leaky.watching.clock import Clock
 from leaky.watching.compiled.passes import Passes
 from leaky.watching.compiled.regions import compiled_parts, functions_in_parts, in_python, unseen
 from leaky.watching.experts import alike_groups, shares
@@ -26,7 +28,7 @@ from leaky.watching.figures import Stretch
 from leaky.watching.inputs import Inputs
 from leaky.watching.latents import Latents, module_of
 from leaky.watching.measures import Measures, Products
-from leaky.watching.site import Clock, WatchedSite
+from leaky.watching.site import WatchedSite
 from leaky.watching.usual import Usual
 
 
@@ -141,9 +143,10 @@ class Observer:
 
     def gradient_jump(self) -> float:
         """How many times the usual one this step's gradient is, at the site nearest to the loss; 0 if not known."""
-        if not self.sites:
+        last = next(reversed(self.sites.values()), None)
+        if last is None or last.afar is not None:  # asking would wait for the device
             return 0.0
-        total = float(next(reversed(self.sites.values())).rows.gradient[4:8].sum())
+        total = float(last.rows.gradient[4:8].sum())
         squares, self._gradient_before = total - self._gradient_before, total
         return self._gradient.see(math.sqrt(squares)) if squares > 0 else 0.0
 
@@ -163,10 +166,14 @@ class Observer:
         """The sums begin anew."""
         self._gradient_before = 0.0
 
+    def bring(self) -> None:
+        """Have on the host what the sites have shown, wherever their tensors are."""
+        bring(self.sites.values())
+
     def reset(self) -> None:
         """Forget what the sites have shown."""
+        clear(self.sites.values())
         for name, site in self.sites.items():
-            site.rows.clear()
             self.stretches[name] = Stretch.of(site.units, site.activation.smooth)
         self.samples = self.batches = 0
 

@@ -16,8 +16,7 @@ from leaky.watching.controlling.controller import Controller
 from leaky.watching.history import History, Row
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
-from leaky.watching.reporting import Measured, now_of, report_row, unit_levels
-from leaky.watching.sums import NONFINITE
+from leaky.watching.reporting import Measured, first_nonfinite, now_of, report_row, unit_levels
 from leaky.watching.unit_rates import Moments
 
 UNSEEN_STEPS = 3
@@ -86,7 +85,7 @@ class Reporter:
         observer, step = self.observer, self.observer.clock.step
         observer.clock.nonfinite = False
         self._look_for_sites(observer.compiled.unmet())
-        nonfinite = {name: site.rows.seen[NONFINITE].copy() for name, site in observer.reported_sites.items()}
+        nonfinite, late = first_nonfinite(observer)
         rates = unit_levels(observer) if self.moments.due() else None
         row = report_row(observer, self._thresholds, measured, observer.model)
         samples, self.samples = observer.samples - self.samples, observer.samples
@@ -97,7 +96,7 @@ class Reporter:
             self.moments.add(step, rates)
         if self._log is not None:
             self._log.report(step, samples, row, kinds, rates)
-        now = now_of(observer, row, self.history, nonfinite, self._thresholds, self._scaled)
+        now = now_of(observer, row, self.history, nonfinite, late, self._thresholds, self._scaled)
         raised = self._raised.look(replace(now, loop=loop))
         self.alarms.extend(raised)
         for alarm in raised:

@@ -17,7 +17,7 @@ from leaky.watching.alarm_rules.now import Now, SiteNow
 from leaky.watching.figures import figures
 from leaky.watching.history import FIGURES, History, Row
 from leaky.watching.observer import Observer
-from leaky.watching.sums import FIRED
+from leaky.watching.sums import FIRED, NONFINITE
 from leaky.watching.unit_rates import Levels, levels
 
 Measured = Mapping[str, tuple[float, float]]
@@ -26,6 +26,7 @@ Measured = Mapping[str, tuple[float, float]]
 
 def record_of(observer: Observer, notes: Iterable[str]) -> Record:
     """What was seen since the last reset, reports and what came after them, as one record."""
+    observer.bring()
     sites = []
     for name, site in observer.sites.items():
         rows = observer.stretches[name].total.copy()
@@ -73,6 +74,7 @@ def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, m
         found["weight"] = max((size for _, size in behind), default=math.nan)
         row[name] = found
         rows.clear()
+        site.nonfinite_since = math.inf
     for name, code in observer.latents.items():
         if code.units:
             nothing = dict.fromkeys(FIGURES, math.nan)
@@ -80,11 +82,29 @@ def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, m
     return row
 
 
+def first_nonfinite(observer: Observer) -> tuple[dict[str, FloatArray], int]:
+    """NaN and infinite pre-activations of each site since the last report, and how many passes ago the first came.
+
+    A device is asked at reports only: by then what one site made has gone through all. Of the sites there, those count
+    whose first came in the same pass. Ranks see other passes, and must say the same: of them all sites count.
+    """
+    sites = observer.reported_sites
+    found = {name: site.rows.seen[NONFINITE].copy() for name, site in sites.items()}
+    first = min((site.nonfinite_since for site in sites.values()), default=math.inf)
+    if not observer.inputs.alone or first == math.inf:
+        return found, 0
+    for name, site in sites.items():
+        if first < site.nonfinite_since < math.inf:
+            found[name][:] = 0.0
+    return found, observer.clock.passes - int(first)
+
+
 def now_of(
     observer: Observer,
     row: Row,
     history: History,
     nonfinite: Mapping[str, FloatArray],
+    late: int,
     thresholds: Thresholds,
     scaled: bool,
 ) -> Now:
@@ -108,9 +128,9 @@ def now_of(
                 stretch.alike,
             )
         )
-    origin = _origin(observer) if any(each.any() for each in nonfinite.values()) else ""
+    origin = _origin(observer) if not late and any(each.any() for each in nonfinite.values()) else ""
     needed = samples_needed(observer, thresholds)
-    step, batch = observer.clock.step, observer.batches
+    step, batch = observer.clock.step, observer.batches - late
     observer.reported()
     jump = observer.inputs.jump
     seen = observer.inputs.reported(observer.last, observer.clock.samples, observer.rider.sample_dim)

@@ -22,10 +22,13 @@ from leaky.record import FloatArray, Producer, Site
 from leaky.structure.activations import Activation
 from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
+from leaky.watching.afar import Afar, afar_of
 from leaky.watching.arrival import Arrival, wait_for_gradient
+from leaky.watching.bounds import OPEN, Bounds
+from leaky.watching.clock import Clock
 from leaky.watching.measures import Measures
 from leaky.watching.slopes import monotone, slopes_now
-from leaky.watching.sums import NONFINITE, OPEN, Bounds, Reading, Rows, add, add_gradient
+from leaky.watching.sums import NONFINITE, Reading, Rows, add, add_gradient
 
 Flags = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -35,23 +38,6 @@ _NONFINITE = 2
 _kept: Callable[[bool], Any] = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: True)
 """Whoever keeps what autograd saves in its stead (a checkpoint, memory on another device). torch 2.6 cannot be asked:
 one byte an element is kept then, which is right in both cases."""
-
-
-class Clock:
-    """What all sites of a watch share.
-
-    Attributes:
-        step: of the training.
-        samples: of the pass that is running.
-        passes: begun so far.
-        nonfinite: whether any site has shown NaN or infinity since the last report.
-        failed: told of an error in a gradient's hook.
-    """
-
-    def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self.step = self.samples = self.passes = 0
-        self.nonfinite = False
-        self.failed = failed
 
 
 class WatchedSite:
@@ -64,7 +50,9 @@ class WatchedSite:
 
     Attributes:
         call: its first call.
-        rows: the sums.
+        rows: the sums on the host.
+        afar: those on a device, which `leaky.watching.afar.bring` adds to them; None without.
+        nonfinite_since: the first pass with NaN or infinity since the last report that a device told of; ∞ for none.
         measures: what was asked for beyond them; None for nothing.
         repeated: whether it runs several times a pass.
         is_output: whether its output is the model's.
@@ -77,6 +65,8 @@ class WatchedSite:
         self.rows = Rows.empty(self.units, call.activation.smooth)
         # The arrays are cleared in place, never replaced.
         self._addresses = self.rows.seen.ctypes.data, self.rows.gradient.ctypes.data
+        self.afar: Afar | None = None
+        self.nonfinite_since = np.inf
         self.measures: Measures | None = None
         self.repeated = True
         self.is_output = False
@@ -145,6 +135,10 @@ class WatchedSite:
             if reading is None:
                 return None
         self._recent[call] = reading
+        if reading.waits:
+            clock = self._clock
+            afar_of(self, z).take(z, reading, self._bounds, clock.step, clock.passes, self.repeated)
+            return reading
         fired = self._flags_of(reading.samples)[0] if self.repeated else None
         add(self.rows.seen, z, reading, self._bounds, fired, self._clock.step, self._addresses[0])
         self._clock.nonfinite |= bool(self.rows.seen[NONFINITE].any())
@@ -160,7 +154,10 @@ class WatchedSite:
         if self.rows.output is not None:
             h = output if self.activation.overscale == 1 else output / self.activation.overscale
             as_output = reading if reading.fits(h) else Reading(h, reading.layout)
-            add(self.rows.output, h.detach(), as_output, OPEN, None, 0)
+            if as_output.waits:
+                afar_of(self, h).take_output(h.detach(), as_output)
+            else:
+                add(self.rows.output, h.detach(), as_output, OPEN, None, 0)
         if output.requires_grad:
             passes = self._awaited = self._clock.passes
             if self._relu and _kept(False) is None:
@@ -214,7 +211,10 @@ class WatchedSite:
             value = torch.empty_like(gradient).copy_(value)
         if not reading.fits(gradient):
             reading = Reading(gradient, reading.layout)
-        add_gradient(self.rows.gradient, gradient, value, reading, bounds, self._addresses[1])
+        if reading.waits:
+            afar_of(self, gradient).take_gradient(gradient, value, reading, bounds)
+        else:
+            add_gradient(self.rows.gradient, gradient, value, reading, bounds, self._addresses[1])
         self.count_gradient(reading, of_pass)
 
     def count_gradient(self, reading: Reading, of_pass: int) -> None:
@@ -225,6 +225,8 @@ class WatchedSite:
 
     def end_pass(self, completed: bool) -> None:
         """Count a pass in which the site may have run several times."""
+        if self.afar is not None:
+            self.rows.samples += self.afar.end_pass(self._clock.step, completed)
         if self._flags and completed:
             for samples, (flags, _) in self._flags.items():
                 self._count(flags)

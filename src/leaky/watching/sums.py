@@ -2,12 +2,12 @@
 
 Must cost next to nothing a call: on the CPU the compiled core adds a tensor's elements in one pass over its memory;
 elsewhere plain torch operations take the same sums.
+On a device that would have to be waited for they stay there: `leaky.watching.afar`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from leaky.activation.kernels.statistics import FLOAT32, GRADIENT_ROWS
 from leaky.observation.reduction import as_units
 from leaky.observation.running import dense
 from leaky.record import FloatArray, GradientStatistics, UnitStatistics
-from leaky.structure.activations import Activation
 from leaky.structure.axes import Layout
+from leaky.watching.bounds import Bounds, region_masks
 
 COUNTS, SUMS, SQUARES = slice(0, 4), slice(4, 8), slice(8, 12)
 MINIMUM, MAXIMUM, NONFINITE, FIRED, LAST_FIRED = range(12, 17)
@@ -102,6 +102,11 @@ class Rows:
         self.unscaled = None
         self.samples = self.passes = self.gradient_samples = 0
 
+    @property
+    def scaled(self) -> bool:
+        """Whether some of the gradient still has a scaler's scale."""
+        return bool((self.gradient != (0.0 if self.unscaled is None else self.unscaled)).any())
+
     def unscale(self, scale: float) -> None:
         """Divide what has arrived of the gradient since the last call by the scale that the loss had."""
         before = np.zeros_like(self.gradient) if self.unscaled is None else self.unscaled
@@ -135,32 +140,9 @@ class Rows:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Bounds:
-    """Where the regions of a site meet, as the core reads them; None for none."""
-
-    threshold: float
-    floor: FloatArray | None
-    cap: FloatArray | None
-
-    @classmethod
-    def of(cls, activation: Activation, units: int) -> Bounds:
-        """Of an activation's pre-activation."""
-        floor, cap = activation.floor, activation.cap
-        return cls(
-            activation.threshold,
-            None if floor is None else np.ascontiguousarray(np.broadcast_to(floor, (units,)), np.float64),
-            None if cap is None else np.full(units, cap, np.float64),
-        )
-
-    @cached_property
-    def addresses(self) -> tuple[float, int, int]:
-        """The threshold, and where floor and cap lie."""
-        low, high = self.floor, self.cap
-        return self.threshold, 0 if low is None else low.ctypes.data, 0 if high is None else high.ctypes.data
-
-
-OPEN = Bounds(0.0, None, None)
+def waits(device: torch.device) -> bool:
+    """Whether asking a tensor there for a value waits for everything that was sent to the device before."""
+    return device.type != "cpu"
 
 
 class Reading:
@@ -173,6 +155,7 @@ class Reading:
     Attributes:
         reader: adds such a tensor's elements to a site's rows with no word of Python in between; None where the core
             cannot, or nobody asked.
+        waits: whether reading a value of it would hold the training up, so that its sums stay where it is.
     """
 
     def __init__(self, value: Tensor, layout: Layout) -> None:
@@ -180,13 +163,14 @@ class Reading:
         self.layout = layout
         self.samples, self.units = layout.samples, layout.units
         self.shape, self.stride = tuple(value.shape), value.stride()
-        self.dtype = value.dtype
+        self.dtype, self.device = value.dtype, value.device
         self.widen = value.dtype in (torch.float16, torch.bfloat16)
         readable = dense(value.detach().float() if self.widen else value, layout)
         self.core = core() if readable is not None else None
         self.kind = FLOAT32 if readable is None else readable.kind
         self.dense: tuple[int, ...] = () if readable is None else tuple(readable.layout)
         self.threads = torch.get_num_threads()
+        self.waits = self.core is None and waits(value.device)
 
     def read_for(self, rows: Rows, bounds: Bounds) -> Reading:
         """Have a reader for the rows of a site, whose arrays must live as long as this does."""
@@ -201,7 +185,8 @@ class Reading:
 
     def fits(self, value: Tensor) -> bool:
         """Whether another tensor of the shape lies the same way."""
-        return value.stride() == self.stride and value.dtype == self.dtype and not value.is_neg()
+        alike = value.stride() == self.stride and value.dtype == self.dtype and value.device == self.device
+        return alike and not value.is_neg()
 
 
 def add(rows: Any, value: Tensor, reading: Reading, bounds: Bounds, fired: Any, step: int, address: int = 0) -> None:
@@ -231,9 +216,14 @@ def add(rows: Any, value: Tensor, reading: Reading, bounds: Bounds, fired: Any, 
     merge(rows, found.cpu().numpy())
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """The widest numbers of a device."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def plain_rows(z: Tensor, bounds: Bounds, step: Any) -> tuple[Tensor, Tensor]:
     """The rows of one tensor, (samples, units, positions), and which unit fired on which sample, on its device."""
-    precise = torch.float32 if z.device.type == "mps" else torch.float64
+    precise = precision(z.device)
     z = z.detach().to(precise)
     finite = torch.isfinite(z)
     rows = torch.zeros(ROWS, z.shape[1], dtype=precise, device=z.device)
@@ -251,16 +241,6 @@ def plain_rows(z: Tensor, bounds: Bounds, step: Any) -> tuple[Tensor, Tensor]:
     rows[FIRED] = fired.sum(0)
     rows[LAST_FIRED] = torch.where(rows[FIRED] > 0, step, -1)
     return rows, fired
-
-
-def region_masks(z: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Which elements of (samples, units, positions) are in each region."""
-    above = z > bounds.threshold
-    low, high = (
-        torch.zeros_like(above) if edge is None else test(z, torch.as_tensor(edge).to(z)[None, :, None])
-        for edge, test in ((bounds.floor, torch.lt), (bounds.cap, torch.gt))
-    )
-    return low, ~above & ~low & ~high, above & ~high & ~low, high
 
 
 def add_gradient(
@@ -281,12 +261,12 @@ def add_gradient(
 
 def plain_gradient_rows(gradient: Tensor, value: Tensor, bounds: Bounds) -> Tensor:
     """The rows of one gradient, both seen as (samples, units, positions), on their device."""
-    precise = torch.float32 if gradient.device.type == "mps" else torch.float64
+    precise = precision(gradient.device)
     gradient = gradient.detach().to(precise)
     finite = torch.isfinite(gradient)
     rows = torch.zeros(GRADIENT_ROWS, gradient.shape[1], dtype=precise, device=gradient.device)
     rows[GRADIENT_NONFINITE] = (~finite).sum((0, 2))
-    for region, mask in enumerate(region_masks(value.detach(), bounds)):
+    for region, mask in enumerate(region_masks(value.detach().to(precise), bounds)):
         part = torch.where(mask & finite, gradient, 0.0)
         rows[region] = part.abs().sum((0, 2))
         rows[4 + region] = part.square().sum((0, 2))

@@ -19,6 +19,7 @@ from leaky.diagnosis import Thresholds, diagnose
 from leaky.errors import InputError
 from leaky.interruptions import Kind, Leaving, surely_twice, undone_unless_done
 from leaky.record import IntArray, Record
+from leaky.watching.afar import unscale
 from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import Raised
 from leaky.watching.arguments import Every, Reaction
@@ -185,8 +186,7 @@ class Watch:
             self._reporter.look_for_passes()
             self._observed += 1
             if self._scaler is not None:  # it changes its scale after this step
-                for site in observer.sites.values():
-                    site.rows.unscale(float(self._scaler.get_scale()))
+                unscale(observer.sites.values(), self._scaler)
             urgent = observer.clock.nonfinite or self._urgency.tells(observer.clock.step, odd)
             if self._observed >= self._report_every or (urgent and not self._ranks.merging):
                 self._report()
@@ -258,6 +258,7 @@ class Watch:
 
     def _report(self, act: bool = True) -> Row:
         changes, self._changes, self._observed = self._changes, {}, 0
+        self._observer.bring()
         self._ranks.merge(self._observer, changes)
         return self._reporter.report(measured_by(changes), self._loop, act)
 
@@ -270,6 +271,7 @@ class Watch:
         ranks, alarms, going = self._ranks, len(self.alarms), True
         while going and ranks.merging:
             changes, self._changes, self._observed = self._changes, {}, 0
+            self._observer.bring()
             if ranks.merge(self._observer, changes, ended=True):
                 self._reporter.report(measured_by(changes), self._loop, act=False)
             if ranks.others_go_on:

@@ -15,10 +15,11 @@ from leaky.observation.batches import Batch
 from leaky.observation.riding.rider import Rider
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.structure.listening import SiteCall
+from leaky.watching.clock import Clock
 from leaky.watching.compiled.aside import learned
 from leaky.watching.compiled.hooks import AfterInPlace, Begin, End, InPlace, Site
 from leaky.watching.compiled.plans import Meeting, Plan, calls_of, meeting_numbered, plan_of, plan_of_parts
-from leaky.watching.site import Clock, WatchedSite
+from leaky.watching.site import WatchedSite
 
 
 class Told(Protocol):
