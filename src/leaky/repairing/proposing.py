@@ -188,8 +188,7 @@ def _treatments(
         found.append(("rescaled", (*scaled, *shifted) if scaled else ()))
     layers = [n for n, (units, _) in wanted.items() if len(units) > MOST_OF_A_LAYER * ground.site(n).units]
     if layers and len(layers) < len(ground.structure.sites):
-        drawn = [Action("reinitialise", name, (), wanted[name][1]) for name in layers]
-        found.append(("layers anew", able(drawn, silent=True)))
+        found.append(("layers anew", able([Action("reinitialise", n, (), wanted[n][1]) for n in layers], silent=True)))
     if wanted or anew is not None or first:
         found.append(("begun anew", _begun_anew(draft, anew, negative_slope)))
     return tuple(
