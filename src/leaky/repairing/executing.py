@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from leaky.diagnosis import diagnose
 from leaky.errors import InputError
 from leaky.interruptions import undone_unless_done
+from leaky.observation.surroundings import Surroundings as Process
 from leaky.repairing.drift import drift, site_outputs
 from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, Runner, at_most_chance
 from leaky.repairing.ground import relative_change
@@ -125,13 +126,15 @@ class Execution:
         return undone_unless_done(act, put_back)  # nothing comes after it: an interruption there would leave the change
 
     def _kept(self) -> Callable[[], None]:
-        """Remember model, optimizer and surroundings."""
-        subject = self._subject
+        """Remember model, optimizer, surroundings, and the process: interruptions can leave modes of torch open."""
+        subject, process = self._subject, Process()
         snapshot, around = Snapshot(subject.model, subject.optimizer), self._around.kept()
 
         def put_back() -> None:
             snapshot.restore()
             around()
+            process.close_modes()
+            process.restore_settings()
             subject.changed(modules=True)
 
         return put_back
