@@ -169,6 +169,16 @@ def policy_loss(scale: float, baseline: bool) -> Callable[[Tensor, Tensor], Tens
     return loss
 
 
+def itself(batches: Batches) -> Batches:
+    """The same inputs, each its own target."""
+
+    def sample(step: int) -> tuple[Tensor, Tensor]:
+        x, _ = batches(step)
+        return x, x
+
+    return sample
+
+
 def copied(model: nn.Module) -> nn.Module:
     """A copy that does not train."""
     return copy.deepcopy(model).requires_grad_(False)
@@ -212,15 +222,29 @@ class Recurrent(nn.Module):
 
 
 class Gated(nn.Module):
-    """A GRU with a rectified head."""
+    """A GRU, or an LSTM, with a rectified head."""
 
-    def __init__(self, features: int = 4, hidden: int = 24) -> None:
+    def __init__(
+        self, features: int = 4, hidden: int = 24, outputs: int = 2, cell: Callable[..., nn.Module] = nn.GRU
+    ) -> None:
         super().__init__()
-        self.gru, self.body = nn.GRU(features, hidden, batch_first=True), nn.Linear(hidden, hidden)
-        self.act, self.head = nn.ReLU(), nn.Linear(hidden, 2)
+        self.cell, self.body = cell(features, hidden, batch_first=True), nn.Linear(hidden, hidden)
+        self.act, self.head = nn.ReLU(), nn.Linear(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.act(self.body(self.gru(x)[0][:, -1])))
+        return self.head(self.act(self.body(self.cell(x)[0][:, -1])))
+
+
+class Autoencoder(nn.Module):
+    """An autoencoder of one layer each way, which gives its latents too; few of many fire where they are penalised."""
+
+    def __init__(self, latents: int = 256, act: Callable[[], nn.Module] = nn.ReLU) -> None:
+        super().__init__()
+        self.encode, self.act, self.decode = nn.Linear(32, latents), act(), nn.Linear(latents, 32)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        latent = self.act(self.encode(x))
+        return self.decode(latent), latent
 
 
 class Transformer(nn.Module):

@@ -12,6 +12,7 @@ from benchmarks.trainings.building import (
     SGD,
     Adam,
     AdamW,
+    Autoencoder,
     Gated,
     Recurrent,
     Training,
@@ -20,6 +21,7 @@ from benchmarks.trainings.building import (
     conv_net,
     curve,
     images,
+    itself,
     plain,
     sequences,
     set_rate,
@@ -79,29 +81,13 @@ def fine_tuning(seed: int, sick: bool) -> Training:
     return Training(model, Adam([p for p in model.parameters() if p.requires_grad], 1e-3), batches, CE)
 
 
-class Sparse(nn.Module):
-    """A sparse autoencoder: few of its many latents fire, by design."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encode, self.act, self.decode = nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 32)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        latent = self.act(self.encode(x))
-        return self.decode(latent), latent
-
-
 def sparse_autoencoder(seed: int, sick: bool) -> Training:
-    model, batches = Sparse(), blobs(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, _ = batches(step)
-        return x, x
+    model, batches = Autoencoder(), itself(blobs(seed))
 
     def loss(out: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
         return MSE(out[0], x) + 2e-3 * out[1].abs().sum(1).mean()
 
-    return Training(model, Adam(model.parameters(), 2e-3), sample, loss, steps=500)
+    return Training(model, Adam(model.parameters(), 2e-3), batches, loss, steps=500)
 
 
 class Residual(nn.Module):

@@ -14,6 +14,7 @@ from benchmarks.trainings.building import (
     SGD,
     Adam,
     AdamW,
+    Gated,
     Tokens,
     Training,
     blobs,
@@ -22,6 +23,7 @@ from benchmarks.trainings.building import (
     curve,
     generator,
     images,
+    itself,
     plain,
     policy_loss,
     set_rate,
@@ -31,7 +33,7 @@ from benchmarks.trainings.building import (
     transitions,
     walks,
 )  # fmt: skip
-from benchmarks.trainings.held_out import Forecast, Siamese, contrastive, pairs
+from benchmarks.trainings.held_out import Siamese, contrastive, pairs
 
 
 def generator_against_a_discriminator(seed: int, sick: bool) -> Training:
@@ -103,17 +105,12 @@ def regression_with_momentum(seed: int, sick: bool) -> Training:
 
 
 def deep_autoencoder(seed: int, sick: bool) -> Training:
-    model, batches = plain([32, 64, 24, 8, 24, 64, 32]), blobs(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, _ = batches(step)
-        return x, x
-
-    return Training(model, Adam(model.parameters(), 2e-3), sample, MSE, steps=500)
+    model, batches = plain([32, 64, 24, 8, 24, 64, 32]), itself(blobs(seed))
+    return Training(model, Adam(model.parameters(), 2e-3), batches, MSE, steps=500)
 
 
 def forecasting(seed: int, sick: bool) -> Training:
-    model = Forecast()
+    model = Gated(1, outputs=1)
     return Training(model, Adam(model.parameters(), 3e-3), walks(seed), MSE, clip=1.0)
 
 
@@ -207,18 +204,14 @@ class Variational(nn.Module):
 
 
 def variational_autoencoder(seed: int, sick: bool) -> Training:
-    model, batches = Variational(), blobs(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, _ = batches(step)
-        return x, x
+    model, batches = Variational(), itself(blobs(seed))
 
     def loss(out: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
         back, mean, log_variance = out
         divergence = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(1).mean()
         return (back - x).square().sum(1).mean() + divergence
 
-    return Training(model, Adam(model.parameters(), 1e-3), sample, loss, steps=400)
+    return Training(model, Adam(model.parameters(), 1e-3), batches, loss, steps=400)
 
 
 HEALTHY_HELD_OUT = (

@@ -14,12 +14,15 @@ from benchmarks.trainings.building import (
     SGD,
     Adam,
     AdamW,
+    Autoencoder,
+    Gated,
     Tokens,
     Training,
     blobs,
     copied,
     curve,
     generator,
+    itself,
     plain,
     policy_loss,
     sequences,
@@ -30,7 +33,6 @@ from benchmarks.trainings.building import (
     transitions,
     walks,
 )  # fmt: skip
-from benchmarks.trainings.healthy import Sparse
 
 
 def q_values_without_a_target_network(seed: int, sick: bool) -> Training:
@@ -58,31 +60,14 @@ def fine_tuning_at_a_new_networks_rate(seed: int, sick: bool) -> Training:
 
 def autoencoder_whose_code_dies(seed: int, sick: bool) -> Training:
     """A rectified code of four units, thrown below 0 by a high rate."""
-    model, batches = plain([16, 32, 4, 32, 16]), blobs(seed, features=16)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, _ = batches(step)
-        return x, x
-
+    model, batches = plain([16, 32, 4, 32, 16]), itself(blobs(seed, features=16))
     alarms = ("dead", "stopped-firing", "no-gradient", "update-size")
-    return Training(model, Adam(model.parameters(), 0.3 if sick else 2e-3), sample, MSE, alarms)
-
-
-class Forecast(nn.Module):
-    """The next value of a series, by a GRU with a rectified head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gru, self.body = nn.GRU(1, 24, batch_first=True), nn.Linear(24, 24)
-        self.act, self.head = nn.ReLU(), nn.Linear(24, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.act(self.body(self.gru(x)[0][:, -1])))
+    return Training(model, Adam(model.parameters(), 0.3 if sick else 2e-3), batches, MSE, alarms)
 
 
 def prices_as_they_come(seed: int, sick: bool) -> Training:
     """A series about 800, and a gated recurrent net that saturates on it."""
-    model, batches = Forecast(), walks(seed)
+    model, batches = Gated(1, outputs=1), walks(seed)
 
     def sample(step: int) -> tuple[Tensor, Tensor]:
         x, y = batches(step)
@@ -227,17 +212,13 @@ def raw_returns(seed: int, sick: bool) -> Training:
 
 def penalty_that_kills_the_latents(seed: int, sick: bool) -> Training:
     """A sparse autoencoder none of whose latents survives its penalty."""
-    model, batches = Sparse(), blobs(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, _ = batches(step)
-        return x, x
+    model, batches = Autoencoder(), itself(blobs(seed))
 
     def loss(out: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
         return MSE(out[0], x) + (2.0 if sick else 2e-3) * out[1].abs().sum(1).mean()
 
     alarms = ("dead", "stopped-firing", "collapsing", "no-gradient", "fading")
-    return Training(model, Adam(model.parameters(), 2e-3), sample, loss, alarms)
+    return Training(model, Adam(model.parameters(), 2e-3), batches, loss, alarms)
 
 
 def deep_gelu_without_normalisation(seed: int, sick: bool) -> Training:

@@ -13,6 +13,7 @@ from benchmarks.trainings.building import (
     SGD,
     Adam,
     AdamW,
+    Autoencoder,
     Gated,
     Tokens,
     Training,
@@ -21,6 +22,7 @@ from benchmarks.trainings.building import (
     conv_net,
     curve,
     images,
+    itself,
     plain,
     sequences,
     set_rate,
@@ -30,21 +32,9 @@ from benchmarks.trainings.building import (
 PRESSED = ("fading", "drift", "dead", "stopped-firing", "collapsing", "depth", "no-gradient")
 
 
-class LongShort(nn.Module):
-    """An LSTM with a rectified head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm, self.body = nn.LSTM(4, 24, batch_first=True), nn.Linear(24, 24)
-        self.act, self.head = nn.ReLU(), nn.Linear(24, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.act(self.body(self.lstm(x)[0][:, -1])))
-
-
 def counts_into_an_lstm(seed: int, sick: bool) -> Training:
     """Counts of visitors, as they come."""
-    model, batches = LongShort(), sequences(seed)
+    model, batches = Gated(cell=nn.LSTM), sequences(seed)
 
     def sample(step: int) -> tuple[Tensor, Tensor]:
         x, y = batches(step)
@@ -128,29 +118,13 @@ def activity_penalised_too_hard(seed: int, sick: bool) -> Training:
     return Training(model, Adam(model.parameters(), 1e-3), blobs(seed), loss, PRESSED)
 
 
-class SmoothCode(nn.Module):
-    """An autoencoder with a code behind a GELU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encode, self.act, self.decode = nn.Linear(32, 128), nn.GELU(), nn.Linear(128, 32)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        code = self.act(self.encode(x))
-        return self.decode(code), code
-
-
 def smooth_code_pressed_to_nothing(seed: int, sick: bool) -> Training:
-    model, batches = SmoothCode(), blobs(seed)
-
-    def sample(step: int) -> tuple[Tensor, Tensor]:
-        x, _ = batches(step)
-        return x, x
+    model, batches = Autoencoder(128, nn.GELU), itself(blobs(seed))
 
     def loss(out: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
         return MSE(out[0], x) + (1.0 if sick else 1e-3) * out[1].abs().sum(1).mean()
 
-    return Training(model, Adam(model.parameters(), 2e-3), sample, loss, PRESSED)
+    return Training(model, Adam(model.parameters(), 2e-3), batches, loss, PRESSED)
 
 
 def embeddings_that_collapse(seed: int, sick: bool) -> Training:
