@@ -20,14 +20,13 @@ from tests.records import normal, planted, record_from, site_from
 from torch import Tensor, nn
 
 import leaky
-from leaky.checkup import Checkup, checked
+from leaky.checkup import CheckArguments, Checkup, Labels, checked
 from leaky.diagnosis import VERDICTS, diagnose
 from leaky.documents import dumps, schema
 from leaky.errors import InputError
-from leaky.observation import Options, observed
 from leaky.record.writing import record_to_dict
 
-NAMES = Options(model_name="net", data_name="noise")
+NAMES = Labels("net", "noise")
 
 
 def network(shift: float = 0.0) -> nn.Module:
@@ -45,11 +44,11 @@ def data(samples: int = 1500) -> Tensor:
 
 @pytest.fixture(scope="module")
 def checkup() -> Checkup:
-    return checked(network(100.0), data(), NAMES, initial=network())
+    return checked(CheckArguments(network(100.0), data(), initial=network()), NAMES)
 
 
 def test_check_is_observe_and_diagnose(checkup: Checkup) -> None:
-    record = observed(network(100.0), data(), NAMES)
+    record = NAMES.on(leaky.observe(network(100.0), data()))
     assert record_to_dict(checkup.record) == record_to_dict(record)
     assert checkup.verdicts["1"].dead == (0, 1, 2, 3, 4)
     assert checkup.findings == checkup.diagnosis.findings

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("leaky.structure",),
     ("leaky.activation",),
     ("leaky.record", "leaky.theory"),
-    ("leaky.documents", "leaky.failures", "leaky.user_code"),
+    ("leaky.arguments", "leaky.documents", "leaky.failures", "leaky.user_code"),
     ("leaky.files",),
     ("leaky.text", "leaky.interruptions", "leaky.signals"),
     ("leaky.errors",),

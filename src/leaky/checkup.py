@@ -8,14 +8,17 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leaky import documents
+from leaky.arguments import takes
 from leaky.diagnosis import Diagnosis, Finding, Thresholds, UnitVerdicts, diagnose
 from leaky.documents import Json
 from leaky.errors import InputError
+from leaky.observation import ObserveArguments, observed
+from leaky.observation.options import renamed
 from leaky.record import Record
 from leaky.report.shown import Shown, as_text
 from leaky.report.view import View
@@ -23,8 +26,6 @@ from leaky.text import named, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from leaky.observation import Options
 
 FORMATS = (".json", ".html")
 """The suffixes that `Checkup.save` knows."""
@@ -105,30 +106,51 @@ class Checkup(Shown):
         documents.save(path, "checkup", self)
 
 
-def check(
-    model: Any,
-    data: Any,
-    *,
-    initial: Any = None,
-    thresholds: Mapping[str, float] | None = None,
-    ignore: Collection[str] = (),
-    population: bool = False,
-    **options: Any,
-) -> Checkup:
-    """Find the units of a model that have stopped learning: `leaky.observe`, then `leaky.diagnose`.
+@dataclass(frozen=True, kw_only=True)
+class CheckArguments(ObserveArguments):
+    """What is examined, how, and what decides: the arguments of `leaky.check`.
 
-    Args:
-        model: a torch module, or an ONNX model as path or bytes. It is left as it was.
-        data: a tensor or array of shape (samples, …), or an iterable of batches, each a tensor, an array, a tuple
-            whose first item is the input, or a mapping of keyword inputs.
+    Attributes:
         initial: the weights that training began with, as a state dict, a .pt or .safetensors file, or a second model;
-            it is observed on the same data, and tells born dead from died in training.
+            it is observed on the same data, before the model itself, and tells born dead from died in training.
         thresholds: what decides, by name; docs/rules/README.md has the table.
         ignore: slugs of rules whose findings are left out.
         population: whether these data are all the data there is: then no verdict needs a bound.
-        options: how to observe: mode, loss, device, max_samples, seed, unit_dim, sample_dim, batch_size, progress,
-            forward, mask and groups, as in `leaky.observe`. progress starts anew for the initial weights, which come
-            first.
+    """
+
+    initial: Any = None
+    thresholds: Mapping[str, float] | None = None
+    ignore: Collection[str] = ()
+    population: bool = False
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a report calls the model and the data.
+
+    Attributes:
+        model, data: by default what they are.
+        on_noise: whether the data are made up; every verdict then says so.
+    """
+
+    model: str | None = None
+    data: str | None = None
+    on_noise: bool = False
+
+    def on(self, record: Record) -> Record:
+        """The record so labelled."""
+        return replace(record, model=self.model or record.model, data=self.data or record.data, on_noise=self.on_noise)
+
+
+def _instead(name: str, value: Any) -> str | None:
+    if name in Thresholds().as_dict():
+        return f"{name} is a threshold: thresholds={{{name!r}: {value!r}}}"
+    return renamed("check")(name, value)
+
+
+@takes(CheckArguments, _instead)
+def check(given: CheckArguments) -> Checkup:
+    """Find the units of a model that have stopped learning: `leaky.observe`, then `leaky.diagnose`.
 
     Returns:
         The Checkup: print it, save it, read its findings.
@@ -137,39 +159,25 @@ def check(
         InputError: if the model, the data, an option or a threshold is not what it must be. What the model's own code
             raises passes through unchanged.
     """
-    from leaky.observation import Options
-
-    limits = sorted(Thresholds().as_dict().keys() & options.keys())
-    if limits:
-        raise InputError(f"{limits[0]} is a threshold: thresholds={{{limits[0]!r}: {options[limits[0]]!r}}}")
-    chosen = Options.of(options, "check", ("initial", "thresholds", "ignore", "population"))
-    return checked(model, data, chosen, initial=initial, thresholds=thresholds, ignore=ignore, population=population)
+    return checked(given)
 
 
-def checked(
-    model: Any,
-    data: Any,
-    options: Options,
-    *,
-    initial: Any = None,
-    thresholds: Mapping[str, float] | None = None,
-    ignore: Collection[str] = (),
-    population: bool = False,
-) -> Checkup:
-    """As `check`, with the options of the observation as one thing."""
-    from leaky.observation import observed
-
-    Thresholds.of(thresholds)  # a misspelt name is told before the work, not after it
+def checked(given: CheckArguments, labels: Labels = Labels()) -> Checkup:
+    """As `check`, with its arguments as one thing."""
+    Thresholds.of(given.thresholds)  # a misspelt name is told before the work, not after it
     first = None
-    if initial is not None:
-        if isinstance(data, Iterator):
+    if given.initial is not None:
+        if isinstance(given.data, Iterator):
             raise InputError(
                 "with initial weights the data must be something that can be run through twice, such as a list or "
-                f"a DataLoader, not a {type(data).__name__}"
+                f"a DataLoader, not a {type(given.data).__name__}"
             )
-        first = observed(_with_weights(model, initial), data, options)
-    record = observed(model, data, options)
-    return Checkup(diagnose(record, initial=first, ignore=ignore, thresholds=thresholds, population=population), first)
+        first = labels.on(observed(_with_weights(given.model, given.initial), given.data, given))
+    record = labels.on(observed(given.model, given.data, given))
+    found = diagnose(
+        record, initial=first, ignore=given.ignore, thresholds=given.thresholds, population=given.population
+    )
+    return Checkup(found, first)
 
 
 def _with_weights(model: Any, initial: Any) -> Any:

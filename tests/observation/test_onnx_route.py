@@ -13,7 +13,7 @@ from tests.onnx_graphs import Array, fetch, graph, normal
 from tests.records import site_from
 
 import leaky
-from leaky.observation import Options, observed, onnx_reader
+from leaky.observation import onnx_reader
 from leaky.record import Record, Site
 
 N = 23
@@ -272,10 +272,8 @@ def test_forms_of_data(form: str) -> None:
 
 def test_record() -> None:
     seen: list[int] = []
-    names: dict[str, Any] = {"model_name": "net", "data_name": "rows", "on_noise": True}
-    options = Options(max_samples=20, batch_size=8, progress=seen.append, seed=7, **names)
-    record = observed(MLP, X.astype(np.float64), options)
-    assert (record.model, record.data, record.on_noise, record.seed, record.mode) == ("net", "rows", True, 7, "eval")
+    record = leaky.observe(MLP, X.astype(np.float64), max_samples=20, batch_size=8, progress=seen.append, seed=7)
+    assert (record.data, record.on_noise, record.seed, record.mode) == ("20 samples", False, 7, "eval")
     assert (record.samples, record.batches, seen) == (20, 3, [8, 16, 20])
     assert record.notes == ("input 'x' was converted from float64 to float32, which the model takes",)
     assert {"leaky", "onnx", "onnxruntime"} <= record.versions.keys()

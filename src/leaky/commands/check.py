@@ -154,17 +154,16 @@ def _checked(
     options: dict[str, Any],
     judged: dict[str, Any],
 ) -> Checkup:
-    from leaky.checkup import Checkup, checked
+    from leaky.checkup import CheckArguments, Checkup, Labels, checked
     from leaky.failures import is_internal, one_line
-    from leaky.observation import Options
     from leaky.report.progress import progress
 
     most = options["max_samples"]
     total = data.samples if most is None or data.samples is None else min(most, data.samples)
     try:
         with progress(total) as tick:
-            how = Options(model_name=model.name, data_name=data.name, on_noise=data.on_noise, progress=tick, **options)
-            checkup = checked(model.model, data.batches, how, **judged)
+            given = CheckArguments(model.model, data.batches, progress=tick, **options, **judged)
+            checkup = checked(given, Labels(model.name, data.name, data.on_noise))
     except (LeakyError, KeyboardInterrupt, Terminated):
         raise
     except SystemExit as stop:

@@ -19,9 +19,11 @@ from leaky.user_code import resolve
 if TYPE_CHECKING:
     from torch import nn
 
+    from leaky.checkup import CheckArguments, Labels
     from leaky.commands.loading import Data
-    from leaky.observation import Options
     from leaky.repairing.recipe import Recipe
+
+    Evidence = tuple[CheckArguments, Labels]
 
 HELP = """Win back the dead units of MODEL without moving its function, or leave it alone.
 
@@ -94,9 +96,9 @@ def command(
         _refuse(name for name, given in refused.items() if given)
     with own_stdout():
         metric, training = _function(validate, "--validate"), _function(train, "--train")
-        network, given, options = _loaded(model, weights, data, seed, max_samples)
+        network, given, evidence = _loaded(model, weights, data, seed, max_samples)
     if prunes:
-        return _prune(network, given.batches, options, None if dry_run else out)
+        return _prune(network, evidence, None if dry_run else out)
     from leaky.checkup import checked
     from leaky.repairing.api import repair
     from leaky.report.drawing import Drawing
@@ -104,7 +106,7 @@ def command(
 
     limits: dict[str, Any] = {"tolerance": tolerance, "higher_is_better": higher_is_better, "max_change": max_change}
     with own_stdout():
-        checkup = checked(network, given.batches, options)
+        checkup = checked(*evidence)
         plan = repair(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)
         done = None if dry_run else plan.apply(validate=metric, train=training, **limits)
     view = plan.view()
@@ -128,18 +130,18 @@ def _refuse(options: Iterable[str]) -> None:
 
 def _loaded(
     model: str, weights: str | None, data: str, seed: int, max_samples: int | None
-) -> tuple[nn.Module, Data, Options]:
-    """The network, the evidence, and how to look at it."""
+) -> tuple[nn.Module, Data, Evidence]:
+    """The network, its data, and how to look at them."""
+    from leaky.checkup import CheckArguments, Labels
     from leaky.commands.loading import load_data, load_model
-    from leaky.observation import Options
 
     subject = load_model(model, weights=weights, seed=seed)
     given = load_data(data, subject, seed=seed)
-    options = Options(max_samples=max_samples, seed=seed, model_name=subject.name, on_noise=given.on_noise)
-    return subject.network, given, options
+    arguments = CheckArguments(subject.network, given.batches, max_samples=max_samples, seed=seed)
+    return subject.network, given, (arguments, Labels(subject.name, on_noise=given.on_noise))
 
 
-def _prune(network: nn.Module, data: Any, options: Options, out: str | None) -> int:
+def _prune(network: nn.Module, evidence: Evidence, out: str | None) -> int:
     """Show what can be taken out, and write the smaller network's weights."""
     from leaky.checkup import checked
     from leaky.repairing.pruning import prune
@@ -147,7 +149,7 @@ def _prune(network: nn.Module, data: Any, options: Options, out: str | None) -> 
     from leaky.report.view import line
 
     with own_stdout():
-        found = prune(network, data, checked(network, data, options))
+        found = prune(network, evidence[0].data, checked(*evidence))
     sizes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     smaller = {name: tuple(value.shape) for name, value in found.model.state_dict().items()}
     view = found.view()

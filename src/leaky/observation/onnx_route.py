@@ -56,14 +56,7 @@ def observe_onnx(model: str | os.PathLike[str] | bytes, data: Any, options: Opti
             observation.take(feed)
             if options.progress is not None:
                 options.progress(observation.samples)
-    record = observation.record(notes)
-    return replace(
-        record,
-        model=options.model_name or record.model,
-        data=options.data_name or record.data,
-        on_noise=options.on_noise,
-        seed=options.seed,
-    )
+    return replace(observation.record(notes), seed=options.seed)
 
 
 class _Observation:

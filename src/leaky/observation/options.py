@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from leaky.errors import InputError
-from leaky.text import did_you_mean, named
 
 AUTOMATIC = "auto"
 MODES = ("eval", "train")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to observe a model: the arguments of `leaky.observe` by their names, and what only the command line says.
+    """How to observe a model.
 
     Attributes:
-        model_name, data_name: what to call the two in reports; by default what they are.
-        on_noise: whether the data are made up; every verdict then says so.
+        mode: "eval" or "train", the mode of the modules while they are observed.
+        loss: one of torch's (`nn.CrossEntropyLoss()`, `F.mse_loss`), which gets the model's output and the batch's
+            target; or a function of the model's output and the batch, as the data gave it. With it the gradient at
+            every site's output is recorded too, scaled to the loss of one sample.
+        device: where to run; by default where the model is.
+        max_samples: samples after which to stop.
+        seed: for the random numbers while observing; the generators are put back either way.
+        unit_dim: axis of the units in every pre-activation that has it, whatever the model's structure tells.
+        sample_dim: axis of the inputs that holds the samples; None where every batch is one sample; by default 0,
+            unless a layer of the model says otherwise (`nn.RNN` with batch_first=False).
+        batch_size: samples a batch, where an array is cut up (256).
+        progress: called with the number of samples seen, after each batch.
+        forward: how to call the model where that is not enough: a function of the model and a batch as the data gave
+            it, its tensors on the model's device, that returns the output.
+        mask: which positions are padding and enter no figure: True takes `attention_mask` or torch's padding masks from
+            the batch; False takes none; a name in the batch, or a function of the batch, gives a tensor of shape
+            (samples, positions), True where real.
+        groups: which rows of the input are one sample together, because they depend on each other (the nodes of a
+            graph, the visits of a patient): True takes the graphs of a batch of several, by `batch` beside
+            `edge_index`; False counts every row; a name in the batch, or a function of the batch, gives one whole
+            number a row. Padding is then counted.
     """
 
     mode: str = "eval"
@@ -34,9 +52,6 @@ class Options:
     forward: Callable[[Any, Any], Any] | None = None
     mask: bool | str | Callable[[Any], Any] = True
     groups: bool | str | Callable[[Any], Any] = True
-    model_name: str | None = None
-    data_name: str | None = None
-    on_noise: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -50,7 +65,6 @@ class Options:
             raise InputError(f"sample_dim must be an axis, None or {AUTOMATIC!r}, not {dim!r}")
         if self.loss is not None and not callable(self.loss):
             raise InputError(f"loss must be a function of the output and the batch, not {type(self.loss).__name__}")
-
         if self.forward is not None and not callable(self.forward):
             raise InputError(f"forward must be a function of the model and a batch, not {type(self.forward).__name__}")
         for name in ("mask", "groups"):
@@ -69,28 +83,29 @@ class Options:
         """Whether that axis holds even where the model says otherwise."""
         return not isinstance(self.sample_dim, str)
 
-    @classmethod
-    def of(cls, given: Mapping[str, Any], function: str, others: tuple[str, ...] = ()) -> Options:
-        """The options that a call was given by name.
 
-        Args:
-            given: options of observation by name, without the names for reports.
-            function: that was called, for the message.
-            others: names of its other options.
+@dataclass(frozen=True)
+class ObserveArguments(Options):
+    """What is observed, and how: the arguments of `leaky.observe`.
 
-        Raises:
-            InputError: for a name that is no option; the message has the nearest that is one.
-        """
-        known = [field.name for field in fields(cls) if field.name not in INTERNAL]
-        for name in given:
-            if name not in known:
-                raise InputError(
-                    f"{function} has no option {named(name)}{did_you_mean(FORMER.get(name, name), [*others, *known])}"
-                )
-        return cls(**given)
+    Attributes:
+        model: a torch module, or an ONNX model as path or bytes. It is left as it was.
+        data: a tensor or array of shape (samples, …), or inputs and targets as a tuple of such, which are cut into
+            batches; or an iterable of batches, each a tensor, an array, a tuple whose first item is the input, or
+            something with names (a mapping, a dataclass, a namedtuple, a graph), of which the model gets what its
+            forward asks for, or all of it as one argument.
+    """
+
+    model: Any
+    data: Any
 
 
-INTERNAL = ("model_name", "data_name", "on_noise")
-"""What only the command line says."""
-FORMER = {"batch_dim": "sample_dim"}
+FORMER = {"batch_dim": "sample_dim", "batches": "data"}
 """What options were called."""
+
+
+def renamed(function: str) -> Callable[[str, Any], str | None]:
+    """What to write in place of an option's former name, for `leaky.arguments.takes`."""
+    return lambda name, value: (
+        f"{function} has no option {name!r}; did you mean {FORMER[name]!r}?" if name in FORMER else None
+    )

@@ -238,14 +238,13 @@ class _Observation:
         if any(type(module).__name__ == "OptimizedModule" for module in self._model.modules()):
             self._notes.setdefault("compiled parts ran uncompiled while they were observed")
         return Record(
-            model=o.model_name or type(self._model).__name__,
-            data=o.data_name or f"{self._samples:,} sample{'' if self._samples == 1 else 's'}",
+            model=type(self._model).__name__,
+            data=f"{self._samples:,} sample{'' if self._samples == 1 else 's'}",
             mode=o.mode,
             samples=self._samples,
             batches=self._batches,
             sites=self._collector.sites(),
             not_examined=self._collector.left_out(),
-            on_noise=o.on_noise,
             seed=o.seed,
             notes=tuple(self._notes),
             versions={"leaky": leaky.__version__, "torch": torch.__version__, "numpy": np.__version__},

@@ -1,0 +1,96 @@
+"""Functions whose arguments are a data class look and behave as if these were spelled out."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+
+import leaky
+from leaky.arguments import takes
+from leaky.checkup import CheckArguments
+from leaky.errors import InputError
+from leaky.observation import ObserveArguments, Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whereabouts:
+    """Where.
+
+    Attributes:
+        city: in which
+            it is.
+        street: along which.
+    """
+
+    city: str = "Basel"
+    street: str = ""
+
+
+@dataclass(frozen=True)
+class Visit(Whereabouts):
+    """Who and where.
+
+    Attributes:
+        guest: who comes.
+    """
+
+    guest: str
+
+
+def where_to(name: str, value: Any) -> str | None:
+    """A word for `town`."""
+    return f"town is a city now: city={value!r}" if name == "town" else None
+
+
+@takes(Visit, where_to)
+def visit(given: Visit) -> tuple[str, str, str]:
+    """Go there.
+
+    Returns:
+        All of it.
+    """
+    return given.guest, given.city, given.street
+
+
+def test_arguments_come_by_place_and_by_name() -> None:
+    assert visit("Ada") == visit(guest="Ada") == ("Ada", "Basel", "")
+    assert visit("Ada", street="Rhine", city="Bern") == ("Ada", "Bern", "Rhine")
+
+
+def test_signature_and_docstring_are_those_of_the_class() -> None:
+    shown = inspect.signature(visit)
+    assert [(each.name, each.default) for each in shown.parameters.values()] == [
+        ("guest", inspect.Parameter.empty), ("city", "Basel"), ("street", ""),
+    ]  # fmt: skip
+    assert shown.return_annotation == "tuple[str, str, str]"
+    assert visit.__doc__ == (
+        "Go there.\n\nArgs:\n    guest: who comes.\n    city: in which\n        it is.\n    street: along which.\n\n"
+        "Returns:\n    All of it.\n"
+    )
+
+
+def test_what_does_not_fit_is_told_by_the_name_of_the_function() -> None:
+    wrong: Any = visit
+    with pytest.raises(TypeError, match=r"^visit\(\): missing a required argument: 'guest'$"):
+        wrong()
+    with pytest.raises(TypeError, match=r"^visit\(\): too many positional arguments$"):
+        wrong("Ada", "Bern")
+    with pytest.raises(InputError, match=r"^visit has no option 'citty'; did you mean 'city'"):
+        wrong("Ada", citty="Bern")
+    with pytest.raises(InputError, match=r"^town is a city now: city='Bern'$"):
+        wrong("Ada", town="Bern")
+
+
+@pytest.mark.parametrize(("function", "arguments"), [(leaky.observe, ObserveArguments), (leaky.check, CheckArguments)])
+def test_public_functions_have_every_option_once_and_say_what_it_means(function: Any, arguments: Any) -> None:
+    names = {each.name for each in fields(arguments)}
+    shown = inspect.signature(function).parameters
+    assert shown.keys() == names >= {each.name for each in fields(Options)}
+    assert list(shown)[:2] == ["model", "data"]
+    assert all(each.kind is each.KEYWORD_ONLY for name, each in shown.items() if name not in ("model", "data"))
+    assert all(function.__doc__.count(f"\n    {name}: ") == 1 for name in names)
+    assert pickle.loads(pickle.dumps(function)) is function
