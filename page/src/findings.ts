@@ -75,7 +75,8 @@ export class Findings {
   }
 
   private sorted(findings: Finding[]): Finding[] {
-    if (this.order === "level") return findings;
+    // Within a level they stay in the order of the flow, causes first; sorting is stable.
+    if (this.order === "level") return [...findings].sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level));
     const place = (finding: Finding): number => finding.place ?? -1;
     return this.order === "site"
       ? [...findings].sort((a, b) => place(a) - place(b))

@@ -53,7 +53,9 @@ export interface Content {
   figures: Record<string, Stored>;
   shares: string[];
   network: Record<string, Stored>;
-  alarms: Alarm[];
+  /** Above info: those of one rule at one step together, the worst first. */
+  alarms: Alarm[][];
+  remarks: Alarm[][];
   controls: Control[];
   unit_rates: UnitRates | null;
   notes: string[];
@@ -88,7 +90,7 @@ function overTime(content: Content, columns: Columns, steps: Numbers): HTMLEleme
   const lines = Object.entries(content.network).map(([name, stored]) => ({ name, values: columns.get(stored) }));
   const points = lines.flatMap(({ name, values }) =>
     Array.from(steps, (step, at) => ({ name, step, value: values[at]! })).filter((point) => Number.isFinite(point.value)));
-  const told = content.alarms.filter((alarm) => alarm.level !== "info");
+  const told = content.alarms.map((alike) => alike[0]!);
   const made = content.controls.filter((control) => !control.refused).map((control) => ({ ...control, end: control.until ?? steps[steps.length - 1]! }));
   const hue = (name: string): string => ({ dead: palette().dead, locked: palette().locked, dormant: palette().dormant }[name] ?? palette().accent);
   return section("network", "The network over time", `Shares of all units; a mark stands where an alarm was raised${made.length ? ", a diamond where a control was made, with a bar as long as it held" : ""}.`, chart({
@@ -154,7 +156,7 @@ class Moment {
   }
 
   private marks(): HTMLElement[] {
-    const raised = this.content.alarms.filter((alarm) => alarm.level !== "info");
+    const raised = this.content.alarms.flat();
     const made = this.content.controls.filter((control) => !control.refused);
     return [
       ...raised.map((alarm) => this.mark("alarm-mark", alarm, alarm.rule)),
@@ -248,20 +250,27 @@ class Moment {
 }
 
 function alarms(content: Content): HTMLElement {
-  const told = content.alarms.filter((alarm) => alarm.level !== "info");
-  const remarks = content.alarms.filter((alarm) => alarm.level === "info");
+  const { alarms: told, remarks } = content;
   return section("alarms", "Alarms", told.length ? "In the order in which they were raised." : "None above info was raised.",
     told.length ? list(told) : null,
     remarks.length ? h("details", {}, h("summary", {}, `${counted(remarks.length, "remark")} of level info`), list(remarks)) : null);
 }
 
-function list(found: Alarm[]): HTMLElement {
-  return h("ol", { class: "findings" }, ...found.map((alarm) =>
-    h("li", { class: `finding level-${alarm.level}` },
+function list(found: Alarm[][]): HTMLElement {
+  return h("ol", { class: "findings" }, ...found.map((alike) => {
+    const [alarm, ...others] = alike as [Alarm, ...Alarm[]];
+    return h("li", { class: `finding level-${alarm.level}` },
       h("div", { class: "finding-head" }, h("span", { class: "level" }, alarm.level), h("b", {}, `step ${whole(alarm.step)}`),
-        h("span", { class: "finding-site" }, h("bdi", {}, shortened(alarm.site ?? "the network as a whole", 60))), h("code", { class: "rule" }, shortened(alarm.rule, 40))),
+        h("span", { class: "finding-site" }, where(alarm)), h("code", { class: "rule" }, shortened(alarm.rule, 40))),
       h("p", { class: "message" }, alarm.message),
-      h("p", { class: "advice" }, h("b", {}, "What to do: "), alarm.advice))));
+      others.length ? h("details", {}, h("summary", {}, `The same at ${counted(others.length, "site")} more`),
+        h("ul", {}, ...others.map((other) => h("li", {}, where(other), `: ${other.message}`)))) : null,
+      ...[...new Set(alike.map((each) => each.advice))].map((words) => h("p", { class: "advice" }, h("b", {}, "What to do: "), words)));
+  }));
+}
+
+function where(alarm: Alarm): HTMLElement {
+  return h("bdi", {}, shortened(alarm.site ?? "the network as a whole", 60));
 }
 
 function controls(found: Control[]): HTMLElement {

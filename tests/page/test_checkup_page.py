@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.page.conftest import Visit
 from tests.page.networks import HOSTILE, hostile, small
 
-from leaky.diagnosis import Diagnosis
+from leaky.diagnosis import Diagnosis, Finding, Level
 from leaky.record import Site
 from leaky.report.page import Page, checkup_page
 from leaky.report.rows import headline
@@ -80,6 +81,15 @@ def _expected(site: Site, alpha: float) -> dict[str, float]:
         "passed": float(passed / s.gradient.squares.sum()),
         "negative_kept": float(alpha**2 * below / (above + alpha**2 * below)),
     }
+
+
+def test_findings_stand_worst_first_and_causes_first_within_a_level(visit: Visiting) -> None:
+    levels: list[Level] = ["info", "error", "warning", "error"]
+    found = tuple(Finding(f"rule{i}", level, None, (), "said", {}, "do") for i, level in enumerate(levels))
+    shown = visit(checkup_page(replace(small(), findings=found)).one_file())
+    rules = shown.page.locator("#findings li.finding").evaluate_all("all => all.map(each => each.dataset.rule)")
+    assert rules == ["rule1", "rule3", "rule2", "rule0"]
+    shown.calm()
 
 
 def test_findings_are_filtered_and_sorted(shown: Visit, diagnosis: Diagnosis) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.page.test_looks import faults, settled
 from tests.records import normal, planted, record_from, site_from
 
 import leaky
-from leaky.diagnosis import Comparison, Finding, compare, diagnose
+from leaky.diagnosis import Comparison, Finding, Level, compare, diagnose
 from leaky.errors import InputError
 from leaky.repairing.outcome import RepairRecord, SiteDrift, Trial
 from leaky.repairing.plan import Action, Left
@@ -171,6 +172,30 @@ def run() -> Run:
         ended="stopped",
         notes=("statistics at every step",),
     )
+
+
+def test_alarms_of_one_rule_at_one_step_are_one_with_the_worst_first(visit: Callable[..., Visit]) -> None:
+    def alarm(step: int, level: Level, site: str | None) -> Alarm:
+        return Alarm(step, Finding("drift", level, site, (), f"grew at {site}", {}, "Lower the learning rate."))
+
+    at = ["block0.relu", "block1.relu", "block2.relu"]
+    levels: list[Level] = ["warning", "error", "warning"]
+    watched = replace(
+        run(),
+        alarms=(*map(alarm, [3000] * 3, levels, at), alarm(5200, "warning", at[0]), alarm(5200, "info", at[1])),
+    )
+    shown = visit(page_of("run", watched).one_file())
+    verdict = shown.page.locator("h1").inner_text()
+    assert verdict == "2 alarms, the first at step 3,000: drift, block1.relu and 2 sites more."
+    first = shown.page.locator("#alarms .finding").first
+    assert first.locator(".message").inner_text() == "grew at block1.relu"
+    assert first.locator(".advice").count() == 1
+    first.locator("summary").click()
+    assert [each.split(": ")[0] for each in first.locator("li").all_inner_texts()] == [at[0], at[2]]
+    assert shown.page.locator(".alarm-mark").count() == 4
+    shown.page.get_by_text("1 remark of level info").click()
+    assert shown.page.get_by_text("grew at block1.relu").count() == 2
+    shown.calm()
 
 
 def test_a_run_is_read_on_a_slider_and_marks_its_alarms(visit: Callable[..., Visit]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from leaky import documents
+from leaky.diagnosis import level_rank
 from leaky.errors import InputError
 from leaky.record import FloatArray, IntArray
 from leaky.text import counted, named, printable
@@ -100,6 +101,14 @@ class Run:
         ]
         return np.array([total(row, self.units, share) for row in rows])
 
+    def alarms_together(self) -> list[tuple[Alarm, ...]]:
+        """The alarms above info, those of one rule at one step together, the worst of them first, then as raised."""
+        together: dict[tuple[int, str], list[Alarm]] = {}
+        for alarm in self.alarms:
+            if alarm.finding.level != "info":
+                together.setdefault((alarm.step, alarm.finding.rule), []).append(alarm)
+        return [tuple(sorted(each, key=lambda a: -level_rank(a.finding.level))) for each in together.values()]
+
     def plot(self) -> Figure:
         """A matplotlib figure for a paper: shares of the units over the steps, and the layers that fell silent.
 
@@ -145,14 +154,28 @@ def lines(run: Run, most: int = 20) -> list[str]:
             cells = " ".join(f"{_percent(shares[s][i]):>11}" for s in SHARES)
             said.append(f"{step:>8} {seen:>9} {cells}  {', '.join(dict.fromkeys(raised))}".rstrip())
         said += ["", *_layers(run, most), ""]
-    told = [alarm for alarm in run.alarms if alarm.finding.level != "info"]
-    said += [f"{printable(str(alarm))}\n    {printable(alarm.finding.advice)}" for alarm in told]
-    said += [] if told else ["No alarm above info."]
+    told = [line for alike in run.alarms_together() for line in _alarm_lines(alike)]
+    said += told or ["No alarm above info."]
     said += [printable(f"Control, {control}") for control in run.controls]
     said += [printable(f"Note: {note}") for note in run.notes]
     return said
 
 
+def _alarm_lines(alike: tuple[Alarm, ...]) -> list[str]:
+    """Alarms of one rule at one step: one in full, the sites of the others with what they say, one piece of advice."""
+    first, *others = alike
+    said = [printable(str(first))]
+    for alarm in others[:MOST_SITES]:
+        finding = alarm.finding
+        level = "" if finding.level == first.finding.level else f"{finding.level}: "
+        said.append(printable(f"    {level}{finding.site or 'network'}: {finding.message}"))
+    if len(others) > MOST_SITES:
+        said.append(f"    ({counted(len(others) - MOST_SITES, 'site')} more)")
+    return [*said, *(f"    → {advice}" for advice in dict.fromkeys(printable(a.finding.advice) for a in alike))]
+
+
+MOST_SITES = 6
+"""Sites, beside the worst, of which an alarm says what it found there."""
 BY_LAYER = ("dead", "dormant", "idle_gates", "asleep", "rate", "srank", "weight")
 """Figures that are shown of each site, of those that are known; the last two are no shares."""
 

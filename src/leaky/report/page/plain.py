@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import chain
 from typing import Any
 
 from leaky.text import number, ranges, share
@@ -143,7 +144,7 @@ def _repair(content: dict[str, Any]) -> list[str]:
 def _run(content: dict[str, Any]) -> list[str]:
     alarms = (
         [each["step"], each["site"] or "network", each["level"], each["message"], each["advice"]]
-        for each in content["alarms"]
+        for each in chain(*content["alarms"], *content["remarks"])
     )
     controls = (
         [

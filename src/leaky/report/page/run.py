@@ -36,13 +36,13 @@ def run_content(run: Any, columns: Columns) -> dict[str, Any]:
         and len(rows) == len(names)
         and not np.isnan(rows).all()
     }
-    alarms = [alarm for alarm in run.alarms if alarm.finding.level != "info"]
+    together = run.alarms_together()
     units = sum(run.units.values())
     return {
         "kind": "run",
         "title": told(run.model),
-        "verdict": _verdict(run, alarms),
-        "level": _worst(run, alarms),
+        "verdict": _verdict(run, together),
+        "level": _worst(run, together),
         "subtitle": told(
             f"{run.model} · {counted(units, 'unit')} at {counted(len(names), 'site')} · "
             f"{counted(int(run.steps[-1]) if len(run.steps) else 0, 'step')}"
@@ -57,7 +57,8 @@ def run_content(run: Any, columns: Columns) -> dict[str, Any]:
         "shares": [figure for figure in figures if figure in SHARES],
         "network": {share: columns.add(run.network(share)[kept], "f4") for share in NETWORK if share in figures},
         "unit_rates": _unit_rates(run.unit_rates, names, columns),
-        "alarms": [_alarm(alarm, places) for alarm in run.alarms],
+        "alarms": [[_alarm(alarm, places) for alarm in alike] for alike in together],
+        "remarks": [[_alarm(alarm, places)] for alarm in run.alarms if alarm.finding.level == "info"],
         "controls": [_control(control, places) for control in run.controls],
         "notes": [told(note) for note in run.notes],
     }
@@ -108,17 +109,19 @@ def _control(control: Any, places: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _verdict(run: Any, alarms: list[Any]) -> str:
+def _verdict(run: Any, together: list[tuple[Any, ...]]) -> str:
     ended = f" It was ended by {told(run.ended)}." if run.ended not in ("", "stopped") else ""
-    if not alarms:
+    if not together:
         return f"No alarm in {counted(int(run.steps[-1]) if len(run.steps) else 0, 'step')}.{ended}"
-    first = alarms[0]
+    first, *others = together[0]
     where = "the network" if first.finding.site is None else printable(first.finding.site)
-    return f"{counted(len(alarms), 'alarm')}, the first at step {first.step:,}: {first.finding.rule}, {where}.{ended}"
+    more = f" and {counted(len(others), 'site')} more" if others else ""
+    what = f"{first.finding.rule}, {where}{more}"
+    return f"{counted(len(together), 'alarm')}, the first at step {first.step:,}: {what}.{ended}"
 
 
-def _worst(run: Any, alarms: list[Any]) -> str:
-    levels = {alarm.finding.level for alarm in alarms}
+def _worst(run: Any, together: list[tuple[Any, ...]]) -> str:
+    levels = {alike[0].finding.level for alike in together}
     if not len(run.steps):
         return "nothing"
     return "error" if "error" in levels else "warning" if levels else "none"
