@@ -14,6 +14,7 @@ from leaky.arguments import takes
 from leaky.checkup import CheckArguments
 from leaky.errors import InputError
 from leaky.observation import ObserveArguments, Options
+from leaky.watching.arguments import WatchArguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +86,23 @@ def test_what_does_not_fit_is_told_by_the_name_of_the_function() -> None:
         wrong("Ada", town="Bern")
 
 
-@pytest.mark.parametrize(("function", "arguments"), [(leaky.observe, ObserveArguments), (leaky.check, CheckArguments)])
+def test_whatever_observes_takes_every_option() -> None:
+    options = {each.name for each in fields(Options)}
+    assert (
+        options < inspect.signature(leaky.observe).parameters.keys() < inspect.signature(leaky.check).parameters.keys()
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [(leaky.observe, ObserveArguments), (leaky.check, CheckArguments), (leaky.watch, WatchArguments)],
+)
 def test_public_functions_have_every_option_once_and_say_what_it_means(function: Any, arguments: Any) -> None:
     names = {each.name for each in fields(arguments)}
     shown = inspect.signature(function).parameters
-    assert shown.keys() == names >= {each.name for each in fields(Options)}
-    assert list(shown)[:2] == ["model", "data"]
-    assert all(each.kind is each.KEYWORD_ONLY for name, each in shown.items() if name not in ("model", "data"))
+    assert shown.keys() == names
+    assert [name for name, each in shown.items() if each.kind is not each.KEYWORD_ONLY] == [
+        "model", "optimizer" if function is leaky.watch else "data",
+    ]  # fmt: skip
     assert all(function.__doc__.count(f"\n    {name}: ") == 1 for name in names)
     assert pickle.loads(pickle.dumps(function)) is function

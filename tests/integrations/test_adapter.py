@@ -34,7 +34,7 @@ def trained(adapter: Adapter, model: Any, call: Any, steps: int = 12) -> list[di
         call(x).square().mean().backward()
         optimizer.step()
         adapter.step()
-        sent.append(adapter.scalars())
+        sent.append(adapter.take())
     adapter.stop()
     return sent
 
@@ -75,7 +75,7 @@ def test_no_hook_is_left_behind() -> None:
 
 
 def test_a_misspelt_option_is_told_before_the_training() -> None:
-    with pytest.raises(TypeError, match="evry"):
+    with pytest.raises(InputError, match="watch has no option 'evry'; did you mean 'every'"):
         Adapter(evry=3)
     with pytest.raises(InputError, match="every must be"):
         Adapter(every=0)

@@ -96,8 +96,8 @@ def test_a_rate_far_too_high_is_lowered_layer_by_layer_and_the_training_saved(se
     for action in ("warn", "control"):
         model = network(seed)
         ends[action], watch = run(model, torch.optim.Adam(model.parameters(), 0.5), blobs(seed), 150, on_alarm=action)
-    assert ends["warn"] > 1.5
     assert ends["control"] < 0.3
+    assert ends["warn"] > 3 * ends["control"]  # chaos without control: .57 to 53 by seed and processor
     made_ = [each.record for each in watch.controls if not each.record.refused]
     assert {(each.step, each.kind, each.site) for each in made_} == {(0, "rate", s) for s in ("1", "3", None)}
     assert all(each.amount < 0.1 and each.at_most == pytest.approx(0.01) for each in made_)

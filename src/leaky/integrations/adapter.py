@@ -31,6 +31,10 @@ class Adapter:
     Args:
         sites: whether scalars of each site are sent too, or the names of those that are.
         options: of `leaky.watch`.
+
+    Attributes:
+        watches: of the modules that were found, by name.
+        pending: the newest of each scalar that was not taken yet.
     """
 
     def __init__(self, sites: bool | list[str] = False, **options: Any) -> None:
@@ -69,6 +73,7 @@ class Adapter:
                 RuntimeWarning,
                 stacklevel=3,
             )
+        self.pending |= self._new_scalars()
 
     def stop(self) -> None:
         """The training is over, or was broken off; every hook goes."""
@@ -77,12 +82,7 @@ class Adapter:
             self._search = None
         for each in self.watches.values():
             each.stop()
-
-    def collect(self) -> dict[str, float]:
-        """The new scalars join those that wait in `pending` until the trainer logs; they are returned too."""
-        found = self.scalars()
-        self.pending |= found
-        return found
+        self.pending |= self._new_scalars()
 
     def take(self) -> dict[str, float]:
         """The scalars that wait, which wait no longer."""
@@ -101,7 +101,7 @@ class Adapter:
             found += [f"control, {control.record}" for control in each.controls[controlled:]]
         return found
 
-    def scalars(self) -> dict[str, float]:
+    def _new_scalars(self) -> dict[str, float]:
         """The scalars of the reports that were made since the last call, by name; empty where there was none.
 
         `leaky/alarms` counts those above info that were raised so far.

@@ -39,7 +39,6 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """A step is over."""
         self.adapter.step()
-        self.adapter.collect()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """The scalars join the logs: put leaky's callback in front of the one that writes them."""

@@ -43,7 +43,7 @@ class Watch(Callback):  # type: ignore[misc]
             return
         self._step = trainer.global_step
         self.adapter.step()
-        found = self.adapter.scalars()
+        found = self.adapter.take()
         if found:
             pl_module.log_dict(found, on_step=True, on_epoch=False)
             self._log_texts(trainer)
@@ -59,7 +59,7 @@ class Watch(Callback):  # type: ignore[misc]
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """What is left is logged, with the picture."""
         self.adapter.stop()
-        left = self.adapter.scalars()
+        left = self.adapter.take()
         self._log_texts(trainer)
         for logger in trainer.loggers:
             if left:

@@ -34,7 +34,6 @@ class Watch(Callback):  # type: ignore[misc]
         """A step is over; batches of the validation are none."""
         if training:
             self.adapter.step()
-            self.adapter.collect()
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """The scalars go into the row of the epoch."""

@@ -41,7 +41,7 @@ class Watch(BaseCallback):  # type: ignore[misc]
 
     def _stepped(self) -> None:
         self.adapter.step()
-        for name, value in self.adapter.scalars().items():
+        for name, value in self.adapter.take().items():
             self.logger.record(name, value)
         for text in self.adapter.texts():
             self.logger.record("leaky/alarm", text, exclude=("csv",))

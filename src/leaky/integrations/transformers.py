@@ -33,7 +33,6 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """An optimizer step is over, whatever was accumulated for it."""
         self.adapter.step()
-        self.adapter.collect()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """The scalars join the trainer's own, before any reporter has sent them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from leaky.record import FloatArray, NotExamined
 from leaky.structure.listening import SiteCall
 from leaky.structure.trace import Tracer
 from leaky.watching.afar import bring, clear
+from leaky.watching.arguments import WatchArguments
 from leaky.watching.clock import Clock
 from leaky.watching.compiled.passes import Passes
 from leaky.watching.compiled.regions import compiled_parts, functions_in_parts, in_python, unseen
@@ -36,11 +37,7 @@ class Observer:
     """Takes in what the sites of a model show.
 
     Args:
-        model: the model.
-        sample_dim: axis of the inputs that holds the samples.
-        unit_dim: axis of the units, where the structure does not tell.
-        measures: names in `leaky.watching.measures.MEASURES` that are asked for.
-        latents: names of modules whose output is a sparse code.
+        given: what is watched, and how.
         noted: told of everything that the user should know.
 
     Attributes:
@@ -57,26 +54,18 @@ class Observer:
         waiting: names of sites that are left out of reports, with their sums: not every rank has met them yet.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        sample_dim: int | None,
-        unit_dim: int | None,
-        measures: frozenset[str],
-        latents: Iterable[str],
-        noted: Callable[[str], None],
-    ) -> None:
-        self.model = model
+    def __init__(self, given: WatchArguments, noted: Callable[[str], None]) -> None:
+        self.model = model = given.network
         self.sites: dict[str, WatchedSite] = {}
         self.stretches: dict[str, Stretch] = {}
         self.clock = Clock(self.failed)
         self.observing, self._over = True, False
         self.compiled = Passes(model, self, self._tracer_of)
-        self.rider = Rider(model, self, self._tracer_of, self.taker_of, sample_dim, self.compiled.hooks_of)
-        self._measures, self._products = measures, Products()
-        if "gates" in measures:
+        self.rider = Rider(model, self, self._tracer_of, self.taker_of, given.sample_dim, self.compiled.hooks_of)
+        self._measures, self._products = frozenset(given.measures), Products()
+        if "gates" in given.measures:
             self.rider.beyond = self._products.see
-        self.latents = {name: Latents(self.rider) for name in latents}
+        self.latents = {name: Latents(self.rider) for name in given.latents}
         self._coders = {name: module_of(model, name) for name in self.latents}
         self._on_coders: list[Any] = []
         self.samples = self.batches = 0
@@ -87,7 +76,7 @@ class Observer:
         self._joined: Structure | None = None
         self._gradient, self._gradient_before = Usual(), 0.0
         self._groups = alike_groups(model)
-        self._unit_dim, self.note = unit_dim, noted
+        self._unit_dim, self.note = given.unit_dim, noted
         self._tracer: Tracer | None = None
         self._ears = _Ears()
         self._trains = False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
 from leaky.diagnosis import Thresholds, level_rank
+from leaky.record import FloatArray
 from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
-from leaky.watching.alarm_rules.now import Loop
+from leaky.watching.alarm_rules.now import Loop, Now
 from leaky.watching.alarms import Raised
 from leaky.watching.arguments import Reaction
 from leaky.watching.control_record import ControlRecord
@@ -16,7 +16,15 @@ from leaky.watching.controlling.controller import Controller
 from leaky.watching.history import History, Row
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
-from leaky.watching.reporting import Measured, first_nonfinite, now_of, report_row, unit_levels
+from leaky.watching.reporting import (
+    Measured,
+    first_nonfinite,
+    origin_of,
+    report_row,
+    samples_needed,
+    sites_now,
+    unit_levels,
+)
 from leaky.watching.unit_rates import Moments
 
 UNSEEN_STEPS = 3
@@ -96,8 +104,7 @@ class Reporter:
             self.moments.add(step, rates)
         if self._log is not None:
             self._log.report(step, samples, row, kinds, rates)
-        now = now_of(observer, row, self.history, nonfinite, late, self._thresholds, self._scaled)
-        raised = self._raised.look(replace(now, loop=loop))
+        raised = self._raised.look(self._now(row, loop, nonfinite, late))
         self.alarms.extend(raised)
         for alarm in raised:
             if self._log is not None:
@@ -105,6 +112,37 @@ class Reporter:
         if act:
             self._act_on(raised)
         return row
+
+    def _now(self, row: Row, loop: Loop, nonfinite: Mapping[str, FloatArray], late: int) -> Now:
+        """What the alarms' rules are given.
+
+        Args:
+            row: the figures of this report.
+            loop: what is known of the loop around the model.
+            nonfinite: NaN and infinite pre-activations of each site since the last report.
+            late: passes since the first of them.
+        """
+        observer, thresholds = self.observer, self._thresholds
+        sites, needed = sites_now(observer, nonfinite, thresholds), samples_needed(observer, thresholds)
+        known = not late and any(each.any() for each in nonfinite.values())
+        origin = origin_of(observer) if known else ""
+        batch, jump = observer.batches - late, observer.inputs.jump
+        observer.reported()
+        return Now(
+            observer.clock.step,
+            batch,
+            row,
+            self.history,
+            sites,
+            needed,
+            thresholds,
+            origin=origin,
+            scaled=self._scaled,
+            inputs=observer.inputs.reported(observer.last, observer.clock.samples, observer.rider.sample_dim),
+            input_jump=jump,
+            experts=observer.experts(),
+            loop=loop,
+        )
 
     def control(self, place: int, control: ControlRecord) -> None:
         """Write a control that is new or has changed, by its place among them."""

@@ -13,11 +13,11 @@ import leaky
 from leaky import theory
 from leaky.diagnosis import Thresholds
 from leaky.record import FloatArray, Record
-from leaky.watching.alarm_rules.now import Now, SiteNow
+from leaky.watching.alarm_rules.now import SiteNow
 from leaky.watching.figures import figures
-from leaky.watching.history import FIGURES, History, Row
+from leaky.watching.history import FIGURES, Row
 from leaky.watching.observer import Observer
-from leaky.watching.sums import FIRED, NONFINITE
+from leaky.watching.sums import FIRED, LAST_FIRED, NONFINITE
 from leaky.watching.unit_rates import Levels, levels
 
 Measured = Mapping[str, tuple[float, float]]
@@ -99,47 +99,35 @@ def first_nonfinite(observer: Observer) -> tuple[dict[str, FloatArray], int]:
     return found, observer.clock.passes - int(first)
 
 
-def now_of(
-    observer: Observer,
-    row: Row,
-    history: History,
-    nonfinite: Mapping[str, FloatArray],
-    late: int,
-    thresholds: Thresholds,
-    scaled: bool,
-) -> Now:
-    """What the alarms' rules are given."""
+def sites_now(observer: Observer, nonfinite: Mapping[str, FloatArray], thresholds: Thresholds) -> tuple[SiteNow, ...]:
+    """What the alarms' rules are told of each site.
+
+    Args:
+        observer: of the model.
+        nonfinite: NaN and infinite pre-activations of each site, unit by unit.
+        thresholds: that decide.
+    """
     sites = []
     for name, site in observer.reported_sites.items():
         stretch = observer.stretches[name]
         slopes = np.abs(site.slopes(observer.model)) * site.activation.gain
-        flat = bool((slopes <= thresholds.dead_derivative).all())
-        last = stretch.total.seen[16]
         sites.append(
             SiteNow(
                 name,
                 site.units,
-                stretch.silent_for,
-                stretch.ever_fired,
-                last,
-                flat,
-                site.activation.smooth,
-                nonfinite[name],
-                stretch.alike,
+                silent_for=stretch.silent_for,
+                ever_fired=stretch.ever_fired,
+                last_fired=stretch.total.seen[LAST_FIRED],
+                flat=bool((slopes <= thresholds.dead_derivative).all()),
+                gated=site.activation.smooth,
+                nonfinite=nonfinite[name],
+                alike=stretch.alike,
             )
         )
-    origin = _origin(observer) if not late and any(each.any() for each in nonfinite.values()) else ""
-    needed = samples_needed(observer, thresholds)
-    step, batch = observer.clock.step, observer.batches - late
-    observer.reported()
-    jump = observer.inputs.jump
-    seen = observer.inputs.reported(observer.last, observer.clock.samples, observer.rider.sample_dim)
-    return Now(
-        step, batch, row, history, tuple(sites), needed, thresholds, origin, scaled, seen, jump, observer.experts()
-    )
+    return tuple(sites)
 
 
-def _origin(observer: Observer) -> str:
+def origin_of(observer: Observer) -> str:
     """What is to be said of the batch that went in when a value became non-finite."""
     if not observer.inputs.alone:  # of whichever rank, since the last report
         return " or one before it since the last report"

@@ -28,7 +28,7 @@ from leaky.watching.bounds import OPEN, Bounds
 from leaky.watching.clock import Clock
 from leaky.watching.measures import Measures
 from leaky.watching.slopes import monotone, slopes_now
-from leaky.watching.sums import NONFINITE, Reading, Rows, add, add_gradient
+from leaky.watching.sums import FIRED, LAST_FIRED, NONFINITE, Reading, Rows, add, add_gradient
 
 Flags = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -287,8 +287,8 @@ class WatchedSite:
     def _count(self, flags: Flags) -> None:
         fires = flags.sum(axis=0, dtype=np.int64)
         seen = self.rows.seen
-        seen[15] += fires
-        np.maximum(seen[16], np.where(fires > 0, self._clock.step, -1), out=seen[16])
+        seen[FIRED] += fires
+        np.maximum(seen[LAST_FIRED], np.where(fires > 0, self._clock.step, -1), out=seen[LAST_FIRED])
 
 
 _HALF = replace(OPEN, threshold=0.5)

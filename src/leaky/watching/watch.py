@@ -8,29 +8,26 @@ alarms.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import nn
-
 from leaky.checkup import Checkup
-from leaky.diagnosis import Thresholds, diagnose
+from leaky.diagnosis import diagnose
 from leaky.errors import InputError
 from leaky.interruptions import Kind, Leaving, surely_twice, undone_unless_done
 from leaky.record import IntArray, Record
 from leaky.watching.afar import unscale
 from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import Raised
-from leaky.watching.arguments import Every, Reaction
+from leaky.watching.arguments import WatchArguments
 from leaky.watching.controlling.controller import Controller
-from leaky.watching.controlling.table import Table
 from leaky.watching.history import Row
 from leaky.watching.leftovers import Leftovers
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
-from leaky.watching.ranks import Ranks, is_first
+from leaky.watching.process_groups import is_first
+from leaky.watching.ranks import Ranks
 from leaky.watching.reporter import Reporter
 from leaky.watching.reporting import record_of
 from leaky.watching.run import Run
@@ -51,44 +48,31 @@ class Watch:
         controls: what was done to the training at alarms, in order, refusals included.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer | None,
-        every: Every,
-        report_every: int,
-        log: str | os.PathLike[str] | None,
-        alarms: Collection[str],
-        on_alarm: Reaction,
-        scaler: Any,
-        thresholds: Thresholds,
-        dims: tuple[int | None, int | None],
-        beyond: tuple[frozenset[str], tuple[str, ...]],
-        group: Any,
-        table: Table,
-    ) -> None:
-        self._model, self._optimizer, self._scaler = model, optimizer, scaler
-        self._every, self._report_every = every, report_every
+    def __init__(self, given: WatchArguments) -> None:
+        model, optimizer, group, thresholds = given.network, given.optimizer, given.group, given.limits
+        self._model, self._optimizer, self._scaler = model, optimizer, given.scaler
+        self._every, self._report_every = given.every, given.report_every
         self._thresholds = thresholds
-        writes = is_first(group)
-        opened = None if log is None or not writes else Log(log, type(model).__name__, thresholds.as_dict())
-        self._reporter = Reporter(thresholds, Raised(frozenset(alarms)), on_alarm, opened, scaler is not None)
-        self._observer = self._reporter.observer = Observer(model, *dims, *beyond, self._reporter.note)
+        writes = given.log is not None and is_first(group)
+        log = Log(given.log, type(model).__name__, thresholds.as_dict()) if given.log is not None and writes else None
+        raised = Raised(given.chosen_alarms)
+        self._reporter = Reporter(thresholds, raised, given.reaction, log, given.scaler is not None)
+        self._observer = self._reporter.observer = Observer(given, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
         self.latents = self._observer.latents
         self._ranks = Ranks(group, self._reporter.note)
         self._observer.inputs.alone = group is None
         self._updates = Updates(model)
-        rest = self.history, thresholds, table, self._ranks.agree, self._reporter.control
+        rest = self.history, thresholds, given.table, self._ranks.agree, self._reporter.control
         self._controller = Controller(self._observer, optimizer, *rest)
         self._reporter.controller, self.controls = self._controller, self._controller.controls
         self._handles: list[Any] = []
         self._state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
-        self._urgency = Urgency(optimizer, report_every)
+        self._urgency = Urgency(optimizer, given.report_every)
         self._leftovers = Leftovers(optimizer if group is None else None)  # ranks must say the same
         self._changes: Changes = {}
-        self._too_long = thresholds.update_warning if table else thresholds.update_error
+        self._too_long = thresholds.update_warning if given.table else thresholds.update_error
 
     def undo_controls(self) -> None:
         """Undo every control that holds, the last one first."""

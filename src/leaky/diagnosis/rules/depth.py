@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leaky.diagnosis.context import Context
-from leaky.diagnosis.finding import Evidence, Finding, Level
+from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.rules.advice import second_moment
 from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence, seen_on
@@ -99,21 +99,12 @@ def _range_finding(context: Context, slug: str, sign: int, verb: str, advice: st
     expected = (
         "" if predicted is None else f" The weights' scale alone predicts × {factor(predicted)} a site (closed form)."
     )
-    return [
-        Finding(
-            rule=slug,
-            level=level,
-            site=None,
-            units=(),
-            message=(
-                f"the outputs' second moment {verb} × {factor(found.log_gain)} a site, {found.values[0]:.3g} → "
-                f"{found.values[-1]:.3g} over {len(found.sites)} sites, {seen_on(context.record)}; a matched "
-                f"initialisation gives × 1.{expected}"
-            ),
-            evidence=trend_evidence(found, predicted),
-            advice=advice,
-        )
-    ]
+    message = (
+        f"the outputs' second moment {verb} × {factor(found.log_gain)} a site, {found.values[0]:.3g} → "
+        f"{found.values[-1]:.3g} over {len(found.sites)} sites, {seen_on(context.record)}; a matched "
+        f"initialisation gives × 1.{expected}"
+    )
+    return [trend_finding(slug, level, found, predicted, message, advice)]
 
 
 def level_by_factor(log_factor: float, info: float, warning: float, error: float) -> Level | None:
@@ -142,15 +133,25 @@ def mean_log_gain(gains: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if gains and len(known) == len(gains) else None
 
 
-def trend_evidence(found: Trend, predicted: float | None) -> dict[str, Evidence]:
-    """The numbers behind a finding on a trend."""
-    return evidence(
+def trend_finding(slug: str, level: Level, found: Trend, predicted: float | None, message: str, advice: str) -> Finding:
+    """A finding on a trend, with the numbers behind it.
+
+    Args:
+        slug: of the rule.
+        level: how bad it is.
+        found: the trend.
+        predicted: its `log_gain` by the weights' scale alone, where that is known.
+        message: what the reader is told.
+        advice: what to do.
+    """
+    numbers = evidence(
         log_gain_per_site=found.log_gain,
         predicted_log_gain_per_site=predicted,
         log_factor=found.log_factor,
         sites=[site.name for site in found.sites],
         values=list(found.values),
     )
+    return Finding(slug, level, None, (), message, numbers, advice)
 
 
 def factor(log_gain: float) -> str:

@@ -14,7 +14,7 @@ from leaky.diagnosis.rules.depth import (
     level_by_factor,
     mean_log_gain,
     trend,
-    trend_evidence,
+    trend_finding,
     weights_log_gain,
 )
 from leaky.diagnosis.rules.rule import rule
@@ -77,18 +77,8 @@ def _gradient_finding(context: Context, slug: str, sign: int, verb: str, advice:
     predicted = mean_log_gain(
         [weights_log_gain(site, [p.fan_out for p in site.producers]) for site in found.sites[:-1]]
     )
-    return [
-        Finding(
-            rule=slug,
-            level=level,
-            site=None,
-            units=(),
-            message=(
-                f"the gradient's squared norm {verb} × {factor(-found.log_gain)} a site towards the input, "
-                f"{found.values[-1]:.3g} → {found.values[0]:.3g} over {len(found.sites)} sites, "
-                f"{seen_on(context.record)}"
-            ),
-            evidence=trend_evidence(found, predicted),
-            advice=advice,
-        )
-    ]
+    message = (
+        f"the gradient's squared norm {verb} × {factor(-found.log_gain)} a site towards the input, "
+        f"{found.values[-1]:.3g} → {found.values[0]:.3g} over {len(found.sites)} sites, {seen_on(context.record)}"
+    )
+    return [trend_finding(slug, level, found, predicted, message, advice)]

@@ -6,6 +6,7 @@ hook does for both, for Dynamo leaves these functions to Python where it meets t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from leaky.watching.compiled.passes import Passes
 
 
-class Begin(riding.Begin):
-    """Before a module through which passes come in.
+class _Passage(riding.Hook):
+    """A hook on a module through which passes come in.
 
     Args:
         rider: of passes that are not compiled.
@@ -35,48 +36,44 @@ class Begin(riding.Begin):
         self.number = number
         self._passes = passes
 
+    def _in_python(self, plain: Callable[..., None], compiled: Callable[..., None], *seen: Any) -> None:
+        """Tell of the pass where this does not become part of a graph, and have nothing of it compiled.
+
+        Args:
+            plain: is told where Python runs the pass.
+            compiled: where compiled code does.
+            seen: what the hook was called with.
+        """
+        compiler = eval_frame.set_eval_frame(None)
+        try:
+            if not self._passes.discovering:
+                (plain if compiler is None else compiled)(*seen)
+        finally:
+            eval_frame.set_eval_frame(compiler)
+
+
+class Begin(_Passage, riding.Begin):
+    """Before the module."""
+
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling():
             from leaky.watching.compiled import tracing
 
             tracing.begin(self.number, args, kwargs)
-            return
-        compiler = eval_frame.set_eval_frame(None)
-        try:
-            if self._passes.discovering:
-                return
-            if compiler is None:
-                super().__call__(module, args, kwargs)
-            else:
-                self._passes.begin_outside(module, args, kwargs)
-        finally:
-            eval_frame.set_eval_frame(compiler)
+        else:
+            self._in_python(super().__call__, self._passes.begin_outside, module, args, kwargs)
 
 
-class End(riding.End):
+class End(_Passage, riding.End):
     """After it."""
-
-    def __init__(self, rider: riding.Driver, passes: Passes, number: int) -> None:
-        super().__init__(rider)
-        self.number = number
-        self._passes = passes
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if torch.compiler.is_compiling():
             from leaky.watching.compiled import tracing
 
             tracing.end(self.number)
-            return
-        compiler = eval_frame.set_eval_frame(None)
-        try:
-            if self._passes.discovering:
-                return
-            if compiler is None:
-                super().__call__(module, args, output)
-            else:
-                self._passes.end_outside(module, output)
-        finally:
-            eval_frame.set_eval_frame(compiler)
+        else:
+            self._in_python(super().__call__, self._passes.end_outside, module, args, output)
 
 
 class Site(riding.Hook):
@@ -135,8 +132,15 @@ class AfterInPlace(riding.Hook):
             tracing.after_in_place(self.site, output)
 
 
-for _hook in (Begin, End, Site, InPlace, AfterInPlace):
-    leave_to_python(_hook.__call__.__code__)
+for _hook in (
+    Begin.__call__,
+    End.__call__,
+    _Passage._in_python,
+    Site.__call__,
+    InPlace.__call__,
+    AfterInPlace.__call__,
+):
+    leave_to_python(_hook.__code__)
 for _meeting in (riding.Functions.__torch_function__, riding.Functions.run, riding.Functions.site):
     leave_to_python(_meeting.__code__)
 for _ours in (

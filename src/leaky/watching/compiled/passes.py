@@ -127,7 +127,7 @@ class Passes:
             if self.discovering or self._outside is not None:
                 if module is not self._outside:
                     return
-                self.end_outside(module, None)  # its last pass never came to its end
+                self.end_outside(module, (), None)  # its last pass never came to its end
             plan = self.prepare(module, args, kwargs)
             if plan is None:
                 return
@@ -140,7 +140,7 @@ class Passes:
                 self._mode = Functions(plan.number)
                 self._mode.__enter__()
 
-    def end_outside(self, module: nn.Module, output: Any) -> None:
+    def end_outside(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """It has run, or has raised (output None)."""
         if self.discovering or module is not self._outside:
             return
