@@ -29,7 +29,7 @@ class Arguments:
     """
 
     def __init__(self, args: Sequence[Any], kwargs: Mapping[str, Any], owned: Mapping[int, Tensor]) -> None:
-        self._count, self._names = len(args), tuple(kwargs)
+        self._count, self._names, self._owned = len(args), tuple(kwargs), owned
         self._same: list[tuple[int, Any]] = []
         self._shapes: list[tuple[int, Any, Any]] = []
         self._equal: list[tuple[int, Any]] = []
@@ -57,7 +57,7 @@ class Arguments:
                 return False
         for place, kind, shape in self._shapes:
             given = args[place]
-            if given.__class__ is not kind or given.shape != shape:
+            if given.__class__ is not kind or given.shape != shape or id(given) in self._owned:
                 return False
         for place, constant in self._equal:
             given = args[place]
@@ -71,7 +71,7 @@ def _check_of(value: Any, owned: Mapping[int, Tensor]) -> Check:
     kind: Any = type(value)
     if isinstance(value, Tensor) and id(value) not in owned:
         shape = value.shape
-        return lambda given: given.__class__ is kind and given.shape == shape
+        return lambda given: given.__class__ is kind and given.shape == shape and id(given) not in owned
     if isinstance(value, Constant):
         return lambda given: given is value or (given.__class__ is kind and bool(given == value))
     if isinstance(value, slice):
