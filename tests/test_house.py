@@ -30,8 +30,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("leaky.record", "leaky.theory"),
     ("leaky.arguments", "leaky.documents", "leaky.failures", "leaky.user_code"),
     ("leaky.files",),
-    ("leaky.text", "leaky.interruptions", "leaky.signals"),
-    ("leaky.errors",),
+    ("leaky.checking",),
+    ("leaky.errors", "leaky.interruptions", "leaky.signals"),
+    ("leaky.text",),
 )
 """From the roof to the ground: a module imports from its own room and from floors below, never from a neighbour."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from leaky import documents
+from leaky.checking import shown
 from leaky.diagnosis.changes import (
     COMPARED,
     Diagnosed,
@@ -21,6 +22,7 @@ from leaky.diagnosis.changes import (
     unit_changes,
 )
 from leaky.diagnosis.rules.advice import second_moment
+from leaky.errors import InputError
 from leaky.record import FloatArray, Site
 from leaky.report.shown import Shown
 from leaky.report.view import View
@@ -125,8 +127,11 @@ def compare(old: Diagnosed, new: Diagnosed) -> Comparison:
     """What changed from `old` to `new`, two diagnoses (or checkups) of the same network.
 
     A unit that only lacks samples to be called dead again is "undecided", not recovered; a site in one record only, or
-    with another number of units, is named and not compared unit by unit.
+    with another number of units, is named and not compared unit by unit. An `InputError` for anything else.
     """
+    for which, given in (("old", old), ("new", new)):
+        if not hasattr(given, "record"):
+            raise InputError(f"{which} must be a checkup or a diagnosis, not {shown(given)}; leaky.load reads a file")
     with np.errstate(over="ignore", invalid="ignore"):  # sums of a network that exploded may be infinite themselves
         return _compare(old, new, matched(old.record, new.record))
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from leaky.checking import shown
 from leaky.errors import InputError
 from leaky.text import did_you_mean, named
 
@@ -209,6 +210,8 @@ class Thresholds:
         Raises:
             InputError: for a name that is not in the table, or a value outside its range.
         """
+        if overrides is not None and not isinstance(overrides, Mapping):
+            raise InputError(f"thresholds must be numbers by name, {{'delta': 0.01}}, not {shown(overrides)}")
         rows = {row.name: row for row in table()}
         for name, value in (overrides or {}).items():
             if name not in rows:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from leaky.checking import file_name
 from leaky.documents import plain
 from leaky.documents.reader import Reader, came
 from leaky.documents.strict import Json, dumps, read
@@ -135,9 +136,10 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 def opened(path: str | os.PathLike[str]) -> tuple[str, Any]:
     """What kind of document a file is, and what it says; as `load`."""
-    if os.fspath(path).endswith(LOGS):
+    name = file_name(path)
+    if name.endswith(LOGS):
         return "run", importlib.import_module("leaky.watching.log").read(path)
-    data, source = read(path), named(os.fspath(path))
+    data, source = read(name), named(name)
     return _kind_of(data, source).name, from_data(data, source)
 
 
@@ -149,7 +151,8 @@ def load_as(kind: str, source: Mapping[str, Any] | str | os.PathLike[str]) -> An
     """
     if isinstance(source, Mapping):
         return from_data(dict(source), f"the {kind}", kind)
-    return from_data(read(source), named(os.fspath(source)), kind)
+    name = file_name(source, f"a {kind}")
+    return from_data(read(name), named(name), kind)
 
 
 def from_data(data: Json, source: str, wanted: str | None = None) -> Any:

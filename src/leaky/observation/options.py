@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from leaky.checking import dimension, seed_of, shown, whole
 from leaky.errors import InputError
 
 AUTOMATIC = "auto"
@@ -57,12 +58,15 @@ class Options:
         if self.mode not in MODES:
             raise InputError(f"mode must be 'eval' or 'train', not {self.mode!r}")
         for name in ("max_samples", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} must be at least 1, not {value!r}")
-        dim = self.sample_dim
-        if dim is not None and not isinstance(dim, int) and dim != AUTOMATIC:
-            raise InputError(f"sample_dim must be an axis, None or {AUTOMATIC!r}, not {dim!r}")
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), 1)
+        seed_of(self.seed)
+        if self.unit_dim is not None:
+            dimension("unit_dim", self.unit_dim)
+        if isinstance(self.sample_dim, str) and self.sample_dim != AUTOMATIC:
+            raise InputError(f"sample_dim must be an axis, None or {AUTOMATIC!r}, not {shown(self.sample_dim)}")
+        if self.sample_dim is not None and not isinstance(self.sample_dim, str):
+            dimension("sample_dim", self.sample_dim)
         if self.loss is not None and not callable(self.loss):
             raise InputError(f"loss must be a function of the output and the batch, not {type(self.loss).__name__}")
         if self.forward is not None and not callable(self.forward):

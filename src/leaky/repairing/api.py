@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from leaky.checking import LARGEST_SEED, finite, some_of, whole
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
 from leaky.observation.calling import Forward, calling
@@ -21,7 +22,7 @@ from leaky.repairing.recipe import Recipe, read_recipe
 from leaky.repairing.subject import Subject
 from leaky.report.shown import Shown
 from leaky.report.view import View
-from leaky.text import listed
+from leaky.text import listed, printable
 
 
 @dataclass(eq=False)
@@ -49,7 +50,7 @@ class Repair(Shown):
 
     def __repr__(self) -> str:
         names = listed(treatment.name for treatment in self.plan.treatments)
-        return f"<Repair of a {type(self.model).__name__}: {names}>"
+        return printable(f"<Repair of a {type(self.model).__name__}: {names}>")
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -150,8 +151,9 @@ def repair(
     Raises:
         InputError: if checkup and model do not belong together.
     """
-    if negative_slope is not None and not 0 <= negative_slope <= 1:
-        raise InputError(f"negative_slope must be from 0 to 1 for a repair, not {negative_slope!r}")
+    if negative_slope is not None:
+        negative_slope = finite("negative_slope", negative_slope, 0, 1)
+    whole("seed", seed, 0, LARGEST_SEED)
     if isinstance(checkup, Recipe) or (
         isinstance(checkup, Mapping) and checkup.get("kind") in ("recipe", "leaky-recipe")
     ):
@@ -172,6 +174,7 @@ def repair(
         subject = Subject(model, _needed(data, "a checkup"), seed=seed)
     _check_same(subject, checkup)
     subject.known(checkup.record)
+    some_of("include", include, {site.name for site in checkup.record.sites})
     plan = propose(subject, checkup, negative_slope=negative_slope, include=include)
     return Repair(plan, model, subject.data, subject)
 

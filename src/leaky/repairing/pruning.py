@@ -7,13 +7,14 @@ against the old one before it is handed over.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from leaky.checking import shown, whole
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
 from leaky.observation.calling import Forward, calling
@@ -84,12 +85,22 @@ def prune(
             into it.
     """
     data = calling(data, forward)
-    if not isinstance(units, Mapping):
+    if isinstance(units, Mapping):
+        units = {name: _numbers_of(name, given) for name, given in units.items()}
+    else:
         checkup = check(model, data, seed=0) if units is None else units
+        if not isinstance(checkup, Checkup):
+            raise InputError(f"units must be numbers by site, {{'relu': [3]}}, or a checkup, not {shown(units)}")
         outputs = {site.name for site in checkup.record.sites if site.is_output}
         found = {name: tuple(sorted({*v.dead, *v.constant})) for name, v in checkup.verdicts.items()}
         units = {name: gone for name, gone in found.items() if gone and name not in outputs}
     return _pruned(model, data, units)
+
+
+def _numbers_of(name: str, units: Any) -> tuple[int, ...]:
+    if isinstance(units, str) or not isinstance(units, Iterable):
+        raise InputError(f"the units of {shown(name)} must be a list of numbers, not {shown(units)}")
+    return tuple(whole(f"a unit of {shown(name)}", unit) for unit in units)
 
 
 def _pruned(model: nn.Module, data: Any, units: Mapping[str, Sequence[int]]) -> Pruning:

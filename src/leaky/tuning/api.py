@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from leaky.checking import LARGEST_SEED, finite, whole
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, REFERENCES, AnyArm, Arm, Slope, arms_of
 from leaky.tuning.engines.by_name import NamedEngine, task_named
@@ -23,6 +23,8 @@ from leaky.tuning.search import Range, range_of
 from leaky.tuning.study import Study
 
 DEFAULT_CONFIRM = 2
+MOST = 100_000
+"""Seeds, and trainings that confirm."""
 ENGINES = ("auto", "batched", "local", "ray")
 
 
@@ -42,18 +44,25 @@ def design_of(
     """
     if not isinstance(higher_is_better, bool):
         raise InputError(f"higher_is_better must be True or False, not {higher_is_better!r}")
-    if confirm < 0:
-        raise InputError(f"confirm must be at least 0, not {confirm}")
-    given = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
-    if len(set(given)) < len(given) or any(seed < 0 for seed in given):
-        raise InputError(f"seeds must be different numbers of at least 0, not {list(given)}")
-    if worth is not None and not 0 < worth < math.inf:
+    confirm = whole("confirm", confirm, 0, MOST)
+    given = _seeds(seeds)
+    if worth is not None and not finite("worth", worth) > 0:
         raise InputError(f"worth must be a finite difference of more than 0, not {worth}")
     limits = Budget(len(given), budget, patience)
     after = max(given) + 1
     more = tuple(range(after, after + limits.most_seeds - len(given)))
     arms = arms_of(slopes, least=0 if searching else 2)
     return Design(arms, given + more, higher_is_better, limits, confirm, worth)
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    """Seeds that were given, or that many."""
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        return tuple(range(whole("seeds", seeds, 1, MOST)))
+    given = tuple(whole("a seed", seed, 0, LARGEST_SEED - MOST) for seed in seeds)
+    if len(set(given)) < len(given):
+        raise InputError(f"seeds must be different numbers, not {list(given)}")
+    return given
 
 
 def tune(
@@ -140,7 +149,7 @@ def tune(
     confirm = (DEFAULT_CONFIRM if untested else 0) if confirm is None else confirm
     running = running_of(storage, study_name, workers, engine == "ray", time_limit, progress)
     space = None if search is None else range_of(search, None if checked is None else lambda: checked.layers)
-    given = tuple((DEFAULT_SLOPES if space is None else REFERENCES) if slopes is None else slopes)
+    given = (DEFAULT_SLOPES if space is None else REFERENCES) if slopes is None else slopes
     settled = partial(design_of, worth=worth, patience=patience)
     design = settled(given, seeds, budget, higher_is_better, confirm, searching=space is not None)
     alone = isolate or training_seconds is not None or training_memory is not None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from leaky.checking import finite, shown
 from leaky.errors import InputError
 from leaky.text import named
 
@@ -59,6 +60,8 @@ def arms_of(slopes: Sequence[Slope], least: int = 2) -> tuple[Arm, ...]:
     """
     if isinstance(slopes, str):
         raise InputError(f"slopes must be a list of slopes, not the string {slopes!r}")
+    if not isinstance(slopes, Iterable):
+        raise InputError(f"slopes must be a list of slopes, not {shown(slopes)}")
     arms = tuple(Arm(_value(slope)) for slope in slopes)
     if len(arms) < least:
         raise InputError(f"slopes must be at least two, to be compared, not {len(arms)}")
@@ -83,9 +86,7 @@ def _value(slope: Slope) -> Slope:
 
 
 def _number(slope: float) -> float:
-    if isinstance(slope, bool) or not abs(slope) <= LARGEST:  # NaN as well
-        raise InputError(f"a slope must be a finite number of at most {LARGEST:g} in size, not {slope!r}")
-    return float(slope) + 0.0  # −0.0 is the same slope as 0.0
+    return finite("a slope", slope, -LARGEST, LARGEST) + 0.0  # −0.0 is the same slope as 0.0
 
 
 def slope_from(text: str) -> Slope:

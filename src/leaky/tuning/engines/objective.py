@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from leaky.checking import LARGEST_SEED, whole
 from leaky.errors import InputError
 from leaky.failures import one_line
+from leaky.signals import Terminated
 from leaky.tuning.arms import Arm
 from leaky.tuning.engines.engine import never
 from leaky.tuning.study import DIVERGED, FINISHED, LARGEST_FIGURE, OUT_OF_MEMORY, RAISED, Cell, Trial
@@ -53,7 +55,7 @@ def attempt(objective: Objective, arm: Arm, cell: Cell) -> Trial:
         number = _number(value, "what is reported")
         if not _comparable(number):
             raise DivergedError(f"reported {number} at step {step}")
-        curve.append((int(step), number))
+        curve.append((whole("the step that is reported", step, 0, LARGEST_SEED), number))
 
     began = time.perf_counter()
     outcome, reason, result = FINISHED, "", None
@@ -66,7 +68,9 @@ def attempt(objective: Objective, arm: Arm, cell: Cell) -> Trial:
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else one_line(stop).partition(";")[0]
         outcome, reason = RAISED, f"it ended the program (status {status})"
-    except (Exception, GeneratorExit) as error:
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:
         outcome, reason = failure_of(error)
     return trial_of(cell, outcome, reason, result, time.perf_counter() - began, tuple(curve))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leaky.checking import file_name, finite, shown, whole
 from leaky.errors import InputError
 from leaky.tuning.arms import Slope
 from leaky.tuning.engines.engine import Engine
@@ -106,11 +106,12 @@ def running_of(
     Raises:
         InputError: if one is not what it must be.
     """
-    if workers < 1:
-        raise InputError(f"workers must be at least 1, not {workers}")
-    if time_limit is not None and not 0 < time_limit < math.inf:
+    workers = whole("workers", workers, 1)
+    if time_limit is not None and not finite("time_limit", time_limit) > 0:
         raise InputError(f"time_limit must be more than 0 seconds, not {time_limit}")
-    path = None if storage is None else str(storage)
+    if not isinstance(study_name, str):
+        raise InputError(f"study_name must be a text, not {shown(study_name)}")
+    path = None if storage is None else file_name(storage, "storage")
     if in_ray:
         must_be_shared(path)
     until = None if time_limit is None else time.monotonic() + time_limit

@@ -1,0 +1,99 @@
+"""Arguments that every room takes, checked once: what must hold, what came."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Collection, Iterable
+from numbers import Real
+from typing import Any
+
+from leaky.errors import InputError
+from leaky.text import did_you_mean, named, printable, shortened
+
+LARGEST_SEED = 2**63 - 1
+"""Every generator takes it."""
+LARGEST_DIMENSION = 64
+"""Of a tensor, in PyTorch."""
+SHOWN = 60
+"""Characters of a wrong value that its error shows."""
+
+
+def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int:
+    """A whole number, of Python or of NumPy, from `least` to `most`.
+
+    Raises:
+        InputError: if it is none; it names the argument.
+    """
+    wanted = f"at least {least:,}" if most is None else f"from {least:,} to {most:,}"
+    try:
+        found = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or found < least or (most is not None and found > most):
+        raise InputError(f"{name} must be a whole number {wanted}, not {shown(value)}")
+    return found
+
+
+def seed_of(value: Any, name: str = "seed") -> int | None:
+    """A seed that every generator takes, or None for none."""
+    return None if value is None else whole(name, value, 0, LARGEST_SEED)
+
+
+def dimension(name: str, value: Any) -> int:
+    """An axis, which may count from the last one."""
+    return whole(name, value, -LARGEST_DIMENSION, LARGEST_DIMENSION - 1)
+
+
+def finite(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number from `least` to `most`.
+
+    Raises:
+        InputError: if it is none; it names the argument.
+    """
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except (OverflowError, ValueError):  # of 400 digits, or no number after all
+        number = math.nan
+    if not math.isfinite(number) or not least <= number <= most:
+        bounds = [f"at least {least:g}" * (least > -math.inf), f"at most {most:g}" * (most < math.inf)]
+        within = " and ".join(bound for bound in bounds if bound)
+        raise InputError(f"{name} must be a finite number{' of ' * bool(within)}{within}, not {shown(value)}")
+    return number
+
+
+def some_of(name: str, given: Any, known: Collection[str]) -> frozenset[str]:
+    """Names that are known.
+
+    Raises:
+        InputError: if it is a single text, or one of them is not known; it says which is nearest.
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"{name} must be a list of names, not {shown(given)}")
+    for each in given:
+        if each not in known:
+            raise InputError(f"{name} has {shown(each)}, which is not there{did_you_mean(str(each), sorted(known))}")
+    return frozenset(given)
+
+
+def file_name(value: Any, what: str = "path") -> str:
+    """The name of a file as text.
+
+    Raises:
+        InputError: if it is no text and no path.
+    """
+    if not isinstance(value, str | os.PathLike) or not isinstance(found := os.fspath(value), str):
+        raise InputError(f"{what} must be the name of a file, not {shown(value)}")
+    return found
+
+
+def shown(value: Any) -> str:
+    """A wrong value in a few characters that are safe to show, whatever it is."""
+    if isinstance(value, str):
+        return named(shortened(value, SHOWN))
+    try:
+        said = repr(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+    except Exception:  # a number of too many digits, or somebody's own repr
+        said = f"a {type(value).__name__} that cannot be shown"
+    return printable(shortened(said, SHOWN)) if value is not None else "None"
