@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from benchmarks.hostile.interruptions import Work, repair, repair_that_is_raced, watching
+from benchmarks.hostile.works import (
+    Work,
+    calibration,
+    initialization,
+    pruning,
+    recipe,
+    repair,
+    repair_that_is_raced,
+    watching,
+)
 from tests.hostile.interrupting import interrupted_at, lines_of
 from tests.observation.test_leaves_everything import everything, trained
 from torch import nn
@@ -145,6 +156,55 @@ def test_an_interrupted_wait_leaves_the_turn_to_others() -> None:
     thread.join(30)
     with turn(model):
         pass
+
+
+@pytest.mark.parametrize(("make", "step"), [(recipe, 23), (initialization, 211), (calibration, 211), (pruning, 997)])
+def test_a_change_in_place_is_whole_or_has_not_been_wherever_it_is_interrupted(
+    make: Callable[[], Work], step: int
+) -> None:
+    work = make()
+    lines = work.lines()
+    for place, changed in work.spoilt_at([*range(3, lines - 40, step), *range(lines - 40, lines + 1, 3)]):
+        assert place
+        assert not changed, f"{place}: {changed}"
+
+
+HARNESS = """
+from tests.hostile.interrupting import distinct, interrupted_in_children, points_of
+from leaky.interruptions import surely
+
+left = []
+
+def careless():
+    left.append("it")
+    surely([int, int])
+    left.clear()
+
+def careful():
+    try:
+        careless()
+    finally:
+        left.clear()
+
+def swallows():
+    try:
+        careful()
+    except KeyboardInterrupt:
+        pass
+
+for run in (careless, careful, swallows):
+    points = points_of(run)
+    chosen = distinct(points)
+    assert len(points) > len(chosen) > 5, (points, chosen)
+    found = interrupted_in_children(run, chosen, lambda: set(left))
+    assert len(found) == len(chosen) and all(place.startswith("interruptions.py:") for place, _ in found), found
+    print(sorted({word for _, words in found for word in words}))
+"""
+
+
+def test_children_that_are_interrupted_tell_what_is_left() -> None:
+    ended = subprocess.run([sys.executable, "-c", HARNESS], capture_output=True, text=True, timeout=120)
+    assert ended.stdout.splitlines() == ["['it']", "[]", "['the interruption was swallowed']"], ended.stderr[-2000:]
 
 
 def test_a_watched_step_leaves_nothing_wherever_it_is_interrupted() -> None:

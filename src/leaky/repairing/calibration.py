@@ -7,7 +7,7 @@ and bias are changed, and the pass goes on with the new output.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from leaky.observation.batches import is_graph
 from leaky.observation.calling import Forward, calling
 from leaky.observation.following import follow, replay
 from leaky.repairing.inputs import as_they_came
+from leaky.repairing.snapshot import whole_or_not_at_all
 from leaky.structure.history import History
 from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
@@ -103,26 +104,28 @@ def calibrated(
 ) -> Calibration:
     """The same; with `first_use`, a weight that runs several times is put right where it runs first."""
     whole = [data] if isinstance(data, Tensor) or not hasattr(data, "__iter__") or _is_whole(data) else data
-    first = calling([next(iter(whole))] if not isinstance(whole, dict) else whole, forward)
+    first = calling(whole if isinstance(whole, dict) else _first_of(whole), forward)
     history = follow(model, first)
     layers, left_alone = _chosen(layers_of(model, history), first_use)
     if not layers:
         raise InputError(f"the model must run a layer with weights of its own once; {type(model).__name__} runs none")
     named = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
-    kept = {name: p.detach().clone() for name, p in named.items()}
     ranges: list[LayerRange] = []
     by_step = {layer.step.number: layer for layer in layers}
     centred = _centred(history, by_step, centre)
-    try:
-        replay(
-            model, history, first, {n: _Calibrated(layer, named, ranges, n in centred) for n, layer in by_step.items()}
-        )
-    except BaseException:
-        with torch.no_grad():
-            for name, value in kept.items():
-                named[name].copy_(value)
-        raise
-    return Calibration(tuple(ranges), left_alone)
+    handlers = {n: _Calibrated(layer, named, ranges, n in centred) for n, layer in by_step.items()}
+
+    def put_right() -> Calibration:
+        replay(model, history, first, handlers)
+        return Calibration(tuple(ranges), left_alone)
+
+    return whole_or_not_at_all(model, put_right)
+
+
+def _first_of(batches: Iterable[Any]) -> list[Any]:
+    for batch in batches:
+        return [batch]
+    raise InputError("data must have a batch, and nothing came")
 
 
 def _centred(history: History, layers: Mapping[int, Layer], centre: bool | None) -> set[int]:
@@ -172,6 +175,11 @@ class _Calibrated:
         others = [d for d in range(output.ndim) if d != dim]
         values = output.double()
         deviation, mean = torch.std_mean(values, dim=others, correction=0)
+        if not bool(torch.isfinite(deviation).all() and torch.isfinite(mean).all()):
+            raise InputError(
+                f"what {self._layer.production.weight} puts out on these data must be finite, to be brought to size 1; "
+                "look for NaN or infinity in the data and the weights"
+            )
         varies = deviation > _SMALLEST_DEVIATION * mean.abs().clamp(min=1e-30)
         gain = torch.where(varies, 1 / deviation.clamp(min=1e-300), torch.ones_like(deviation))
         if not self._centred:

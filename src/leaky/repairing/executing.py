@@ -131,9 +131,9 @@ class Execution:
         snapshot, around = Snapshot(subject.model, subject.optimizer), self._around.kept()
 
         def put_back() -> None:
+            process.close_modes()
             snapshot.restore()
             around()
-            process.close_modes()
             process.restore_settings()
             subject.changed(modules=True)
 

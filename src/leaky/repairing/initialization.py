@@ -17,10 +17,12 @@ import torch
 from torch import nn
 
 from leaky import theory
+from leaky.checking import finite, seed_of, some_of
 from leaky.errors import InputError
 from leaky.observation.calling import Forward, calling
 from leaky.observation.following import follow
 from leaky.repairing.left_alone import reasons_of
+from leaky.repairing.snapshot import whole_or_not_at_all
 from leaky.structure.activations import Activation
 from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
@@ -139,7 +141,7 @@ def initialize(
     parameters of modules of your own are left alone and listed.
 
     Args:
-        model: changed in place; the parameters stay the same objects.
+        model: changed in place; the parameters stay the same objects. On an exception it is put back as it was.
         data: as `leaky.observe` takes them, to see what follows what; without it, inputs that the first
             layer would take are tried.
         negative_slope: α of every rectifier, for a model whose slopes are not in it yet; by default each one's own.
@@ -161,6 +163,9 @@ def initialize(
     """
     if mode not in MODES:
         raise InputError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    seed = seed_of(seed)
+    negative_slope = None if negative_slope is None else finite("negative_slope", negative_slope)
+    some_of("include", include, {without_wrappers(name) for name, _ in model.named_parameters(remove_duplicate=False)})
     history = follow(model, calling(data, forward))
     layers = layers_of(model, history)
     if not layers:
@@ -175,7 +180,9 @@ def initialize(
     generator = (
         None if seed is None else torch.Generator(chosen[0].weight.device if chosen else "cpu").manual_seed(seed)
     )
-    with torch.no_grad():
+
+    @torch.no_grad()
+    def begin() -> Initialization:
         _reset_normalisations(model, norms, scale)
         for layer, start in zip(chosen, starts, strict=True):
             if orthogonal:
@@ -183,7 +190,9 @@ def initialize(
             else:
                 layer.weight.normal_(0.0, start.standard_deviation, generator=generator)
         _zero_biases(model, chosen)
-    return Initialization(starts, scale, tuple(left_alone.items()), orthogonal)
+        return Initialization(starts, scale, tuple(left_alone.items()), orthogonal)
+
+    return whole_or_not_at_all(model, begin)
 
 
 def orthogonal_(layer: Layer, deviation: float, generator: torch.Generator | None = None) -> None:

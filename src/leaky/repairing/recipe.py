@@ -17,7 +17,8 @@ from leaky.errors import InputError
 from leaky.repairing.operations.standardise import put_standardised
 from leaky.repairing.operations.standardised import KINDS
 from leaky.repairing.operations.swap import put_rectifier
-from leaky.text import named
+from leaky.repairing.snapshot import whole_or_not_at_all
+from leaky.text import counted, named, printable
 
 MOST_DIMENSIONS = 64
 """Of a tensor, in PyTorch."""
@@ -51,6 +52,15 @@ class Rectifier:
         if not -MOST_DIMENSIONS <= self.channel_dim < MOST_DIMENSIONS:
             raise InputError(f"channel_dim must be a dimension of a tensor, not {came(self.channel_dim)}")
 
+    @property
+    def words(self) -> str:
+        """What it is, as Python has it."""
+        slopes = self.negative_slope
+        shown = (
+            f"{len(slopes)} slopes in {min(slopes):g} … {max(slopes):g}" if isinstance(slopes, tuple) else f"{slopes:g}"
+        )
+        return f"LeakyReLU({shown}{f', gain={self.gain:g}' if self.gain != 1 else ''})"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -66,6 +76,15 @@ class Recipe:
 
     def __bool__(self) -> bool:
         return bool(self.rectifiers or self.standardised)
+
+    def __repr__(self) -> str:
+        return f"<Recipe of {counted(len(self.rectifiers) + len(self.standardised), 'change')}>"
+
+    def __str__(self) -> str:
+        """A line a change."""
+        lines = [f"{printable(path)} standardises its inputs" for path in self.standardised]
+        lines += [f"{printable(each.module)} becomes {each.words}" for each in self.rectifiers]
+        return "\n".join(lines) or "nothing but the weights"
 
     def to_dict(self) -> documents.Json:
         """The recipe as JSON-safe data, a document of the kind "recipe"."""
@@ -92,12 +111,16 @@ class Recipe:
             if not isinstance(known[rectifier.module], RECTIFIERS):
                 shown = type(known[rectifier.module]).__name__
                 raise InputError(f"{named(rectifier.module)} must be a ReLU or a LeakyReLU, not a {shown}")
-        for path in self.standardised:
-            if type(known[path]) in KINDS:
-                put_standardised(model, path)
-        for rectifier in self.rectifiers:
-            put_rectifier(model, rectifier.module, rectifier.negative_slope, rectifier.channel_dim, rectifier.gain)
-        return model
+
+        def put_in() -> nn.Module:
+            for path in self.standardised:
+                if type(known[path]) in KINDS:
+                    put_standardised(model, path)
+            for rectifier in self.rectifiers:
+                put_rectifier(model, rectifier.module, rectifier.negative_slope, rectifier.channel_dim, rectifier.gain)
+            return model
+
+        return whole_or_not_at_all(model, put_in)
 
 
 def recipe_of(model: nn.Module, rectifiers: Mapping[str, Rectifier]) -> Recipe:

@@ -7,14 +7,17 @@ raised afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
-from leaky.interruptions import surely_twice
+from leaky.interruptions import surely_twice, undone_unless_done
 from leaky.observation.preserve import must_have_weights
+from leaky.observation.surroundings import Surroundings
+
+T = TypeVar("T")
 
 
 class Snapshot:
@@ -95,6 +98,22 @@ class Snapshot:
             del self.optimizer.state[parameter]
         for parameter, kept in self._state.items():
             _put_back(self.optimizer.state[parameter], kept)
+
+
+def whole_or_not_at_all(model: nn.Module, act: Callable[[], T]) -> T:
+    """What `act` returns; where it raises, or is interrupted, model and torch's modes are as they were.
+
+    Raises:
+        InputError: if the model could not be put back; `act` has then not begun.
+    """
+    snapshot, process = Snapshot(model), Surroundings()
+
+    def put_back() -> None:
+        process.close_modes()  # what is still open would have a say in what follows
+        snapshot.restore()
+        process.restore_settings()
+
+    return undone_unless_done(act, put_back)
 
 
 def must_be_restorable(model: nn.Module) -> None:
