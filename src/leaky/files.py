@@ -23,7 +23,7 @@ PREFIX = ".leaky-"
 """Of temporary files; short and the same for all, since a target's own name may be as long as names can be."""
 PROBE = 4096
 """Bytes that are written, and removed again, to see whether a folder takes any."""
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/(?:fd/(\d+)|(stdout)|(stderr))")
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/(?:fd/([0-9]{1,9})|(stdout)|(stderr))")
 
 
 def write_whole(path: Name, content: bytes) -> None:
@@ -69,10 +69,18 @@ def must_be_writable(path: Name, what: str) -> None:
         raise InputError(wanted)
 
 
+def same_file(one: Name, other: Name) -> bool:
+    """Whether what is written to one name replaces what the other names; devices and pipes are never replaced."""
+    places = [_target(name) for name in (one, other)]
+    return None not in places and places[0] == places[1]
+
+
 def _target(path: Name) -> Path | None:
     """The regular file to replace, there or not yet, behind every symlink; None for what is written through."""
     if "\0" in os.fspath(path):
         raise InputError(f"the name of a file must have no null character, not {os.fspath(path)!r}")
+    if os.fspath(path).endswith(os.sep):
+        raise InputError(f"the name of a file must not end in {os.sep!r}, as {os.fspath(path)!r} does")
     if _descriptor(path) is not None:
         return None
     with contextlib.suppress(FileNotFoundError):

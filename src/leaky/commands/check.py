@@ -9,7 +9,15 @@ import click
 
 from leaky.commands.ending import TRACEBACK_HINT, Status
 from leaky.commands.options import AXIS, SEED, SIZE, axis, html_options, json_option, thresholds
-from leaky.commands.output import check_page_places, check_writable, own_stdout, pages, write_result, written_first
+from leaky.commands.output import (
+    check_apart,
+    check_page_places,
+    check_writable,
+    own_stdout,
+    pages,
+    write_result,
+    written_first,
+)
 from leaky.commands.saved import is_saved, show_saved
 from leaky.errors import InputError, LeakyError
 from leaky.signals import Terminated
@@ -126,6 +134,7 @@ def command(
         return show_saved(model, fail_on, verbose, sites)
     check_writable(json_path)
     check_page_places(html, html_dir)
+    check_apart((("--json", json_path), ("--html", html)), (model, data, weights, initial))
     from leaky.commands.loading import load_data, load_model
     from leaky.documents import dumps
     from leaky.report.terminal import TerminalReport

@@ -6,7 +6,7 @@ import click
 
 from leaky.commands.ending import Status
 from leaky.commands.options import html_options, json_option
-from leaky.commands.output import check_page_places, check_writable, pages, write_result, written_first
+from leaky.commands.output import check_apart, check_page_places, check_writable, pages, write_result, written_first
 
 
 @click.command("compare")
@@ -21,6 +21,7 @@ def command(old: str, new: str, json_path: str | None, html: str | None, html_di
     """
     check_writable(json_path)
     check_page_places(html, html_dir)
+    check_apart((("--json", json_path), ("--html", html)), (old, new))
     from leaky.diagnosis import compare
     from leaky.documents import dumps, load_as
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leaky.errors import InputError
-from leaky.files import must_be_writable, write_whole
+from leaky.files import must_be_writable, same_file, write_whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,6 +61,22 @@ def write_result(report: RenderableType | str, content: str, json_path: str | No
     encoded = content.encode()
     with written_first(() if json_path is None else ((json_path, lambda path: write_whole(path, encoded)),)):
         show(report)
+
+
+def check_apart(written: Sequence[tuple[str, str | None]], read: Sequence[str | None] = ()) -> None:
+    """Told before the work, too: that a result would replace another one, or what it is made from.
+
+    Args:
+        written: (option, its file); None and "-" are no files.
+        read: names of files, or of things in them as MODEL, DATA and TASK are.
+    """
+    taken = [name for spec in read if spec for name in (spec, spec.rpartition(":")[0]) if os.path.isfile(name)]  # noqa: PTH113 (Path raises where a name is too long)
+    for option, path in written:
+        if path is None or path == "-":
+            continue
+        if any(same_file(path, other) for other in taken):
+            raise InputError(f"{option} must not be {path!r}, which is read or written as something else")
+        taken.append(path)
 
 
 def check_page_places(html: str | None, html_dir: str | None, option: str = "--html") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from leaky.commands.options import html_options
-from leaky.commands.output import check_page_places, pages, written_first
+from leaky.commands.output import check_apart, check_page_places, pages, written_first
 
 
 @click.command("page")
@@ -21,6 +21,7 @@ def command(file: str, out: str | None, html_dir: str | None) -> None:
     """
     html = out if out is not None or html_dir is not None else str(Path(file).with_suffix(".html"))
     check_page_places(html, html_dir, "--out")
+    check_apart((("--out", html),), (file,))
     from leaky import documents
 
     kind, thing = documents.opened(file)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leaky.commands.options import FINITE, NOT_NEGATIVE, SEED, SIZE, html_options
-from leaky.commands.output import check_page_places, own_stdout, pages, show, written_first
+from leaky.commands.output import check_apart, check_page_places, own_stdout, pages, show, written_first
 from leaky.errors import InputError, MissingExtraError
 from leaky.files import must_be_writable, write_whole
 from leaky.user_code import resolve
@@ -86,8 +86,9 @@ def command(
     """Plan, apply, write; see HELP."""
     asked = recipe is not None
     recipe = recipe if recipe is not None or out is None else f"{out}.recipe.json"
-    _check_places(out, recipe, dry_run, (data, model.rpartition(":")[0]))
+    _check_places(out, recipe, dry_run)
     check_page_places(html, html_dir)
+    check_apart((("--out", out), ("--recipe", recipe), ("--html", html)), (model, data, validate, train))
     if train is not None and validate is None:
         raise click.UsageError("--train must come with --validate, the metric that says which way learns best")
     if prunes:
@@ -165,7 +166,7 @@ def _size(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))
 
 
-def _check_places(out: str | None, recipe: str | None, dry_run: bool, inputs: tuple[str, ...]) -> None:
+def _check_places(out: str | None, recipe: str | None, dry_run: bool) -> None:
     """Everything that can be known to fail at the end is told at the start."""
     if not dry_run and out is None:
         raise click.UsageError("--out says where the repaired weights go; --dry-run only shows the plan")
@@ -173,15 +174,9 @@ def _check_places(out: str | None, recipe: str | None, dry_run: bool, inputs: tu
         raise click.UsageError(f"--out must end in .pt or .safetensors, not {Path(out).suffix!r}")
     if out is not None and out.endswith(".safetensors") and importlib.util.find_spec("safetensors") is None:
         raise MissingExtraError(f"writing {out!r} needs safetensors: pip install 'leaky[safetensors]'")
-    taken = [Path(name).resolve() for name in inputs if name]
     for option, path in (("--out", out), ("--recipe", recipe)):
-        if path is None:
-            continue
-        must_be_writable(path, option)
-        place = Path(path).resolve()
-        if place in taken:
-            raise click.UsageError(f"{option} must not be {path!r}, which is read or written as something else")
-        taken.append(place)
+        if path is not None:
+            must_be_writable(path, option)
 
 
 def _function(name: str | None, role: str) -> Any:

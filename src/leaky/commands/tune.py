@@ -10,7 +10,15 @@ import click
 
 from leaky.commands.ending import Status
 from leaky.commands.options import FINITE, NOT_NEGATIVE, POSITIVE, TakesSlopes, html_options, json_option
-from leaky.commands.output import check_page_places, check_writable, own_stdout, pages, write_result, written_first
+from leaky.commands.output import (
+    check_apart,
+    check_page_places,
+    check_writable,
+    own_stdout,
+    pages,
+    write_result,
+    written_first,
+)
 from leaky.commands.supervision import possible, supervised
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, Arm, slope_from
@@ -102,6 +110,7 @@ def command(
         raise InputError("--per-layer and --candidates belong to --search LOW HIGH")
     check_writable(json_path)
     check_page_places(html, html_dir)
+    check_apart((("--json", json_path), ("--html", html)), (task, storage))
     from leaky.documents import dumps
 
     def work(place: str | None, left: float | None) -> int:
