@@ -14,8 +14,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-PATIENCE = 0.8
-"""Seconds in which the main thread must have heard of a signal."""
+PATIENCE = 0.6
+"""Seconds in which the main thread must have heard of a signal; the rest of the second is for Python's own end."""
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 WORDS = {signal.SIGINT: "Interrupted.", signal.SIGTERM: "Terminated."}
 
@@ -49,7 +49,7 @@ def end_at_once(number: int) -> None:
 
 
 def status_of(arrived: BaseException) -> int:
-    """The status to end with after a signal's exception, with its word on stderr."""
+    """The status to end with after the exception of a signal, or of click for Ctrl-C; its word is on stderr then."""
     return _told(signal.SIGTERM if isinstance(arrived, Terminated) else signal.SIGINT)
 
 

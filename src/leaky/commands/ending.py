@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from leaky import signals
 from leaky.errors import LeakyError, NothingExaminedError
 from leaky.signals import Terminated
 from leaky.text import printable, shortened
@@ -56,10 +57,8 @@ def status_of(act: Callable[[], Any]) -> int:
         with contextlib.suppress(OSError):
             click.UsageError(words, getattr(error, "ctx", None)).show()
         return Status.WRONG_INPUT
-    except (click.Abort, KeyboardInterrupt):
-        return _told("Interrupted.", Status.INTERRUPTED)
-    except Terminated:
-        return _told("Terminated.", Status.TERMINATED)
+    except (click.Abort, KeyboardInterrupt, Terminated) as arrived:
+        return Status(signals.status_of(arrived))
     except SystemExit as stop:
         if _is_clicks_own(stop):
             return Status.OK
