@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.hostile import commands, documents
+from benchmarks.hostile import commands, documents, mistakes, places
 from benchmarks.hostile.__main__ import attempt
 from benchmarks.hostile.situation import Situation, command, one_line
 
 from leaky.errors import InputError
 
-SAMPLE = [*list(commands.situations())[::6], *list(documents.situations())[::23]]
+SAMPLE = [
+    *list(commands.situations())[::6],
+    *list(documents.situations())[::23],
+    *list(mistakes.situations())[::7],
+    *list(places.situations())[::4],
+]
 
 
 @pytest.mark.filterwarnings("default")
