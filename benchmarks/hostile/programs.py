@@ -52,6 +52,8 @@ def exits_in_workers(negative_slope, seed, report):
 """
 PROMISED = 1.0
 """Seconds in which a signal ends a command, as docs/support.md has it."""
+TRIES = 3
+"""Of a signal, the fastest of which counts: on a busy machine processors are shared and slower, never faster."""
 LONGEST = 120.0
 """Seconds on the clock after which a machine is not busy but the command hangs."""
 ENDS = ("exits", "fails", "segfaults", "aborts", "killed", "leaves")
@@ -93,22 +95,31 @@ def _study(name: str, *options: str, ended: bool = True) -> Callable[[Path], Non
 
 def _signal(number: signal.Signals, status: int, delay: float | None) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
-        process = _start(folder, "check", "user.py:Sleeps", "--data", "noise:300x4", stdout=subprocess.DEVNULL)
-        assert process.stderr is not None
-        if delay is None:
-            assert process.stderr.readline() == "running\n"
-        else:  # before leaky's own first line a signal is Python's
-            while not _hears(process.pid):
-                assert process.poll() is None
-                time.sleep(0.001)
-            time.sleep(delay)
-        took = _took_to_end(process, number)
-        err = process.stderr.read()
-        assert process.returncode == status, (process.returncode, err[-300:])
-        assert took < PROMISED, f"{took:.2f} s without those in which it, or what measures it, waited for a processor"
-        assert err.splitlines()[-1] in ("Interrupted.", "Terminated."), err[-300:]
+        took = [_interrupted(folder, number, status, delay)]
+        while min(took) >= PROMISED and len(took) < TRIES:
+            took.append(_interrupted(folder, number, status, delay))
+        shown = ", ".join(f"{seconds:.2f} s" for seconds in took)
+        assert min(took) < PROMISED, f"{shown}, less those in which it, or what measures it, waited for a processor"
 
     return run
+
+
+def _interrupted(folder: Path, number: signal.Signals, status: int, delay: float | None) -> float:
+    """Seconds that a command takes to end after a signal, as `_took_to_end` counts them; its status and words hold."""
+    process = _start(folder, "check", "user.py:Sleeps", "--data", "noise:300x4", stdout=subprocess.DEVNULL)
+    assert process.stderr is not None
+    if delay is None:
+        assert process.stderr.readline() == "running\n"
+    else:  # before leaky's own first line a signal is Python's
+        while not _hears(process.pid):
+            assert process.poll() is None
+            time.sleep(0.001)
+        time.sleep(delay)
+    took = _took_to_end(process, number)
+    err = process.stderr.read()
+    assert process.returncode == status, (process.returncode, err[-300:])
+    assert err.splitlines()[-1] in ("Interrupted.", "Terminated."), err[-300:]
+    return took
 
 
 def _took_to_end(process: subprocess.Popen[str], number: signal.Signals) -> float:
