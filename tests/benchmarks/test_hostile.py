@@ -28,8 +28,12 @@ def test_there_are_enough() -> None:
 
 
 def test_what_ends_otherwise_is_counted() -> None:
+    class Unescaped(InputError):
+        def __str__(self) -> str:
+            return "a\nb"
+
     def several_lines() -> None:
-        raise InputError("a\nb")
+        raise Unescaped
 
     def raw() -> None:
         raise KeyError("a")

