@@ -54,7 +54,7 @@ PROMISED = 1.0
 """Seconds in which a signal ends a command, as docs/support.md has it."""
 TRIES = 3
 """Of a signal, the fastest of which counts: on a busy machine processors are shared and slower, never faster."""
-LONGEST = 120.0
+LONGEST = 600.0
 """Seconds on the clock after which a machine is not busy but the command hangs."""
 ENDS = ("exits", "fails", "segfaults", "aborts", "killed", "leaves")
 
@@ -84,7 +84,7 @@ def _study(name: str, *options: str, ended: bool = True) -> Callable[[Path], Non
     def run(folder: Path) -> None:
         slopes = ("--slopes", "0", ".05", ".1", "--seeds", "3")
         process = _start(folder, "tune", f"user.py:{name}", *slopes, "--json", "-", *options)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=LONGEST)
         assert process.returncode == 0, (process.returncode, err[-300:])
         trials = json.loads(out)["trials"]
         assert any(trial["slope"] == "0.1" for trial in trials) == ended
@@ -178,7 +178,7 @@ def _unread(verb: list[str]) -> Callable[[Path], None]:
         os.close(reading)
         process = _start(folder, *verb, stdout=writing)
         os.close(writing)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=LONGEST)
         assert process.returncode in (0, 1), (process.returncode, err[-300:])
         assert "rror" not in err, err[-300:]
 
