@@ -28,12 +28,12 @@ def test_there_are_enough() -> None:
 
 
 def test_what_ends_otherwise_is_counted() -> None:
-    class Unescaped(InputError):
+    class UnescapedError(InputError):
         def __str__(self) -> str:
             return "a\nb"
 
     def several_lines() -> None:
-        raise Unescaped
+        raise UnescapedError
 
     def raw() -> None:
         raise KeyError("a")
