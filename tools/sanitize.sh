@@ -37,7 +37,8 @@ quick() {
 
 address() {
     checked sanitize-address "avx2;avx512" OFF -k "not past_two_to_the_31" \
-        $tests/test_elementwise.py $tests/test_statistics.py $tests/test_gradient_statistics.py $tests/test_reader.py
+        $tests/test_elementwise.py $tests/test_statistics.py $tests/test_gradient_statistics.py $tests/test_reader.py \
+        tests/fuzz/test_core.py
 }
 
 thread() {

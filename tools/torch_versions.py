@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,21 @@ def main(arguments: list[str]) -> int:
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "tests": " ".join(arguments) or "all",
+        "code": _commit(),
+        "on": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else []
     others = [each for each in kept if (each["torch"], each["python"]) != (row["torch"], row["python"])]
     RESULTS.write_text(json.dumps(sorted([*others, row], key=_order), indent=1) + "\n", "utf-8")
     print(json.dumps({key: value for key, value in row.items() if key != "failures"}))
     return int(row["failed"] > 0)
+
+
+def _commit() -> str:
+    """Of the code that was tested; with a + where it was changed since."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    found = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 def _counted(report: Path) -> dict[str, Any]:

@@ -1,24 +1,17 @@
-"""Random input for every reader and for the core; `make fuzz` goes on for hours, and what failed stays in `corpus/`.
-
-Whatever is read, it is accepted or refused by one `InputError` of one line; what the core computes is what plain NumPy
-computes.
-"""
+"""Random input for every reader: it is accepted, or refused by one `InputError` of one line."""
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.database import DirectoryBasedExampleDatabase
-from hypothesis.extra import numpy as numbers
+from tests.fuzz.budget import fuzz
 from torch import nn
 
 import leaky
@@ -27,15 +20,6 @@ from leaky.documents import loads
 from leaky.errors import InputError
 from leaky.tuning.storage.journal import journal_storage
 
-CORPUS = Path(__file__).parent / "corpus"
-EXAMPLES = int(os.environ.get("LEAKY_FUZZ_EXAMPLES", "60"))
-fuzz = settings(
-    max_examples=EXAMPLES,
-    derandomize=EXAMPLES <= 60,
-    deadline=None,
-    database=None if EXAMPLES <= 60 else DirectoryBasedExampleDatabase(CORPUS),
-    suppress_health_check=list(HealthCheck),
-)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
@@ -106,28 +90,3 @@ def test_any_shape_of_noise(shape: str) -> None:
     if not any(len(part) > 6 for part in shape.replace(",", "x").split("x")):
         return  # what can be made is made
     refused_in_one_line(load_data, f"noise:{shape}", model)
-
-
-@fuzz
-@given(
-    numbers.arrays(
-        st.sampled_from([np.float16, np.float32, np.float64]),
-        numbers.array_shapes(min_dims=1, max_dims=3, max_side=70),
-        elements=st.floats(width=16),
-    ),
-    st.floats(-2, 2, width=16),
-    st.integers(-3, 3).filter(bool),
-    st.booleans(),
-)
-def test_the_core_computes_what_numpy_computes(x: np.ndarray, slope: float, step: int, turned: bool) -> None:
-    x = (x.T if turned else x)[..., ::step]
-    y = leaky.leaky_relu(x, slope)
-    wide = x.astype(np.float64)
-    with np.errstate(all="ignore"):
-        below = slope * wide if slope else np.where(np.isnan(wide), wide, 0.0)  # at slope 0 it is relu: −inf gives 0
-        expected = np.where(wide > 0, wide, below).astype(x.dtype)
-    np.testing.assert_array_equal(y, expected)
-    assert y.dtype == x.dtype
-    out = np.array(x)
-    leaky.leaky_relu(out, slope, out=out)
-    np.testing.assert_array_equal(out, y)
