@@ -4,7 +4,8 @@
 
 Five networks × SGD and AdamW × eager and compiled × float32 and autocast bfloat16, 200 steps each. The loss of every
 step, the gradients, weights and buffers at the end, what the optimizer keeps, and the state of the random numbers must
-be the same bits. Results go to benchmarks/results/identity.json.
+be the same bits. Results go to benchmarks/results/identity.json as they come, each with the time that it took; what is
+there already is left as it is, unless --anew asks for all of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import json
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from torch._dynamo.utils import counters
 
 import leaky
 from benchmarks.timing import machine
+from leaky.files import write_whole
 
 RESULTS = Path(__file__).parent / "results" / "identity.json"
 STEPS = 200
@@ -200,31 +203,50 @@ def _state(model: nn.Module, optimizer: torch.optim.Optimizer, losses: Tensor) -
     return found
 
 
+def told(row: dict[str, Any]) -> str:
+    """What came of one training, in a line."""
+    how = ", ".join(row[name] for name in ("network", "optimizer", "backend", "precision"))
+    found = "the same bits" if not row["differs"] else f"{len(row['differs'])} differ, from {row['first step']}"
+    unseen = [name for name, samples in row["samples"].items() if samples != row["steps"] * BATCH]
+    seen = f", not seen in every step: {', '.join(unseen)}" if unseen else ""
+    return f"{how}: {found}{seen} ({row['seconds']:.0f} s)"
+
+
+def _kept(anew: bool) -> list[dict[str, Any]]:
+    """The rows that an earlier run of the same torch has left."""
+    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and not anew else {}
+    return list(known["rows"]) if known.get("torch") == torch.__version__ else []
+
+
+def _keep(rows: list[dict[str, Any]]) -> None:
+    """A run that is cut short keeps what it has."""
+    same = sum(not row["differs"] for row in rows)
+    kept = {"machine": machine(), "torch": torch.__version__, "same": same, "of": len(rows), "rows": rows}
+    write_whole(RESULTS, (json.dumps(kept, indent=1, ensure_ascii=False) + "\n").encode())
+
+
 def main() -> None:
     """Train all, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--anew", action="store_true", help="forget what earlier runs have left")
     arguments = parser.parse_args()
-    rows = []
+    rows = _kept(arguments.anew)
     for each in circumstances(("eager", compiler())):
-        if each.network not in arguments.networks:
+        said = {**each.__dict__, "steps": arguments.steps}
+        if each.network not in arguments.networks or any(said.items() <= row.items() for row in rows):
             continue
+        began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = differences(each, arguments.steps)
-        rows.append({**each.__dict__, **found})
-        told = (
-            "the same bits" if not found["differs"] else f"{len(found['differs'])} differ, from {found['first step']}"
-        )
-        unseen = [name for name, samples in found["samples"].items() if samples != arguments.steps * BATCH]
-        told += f", {', '.join(unseen)} not seen in every step" if unseen else ""
-        print(f"{each.network}, {each.optimizer}, {each.backend}, {each.precision}: {told}", flush=True)
+        rows.append({**said, **found, "seconds": round(time.perf_counter() - began, 1)})
+        print(told(rows[-1]), flush=True)
+        _keep(rows)
+    rows = [row for row in rows if row["steps"] == arguments.steps]
     same = sum(not row["differs"] for row in rows)
     print(f"{same} of {len(rows)} trainings of {arguments.steps} steps are the same bits with and without a watch")
-    if arguments.networks == list(NETWORKS):
-        kept = {"machine": machine(), "torch": torch.__version__, "steps": arguments.steps, "same": same, "rows": rows}
-        RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
