@@ -14,7 +14,7 @@ from tests.watching.networks import SHAPES, made, train
 from torch import nn
 
 import leaky
-from leaky.watching import afar, sums, urgency
+from leaky.watching import afar, optimizers, sums
 from leaky.watching.watch import Watch
 
 COUNTED = ("counts", "fired", "nonfinite", "minimum", "maximum", "last_fired", "samples")
@@ -36,13 +36,14 @@ def single(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_no_value_is_asked_for_between_reports(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(urgency, "FIRST_STEPS", 0)  # each of the first steps of an optimizer is measured
+def test_no_value_is_asked_for_between_reports(name: str) -> None:
     model, data = made(name)
     model = model.to("meta")
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     watch = leaky.watch(model, optimizer, report_every=100).start()
     try:
+        train(model, optimizer, data.to("meta"), 3)
+        optimizer.param_groups[0]["lr"] = 0.05  # steps after a rise of the rate are measured, as the first ones are
         train(model, optimizer, data.to("meta"), 3)
         assert not watch.notes
         assert watch._observer.sites
@@ -153,3 +154,16 @@ def test_a_scale_is_taken_out_where_the_sums_are(brought: bool, request: pytest.
     here = squares()
     request.getfixturevalue("away")
     np.testing.assert_allclose(squares(), here, 1e-5)
+
+
+def test_the_updates_of_weights_on_a_device_come_with_the_next_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = []
+    for far in (False, True):
+        monkeypatch.setattr(optimizers, "waits", lambda device, far=far: far)
+        model, data = made("mlp")
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        with leaky.watch(model, optimizer, report_every=3, alarms=()) as watch:
+            train(model, optimizer, data, 7)
+        figures.append([[site[name] for name in ("update", "weight")] for site in watch.history.values()])
+    np.testing.assert_allclose(*figures, rtol=1e-6)
+    assert np.isfinite(figures[0]).all()

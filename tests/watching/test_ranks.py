@@ -131,7 +131,67 @@ def with_shards(rank: int, group: Any) -> Any:
     return watch.record(), history, weights, untouched, list(watch.notes)
 
 
-SCENES: Any = (with_shards, stopped_by_one, of_unequal_lengths, with_a_branch_of_one_rank)
+class Coder(nn.Module):
+    """A gated block, and behind it a code whose latents fall silent for different times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.up, self.act = nn.Linear(8, 12), nn.Linear(8, 12), nn.SiLU()
+        self.encode, self.code, self.decode = nn.Linear(12, 30), nn.ReLU(), nn.Linear(30, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.code(self.encode(self.act(self.gate(x)) * self.up(x))))
+
+
+def measured_beyond(rank: int, group: Any) -> Any:
+    """Effective ranks, gates and latents over reports of three steps; the last batch is of unequal parts."""
+    torch.manual_seed(0)
+    model: Any = Coder().double()
+    with torch.no_grad():
+        model.encode.bias.copy_(torch.linspace(-3.0, 1.0, 30))
+        model.gate.weight[:3], model.gate.bias[:3] = 0.0, -40.0
+    data = torch.randn(7, BATCH, 8, dtype=torch.float64)
+    ranks = 1 if group is None else distributed.get_world_size()
+    cuts = ((0, BATCH), (0, BATCH)) if group is None else CUTS[ranks]
+    options: Any = {"measures": ("srank", "gates"), "latents": ["code"], "thresholds": {"asleep_samples": 60}}
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with leaky.watch(model, optimizer, group=group, report_every=3, alarms=(), **options) as watch:
+        for step, batch in enumerate(data):
+            places = cuts[step == 6]
+            optimizer.zero_grad()
+            model(batch[places[rank] : places[rank + 1]]).square().sum(1).mean().backward()
+            optimizer.step()
+    code = watch.latents["code"]
+    history = {site: {name: figures[name] for name in BEYOND} for site, figures in watch.history.items()}
+    return history, code.density, code.silent_for, code.samples, list(watch.notes)
+
+
+BEYOND = ("srank", "idle_gates", "asleep", "silent", "rate", "dead")
+
+
+def never_zeroed(rank: int, group: Any) -> Any:
+    """A loop whose gradients add up on every rank; under DDP, as ranks train."""
+    torch.manual_seed(0)
+    model: Any = mlp()
+    watched = model if group is None else DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+    told: list[Any] = []
+    data = torch.randn(12, 6, 8)
+    with leaky.watch(watched, optimizer, group=group, report_every=3, on_alarm=told.append) as watch:
+        for batch in data:
+            watched(batch).square().mean().backward()
+            optimizer.step()
+    return [(alarm.step, alarm.finding.rule) for alarm in watch.alarms if alarm.finding.rule == "never-zeroed"]
+
+
+SCENES: Any = (
+    measured_beyond,
+    never_zeroed,
+    with_shards,
+    stopped_by_one,
+    of_unequal_lengths,
+    with_a_branch_of_one_rank,
+)
 
 
 def work(rank: int, ranks: int, folder: str, dies: bool) -> None:
@@ -255,6 +315,25 @@ def test_shards_of_fsdp2_are_watched_as_the_whole_model_is(found: Any) -> None:
         for site, each in figures.items():
             for name, values in each.items():
                 np.testing.assert_allclose(history[site][name], values, rtol=1e-5, err_msg=f"{site} {name}")
+
+
+def test_what_is_measured_beyond_the_sums_is_that_of_one_process(found: Any) -> None:
+    expected, density, silent, samples, _ = measured_beyond(0, None)
+    assert (expected["code (latents)"]["asleep"][-1], expected["act"]["idle_gates"][-1]) > (0.1, 0.2)
+    for rank in found[1]:
+        history, *figures, notes = rank[3]["measured_beyond"]
+        assert not notes
+        for got, wanted in zip(figures, (density, silent, samples), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-12)
+        for site, each in expected.items():
+            for name, values in each.items():
+                np.testing.assert_allclose(history[site][name], values, rtol=1e-9, err_msg=f"{site} {name}")
+
+
+def test_gradients_that_add_up_on_every_rank_are_told_on_all_at_the_same_step(found: Any) -> None:
+    expected = never_zeroed(0, None)
+    assert expected
+    assert all(rank[3]["never_zeroed"] == expected for rank in found[1])
 
 
 def test_a_rank_that_has_died_leaves_the_other_by_itself(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property, partial
@@ -55,13 +55,20 @@ class Batch:
         return by_place | {key: tensor for key, value in self.kwargs.items() for tensor in tensors_in(value)[:1]}
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """While open a model may write to its inputs; then they are as they were, so that who looks again sees them."""
+    def kept(self, untouched: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """While open a model may write to its inputs; then they are as they were, so that who looks again sees them.
+
+        Args:
+            untouched: asked at the end whether it is known that nothing has written to them.
+        """
         inputs = [(tensor, copied(tensor)) for tensor in self.tensors if not tensor.is_nested]
+        done = False
         try:
             yield
+            done = untouched()
         finally:
-            surely_twice(lambda: [partial(put_back, tensor, copy) for tensor, copy in inputs])
+            if not done:
+                surely_twice(lambda: [partial(put_back, tensor, copy) for tensor, copy in inputs])
 
     def samples(self, sample_dim: int | None) -> int:
         """Samples along `sample_dim` of the first input; 1 where that is None or the input has no such axis."""

@@ -128,7 +128,9 @@ def _array(value: Any) -> NDArray[Any] | None:
         plain = value.layout == torch.strided and not value.is_quantized and not value.is_nested
         if not plain or value.is_complex() or value.device.type == "meta":
             return None
-        value = value.detach().resolve_neg().cpu()
+        value = value.detach()
+        if value.device.type != "cpu" or value.is_neg():
+            value = value.resolve_neg().cpu()
         wide = value.dtype in (torch.float32, torch.float64) or not value.is_floating_point()
         value = (value if wide else value.float()).numpy()
     array = np.asarray(value)

@@ -60,6 +60,7 @@ class History(Mapping[str, dict[str, FloatArray]]):
         self._reports = 0
         self._when = np.zeros((0, 2), np.int64)
         self._tables: dict[str, FloatArray] = {}
+        self._shown: dict[str, dict[str, FloatArray]] = {}  # until the next report
 
     def __repr__(self) -> str:
         return f"<History: {self._reports} reports on {len(self.units)} sites>"
@@ -68,6 +69,7 @@ class History(Mapping[str, dict[str, FloatArray]]):
         """Keep a report: the step at which it was made, the samples since the last one, the figures."""
         if self._reports > MOST:
             self._thin_out()
+        self._shown = {}
         n, self._reports = self._reports, self._reports + 1
         self._when = _with_room(self._when, n)
         self._when[n] = step, samples
@@ -124,8 +126,10 @@ class History(Mapping[str, dict[str, FloatArray]]):
             raise KeyError(site)
         if site not in self._tables:
             return {figure: np.full(self._reports, np.nan) for figure in FIGURES}
-        columns = _to_read(self._tables[site][: self._reports]).T
-        return dict(zip(FIGURES, columns, strict=True))
+        if site not in self._shown:
+            columns = _to_read(self._tables[site][: self._reports]).T
+            self._shown[site] = dict(zip(FIGURES, columns, strict=True))
+        return dict(self._shown[site])
 
     def network(self, figure: str) -> FloatArray:
         """A share over all units of all sites, over `steps`: of the sites that have it at a report."""

@@ -1,24 +1,30 @@
-"""What goes into a model that trains: how large each batch is, and at some reports one batch as a whole.
+"""What goes into a model that trains: how large each batch is, and at some reports what one batch holds.
 
-Must cost next to nothing: of a batch an even sample of its entries is looked at, and a whole batch ever more rarely.
+Must cost next to nothing: of a batch an even sample of its entries is looked at, by the compiled core where it can, and
+what a batch holds is looked at rarely, and of a large batch in some of its samples alone.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from leaky.activation.kernels import core
 from leaky.observation.batches import Batch
 from leaky.observation.ends import Ends
 from leaky.record import TensorStatistics
-from leaky.watching.usual import Usual
+from leaky.watching.usual import KNOWN, Usual
 
 SAMPLED = 1 << 12
 """Entries of a batch that its size is taken of."""
 WHOLE = 1 << 18
-"""Entries of a batch that are looked at as a whole, at most."""
+"""Entries of an input that are looked at, at most: beyond, samples are taken evenly from it."""
+APART = 16
+"""Reports between two looks, at most, unless a batch is odd: the first ones are looked at after 1, 2, 4, 8."""
 
 
 class Inputs:
@@ -27,11 +33,15 @@ class Inputs:
     Attributes:
         alone: whether this process watches by itself; ranks see other batches, and their alarms must be the same.
         jump: the largest root mean square of a batch since the last report ÷ the mean of those before it.
+        seen: what the batch held that was looked at last.
+        of_batch: that batch's number.
     """
 
     def __init__(self) -> None:
         self.alone = True
         self.jump = 0.0
+        self.seen: tuple[TensorStatistics, ...] = ()
+        self.of_batch = 0
         self._reports = 0
         self._usual = Usual()
 
@@ -40,26 +50,66 @@ class Inputs:
 
         Elsewhere than on the CPU nothing is known, for asking would wait for the device.
         """
-        value = batch.args[0] if batch.args and self.alone else None
-        if type(value) is not Tensor or value.device.type != "cpu" or not value.is_floating_point():
+        size = size_of(batch.args[0]) if batch.args and self.alone else None
+        if size is None:
             return 0.0
-        if value.is_nested or value.layout is not torch.strided or not value.is_contiguous() or not value.numel():
-            return 0.0
-        flat = value.detach().view(-1)[:: max(1, value.numel() // SAMPLED)]
-        size = float(torch.linalg.vector_norm(flat.double())) / math.sqrt(flat.numel())
         jump = self._usual.see(size)
-        self.jump = max(self.jump, jump)
+        if jump > self.jump:
+            self.jump = jump
         return jump
 
-    def reported(self, batch: Batch | None, samples: int, sample_dim: int | None) -> tuple[TensorStatistics, ...]:
-        """A report is made: what the batch holds, at the first reports and then ever more rarely; else nothing."""
+    def reported(self, batch: Batch | None, number: int, samples: int, sample_dim: int | None) -> float:
+        """A report is made: look at what the batch holds, if it is time to; the jump since the last report.
+
+        Args:
+            batch: the last one.
+            number: of it.
+            samples: in it.
+            sample_dim: their axis.
+        """
         n, self._reports = self._reports, self._reports + 1
         jump, self.jump = self.jump, 0.0
-        if batch is None or not self.alone or (n & (n - 1) and not jump):
-            return ()
-        ends = Ends()
-        for name, value in batch.named.items():
-            plain = not value.is_nested and value.layout is torch.strided
-            if plain and value.numel() <= WHOLE and value.is_floating_point():
-                ends.add({name: value}, samples, sample_dim)
-        return ends.tensors
+        due = n % APART == 0 or not n & (n - 1) or jump >= KNOWN
+        if batch is not None and self.alone and due:
+            self.seen, self.of_batch = _held(batch, samples, sample_dim), number
+        return jump
+
+
+def size_of(value: Any) -> float | None:
+    """√E x² of an even sample of a tensor's entries; None where that cannot be had without waiting or copying."""
+    asked = _asked()
+    size = -1.0 if asked is None else asked.size(value, SAMPLED)
+    if size >= 0 or math.isnan(size):
+        return float(size)
+    if type(value) is not Tensor or value.device.type != "cpu" or not value.is_floating_point():
+        return None
+    if value.is_nested or value.layout is not torch.strided or not value.is_contiguous() or not value.numel():
+        return None
+    flat = value.detach().view(-1)[:: max(1, value.numel() // SAMPLED)]
+    return float(torch.linalg.vector_norm(flat.double())) / math.sqrt(flat.numel())
+
+
+@functools.cache
+def _asked() -> Any:
+    """The core's way to a tensor's entries; None where there is none."""
+    exchange, make = getattr(Tensor, "__dlpack_c_exchange_api__", None), getattr(core(), "Asked", None)
+    return None if exchange is None or make is None else make(exchange, Tensor)
+
+
+def _held(batch: Batch, samples: int, sample_dim: int | None) -> tuple[TensorStatistics, ...]:
+    """What a batch holds, or as many of its samples as `WHOLE` allows."""
+    ends = Ends()
+    for name, value in batch.named.items():
+        if value.is_nested or value.layout is not torch.strided or not value.is_floating_point():
+            continue
+        count, step = samples, math.ceil(value.numel() / WHOLE)
+        if step > 1:
+            axis = 0 if sample_dim is None else sample_dim
+            if not -value.ndim <= axis < value.ndim or value.shape[axis] != samples or step > samples:
+                continue
+            places = [slice(None)] * value.ndim
+            places[axis] = slice(None, None, step)
+            value = value.detach()[tuple(places)]
+            count = value.shape[axis]
+        ends.add({name: value}, count, sample_dim)
+    return ends.tensors

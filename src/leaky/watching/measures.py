@@ -86,13 +86,14 @@ class Measures:
         products: told of its outputs.
 
     Attributes:
+        units: of the site.
         gated: whether its output was seen to be multiplied with another value.
     """
 
     def __init__(self, wanted: frozenset[str], units: int, smooth: bool, products: Products) -> None:
         self._products, self._smooth = products, smooth
         self._ranks, self._gates = "srank" in wanted and units <= MOST_UNITS, "gates" in wanted
-        self._units = units
+        self.units = units
         self._gram: Tensor | None = None
         self._shares: Tensor | None = None
         self._met = [False, False, False]
@@ -101,10 +102,10 @@ class Measures:
     def output(self, z: Tensor | None, h: Tensor, layout: Layout) -> None:
         """Take in the output of a call, and wait for the gradient of what went in where the site is a gate."""
         if self._ranks:
-            features = as_units(h, layout).to(_precise(h)).permute(0, 2, 1).reshape(-1, self._units)
+            features = as_units(h, layout).to(_precise(h)).permute(0, 2, 1).reshape(-1, self.units)
             features = torch.where(torch.isfinite(features), features, 0.0)
             if self._gram is None:
-                self._gram = torch.zeros(self._units, self._units, dtype=features.dtype, device=features.device)
+                self._gram = torch.zeros(self.units, self.units, dtype=features.dtype, device=features.device)
             self._gram.addmm_(features.T, features)
         if self._gates:
             self._products.made(h, self, layout)
@@ -136,6 +137,27 @@ class Measures:
             found |= dict.fromkeys(("dead", "nearly_dead", "silent"), math.nan)
         return found
 
+    # what ranks merge
+
+    def highest(self) -> FloatArray:
+        """Of which all ranks are given the maximum."""
+        return np.array([float(self.gated)])
+
+    def sums(self, highest: FloatArray) -> FloatArray:
+        """Of which all ranks are given the sum."""
+        units, parts = self.units, [np.array([self._gram is not None, *self._met], np.float64)]
+        for wanted, held, size in ((self._ranks, self._gram, units), (self._gates, self._shares, 3)):
+            if wanted:
+                parts.append(np.zeros(size * units) if held is None else held.cpu().double().numpy().ravel())
+        return np.concatenate(parts)
+
+    def put(self, sums: FloatArray, highest: FloatArray) -> None:
+        """Take over the sums of all ranks for the next report."""
+        seen, rest, square = sums[:4] > 0, torch.from_numpy(sums[4:].copy()), self.units**2 * self._ranks
+        self._gram = rest[:square].reshape(self.units, self.units) if seen[0] else None
+        self._shares = rest[square:].reshape(3, self.units) if seen[1:].any() else None
+        self._met, self.gated = seen[1:].tolist(), bool(highest[0])
+
     def _wait(self, value: Tensor, layout: Layout, row: int) -> None:
         def arrived(gradient: Tensor) -> None:
             with torch.no_grad():
@@ -147,7 +169,7 @@ class Measures:
         seen = as_units(value, layout).to(_precise(value)).abs()
         sums = torch.where(torch.isfinite(seen), seen, 0.0).sum((0, 2))
         if self._shares is None:
-            self._shares = torch.zeros(3, self._units, dtype=sums.dtype, device=sums.device)
+            self._shares = torch.zeros(3, self.units, dtype=sums.dtype, device=sums.device)
         self._shares[row] += sums
         self._met[row] = True
 

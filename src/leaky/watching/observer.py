@@ -99,7 +99,7 @@ class Observer:
         if wanted:
             self.compiled.listen()
             self.rider.attach()
-            if not self._on_coders:
+            if self._coders and not self._on_coders:
                 coders = self._coders.items()
                 self._on_coders = [each.register_forward_hook(self.latents[name]) for name, each in coders]
             return
@@ -135,7 +135,7 @@ class Observer:
         last = next(reversed(self.sites.values()), None)
         if last is None or last.afar is not None:  # asking would wait for the device
             return 0.0
-        total = float(last.rows.gradient[4:8].sum())
+        total = last.gradient_squares
         squares, self._gradient_before = total - self._gradient_before, total
         return self._gradient.see(math.sqrt(squares)) if squares > 0 else 0.0
 

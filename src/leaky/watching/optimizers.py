@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from leaky.observation.tensors import part_here, whole
 from leaky.record import FloatArray, IntArray
 from leaky.structure.modules import without_wrappers
+from leaky.watching.sums import waits
 
 SAMPLED = 1 << 14
 """Entries of a weight that its norms are taken of; more are sampled evenly."""
@@ -52,6 +53,7 @@ class Updates:
     def __init__(self, model: nn.Module) -> None:
         self._weights = {without_wrappers(name): p for name, p in model.named_parameters() if p.ndim >= 2}
         self._before: dict[str, Tensor] = {}
+        self._afar: list[tuple[str, Tensor, int]] = []
 
     @property
     def measuring(self) -> bool:
@@ -64,14 +66,29 @@ class Updates:
         self._before = {name: _sample(self._weights[name]).clone() for name in wanted}
 
     def after(self) -> dict[str, FloatArray]:
-        """What the step has done to each weight, as `Changes` holds it; of a sharded weight, to the part here."""
+        """What the step has done to each weight, as `Changes` holds it; of a sharded weight, to the part here.
+
+        What it has done to weights on a device that would have to be waited for stays there until `brought`.
+        """
         before, self._before = self._before, {}
         found = {}
         for name, old in before.items():
-            new = _sample(self._weights[name])
-            change, size = (float(torch.linalg.vector_norm(each.float())) for each in (new - old, old))
-            found[name] = np.array([change**2, size**2, old.numel()], np.float64)
+            norms = [torch.linalg.vector_norm(e.float()) for e in (_sample(self._weights[name]) - old, old)]
+            if waits(old.device):
+                self._afar.append((name, torch.stack(norms), old.numel()))
+            else:
+                found[name] = np.array([float(norms[0]) ** 2, float(norms[1]) ** 2, old.numel()], np.float64)
         return found
+
+    def brought(self, changes: Changes) -> Changes:
+        """The changes with those that were left on devices, in one transfer from each."""
+        afar, self._afar = self._afar, []
+        for device in dict.fromkeys(norms.device for _, norms, _ in afar):
+            here = [(name, norms, entries) for name, norms, entries in afar if norms.device == device]
+            values = torch.stack([norms for _, norms, _ in here]).cpu().double().square().numpy()
+            for (name, _, entries), squares in zip(here, values, strict=True):
+                changes.setdefault(name, []).append(np.array([*squares, entries]))
+        return changes
 
 
 def _sample(weight: Tensor) -> Tensor:

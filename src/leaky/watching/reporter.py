@@ -126,11 +126,12 @@ class Reporter:
         sites, needed = sites_now(observer, nonfinite, thresholds), samples_needed(observer, thresholds)
         known = not late and any(each.any() for each in nonfinite.values())
         origin = origin_of(observer) if known else ""
-        batch, jump = observer.batches - late, observer.inputs.jump
+        inputs, batches = observer.inputs, observer.batches
+        jump = inputs.reported(observer.last, batches, observer.clock.samples, observer.rider.sample_dim)
         observer.reported()
         return Now(
             observer.clock.step,
-            batch,
+            batches - late,
             row,
             self.history,
             sites,
@@ -138,7 +139,8 @@ class Reporter:
             thresholds,
             origin=origin,
             scaled=self._scaled,
-            inputs=observer.inputs.reported(observer.last, observer.clock.samples, observer.rider.sample_dim),
+            inputs=inputs.seen,
+            inputs_of=inputs.of_batch,
             input_jump=jump,
             experts=observer.experts(),
             loop=loop,

@@ -76,7 +76,7 @@ def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, m
         rows.clear()
         site.nonfinite_since = math.inf
     for name, code in observer.latents.items():
-        if code.units:
+        if code.units and f"{name} (latents)" not in observer.waiting:
             nothing = dict.fromkeys(FIGURES, math.nan)
             row[f"{name} (latents)"] = nothing | code.figures(needed, thresholds)
     return row

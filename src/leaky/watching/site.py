@@ -6,28 +6,27 @@ input of the others) until the gradient arrives, or one byte an element where au
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from leaky.observation.collector import describe
+from leaky.activation.kernels import core
 from leaky.observation.riding.layouts import fitted
 from leaky.observation.riding.structure import KnownCall
-from leaky.record import FloatArray, Producer, Site
 from leaky.structure.activations import Activation
 from leaky.structure.listening import SiteCall
-from leaky.structure.modules import without_wrappers
 from leaky.watching.afar import Afar, afar_of
 from leaky.watching.arrival import Arrival, wait_for_gradient
 from leaky.watching.bounds import OPEN, Bounds
 from leaky.watching.clock import Clock
+from leaky.watching.described import DescribedSite
 from leaky.watching.measures import Measures
-from leaky.watching.slopes import monotone, slopes_now
+from leaky.watching.quick import Quick, kept, quick_for
+from leaky.watching.slopes import monotone
 from leaky.watching.sums import FIRED, LAST_FIRED, NONFINITE, Reading, Rows, add, add_gradient
 
 Flags = np.ndarray[Any, np.dtype[np.uint8]]
@@ -35,12 +34,9 @@ Flags = np.ndarray[Any, np.dtype[np.uint8]]
 _MOST_READINGS = 64
 _NONFINITE = 2
 """The reader's answer where it has met NaN or infinity since the last report."""
-_kept: Callable[[bool], Any] = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: True)
-"""Whoever keeps what autograd saves in its stead (a checkpoint, memory on another device). torch 2.6 cannot be asked:
-one byte an element is kept then, which is right in both cases."""
 
 
-class WatchedSite:
+class WatchedSite(DescribedSite):
     """A site and its sums since the last report.
 
     Args:
@@ -49,30 +45,23 @@ class WatchedSite:
         clock: shared by all sites.
 
     Attributes:
-        call: its first call.
         rows: the sums on the host.
         afar: those on a device, which `leaky.watching.afar.bring` adds to them; None without.
         nonfinite_since: the first pass with NaN or infinity since the last report that a device told of; ∞ for none.
         measures: what was asked for beyond them; None for nothing.
-        repeated: whether it runs several times a pass.
-        is_output: whether its output is the model's.
     """
 
     def __init__(self, call: SiteCall, shape: tuple[int, ...], clock: Clock) -> None:
-        self.name, self.units = call.name, call.layout.units
-        self.activation = call.activation
-        self.layout = call.layout
+        super().__init__(call, shape)
         self.rows = Rows.empty(self.units, call.activation.smooth)
         # The arrays are cleared in place, never replaced.
         self._addresses = self.rows.seen.ctypes.data, self.rows.gradient.ctypes.data
         self.afar: Afar | None = None
         self.nonfinite_since = np.inf
         self.measures: Measures | None = None
-        self.repeated = True
-        self.is_output = False
-        self.call, self._shape, self._clock = call, shape, clock
-        self.failed = clock.failed
-        self._productions = {production.weight: production for production in call.node.productions}
+        self._repeated = True
+        self._quick: Quick = {}
+        self._clock, self.failed = clock, clock.failed
         self._bounds = Bounds.of(call.activation, self.units)
         self._readings: dict[tuple[Any, ...], Reading | None] = {}
         self._reading: Reading | None = None
@@ -95,16 +84,41 @@ class WatchedSite:
         self.activation, self._bounds = activation, Bounds.of(activation, self.units)
         self._monotone, self._relu = monotone(activation.name), activation.name == "ReLU"
         self.__dict__.pop("_bounds_of_output", None)
-        self._readings.clear()
-        self._recent.clear()
+        self._forget_forms()
+
+    def _forget_forms(self) -> None:
+        for known in (self._readings, self._recent, self._quick):
+            known.clear()
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it runs several times a pass."""
+        return self._repeated
+
+    @repeated.setter
+    def repeated(self, repeated: bool) -> None:
+        self._repeated = repeated
+        if repeated:
+            self._quick.clear()
+
+    def meet(self, z: Tensor, output: Tensor, call: KnownCall) -> bool:
+        """What `take` and `follow` do, at once by the core; False, and nothing done, where it cannot."""
+        quick = self._quick.get(call)
+        if quick is None:
+            return False
+        clock = self._clock
+        answer = quick[0](quick[1], z, output, clock.step, clock.passes)
+        if answer == _NONFINITE:
+            clock.nonfinite = True
+        return answer > 0
 
     def take(self, z: Tensor, call: KnownCall) -> bool:
         """Take in a pre-activation; False where its shape is not one that the structure can explain."""
         reading = self._recent.get(call)
         answer = 0
         if reading is not None and reading.reader is not None:
-            new = self.repeated and reading.samples not in self._flags
-            fired = self._flags_of(reading.samples)[1] if self.repeated else 0
+            new = self._repeated and reading.samples not in self._flags
+            fired = self._flags_of(reading.samples)[1] if self._repeated else 0
             answer = reading.reader.add(z, fired, self._clock.step)
             if new and not answer:
                 del self._flags[reading.samples]
@@ -117,11 +131,12 @@ class WatchedSite:
         assert reading is not None
         self._reading = reading
         rows = self.rows
-        if self.repeated:
+        if self._repeated:
             self._passes = 1
         else:
             rows.samples += reading.samples
             rows.passes += 1
+            self._quicken(reading, call)
         if call.in_place and not self._monotone:
             self._mask = z.detach() > self.activation.threshold
         return True
@@ -137,12 +152,20 @@ class WatchedSite:
         self._recent[call] = reading
         if reading.waits:
             clock = self._clock
-            afar_of(self, z).take(z, reading, self._bounds, clock.step, clock.passes, self.repeated)
+            afar_of(self, z).take(z, reading, self._bounds, clock.step, clock.passes, self._repeated)
             return reading
-        fired = self._flags_of(reading.samples)[0] if self.repeated else None
+        fired = self._flags_of(reading.samples)[0] if self._repeated else None
         add(self.rows.seen, z, reading, self._bounds, fired, self._clock.step, self._addresses[0])
         self._clock.nonfinite |= bool(self.rows.seen[NONFINITE].any())
         return reading
+
+    def _quicken(self, reading: Reading, call: KnownCall) -> None:
+        """Have the next calls of this form met by the core, where that is all there is to do."""
+        if call.in_place or self.measures is not None or self.rows.output is not None:
+            return
+        quick = quick_for(self, reading, self._relu)
+        if quick is not None:
+            self._quick[call] = quick
 
     def follow(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
         """Take in the output of a smooth activation, and wait for the gradient."""
@@ -160,7 +183,7 @@ class WatchedSite:
                 add(self.rows.output, h.detach(), as_output, OPEN, None, 0)
         if output.requires_grad:
             passes = self._awaited = self._clock.passes
-            if self._relu and _kept(False) is None:
+            if self._relu and kept(False) is None:
                 value, bounds = output.detach(), self._bounds
             else:
                 value, bounds = self._beside(z, output)
@@ -169,7 +192,8 @@ class WatchedSite:
     def follow_again(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
         """Wait for the gradient of a call that a checkpoint computes once more."""
         reading = self._readings.get((call, output.shape, output.stride(), output.dtype))
-        if reading is not None and output.requires_grad and self._awaited != self._clock.passes:
+        awaited = max([self._awaited, *(meeting.awaited for _, meeting in self._quick.values())])
+        if reading is not None and output.requires_grad and awaited != self._clock.passes:
             value, bounds = self._beside(z, output)
             wait_for_gradient(output, Arrival(self, reading, value, bounds, self._clock.passes))
 
@@ -182,7 +206,7 @@ class WatchedSite:
             value, bounds = output.detach(), self._bounds if self._relu else self._bounds_of_output
         else:
             value, bounds = z.detach(), self._bounds
-        if _kept(False) is not None and bounds.cap is None:
+        if kept(False) is not None and bounds.cap is None:
             return value > bounds.threshold, _HALF
         return value, bounds
 
@@ -217,6 +241,14 @@ class WatchedSite:
             add_gradient(self.rows.gradient, gradient, value, reading, bounds, self._addresses[1])
         self.count_gradient(reading, of_pass)
 
+    @property
+    def gradient_squares(self) -> float:
+        """Σg² of what has arrived on the host since the last report."""
+        compiled = core()
+        if compiled is None or not hasattr(compiled, "total"):
+            return float(self.rows.gradient[4:8].sum())
+        return float(compiled.total(self._addresses[1] + 4 * 8 * self.units, 4 * self.units))
+
     def count_gradient(self, reading: Reading, of_pass: int) -> None:
         """Count the samples whose gradient has arrived; several calls of one pass have the same."""
         if of_pass != self._gradient_pass:
@@ -236,44 +268,12 @@ class WatchedSite:
         self._passes = 0
         self._reading = None
 
-    def described(self, rows: Rows, model: nn.Module, producers: bool = True) -> Site:
-        """The site with these sums, as the record holds it; verdicts need no producers, whose weights are large."""
-        view = self.layout
-        return Site(
-            name=self.name,
-            **self.activation.of_units(self.units),
-            negative_slope=self.slopes(model),
-            statistics=rows.statistics(),
-            is_output=self.is_output,
-            unit_dim=view.unit_dim,
-            sample_dim=view.sample_dim,
-            shape=self._shape,
-            source=self.call.source,
-            producers=self.producers(model) if producers else (),
-        )
-
-    def slopes(self, model: nn.Module) -> FloatArray:
-        """The slopes as they are now, shape (units,): a learned one moves."""
-        return slopes_now(self.name, self.activation, self.units, model)
-
-    def producers(self, model: nn.Module) -> tuple[Producer, ...]:
-        """The weights behind the site."""
-        weights = {without_wrappers(name): value for name, value in model.named_parameters()}
-        found = (describe(each, weights.get(name)) for name, each in self._productions.items())
-        return tuple(producer for producer in found if producer is not None)
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """Names of the weights behind the site."""
-        return tuple(self._productions)
-
     def _read(self, key: tuple[Any, ...], z: Tensor, call: KnownCall) -> Reading | None:
         layout = fitted(call.layout, call.shape, z.shape, self._clock.samples)
         if layout is None or layout.units != self.units:
             return None
         if len(self._readings) >= _MOST_READINGS:
-            self._readings.clear()
-            self._recent.clear()
+            self._forget_forms()
         reading = self._readings[key] = Reading(z, layout).read_for(self.rows, self._bounds)
         return reading
 

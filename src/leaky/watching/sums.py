@@ -7,7 +7,6 @@ On a device that would have to be waited for they stay there: `leaky.watching.af
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from leaky.activation.kernels import core
 from leaky.activation.kernels.statistics import FLOAT32, GRADIENT_ROWS
 from leaky.observation.reduction import as_units
 from leaky.observation.running import dense
-from leaky.record import FloatArray, GradientStatistics, UnitStatistics
+from leaky.record import FloatArray, GradientStatistics, IntArray, UnitStatistics
 from leaky.structure.axes import Layout
 from leaky.watching.bounds import Bounds, region_masks
 
@@ -50,7 +49,18 @@ def merge(into: FloatArray, rows: FloatArray) -> None:
     np.maximum(into[LAST_FIRED], rows[LAST_FIRED], out=into[LAST_FIRED])
 
 
-@dataclass(eq=False)
+def _count(place: int) -> Any:
+    """One of the counts of `Rows`, as a number."""
+
+    def get(self: Rows) -> int:
+        return int(self.counts[place])
+
+    def put(self: Rows, value: int) -> None:
+        self.counts[place] = value
+
+    return property(get, put)
+
+
 class Rows:
     """What a site showed over some steps.
 
@@ -58,19 +68,21 @@ class Rows:
         seen: of the pre-activation, shape (ROWS, units).
         output: the same of a smooth activation's output; None elsewhere.
         gradient: shape (GRADIENT_ROWS, units), of ∂L/∂h as it arrived.
+        counts: samples, passes and gradient_samples, where the core adds to them.
         samples: seen.
         passes: in which they came.
         gradient_samples: whose gradient arrived.
         unscaled: the part of `gradient` that has been divided by a scaler's scale.
     """
 
-    seen: FloatArray
-    output: FloatArray | None
-    gradient: FloatArray
-    samples: int = 0
-    passes: int = 0
-    gradient_samples: int = 0
-    unscaled: FloatArray | None = None
+    samples, passes, gradient_samples = (_count(place) for place in range(3))
+
+    def __init__(
+        self, seen: FloatArray, output: FloatArray | None, gradient: FloatArray, counts: IntArray | None = None
+    ) -> None:
+        self.seen, self.output, self.gradient = seen, output, gradient
+        self.counts: IntArray = np.zeros(3, np.int64) if counts is None else counts
+        self.unscaled: FloatArray | None = None
 
     @classmethod
     def empty(cls, units: int, smooth: bool) -> Rows:
@@ -83,15 +95,12 @@ class Rows:
         if self.output is not None and other.output is not None:
             merge(self.output, other.output)
         self.gradient += other.gradient
-        self.samples += other.samples
-        self.passes += other.passes
-        self.gradient_samples += other.gradient_samples
+        self.counts += other.counts
 
     def copy(self) -> Rows:
         """The same in memory of its own."""
         output = None if self.output is None else self.output.copy()
-        counts = self.samples, self.passes, self.gradient_samples
-        return Rows(self.seen.copy(), output, self.gradient.copy(), *counts)
+        return Rows(self.seen.copy(), output, self.gradient.copy(), self.counts.copy())
 
     def clear(self) -> None:
         """Begin anew."""
@@ -100,7 +109,7 @@ class Rows:
             clear(self.output)
         self.gradient[:] = 0.0
         self.unscaled = None
-        self.samples = self.passes = self.gradient_samples = 0
+        self.counts[:] = 0
 
     @property
     def scaled(self) -> bool:
@@ -155,11 +164,15 @@ class Reading:
     Attributes:
         reader: adds such a tensor's elements to a site's rows with no word of Python in between; None where the core
             cannot, or nobody asked.
+        bounds: that the reader parts elements by.
+        meeting: `leaky.watching.quick` keeps here what it has made of the reader.
         waits: whether reading a value of it would hold the training up, so that its sums stay where it is.
     """
 
     def __init__(self, value: Tensor, layout: Layout) -> None:
         self.reader: Any = None
+        self.bounds: Bounds | None = None
+        self.meeting: Any = None
         self.layout = layout
         self.samples, self.units = layout.samples, layout.units
         self.shape, self.stride = tuple(value.shape), value.stride()
@@ -180,6 +193,7 @@ class Reading:
             return self
         shape, stride = list(self.shape), list(self.stride)
         where = *bounds.addresses, rows.seen.ctypes.data, rows.gradient.ctypes.data, self.threads
+        self.bounds = bounds
         self.reader = make(exchange, Tensor, self.kind, shape, stride, list(self.dense), *where)
         return self
 

@@ -6,6 +6,9 @@ A rate far too high tells itself in the very first steps, and by the first repor
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
+from leaky.watching.sums import waits
 
 FIRST_STEPS = 10
 """Steps of which every one's update is measured, not only one a report; also after the rate has risen."""
@@ -43,8 +46,13 @@ class Urgency:
 
     def _rate_has_risen(self) -> bool:
         """Whether a rate is far above every one before, as at the first step, in a spike, after a hot restart."""
-        rates = [] if self._optimizer is None else [float(g["lr"]) for g in self._optimizer.param_groups if "lr" in g]
-        rate = max(rates, default=0.0)
+        rate = 0.0
+        for group in () if self._optimizer is None else self._optimizer.param_groups:
+            given = group.get("lr", 0.0)
+            if isinstance(given, Tensor) and waits(given.device):
+                continue  # not known before a report, for asking would wait for the device
+            each = float(given)
+            rate = each if each > rate else rate
         self._first = self._first or rate
         self.rise = rate / self._first if self._first > 0 else 1.0
         risen, self._rate = rate > 2 * self._rate, max(rate, self._rate)

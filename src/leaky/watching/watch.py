@@ -70,7 +70,7 @@ class Watch:
         self._state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
         self._urgency = Urgency(optimizer, given.report_every)
-        self._leftovers = Leftovers(optimizer if group is None else None)  # ranks must say the same
+        self._leftovers = Leftovers(optimizer)
         self._changes: Changes = {}
         self._too_long = thresholds.update_warning if given.table else thresholds.update_error
 
@@ -241,22 +241,22 @@ class Watch:
             self._updates.before(weight for site in self._observer.sites.values() for weight in site.weights)
 
     def _report(self, act: bool = True) -> Row:
-        changes, self._changes, self._observed = self._changes, {}, 0
+        changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
         self._observer.bring()
-        self._ranks.merge(self._observer, changes)
+        self._ranks.merge(self._observer, changes, self._leftovers.steps)
         return self._reporter.report(measured_by(changes), self._loop, act)
 
     @property
     def _loop(self) -> Loop:
-        return Loop(self._urgency.rise, self._leftovers.steps)
+        return Loop(self._urgency.rise, self._ranks.unzeroed)
 
     def _report_with_the_rest(self) -> None:
         """Answer the other ranks' reports until all have ended, for some may have more steps."""
         ranks, alarms, going = self._ranks, len(self.alarms), True
         while going and ranks.merging:
-            changes, self._changes, self._observed = self._changes, {}, 0
+            changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
             self._observer.bring()
-            if ranks.merge(self._observer, changes, ended=True):
+            if ranks.merge(self._observer, changes, self._leftovers.steps, ended=True):
                 self._reporter.report(measured_by(changes), self._loop, act=False)
             if ranks.others_go_on:
                 self._controller.abstain()

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "dispatch.hpp"
+#include "meeting.hpp"
 #include "pages.hpp"
 #include "reader.hpp"
 #include "released_gil.hpp"
@@ -99,12 +100,16 @@ Address address(nb::handle object) {
 
 using Lengths = std::vector<int64_t>;
 
+const Exchange* known_exchange(nb::handle capsule) {
+    const Exchange* found = exchange_of(capsule.ptr());
+    if (!found) throw nb::value_error("this exchange of tensors is of a version that is not known here");
+    return found;
+}
+
 void make_reader(Reader* place, nb::handle exchange, nb::handle tensor_type, int kind, Lengths shape, Lengths strides,
                  const Lengths& layout, double threshold, Address floor, Address cap, Address sums, Address gradients,
                  int threads) {
-    const Exchange* found = exchange_of(exchange.ptr());
-    if (!found) throw nb::value_error("this exchange of tensors is of a version that is not known here");
-    new (place) Reader{found, tensor_type.ptr(), (Type)kind, std::move(shape), std::move(strides),
+    new (place) Reader{{known_exchange(exchange), tensor_type.ptr()}, (Type)kind, std::move(shape), std::move(strides),
                        {layout.at(0), layout.at(1), layout.at(2), layout.at(3), layout.at(4)},
                        threshold, at<double>(floor), at<double>(cap), at<double>(sums), at<double>(gradients), threads};
 }
@@ -129,6 +134,17 @@ NB_MODULE(_core, module) {
     module.def("gradient_sums", &gradient_sums);
     module.def("directions", &directions);
     module.def("summary", &summary);
+    module.def("total", [](Address values, int64_t count) {
+        double sum = 0;
+        for (int64_t i = 0; i < count; ++i) sum += at<double>(values)[i];
+        return sum;
+    }, "The sum of so many doubles.");
+    nb::class_<Asked>(module, "Asked")
+        .def("__init__", [](Asked* place, nb::handle exchange, nb::handle tensor_type) {
+            new (place) Asked{known_exchange(exchange), tensor_type.ptr()};
+        })
+        .def("size", [](const Asked& self, nb::handle tensor, int64_t most) { return self.size(tensor.ptr(), most); },
+             nb::arg().none(), nb::arg());
     nb::class_<Reader>(module, "Reader")
         .def("__init__", &make_reader)
         .def("add", [](const Reader& self, nb::handle tensor, Address fired, int64_t step) {
@@ -138,6 +154,16 @@ NB_MODULE(_core, module) {
                                 Address floor, Address cap) {
             return self.add_gradient(gradient.ptr(), value.ptr(), threshold, at<double>(floor), at<double>(cap));
         }, nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg());
+    nb::class_<Meeting>(module, "Meeting")
+        .def("__init__", [](Meeting* place, const Reader& reader, Address counts, bool by_output, nb::object kept,
+                            nb::object hooks, nb::object late, nb::object holds) {
+            new (place) Meeting{reader, at<int64_t>(counts), by_output, kept, hooks, late, holds};
+        })
+        .def_ro("awaited", &Meeting::awaited);
+    module.def("meet", &meet, nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg());
+    nb::class_<Awaited>(module, "Awaited").def("__call__", [](Awaited& self, nb::handle gradient) {
+        self.arrives(gradient);
+    }, nb::arg().none());
     module.def("count_fired", [](Address fired, int64_t samples, int64_t units, Address sums, int64_t batch) {
         const ReleasedGil released;
         count_fired(at<uint8_t>(fired), samples, units, at<double>(sums), batch);

@@ -174,6 +174,16 @@ LEAKY_INLINE floats add_where(chosen_floats lanes, floats sum, floats z) {
 LEAKY_INLINE floats add_square_where(chosen_floats lanes, floats sum, floats z) {
     return (floats)_mm512_mask3_fmadd_ps((__m512)z, (__m512)z, (__m512)sum, lanes);
 }
+LEAKY_INLINE void add_apart(chosen_floats lanes, floats z, floats& in, floats& in_squares, floats& out,
+                            floats& out_squares) {
+    const chosen_floats others = (chosen_floats)~lanes;
+    in = add_where(lanes, in, z), in_squares = add_square_where(lanes, in_squares, z);
+    out = add_where(others, out, z), out_squares = add_square_where(others, out_squares, z);
+}
+typedef floats counts_of_floats;
+LEAKY_INLINE floats count_where(chosen_floats lanes, floats counts) {
+    return add_where(lanes, counts, every<floats>(1.0f));
+}
 LEAKY_INLINE floats min_where(chosen_floats lanes, floats least, floats z) {
     return (floats)_mm512_mask_min_ps((__m512)least, lanes, (__m512)z, (__m512)least);
 }
@@ -218,6 +228,22 @@ LEAKY_INLINE floats add_square_where(chosen_floats lanes, floats sum, floats z) 
     floats kept = (floats)((integers)z & lanes);
     return sum + kept * kept;
 }
+// z and z² to the sums of its side; every lane is on one.
+LEAKY_INLINE void add_apart(chosen_floats lanes, floats z, floats& in, floats& in_squares, floats& out,
+                            floats& out_squares) {
+    const floats kept = (floats)((integers)z & lanes);
+#if defined(__AVX2__)
+    const floats rest = (floats)_mm256_andnot_ps((__m256)lanes, (__m256)z);  // GCC 12 would blend instead
+#elif defined(__SSE2__)
+    const floats rest = (floats)_mm_andnot_ps((__m128)lanes, (__m128)z);
+#else
+    const floats rest = (floats)((integers)z & ~lanes);
+#endif
+    in += kept, in_squares += kept * kept;
+    out += rest, out_squares += rest * rest;
+}
+typedef integers counts_of_floats;
+LEAKY_INLINE integers count_where(chosen_floats lanes, integers counts) { return counts - lanes; }
 LEAKY_INLINE floats min_where(chosen_floats lanes, floats least, floats z) {
     floats smaller = z < least ? z : least;
     return (floats)(((integers)smaller & lanes) | ((integers)least & ~lanes));
@@ -263,38 +289,6 @@ LEAKY_INLINE V max_of(V most, V z) {
     return z > most ? z : most;
 }
 
-// The first `count` elements, the other lanes 0; never reads past them.
-template <class Vector, class T>
-LEAKY_INLINE Vector load_first(const T* source, int count) {
-#if defined(__AVX512F__)
-    if constexpr (sizeof(Vector) == 32) {
-        return (Vector)_mm256_maskz_loadu_epi32((__mmask8)((1u << count) - 1u), source);
-    } else if constexpr (sizeof(T) == 4) {
-        return (Vector)_mm512_maskz_loadu_epi32((__mmask16)((1u << count) - 1u), source);
-    } else if constexpr (sizeof(T) == 8) {
-        return (Vector)_mm512_maskz_loadu_epi64((__mmask8)((1u << count) - 1u), source);
-    }
-#endif
-    Vector value = {};
-    for (int i = 0; i < count; ++i) value[i] = source[i];
-    return value;
-}
-
-template <class Vector, class T>
-LEAKY_INLINE void store_first(T* target, Vector value, int count) {
-#if defined(__AVX512F__)
-    if constexpr (sizeof(Vector) == 32) {
-        _mm256_mask_storeu_epi32(target, (__mmask8)((1u << count) - 1u), (__m256i)value);
-        return;
-    } else if constexpr (sizeof(T) == 4) {
-        _mm512_mask_storeu_epi32(target, (__mmask16)((1u << count) - 1u), (__m512i)value);
-        return;
-    } else if constexpr (sizeof(T) == 8) {
-        _mm512_mask_storeu_epi64(target, (__mmask8)((1u << count) - 1u), (__m512i)value);
-        return;
-    }
-#endif
-    for (int i = 0; i < count; ++i) target[i] = value[i];
-}
-
 }  // namespace LEAKY_NAMESPACE
+
+#include "partial.hpp"

@@ -15,7 +15,7 @@ constexpr int CHAIN = 16;
 
 struct QuickSums {
     floats below = {}, linear = {}, below_squares = {}, linear_squares = {};
-    floats counts = {};  // of linear elements; used where each lane is a unit
+    counts_of_floats counts = {};  // of linear elements; used where each lane is a unit
     floats least = every<floats>(__builtin_inff()), most = every<floats>(-__builtin_inff());
 
     // `d` is z about the shift; without one, z itself.
@@ -24,6 +24,10 @@ struct QuickSums {
         linear_squares = add_square_where(is_linear, linear_squares, d);
         below = add_where(is_below, below, d);
         below_squares = add_square_where(is_below, below_squares, d);
+    }
+    // The same where every lane holds an element.
+    LEAKY_INLINE void add_all(floats d, chosen_floats is_linear) {
+        add_apart(is_linear, d, linear, linear_squares, below, below_squares);
     }
     LEAKY_INLINE void merge(const QuickSums& other) {
         below += other.below;

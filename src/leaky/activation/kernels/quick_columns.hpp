@@ -25,10 +25,10 @@ struct QuickColumns {
         const floats z = load<floats>(source);
         fetch(source + ahead);
         const chosen_floats linear = above(z, threshold);
-        chain.add(SHIFTED ? z - shift : z, without(first_floats(FLOATS), linear), linear);
+        chain.add_all(SHIFTED ? z - shift : z, linear);
         chain.least = min_of(chain.least, z);
         chain.most = max_of(chain.most, z);
-        chain.counts = add_where(linear, chain.counts, every<floats>(1.0f));
+        chain.counts = count_where(linear, chain.counts);
         return bits_of(linear);
     }
 };
@@ -37,7 +37,7 @@ struct QuickColumns {
 LEAKY_INLINE BlockSums<doubles> in_doubles(const QuickSums& sums, double rows, floats shift, bool high) {
     auto half = [&](floats value) LEAKY_ALWAYS { return widen(high ? high_half(value) : low_half(value)); };
     return {half(sums.below),  half(sums.linear),     half(sums.below_squares), half(sums.linear_squares),
-            every<doubles>(rows), half(sums.counts), half(shift)};
+            every<doubles>(rows), half(__builtin_convertvector(sums.counts, floats)), half(shift)};
 }
 
 LEAKY_INLINE void add_to(double* place, doubles value) { store(place, load<doubles>(place) + value); }
@@ -99,40 +99,61 @@ LEAKY_INLINE void finish_columns(const Statistics& call, const RowBlock& rows, i
     if (call.fired) rows.mark_samples(passed, unit);
 }
 
-// Two vectors of units at once: two independent chains.
-template <bool SHIFTED>
-LEAKY_INLINE void quick_pair(const Statistics& call, const RowBlock& rows, int64_t unit, int64_t ahead,
-                             floats shift_left, floats shift_right, const Part& part) {
+// Vectors of units that are taken together, a cache line of each row or more: lines whose rows are a power of two apart
+// drive each other out of the cache. Their chains are followed at once where the registers hold both.
+constexpr int TOGETHER = 2;
+constexpr bool AT_ONCE = REGISTER_BYTES == 64;
+
+template <bool SHIFTED, bool FLAGGED>
+LEAKY_INLINE void quick_units(const Statistics& call, const RowBlock& rows, int64_t unit, int64_t ahead,
+                              const floats* shifts, const Part& part) {
     const int64_t units = call.layout.units;
-    const QuickColumns<SHIFTED> left(call, ahead, shift_left), right(call, ahead, shift_right);
-    QuickSums sums_left, sums_right;
-    uint32_t passed_left[MOST_ROWS], passed_right[MOST_ROWS];
+    QuickSums sums[TOGETHER];
+    uint32_t passed[TOGETHER][MOST_ROWS];
     for (int64_t i = 0; i < rows.size();) {
-        QuickSums chain_left, chain_right;
+        QuickSums chains[TOGETHER];
         const int64_t end = i + CHAIN < rows.size() ? i + CHAIN : rows.size();
-        for (; i < end; ++i) {
-            const int64_t offset = (rows.rows.begin + i) * units + unit;
-            passed_left[i] = left.step(offset, chain_left);
-            passed_right[i] = right.step(offset + FLOATS, chain_right);
+        auto step = [&](int64_t row, int k) LEAKY_ALWAYS {
+            const QuickColumns<SHIFTED> column(call, ahead, shifts[k]);
+            const uint32_t bits = column.step((rows.rows.begin + row) * units + unit + k * FLOATS, chains[k]);
+            if constexpr (FLAGGED) passed[k][row] = bits;
+        };
+        if constexpr (AT_ONCE) {
+            for (int64_t row = i; row < end; ++row) step(row, 0), step(row, 1);
+        } else {
+            for (int64_t row = i; row < end; ++row) step(row, 0);
+            for (int64_t row = i; row < end; ++row) step(row, 1);
         }
-        sums_left.merge(chain_left);
-        sums_right.merge(chain_right);
+        for (int k = 0; k < TOGETHER; ++k) sums[k].merge(chains[k]);
+        i = end;
     }
-    finish_columns(call, rows, unit, sums_left, shift_left, SHIFTED, passed_left, part);
-    finish_columns(call, rows, unit + FLOATS, sums_right, shift_right, SHIFTED, passed_right, part);
+    for (int k = 0; k < TOGETHER; ++k) {
+        finish_columns(call, rows, unit + k * FLOATS, sums[k], shifts[k], SHIFTED, passed[k], part);
+    }
 }
 
-// Units by pairs of vectors in float32; returns the first that is left over. `ahead` is where the next tile lies.
+template <bool SHIFTED>
+LEAKY_INLINE void quick_units_of(const Statistics& call, const RowBlock& rows, int64_t unit, int64_t ahead,
+                                 const floats* shifts, const Part& part) {
+    if (call.fired) return quick_units<SHIFTED, true>(call, rows, unit, ahead, shifts, part);
+    quick_units<SHIFTED, false>(call, rows, unit, ahead, shifts, part);
+}
+
+// Units by vectors in float32; returns the first that is left over. `ahead` is where the next tile lies.
 LEAKY_INLINE int64_t quick_columns(const Statistics& call, const RowBlock& rows, Range units, int64_t ahead,
                                    const Part& part) {
     int64_t unit = units.begin;
-    for (; unit + 2 * FLOATS <= units.end; unit += 2 * FLOATS) {
-        const floats left = load<floats>(part.shifts + unit), right = load<floats>(part.shifts + unit + FLOATS);
-        const bool shifted = bits_of((integers)((left != floats{}) | (right != floats{}))) != 0;
-        if (__builtin_expect(shifted, 0)) {
-            quick_pair<true>(call, rows, unit, ahead, left, right, part);
+    for (; unit + TOGETHER * FLOATS <= units.end; unit += TOGETHER * FLOATS) {
+        floats shifts[TOGETHER];
+        integers any = {};
+        for (int k = 0; k < TOGETHER; ++k) {
+            shifts[k] = load<floats>(part.shifts + unit + k * FLOATS);
+            any |= (integers)(shifts[k] != floats{});
+        }
+        if (__builtin_expect(bits_of(any) != 0, 0)) {
+            quick_units_of<true>(call, rows, unit, ahead, shifts, part);
         } else {
-            quick_pair<false>(call, rows, unit, ahead, left, right, part);
+            quick_units_of<false>(call, rows, unit, ahead, shifts, part);
         }
     }
     return unit;

@@ -10,7 +10,7 @@
 
 namespace LEAKY_NAMESPACE {
 
-constexpr int64_t GRADIENT_BLOCK = 2 * CHAIN;              // rows of two chains, where units lie side by side
+constexpr int64_t GRADIENT_BLOCK = 4 * CHAIN;              // rows of a block, where units lie side by side
 constexpr int64_t GRADIENT_STRETCH = 2 * CHAIN * FLOATS;   // elements of two chains along a row
 constexpr int64_t GRADIENT_AHEAD = 1024;                   // elements that are fetched ahead along a row
 constexpr int64_t GRADIENT_FEW = 32;                       // positions below which doubles cost nothing
@@ -26,6 +26,10 @@ struct QuickGradient {
         linear_squares = add_square_where(is_linear, linear_squares, g);
         below = add_where(is_below, below, size);
         below_squares = add_square_where(is_below, below_squares, g);
+    }
+    // The same where every lane holds an element.
+    LEAKY_INLINE void add_all(floats g, chosen_floats is_linear) {
+        add_apart(is_linear, size_of_each(g), linear, linear_squares, below, below_squares);
     }
 };
 
@@ -65,8 +69,7 @@ inline bool quick_gradient_row(const GradientStatistics& call, int64_t start, in
     auto step = [&](int64_t i, QuickGradient& sums) LEAKY_ALWAYS {
         fetch(source + i + GRADIENT_AHEAD);
         fetch(value + i + GRADIENT_AHEAD);
-        const chosen_floats linear = above(load<floats>(value + i), threshold);
-        sums.add(load<floats>(source + i), without(first_floats(FLOATS), linear), linear);
+        sums.add_all(load<floats>(source + i), above(load<floats>(value + i), threshold));
     };
     for (int64_t i = 0; i < inner;) {
         const int64_t end = i + GRADIENT_STRETCH < inner ? i + GRADIENT_STRETCH : inner;
@@ -117,33 +120,38 @@ LEAKY_INLINE bool fold_gradient(const GradientTotals& totals, int64_t unit, int6
     return true;
 }
 
-// One vector of units over a block of rows, both chains; the halves that could not be trusted are summed in doubles.
+// Some vectors of units over a block of rows; the halves that could not be trusted are summed in doubles.
+template <int VECTORS>
 LEAKY_INLINE void quick_gradient_block(const GradientStatistics& call, Range rows, int64_t unit, floats threshold,
                                        double* part) {
     const int64_t units = call.layout.units, ahead = GRADIENT_BLOCK * units;
-    QuickGradient even, odd;
-    auto step = [&](int64_t row, QuickGradient& sums) LEAKY_ALWAYS {
-        const float* source = (const float*)call.source + row * units + unit;
-        const float* value = (const float*)call.value + row * units + unit;
-        fetch(source + ahead);
-        fetch(value + ahead);
-        const chosen_floats linear = above(load<floats>(value), threshold);
-        sums.add(load<floats>(source), without(first_floats(FLOATS), linear), linear);
-    };
-    int64_t row = rows.begin;
-    for (; row + 2 <= rows.end; row += 2) {
-        step(row, even);
-        step(row + 1, odd);
+    GradientTotals low[VECTORS], high[VECTORS];
+    for (int64_t row = rows.begin; row < rows.end;) {
+        const int64_t end = row + CHAIN < rows.end ? row + CHAIN : rows.end;
+        QuickGradient chains[VECTORS];
+        for (; row < end; ++row) {
+            const float* source = (const float*)call.source + row * units + unit;
+            const float* value = (const float*)call.value + row * units + unit;
+            for (int k = 0; k < VECTORS; ++k) {
+                if (k * FLOATS % 16 == 0) {  // once a cache line
+                    fetch(source + k * FLOATS + ahead);
+                    fetch(value + k * FLOATS + ahead);
+                }
+                const chosen_floats linear = above(load<floats>(value + k * FLOATS), threshold);
+                chains[k].add_all(load<floats>(source + k * FLOATS), linear);
+            }
+        }
+        for (int k = 0; k < VECTORS; ++k) {
+            low[k].add_low(chains[k]);
+            high[k].add_high(chains[k]);
+        }
     }
-    if (row < rows.end) step(row, even);
-    GradientTotals low, high;
-    low.add_low(even);
-    low.add_low(odd);
-    high.add_high(even);
-    high.add_high(odd);
-    if (!fold_gradient(low, unit, units, part)) gradient_block<float, false>(call, rows, unit, DOUBLES, part);
-    if (!fold_gradient(high, unit + DOUBLES, units, part)) {
-        gradient_block<float, false>(call, rows, unit + DOUBLES, DOUBLES, part);
+    for (int k = 0; k < VECTORS; ++k) {
+        const int64_t first = unit + k * FLOATS;
+        if (!fold_gradient(low[k], first, units, part)) gradient_block<float, false>(call, rows, first, DOUBLES, part);
+        if (!fold_gradient(high[k], first + DOUBLES, units, part)) {
+            gradient_block<float, false>(call, rows, first + DOUBLES, DOUBLES, part);
+        }
     }
 }
 
@@ -162,7 +170,10 @@ inline void quick_gradient_of_columns(const GradientStatistics& call, Range rows
     for (int64_t row = rows.begin; row < rows.end; row += GRADIENT_BLOCK) {
         const Range block = {row, row + GRADIENT_BLOCK < rows.end ? row + GRADIENT_BLOCK : rows.end};
         int64_t unit = units.begin;
-        for (; unit + FLOATS <= units.end; unit += FLOATS) quick_gradient_block(call, block, unit, threshold, part);
+        for (; unit + 2 * FLOATS <= units.end; unit += 2 * FLOATS) {
+            quick_gradient_block<2>(call, block, unit, threshold, part);
+        }
+        for (; unit + FLOATS <= units.end; unit += FLOATS) quick_gradient_block<1>(call, block, unit, threshold, part);
         for (; unit < units.end; unit += DOUBLES) {
             const int count = unit + DOUBLES < units.end ? DOUBLES : (int)(units.end - unit);
             gradient_block<float, false>(call, block, unit, count, part);

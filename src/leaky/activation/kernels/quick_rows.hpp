@@ -17,15 +17,16 @@ struct QuickRow {
     Constants<floats> constants;
     int64_t ahead;
 
-    LEAKY_INLINE int whole(const float* source, float* target, QuickSums& sums) const {
+    // `range` has the extremes: one for both chains, or the registers of 32 bytes would not hold them all.
+    LEAKY_INLINE int whole(const float* source, float* target, QuickSums& sums, QuickSums& range) const {
         const floats z = load<floats>(source);
         fetch(source + ahead);
         if constexpr (WRITING == leaky::CACHED) store(target, activate<KIND>(z, constants));
         if constexpr (WRITING == leaky::STREAMED) stream(target, activate<KIND>(z, constants));
         const chosen_floats linear = above(z, threshold);
-        sums.add(SHIFTED ? z - shift : z, without(first_floats(FLOATS), linear), linear);
-        sums.least = min_of(sums.least, z);
-        sums.most = max_of(sums.most, z);
+        sums.add_all(SHIFTED ? z - shift : z, linear);
+        range.least = min_of(range.least, z);
+        range.most = max_of(range.most, z);
         return count_of(linear);
     }
 
@@ -44,11 +45,11 @@ struct QuickRow {
                                QuickSums& odd) const {
         int64_t i = 0, linear = 0;
         for (; i + 2 * FLOATS <= count; i += 2 * FLOATS) {
-            linear += whole(source + i, target + i, even);
-            linear += whole(source + i + FLOATS, target + i + FLOATS, odd);
+            linear += whole(source + i, target + i, even, even);
+            linear += whole(source + i + FLOATS, target + i + FLOATS, odd, REGISTER_BYTES == 64 ? odd : even);
         }
         if (i + FLOATS <= count) {
-            linear += whole(source + i, target + i, even);
+            linear += whole(source + i, target + i, even, even);
             i += FLOATS;
         }
         if (i < count) linear += part(source + i, target + i, (int)(count - i), odd);

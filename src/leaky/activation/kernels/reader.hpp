@@ -7,11 +7,13 @@
 
 #include <Python.h>
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include "dispatch.hpp"
 #include "released_gil.hpp"
+#include "summaries.hpp"
 #include "work.hpp"
 
 namespace leaky {
@@ -34,10 +36,56 @@ struct Exchange {
     void* stream;
 };
 
+// Whom to ask for the memory of tensors.
+struct Asked {
+    const Exchange* exchange;
+    PyObject* type;  // torch.Tensor, which outlives whoever asks
+
+    // Looks at a tensor of floating numbers on the CPU as it lies; false for anything else.
+    bool look(PyObject* tensor, ExchangedTensor& seen) const {
+        constexpr int32_t CPU = 1;
+        constexpr uint8_t FLOAT = 2;
+        if ((PyObject*)Py_TYPE(tensor) != type || lazily_negated(tensor)) return false;
+        if (exchange->look(tensor, &seen) != 0) {
+            PyErr_Clear();
+            return false;
+        }
+        if (seen.device_type != CPU || seen.type_code != FLOAT || seen.type_lanes != 1) return false;
+        return seen.type_bits == 64 || seen.type_bits == 32;
+    }
+
+    static const void* begin(const ExchangedTensor& seen) { return (const char*)seen.data + seen.byte_offset; }
+
+    // √E x² of an even sample of at most about so many entries of a tensor that lies in one piece; −1 for any other.
+    double size(PyObject* tensor, int64_t most) const {
+        ExchangedTensor seen;
+        if (!look(tensor, seen)) return -1;
+        int64_t count = 1;
+        for (int32_t i = seen.dimensions; i-- > 0;) {
+            if (seen.shape[i] != 1 && seen.strides[i] != count) return -1;
+            count *= seen.shape[i];
+        }
+        if (count == 0) return -1;
+        const int64_t step = count / most > 1 ? count / most : 1, taken = (count + step - 1) / step;
+        const Summaries& use = summaries();
+        const double squares = seen.type_bits == 64 ? use.squares_of_doubles((const double*)begin(seen), count, step)
+                                                    : use.squares_of_floats((const float*)begin(seen), count, step);
+        return std::sqrt(squares / (double)taken);
+    }
+
+   private:
+    static bool lazily_negated(PyObject* tensor) {
+        static PyObject* const name = PyUnicode_InternFromString("is_neg");
+        PyObject* answer = PyObject_CallMethodObjArgs(tensor, name, nullptr);
+        if (!answer) PyErr_Clear();
+        Py_XDECREF(answer);
+        return answer != Py_False;
+    }
+};
+
 // How one tensor of a shape is read.
 struct Reader {
-    const Exchange* exchange;
-    PyObject* type;  // torch.Tensor, which outlives the reader
+    Asked asked;
     Type kind;
     std::vector<int64_t> shape, strides;
     Layout layout;
@@ -53,21 +101,12 @@ struct Reader {
     // Where its elements begin; null where it is not what this reads.
     const void* memory(PyObject* tensor) const {
         ExchangedTensor seen;
-        if ((PyObject*)Py_TYPE(tensor) != type || lazily_negated(tensor)) return nullptr;
-        if (exchange->look(tensor, &seen) != 0) {
-            PyErr_Clear();
-            return nullptr;
-        }
-        constexpr int32_t CPU = 1;
-        constexpr uint8_t FLOAT = 2;
-        if (seen.device_type != CPU || seen.type_code != FLOAT || seen.type_bits != (kind == FLOAT64 ? 64 : 32)) {
-            return nullptr;
-        }
-        if (seen.type_lanes != 1 || seen.dimensions != (int32_t)shape.size()) return nullptr;
+        if (!asked.look(tensor, seen) || (seen.type_bits == 64) != (kind == FLOAT64)) return nullptr;
+        if (seen.dimensions != (int32_t)shape.size()) return nullptr;
         for (size_t i = 0; i < shape.size(); ++i) {
             if (seen.shape[i] != shape[i] || seen.strides[i] != strides[i]) return nullptr;
         }
-        return (const char*)seen.data + seen.byte_offset;
+        return Asked::begin(seen);
     }
 
     Answer add(PyObject* tensor, uint8_t* fired, int64_t step) const {
@@ -93,14 +132,6 @@ struct Reader {
     }
 
    private:
-    static bool lazily_negated(PyObject* tensor) {
-        static PyObject* const name = PyUnicode_InternFromString("is_neg");
-        PyObject* answer = PyObject_CallMethodObjArgs(tensor, name, nullptr);
-        if (!answer) PyErr_Clear();
-        Py_XDECREF(answer);
-        return answer != Py_False;
-    }
-
     // What is soon done keeps the GIL: taking it back costs more.
     template <class Work>
     void unlocked(Work work) const {

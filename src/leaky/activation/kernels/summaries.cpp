@@ -152,9 +152,22 @@ int summary(const T* source, int64_t samples, int64_t features, int64_t position
            (all_alike(source, samples, features * positions) ? leaky::ALIKE : 0);
 }
 
+template <class T>
+double squares(const T* values, int64_t count, int64_t step) {
+    if (step == 1) return sums_of(values, count).square;
+    double sums[4] = {};
+    int64_t i = 0;
+    for (; i + 3 * step < count; i += 4 * step) {
+        for (int k = 0; k < 4; ++k) sums[k] += (double)values[i + k * step] * (double)values[i + k * step];
+    }
+    for (; i < count; i += step) sums[0] += (double)values[i] * (double)values[i];
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
 }  // namespace
 
 extern const leaky::Summaries summaries;
-const leaky::Summaries summaries = {LEAKY_NAME, directions<float>, directions<double>, summary<float>, summary<double>};
+const leaky::Summaries summaries = {LEAKY_NAME, directions<float>, directions<double>, summary<float>, summary<double>,
+                                    squares<float>,    squares<double>};
 
 }  // namespace LEAKY_NAMESPACE

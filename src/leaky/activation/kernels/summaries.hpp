@@ -22,6 +22,9 @@ struct Summaries {
     // Returns what was found: all finite (else `sums` holds nothing of use), all whole numbers, all samples the same.
     int (*summary_of_floats)(const float* source, int64_t samples, int64_t features, int64_t positions, double* sums);
     int (*summary_of_doubles)(const double* source, int64_t samples, int64_t features, int64_t positions, double* sums);
+    // Σx² of every entry that is a multiple of `step` from the first.
+    double (*squares_of_floats)(const float* values, int64_t count, int64_t step);
+    double (*squares_of_doubles)(const double* values, int64_t count, int64_t step);
 };
 
 }  // namespace leaky

@@ -44,10 +44,17 @@ Inputs = Sequence[TensorStatistics | None]
 
 @dataclass(eq=False)
 class _Known:
-    """What was learned of one form of batches; no calls where their passes have no course."""
+    """What was learned of one form of batches.
+
+    Attributes:
+        calls: of the course; None where their passes have none.
+        masklike: places of inputs that may be masks.
+        writes: whether an operation of the course writes to a tensor that it was given.
+    """
 
     calls: list[ExpectedCall] | None
     masklike: frozenset[int]
+    writes: bool
 
 
 class Along:
@@ -103,7 +110,7 @@ class Along:
             self._possible = False
             return
         calls = None if masks.plan or masks.by_key else recording.course
-        self._known[form] = _Known(calls, _masklike(inputs))
+        self._known[form] = _Known(calls, _masklike(inputs), recording.writes)
         intakes = [call.intake for call in calls or () if isinstance(call.intake, KnownCall)]
         of_site = Counter(intake.accumulator for intake in intakes)
         for intake in intakes:
@@ -125,7 +132,7 @@ class Along:
         if torch._C._len_torch_function_stack() or _dispatch_modes():
             return False
         moment, following = Moment(self._generators), Following(known.calls)
-        with batch.kept(), torch.set_grad_enabled(False):
+        with batch.kept(lambda: following.completed and not known.writes), torch.set_grad_enabled(False):
             with following:
                 output = batch.run(self._model)
             if following.completed:

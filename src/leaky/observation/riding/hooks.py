@@ -110,6 +110,8 @@ class SiteHook(Hook):
             return
         taker, call = self._takers[met]
         try:
+            if taker.meet(args[0], output, call):
+                return
             if call.in_place:
                 if self._taken:
                     taker.follow(None, output, call)
@@ -218,16 +220,21 @@ class Functions(TorchFunctionMode):
     def site(self, call: KnownCall, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Call a function that is a site."""
         taker, taken, z = self.rider.taker(call), False, args[call.position] if args else None
+        overwrites = call.in_place or bool(kwargs)
         try:
-            taken = isinstance(z, Tensor) and taker.take(z, call)
+            taken = overwrites and isinstance(z, Tensor) and taker.take(z, call)
         except Exception as error:
             self.rider.failed(error)
         output = func(*args, **kwargs)
-        if not taken:
-            self.rider.strayed()
-            return output
         try:
-            taker.follow(None if call.in_place else z, output, call)
+            if not overwrites and isinstance(z, Tensor):
+                if taker.meet(z, output, call):
+                    return output
+                taken = taker.take(z, call)
+            if taken:
+                taker.follow(None if call.in_place else z, output, call)
+            else:
+                self.rider.strayed()
         except Exception as error:
             self.rider.failed(error)
         return output

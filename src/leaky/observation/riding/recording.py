@@ -44,6 +44,9 @@ class Recording(TorchFunctionMode):
 
     Args:
         model: the model.
+
+    Attributes:
+        writes: whether an operation writes to a tensor that it was given.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -52,6 +55,7 @@ class Recording(TorchFunctionMode):
         self._calls: list[ExpectedCall] = []
         self._running: _Running | None = None
         self._refused = torch._C._len_torch_function_stack() > 0
+        self.writes = False
 
     @property
     def course(self) -> list[ExpectedCall] | None:
@@ -130,6 +134,7 @@ class Recording(TorchFunctionMode):
 
     def ran(self, function: Any, call: Call, results: tuple[Node, ...], site: SiteUse | None) -> None:
         """An operation has run."""
+        self.writes |= function._schema.is_mutable
         told = not results and bool(call.nodes)  # a number, or whether something holds: Python may act on it
         if self._running is None or told:
             self._refused = True

@@ -37,6 +37,9 @@ class KnownCall:
 class Taker(Protocol):
     """Takes in what one site shows."""
 
+    def meet(self, z: Tensor, output: Tensor, call: KnownCall) -> bool:
+        """Take in both at once, after a call that is not in place; False, and nothing done, where `take` must."""
+
     def take(self, z: Tensor, call: KnownCall) -> bool:
         """Take in a pre-activation before it can be overwritten; False where it is not what the structure says."""
 

@@ -26,7 +26,7 @@ def inputs(now: Now) -> list[Finding]:
         return []
     samples = max(tensor.samples for tensor in now.inputs)
     seen = Record(
-        model="", data=f"batch {now.batch}", mode="train", samples=samples, batches=1, sites=(), inputs=now.inputs
+        model="", data=f"batch {now.inputs_of}", mode="train", samples=samples, batches=1, sites=(), inputs=now.inputs
     )
     context = Context.of(seen, t)
     found = [

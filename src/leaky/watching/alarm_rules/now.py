@@ -67,7 +67,8 @@ class Now:
         thresholds: that decide.
         origin: what is known of a non-finite value's origin ("the input is finite"), for the reader.
         scaled: whether a GradScaler is at work, whose first steps overflow by design.
-        inputs: of one batch, where one was looked at.
+        inputs: of the batch that was looked at last.
+        inputs_of: that batch's number.
         input_jump: the largest batch since the last report ÷ the usual one; 0 where that is not known.
         experts: the share of the samples of each expert, by the container that they are in.
         loop: around the model.
@@ -83,6 +84,7 @@ class Now:
     origin: str = ""
     scaled: bool = False
     inputs: tuple[TensorStatistics, ...] = ()
+    inputs_of: int = 0
     input_jump: float = 0.0
     experts: dict[str, FloatArray] = field(default_factory=dict)
     loop: Loop = field(default_factory=Loop)

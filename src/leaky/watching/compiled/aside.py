@@ -66,6 +66,10 @@ class _Collecting:
         if call is not None:
             calls[known] = call
 
+    def meet(self, z: Tensor, output: Tensor, call: KnownCall) -> bool:
+        """Nothing is taken in."""
+        return False
+
     def take(self, z: Tensor, call: KnownCall) -> bool:
         """Nothing is taken in."""
         return False
