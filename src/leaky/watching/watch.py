@@ -53,7 +53,7 @@ class Watch:
         self._model, self._optimizer, self._scaler = model, optimizer, given.scaler
         self._every, self._report_every = given.every, given.report_every
         self._thresholds = thresholds
-        writes = given.log is not None and is_first(group)
+        writes = is_first(group)  # refuses what is no group, where nothing is written too
         log = Log(given.log, type(model).__name__, thresholds.as_dict()) if given.log is not None and writes else None
         raised = Raised(given.chosen_alarms)
         self._reporter = Reporter(thresholds, raised, given.reaction, log, given.scaler is not None)
