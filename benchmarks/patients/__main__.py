@@ -1,10 +1,11 @@
 """Run the patients and print the table.
 
-    python -m benchmarks.patients [--half tuned-on|held-out|strangers] [--kind WORD] [--seeds 3] [--jobs 2] [--table]
+    python -m benchmarks.patients [--half tuned-on|held-out|strangers|newcomers] [--kind WORD] [--seeds 3] [--table]
 
-Results are kept in benchmarks/results/patients.json, those of the strangers in another file that --results names. With
---resume, kinds that are in it are not run again. Cured is what ends no worse than its healthy twin by more than
-max(1 point, 2 standard errors of the paired difference); a twin is harmed if it ends worse than without by more.
+Results are kept in benchmarks/results/patients.json, those of the strangers and of the newcomers in files of their own,
+or in the one that --results names. With --resume, kinds that are in it are not run again. Cured is what ends no worse
+than its healthy twin by more than max(1 point, 2 standard errors of the paired difference); a twin is harmed if it ends
+worse than without by more.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.patients.kinds import KINDS, Kind
+from benchmarks.patients.newcomers import NEWCOMERS
 from benchmarks.patients.running import COLUMNS, run, table
 from benchmarks.patients.strangers import STRANGERS
 from leaky.files import write_whole
@@ -23,11 +25,16 @@ from leaky.files import write_whole
 RESULTS = Path(__file__).parents[1] / "results" / "patients.json"
 STRANGERS_RESULTS = RESULTS.with_name("patients-strangers.json")
 """Of the strangers as they were run once, before anything was mended for them."""
+SETS = {
+    "strangers": (STRANGERS, STRANGERS_RESULTS),
+    "newcomers": (NEWCOMERS, RESULTS.with_name("patients-newcomers.json")),
+}
+"""Patients that are in neither half, and the file of what came of them."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Patients of many kinds.")
-    parser.add_argument("--half", choices=("tuned-on", "held-out", "strangers"))
+    parser.add_argument("--half", choices=("tuned-on", "held-out", *SETS))
     parser.add_argument("--kind", default="", help="only kinds with this word in their name")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
@@ -37,13 +44,13 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="only kinds of which these columns are not kept")
     parser.add_argument("--results", type=Path, help="the file of the results")
     options = parser.parse_args()
-    file = options.results or (STRANGERS_RESULTS if options.half == "strangers" else RESULTS)
+    kinds, file = SETS.get(options.half, (KINDS, RESULTS))
+    file = options.results or file
     kept = {r["kind"]: r for r in json.loads(file.read_text())} if file.exists() else {}
     if options.table:
         print(table(list(kept.values())))
         return
-    kinds = STRANGERS if options.half == "strangers" else KINDS
-    chosen = [k for k in kinds if options.kind in k.name and options.half in (None, "strangers", _half(k))]
+    chosen = [k for k in kinds if options.kind in k.name and options.half in (None, *SETS, _half(k))]
     chosen = [
         k
         for k in chosen

@@ -83,7 +83,7 @@ _BIASED = (*_LAST, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 def redo(patient: Patient, seed: int) -> Outcome:
     """ReDo: dormant units recycled four times on the way."""
     for part in range(4):
-        recycle(patient, _evidence(patient))
+        recycle(patient, evidence(patient))
         patient.steps(STEPS // 4, 1000 * (part + 1) + seed)
     return Outcome(patient.points(patient.task.test))
 
@@ -111,7 +111,7 @@ def anew(patient: Patient, seed: int) -> Outcome:
     return go_on(patient, seed)
 
 
-def _evidence(patient: Patient) -> Any:
+def evidence(patient: Patient) -> Any:
     """The training inputs as leaky takes them: several inputs are the first item of a batch."""
     x = patient.task.train.x
     return [(x,)] if isinstance(x, tuple) else x
@@ -123,7 +123,7 @@ def ours(patient: Patient, seed: int) -> Outcome:
     def train(_: nn.Module) -> None:
         patient.steps(TRIAL, int(torch.randint(1 << 30, (1,))))
 
-    plan = leaky.repair(patient.model, _evidence(patient), seed=seed)
+    plan = leaky.repair(patient.model, evidence(patient), seed=seed)
     done = plan.apply(
         validate=lambda _: patient.points(patient.task.validation),
         train=train,
@@ -137,7 +137,7 @@ def ours(patient: Patient, seed: int) -> Outcome:
 
 def by_metric(patient: Patient, seed: int) -> Outcome:
     """`leaky.repair` with the validation metric alone."""
-    plan = leaky.repair(patient.model, _evidence(patient), seed=seed)
+    plan = leaky.repair(patient.model, evidence(patient), seed=seed)
     done = plan.apply(
         validate=lambda _: patient.points(patient.task.validation), tolerance=1.0, optimizer=patient.optimizer
     )
