@@ -297,6 +297,7 @@ def sick() -> nn.Sequential:
 
 
 ACTIONS = {
+    "forget moments": Action("forget moments", None, (), "why"),
     "standardise": Action("standardise", "0", (), "why"),
     "estimate statistics": Action("estimate statistics", None, (), "why"),
     "recentre": Action("recentre", "1", (3,), "why"),

@@ -99,8 +99,9 @@ class Repair(Shown):
             tolerance: in the metric's own unit.
             max_change: without `validate`, the largest relative change of the outputs that is kept.
             higher_is_better: whether more of the metric is better.
-            optimizer: whose state of the changed weights begins anew; parameters stay the same objects, so that groups,
-                schedulers and the loop go on. By default the one that `train` holds.
+            optimizer: whose state of the changed weights begins anew, and all of it where it remembers gradients of
+                another size than come now; parameters stay the same objects, so that groups, schedulers and the loop go
+                on. By default the one that `train` holds.
             most_trainings: calls of `train` at most, over all trials.
 
         Returns:

@@ -31,6 +31,10 @@ DEEP = 4
 """Rectifiers from which on only the layers that take the inputs are centred."""
 
 
+NEAR = 2.0
+"""Deviations from 0 within which a mean lets a unit fire on some samples and not on others."""
+
+
 @dataclass(frozen=True)
 class LayerRange:
     """What one layer put out before, over the batch.
@@ -101,8 +105,19 @@ def calibrated(
     centre: bool | None = None,
     forward: Forward | None = None,
     first_use: bool = False,
+    within: float | None = None,
 ) -> Calibration:
-    """The same; with `first_use`, a weight that runs several times is put right where it runs first."""
+    """The same, also for what has learned something.
+
+    Args:
+        model: as `calibrate` takes it.
+        data: likewise.
+        centre: likewise.
+        forward: likewise.
+        first_use: whether a weight that runs several times is put right where it runs first.
+        within: the factor from 1 within which a layer's deviation stays as it is; the others come back to 1 by one
+            gain of their weights, and only units that their bias then holds on one side are centred. None for `centre`.
+    """
     whole = [data] if isinstance(data, Tensor) or not hasattr(data, "__iter__") or _is_whole(data) else data
     first = calling(whole if isinstance(whole, dict) else _first_of(whole), forward)
     history = follow(model, first)
@@ -113,7 +128,10 @@ def calibrated(
     ranges: list[LayerRange] = []
     by_step = {layer.step.number: layer for layer in layers}
     centred = _centred(history, by_step, centre)
-    handlers = {n: _Calibrated(layer, named, ranges, n in centred) for n, layer in by_step.items()}
+    handlers = {
+        n: _Calibrated(layer, named, ranges, n in centred) if within is None else _Eased(layer, named, ranges, within)
+        for n, layer in by_step.items()
+    }
 
     def put_right() -> Calibration:
         replay(model, history, first, handlers)
@@ -145,7 +163,10 @@ def _is_whole(batch: Any) -> bool:
 def _chosen(layers: list[Layer], first_use: bool) -> tuple[list[Layer], tuple[tuple[str, str], ...]]:
     """The layers to put right, each weight once, and why others are left alone."""
     uses = Counter(layer.production.weight for layer in layers)
-    reasons = {layer.production.weight: "it is frozen" for layer in layers if not layer.weight.requires_grad}
+    reasons = {
+        layer.production.weight: "its gates run inside one operation" for layer in layers if len(layer.step.results) > 1
+    }
+    reasons |= {layer.production.weight: "it is frozen" for layer in layers if not layer.weight.requires_grad}
     if not first_use:
         reasons |= {name: f"it is used {count} times in one pass" for name, count in uses.items() if count > 1}
     found: dict[str, Layer] = {}
@@ -194,14 +215,14 @@ class _Calibrated:
                 self._centred and self._bias is not None,
             )
         )
-        self._change(gain, mean)
+        self._change(gain, mean, deviation * varies)
         return function(*args, **kwargs)
 
     def _unit_dim(self, output: Tensor) -> int:
         axes = self._layer.step.results[0].axes
         return next((d for d, axis in enumerate(axes) if any(f.role == "unit" for f in axis)), output.ndim - 1)
 
-    def _change(self, gain: Tensor, mean: Tensor) -> None:
+    def _change(self, gain: Tensor, mean: Tensor, _: Tensor) -> None:
         shape = _along_units(self._layer, gain)
         self._weight.mul_(shape.to(self._weight.dtype))
         if self._bias is not None and not self._centred:
@@ -210,6 +231,28 @@ class _Calibrated:
         elif self._bias is not None:
             inside = self._bias.double() if self._added is not None else torch.zeros_like(mean)
             self._bias.copy_((inside - mean) * gain)
+
+
+class _Eased(_Calibrated):
+    """The same for a layer that has learned something: one gain, where its size is off, and few biases."""
+
+    def __init__(self, layer: Layer, named: dict[str, nn.Parameter], ranges: list[LayerRange], within: float) -> None:
+        super().__init__(layer, named, ranges, centred=True)
+        self._within = within
+
+    def _change(self, gain: Tensor, mean: Tensor, deviation: Tensor) -> None:
+        varies = deviation > 0
+        size = float(deviation[varies].square().mean().sqrt()) if bool(varies.any()) else 1.0
+        odd = not 1 / self._within <= size <= self._within
+        factor = 1 / size if odd else 1.0
+        self._weight.mul_(factor)
+        if self._added is None:
+            return
+        bias = self._added.double()
+        inside = (mean - bias) * factor
+        held = (inside + bias).abs() > NEAR * deviation * factor
+        centred = varies & (held if self._layer.follows is not None else torch.full_like(varies, odd))
+        self._added.copy_(torch.where(centred, -inside, bias))
 
 
 def _along_units(layer: Layer, gain: Tensor) -> Tensor:

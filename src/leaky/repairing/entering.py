@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
+
+from leaky.repairing.operations.moments import out_of_date
 from leaky.repairing.outcome import Trial
-from leaky.repairing.plan import Treatment
+from leaky.repairing.plan import Action, Plan, Treatment
 from leaky.repairing.recipe import Recipe
 
 AS_IT_WAS = Treatment("as it was", (), True)
@@ -19,11 +22,24 @@ AS_IT_WAS = Treatment("as it was", (), True)
 THROWS_AWAY = "begun anew"
 """The treatment that leaves nothing of what was learned."""
 
+FORGOTTEN = "moments forgotten"
+"""The treatment that moves nothing of the model: the optimizer's memory of other gradients begins anew."""
+
 GENTLE = 2
 """Treatments that are trained besides the model as it was and the one that begins anew."""
 
 LIFTED = 0.5
 """The part of the best lift of the metric from which on a treatment is worth a training beside the best."""
+
+
+def with_moments(plan: Plan, optimizer: torch.optim.Optimizer | None) -> Plan:
+    """The plan with the optimizer's memory begun anew in front of each treatment, where it is of other gradients."""
+    reason = out_of_date(optimizer)
+    if reason is None:
+        return plan
+    forget = Action("forget moments", None, (), reason)
+    others = (replace(treatment, actions=(forget, *treatment.actions)) for treatment in plan.treatments)
+    return replace(plan, treatments=(Treatment(FORGOTTEN, (forget,), True), *others))
 
 
 @dataclass(eq=False)
@@ -85,8 +101,9 @@ def entrants(runners: Sequence[Runner], chance: Sequence[float], tolerance: floa
     """Those that are trained, gentlest first.
 
     Where some change alone lifts the metric above what it was and above chance, it shows where the recovery is: those
-    that lift it nearly as much run. Where none does, the gentlest that bring units back run; what destroys a function
-    that is there, or leaves less than any new network has, does not.
+    that lift it nearly as much run. Where none does, the gentlest that bring units back run, with pre-activations of a
+    usual size if some have that, and what moves nothing of the model; what destroys a function that is there, or leaves
+    less than the model as it was and any new network have, does not.
 
     Args:
         runners: as they stand right after their change, the model as it was in front.
@@ -105,9 +122,11 @@ def entrants(runners: Sequence[Runner], chance: Sequence[float], tolerance: floa
         enough = best - LIFTED * (best - base) if math.isfinite(base) else -math.inf
         chosen = sorted((r for r in lifted if r.first >= enough), key=lambda runner: -runner.first)[:GENTLE]
     else:
-        least = level if control.first > level else worst
+        least = level if control.first > level else min(worst, control.first)
         able = [runner for runner in gentle if runner.sound and runner.first >= least]
         # What revives moves nothing yet: outputs that were the same for all inputs are so until it has trained.
-        chosen = sorted(able, key=lambda runner: not runner.usual)[:GENTLE]
+        able = [runner for runner in able if runner.usual] or able
+        forgotten = [runner for runner in gentle if runner.treatment.name == FORGOTTEN]
+        chosen = [*forgotten, *(runner for runner in able if runner not in forgotten)][:GENTLE]
     order = [runner for runner in runners if runner is control or runner in chosen or runner in new]
     return order[: max(2, most)]

@@ -20,7 +20,7 @@ from leaky.errors import InputError
 from leaky.interruptions import undone_unless_done
 from leaky.observation.surroundings import Surroundings as Process
 from leaky.repairing.drift import drift, site_outputs
-from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, Runner, at_most_chance
+from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, Runner, at_most_chance, with_moments
 from leaky.repairing.ground import relative_change
 from leaky.repairing.judging import NEWBORN, Bench, judged
 from leaky.repairing.operations import OPERATIONS
@@ -95,11 +95,12 @@ class Execution:
         train: Callable[[nn.Module], object] | None,
         limits: Limits,
     ) -> None:
-        self._plan, self._subject, self._limits = plan, subject, limits
+        self._subject, self._limits = subject, limits
         self._validate, self._train = validate, train
         self._around = Surroundings([train, validate], subject.model)
         if subject.optimizer is None and len(self._around.optimizers) == 1 and train is not None:
             subject.optimizer = self._around.optimizers[0]
+        self._plan = with_moments(plan, subject.optimizer)
         self._troubled = 0
 
     def run(self) -> RepairRecord:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from leaky.repairing.entering import THROWS_AWAY, at_least_chance, at_most_chance
+from leaky.repairing.entering import FORGOTTEN, THROWS_AWAY, at_least_chance, at_most_chance
 from leaky.repairing.outcome import Trial, Verdict
 from leaky.repairing.plan import Action, Plan, Treatment
 
@@ -124,11 +124,14 @@ def _at_a_loss(
 ) -> Judgement:
     """The metric is at chance: the gentlest treatment that brings units back, and is no worse than any new network.
 
-    Where there is nothing to lose, and nothing gentler does that, the network begins anew.
+    Where there is nothing to lose, and nothing gentler does that, the network begins anew. It does so at once where its
+    weights were blown up and their directions, scaled back, say no more than a new network's.
     """
-    for treatment in plan.treatments:
+    blown_up = any(treatment.name == "rescaled" for treatment in plan.treatments)
+    lost = blown_up or plan.nothing_to_lose is not None
+    for treatment in sorted(plan.treatments, key=lambda treatment: blown_up and treatment.name != THROWS_AWAY):
         throws_away = treatment.name == THROWS_AWAY
-        if (plan.nothing_to_lose is None) if throws_away else not scores.get(treatment.name, -math.inf) >= worst:
+        if not lost if throws_away else not scores.get(treatment.name, -math.inf) >= worst:
             continue
         bench.do(treatment.actions)
         if bench.helped(treatment):
@@ -144,6 +147,10 @@ def _at_a_loss(
                 words = f"{treatment.name}: validation {shown:.6g} is worse than that of every new network, and nothing"
                 return Judgement(treatment, "kept", f"{words} gentler brings it up to that", trials)
     words = f"validation {shown:.6g} is that of a network that has learned nothing, so it judges nothing"
+    for treatment in plan.treatments:
+        if treatment.name == FORGOTTEN:
+            bench.do(treatment.actions)
+            return Judgement(treatment, "not judged", f"{treatment.name}: it moves nothing, and {words}", trials)
     return Judgement(None, "left", f"{words}; give train= to let an experiment decide", trials)
 
 

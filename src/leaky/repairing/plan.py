@@ -19,6 +19,7 @@ from leaky.report.view import View
 from leaky.text import counted, listed, printable
 
 Kind = Literal[
+    "forget moments",
     "standardise",
     "estimate statistics",
     "recentre",

@@ -92,7 +92,8 @@ def propose(
     else:
         alike = None
     lost = alike or nothing or _range_lost(checkup)
-    sized = blown_up(checkup.record) if (wanted or unsure) and not first else None  # else the inputs were too large
+    sized = None if first else blown_up(checkup.record)  # else the inputs were too large
+    unsure = unsure or sized
     treatments = _treatments(draft, wanted, first, (sized, lost or unsure), negative_slope)
     decides = alike is not None and nothing is None
     total = sum(site.units for site in checkup.record.sites)

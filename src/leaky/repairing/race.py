@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from leaky.errors import InputError
-from leaky.repairing.entering import AS_IT_WAS, Runner, entrants
+from leaky.repairing.entering import AS_IT_WAS, Runner, at_most_chance, entrants
 from leaky.repairing.plan import Action, Treatment
 from leaky.repairing.recipe import Recipe
 
@@ -140,9 +140,14 @@ class Race:
         return max(self.tolerance, (WEAK if longest == 1 else WEAK_TWICE) * self._scale(runners))
 
     def _going_on(self, runners: Sequence[Runner]) -> list[Runner]:
-        """The winner as it stands and those that more training may put in its place, at most three in all."""
+        """The winner as it stands and those that more training may put in its place, at most three in all.
+
+        All of them, as long as none is better than a new network: a short training may show nothing at all.
+        """
         winner = self._winner(runners)
         longest = max(runner.trainings for runner in runners)
+        if -math.inf < max(runner.score for runner in runners) <= at_most_chance(self.chance):
+            return list(runners)  # nobody has learned anything yet, so that all are as they began
         if not math.isfinite(winner.score) or winner.trainings < longest:
             return []
         near, weak = max(self.tolerance, CLOSE * self._scale(runners)), self._weak(runners)

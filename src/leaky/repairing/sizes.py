@@ -15,6 +15,9 @@ from leaky.record import Record, Site
 SIZES = (0.15, 15.0)
 """Root mean squares of a site's pre-activations outside of which its weights are under suspicion."""
 
+BLOWN = 8.0
+"""The deviation of the pre-activations above which weights are far too large."""
+
 FLAT = 6.0
 """The deviation of the pre-activations above which tanh, sigmoid and their like give hardly more than a sign."""
 
@@ -32,7 +35,7 @@ def blown_up(record: Record) -> str | None:
     """
     for site in record.sites:
         deviation = float(np.sqrt(np.nanmean(site.variance))) if np.isfinite(site.variance).any() else 0.0
-        if not site.is_output and deviation > (FLAT if site.smooth else SIZES[1]):
+        if not site.is_output and deviation > (FLAT if site.smooth else BLOWN):
             return f"the pre-activations of {site.name} have a deviation of {deviation:.3g}, where about 1 is usual"
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leaky.repairing.operations.anew import BEGIN_ANEW
+from leaky.repairing.operations.moments import FORGET_MOMENTS
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.operations.recentre import RECENTRE
 from leaky.repairing.operations.reinitialise import REINITIALISE
@@ -16,6 +17,7 @@ from leaky.repairing.plan import Kind
 OPERATIONS: dict[Kind, Operation] = {
     operation.kind: operation
     for operation in (
+        FORGET_MOMENTS,
         STANDARDISE,
         ESTIMATE_STATISTICS,
         RECENTRE,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leaky.record import Site
+from leaky.repairing.calibration import NEAR
 from leaky.repairing.ground import Ground, owned
 from leaky.repairing.operations.in_passing import Passing, at_once, giving_step
 from leaky.repairing.operations.operation import Operation, place_of, units_by_site
@@ -25,9 +26,6 @@ from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import trouble_of
 from leaky.structure.units import Made, SiteStructure
-
-NEAR = 2.0
-"""Deviations from the threshold within which a mean lets a unit fire on some samples and not on others."""
 
 
 def recentre(

@@ -1,7 +1,7 @@
 """Weights brought back to a size that a step of an optimizer fits, with the directions that they have learned.
 
 What blew the weights up, or shrank them, may have left what they point at: gentler than new weights, harsher than a
-bias.
+bias. A layer whose size is usual stays, and so does a bias that holds its unit on neither side.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from leaky.repairing.calibration import calibrated
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
+
+WITHIN = 3.0
+"""The factor from 1 within which the deviation of a layer's pre-activations stays as it is."""
 
 
 def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
@@ -24,7 +27,7 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
 def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
     ground = subject.ground
     with subject.undone_on_error():
-        done = calibrated(subject.model, ground.batches, first_use=True)
+        done = calibrated(subject.model, ground.batches, first_use=True, within=WITHIN)
         touched = [
             name for layer in done.layers for name in (layer.weight, f"{layer.weight.removesuffix('weight')}bias")
         ]
