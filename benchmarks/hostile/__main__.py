@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.hostile import commands, documents, interruptions, mistakes, models, places, programs
+from benchmarks.hostile import arrays, commands, documents, interruptions, mistakes, models, places, programs
 from benchmarks.hostile.situation import Situation
 from leaky.files import write_whole
 
@@ -24,7 +24,7 @@ def main(kinds: list[str]) -> int:
     warnings.simplefilter("ignore")
     everything = [
         situation
-        for room in (commands, documents, mistakes, models, places, interruptions, programs)
+        for room in (arrays, commands, documents, mistakes, models, places, interruptions, programs)
         for situation in room.situations()
         if not kinds or situation.kind in kinds
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.hostile import commands, documents, mistakes, places
+from benchmarks.hostile import arrays, commands, documents, mistakes, places
 from benchmarks.hostile.__main__ import attempt
 from benchmarks.hostile.situation import Situation, command, one_line
 
@@ -12,6 +12,7 @@ from leaky.errors import InputError
 SAMPLE = [
     *list(commands.situations())[::6],
     *list(documents.situations())[::23],
+    *list(arrays.situations())[::5],
     *list(mistakes.situations())[::7],
     *list(places.situations())[::4],
 ]

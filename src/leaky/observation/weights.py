@@ -54,15 +54,22 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     """
     own = model.state_dict(keep_vars=True)
     state = _renamed(state, list(own))
+    known = {name: tensor for name, tensor in state.items() if name in own}
     wrong = [
         f"{name!r} is {tuple(tensor.shape)} where the model has {tuple(own[name].shape)}"
-        for name, tensor in state.items()
-        if name in own and not nn.parameter.is_lazy(own[name]) and tensor.shape != own[name].shape
+        for name, tensor in known.items()
+        if not nn.parameter.is_lazy(own[name]) and tensor.shape != own[name].shape
     ]
     if wrong:
         raise _misfit(source, [], [], wrong)
+    unreal = [f"{name!r} is {words}" for name, tensor in known.items() if (words := _unlike(tensor, own[name]))]
+    if unreal:
+        raise InputError(f"{source} must hold plain numbers as the model does: {listed(unreal, 3)}")
     # torch decides what is missing: it translates the names of older versions of its own modules.
-    result = model.load_state_dict(state, strict=False)
+    try:
+        result = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # what a module's own loading makes of it
+        raise InputError(f"{source} must fit the model: {' '.join(str(error).split())}") from error
     missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or result.unexpected_keys:
         raise _misfit(source, missing, result.unexpected_keys, [])
@@ -106,7 +113,7 @@ def _state_dict(content: Any, shown: str) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         for candidate in (content, *(content.get(key) for key in NESTED_UNDER)):
             if isinstance(candidate, Mapping) and candidate:
-                tensors = {key: value for key, value in candidate.items() if isinstance(value, Tensor)}
+                tensors = {k: v for k, v in candidate.items() if isinstance(k, str) and isinstance(v, Tensor)}
                 if len(tensors) == len(candidate) or (tensors and candidate is not content):
                     return tensors
     keys = f" with the keys {', '.join(map(repr, list(content)[:6]))}" if isinstance(content, Mapping) else ""
@@ -128,6 +135,15 @@ def _renamed(state: Mapping[str, Tensor], own: list[str]) -> dict[str, Tensor]:
         if len(bare) == len(state) and bare.keys() & wanted.keys() and bare.keys() <= wanted.keys():
             return {wanted[name]: state[full] for name, full in bare.items()}
     return dict(state)
+
+
+def _unlike(tensor: Tensor, own: Tensor) -> str:
+    """What keeps the numbers of one from being put into the other; "" for nothing."""
+    if tensor.is_meta:
+        return "on the meta device, without numbers"
+    if tensor.layout is not own.layout:
+        return str(tensor.layout).removeprefix("torch.")
+    return "complex" if tensor.is_complex() and not own.is_complex() else ""
 
 
 def _bare(name: str) -> str:

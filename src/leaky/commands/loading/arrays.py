@@ -109,7 +109,11 @@ def _read_named(name: str) -> dict[str, Array]:
     # Opened here, because np.load leaves a damaged file open.
     with Path(name).open("rb") as stream:
         content = np.load(stream, allow_pickle=False)
-        return {"x": content} if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
+        found = {"x": content} if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
+    for key, value in found.items():
+        if not isinstance(value, np.ndarray):  # NumPy gives the bytes of what does not begin like an array
+            raise ValueError(f"what it has under {key!r} is no array")
+    return found
 
 
 def _from_array(array: Array, name: str, model: Model, dim: int) -> Data:
