@@ -143,3 +143,50 @@ def test_a_mask_beside_groups_is_told_to_be_without_effect() -> None:
     mask = (torch.arange(4) < torch.arange(8)[:, None] % 4 + 1).long()
     batch = {"x": torch.randn(8, 4, 6), "attention_mask": mask, "patient": PATIENT}
     assert any("padding" in note for note in leaky.observe(Text(), [batch], groups="patient").notes)
+
+
+class Attributed(Graphs):
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        assert batch is not None
+        return super().forward(x, edge_index, batch)
+
+
+class Whole(Graphs):
+    def forward(self, graph: tuple[Tensor, Tensor, Tensor]) -> Tensor:  # type: ignore[override]
+        return super().forward(*graph)
+
+
+class OtherNames(Graphs):
+    def forward(self, nodes: Tensor, adjacency: Tensor, graph_of: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(nodes, adjacency, graph_of)
+
+
+def in_order(seed: int) -> tuple[Tensor, ...]:
+    return tuple(graphs(seed).values())
+
+
+FORMS: dict[str, tuple[type[Graphs], Callable[[int], Any]]] = {
+    "in order": (Graphs, in_order),
+    "in order, with a target": (Graphs, lambda seed: (in_order(seed), torch.randn(GRAPHS, 1))),
+    "by other names": (OtherNames, in_order),
+    "with attributes of edges": (Attributed, lambda s: (*in_order(s)[:2], torch.randn(EDGES, 3), in_order(s)[2])),
+    "as one argument": (Whole, lambda seed: (in_order(seed), torch.randn(GRAPHS, 1))),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_graphs_are_samples_in_whatever_order_their_parts_come(form: str) -> None:
+    torch.manual_seed(0)
+    kind, make = FORMS[form]
+    model, truth_model = kind(), Graphs()
+    truth_model.load_state_dict(model.state_dict())
+    truth = counted(truth_model, [graphs(0), graphs(1)], named)
+    record = leaky.observe(model, [make(0), make(1)])
+    assert observed_counts(record) == list(truth.values())
+
+
+def test_targets_beside_images_are_no_graphs() -> None:
+    """Classes in ascending order, and two whole numbers for each of some boxes: not edges of the rows."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
+    x, y = torch.randn(12, 4), torch.arange(12) // 3
+    assert leaky.observe(model, [(x, y)]).samples == 12

@@ -61,7 +61,7 @@ class Attention(nn.Module):
 
 
 class Graphs(nn.Module):
-    """Nodes of several graphs, pooled: a graph is a sample from there on."""
+    """Nodes of several graphs, pooled: a graph is a sample."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Graphs(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor) -> Tensor:
         source, target = edge_index
         pair = torch.cat([x[target], x[source] - x[target]], 1)
-        nodes = summed(torch.relu(noted("edge", self.message(pair), samples=target)), target, len(x))
+        nodes = summed(torch.relu(noted("edge", self.message(pair), samples=batch[target])), target, len(x))
         count = summed(torch.ones(len(x), 1), batch, 6)
         return torch.relu(noted("graph", self.head(summed(nodes, batch, 6) / count)))
 

@@ -40,6 +40,7 @@ RECTIFIERS: dict[str, tuple[Callable[[Tensor], Tensor], str, float]] = {
     "scaled in place by mask": (scaled_in_place, "LeakyReLU", A),
     "assigned by mask": (assigned, "ReLU", 0.0),
     "(x + |x|) / 2": (lambda z: (z + z.abs()) / 2, "ReLU", 0.0),
+    "the root of a square": (lambda z: (z + (z * z).sqrt()) / 2, "ReLU", 0.0),
     "sqrt of a square": (lambda z: 0.5 * (z + torch.relu(z) + torch.relu(-z)), "ReLU", 0.0),
 }
 
@@ -61,6 +62,11 @@ SMOOTH: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "hardsigmoid": (F.hardsigmoid, "Hardsigmoid"),
     "softsign": (F.softsign, "Softsign"),
     "logsigmoid": (F.logsigmoid, "LogSigmoid"),
+    "softplus by logarithm": (lambda z: torch.log1p(torch.exp(z)), "Softplus"),
+    "a bell": (lambda z: torch.exp(-z * z), "Elementwise"),
+    "a root": (lambda z: z / torch.sqrt(1 + z * z), "Elementwise"),
+    "a snake": (lambda z: z + torch.sin(z) ** 2, "Elementwise"),
+    "acon": (lambda z: 1.1 * z * torch.sigmoid(1.43 * z) + 0.1 * z, "Elementwise"),
     "unknown": (lambda z: torch.tanh(z) + 0.5 * torch.tanh(z - 1), "Elementwise"),
 }
 
@@ -204,6 +210,38 @@ def test_a_spelled_out_activation_has_the_same_name_in_an_analysis() -> None:
     model, data = Net(gelu_new), torch.randn(N, 6)
     names = [site.name for site in leaky.observe(model, data).sites]
     assert list(leaky.analyse(model, data).structure.sites) == names
+
+
+@pytest.mark.parametrize("function", [F.softshrink, F.hardshrink])
+def test_what_no_figure_tells_is_listed(function: Callable[[Tensor], Tensor]) -> None:
+    """A derivative of 0 in the middle."""
+    torch.manual_seed(0)
+    record = leaky.observe(Net(function), torch.randn(N, 6))
+    assert [site.name for site in record.sites] == ["relu"]
+    assert ["no figure here tells" in item.reason for item in record.not_examined] == [True]
+
+
+THRESHOLDS = torch.tensor([0.3, 0.1, 2.0, 0.5, 0.01])
+JUMPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a mask": lambda z: z * (z > THRESHOLDS),
+    "a mask of numbers": lambda z: z * (z > THRESHOLDS).float(),
+    "where": lambda z: torch.where(z > THRESHOLDS, z, 0.0),
+    "a step": lambda z: z * torch.heaviside(z - THRESHOLDS, torch.zeros(())),
+    "one for all": lambda z: torch.where(z > 0.3, z, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_a_threshold_a_unit_is_its_own(name: str) -> None:
+    torch.manual_seed(0)
+    model, data = Net(JUMPS[name]), torch.randn(N, 6)
+    z = model.second(F.relu(model.first(data))).detach()
+    site = leaky.observe(model, data, batch_size=20).sites[1]
+    fired = z > (0.3 if name == "one for all" else THRESHOLDS)
+    assert 0 < int(fired.sum()) < fired.numel()
+    assert site.statistics.fired.tolist() == fired.sum(0).tolist()
+    if site.statistics.output_sums is not None:
+        assert site.statistics.output_sums == pytest.approx((z * fired).double().sum(0).tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize("cap", [1.0, 6.0])

@@ -9,10 +9,11 @@ is not enough.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
@@ -108,11 +109,42 @@ def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str
         return (item,), {}  # texts
     inputs = item[0] if several and item else item
     if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") and several:
-        return tuple(inputs), {}
+        return (tuple(inputs) if _takes(model, len(inputs)) else (inputs,)), {}
     if several and isinstance(inputs, Tensor):
-        return tuple(item[: inputs_needed(model)]), {}
+        return _in_order(item, model), {}
     names = {} if isinstance(inputs, Tensor) or hasattr(inputs, "batch_sizes") else fields_of(inputs)
     return _by_name(inputs, names, model) if names else ((inputs,), {})
+
+
+def _takes(model: nn.Module, count: int) -> bool:
+    """Whether a model takes so many inputs by position; where it takes a single one, several are that one."""
+    signature = signature_of(model)
+    return signature is None or signature.positional or not signature.takes_one or len(signature.names) >= count
+
+
+def _in_order(item: Sequence[Any], model: nn.Module) -> tuple[Any, ...]:
+    """The inputs at the front of a tuple: as many as the model needs, and what is no target by its name and form."""
+    needed, signature = inputs_needed(model), signature_of(model)
+    names = () if signature is None else signature.names
+    edges = next((value for value in item if isinstance(value, Tensor) and is_edge_index(value)), None)
+    while needed < min(len(item), len(names)) and _belongs(names[needed], item[needed], item[0], edges):
+        needed += 1
+    return tuple(item[:needed])
+
+
+def _belongs(name: str, value: Any, first: Tensor, edges: Tensor | None) -> bool:
+    """Whether a value is what an argument with a default asks for: a part of a graph, or a mask of truth values."""
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return False
+    if edges is not None and (name.startswith("edge") or name == "batch"):
+        return value is edges or len(value) == (len(first) if name == "batch" else edges.shape[1])
+    return ("mask" in name or "pad" in name) and value.dtype == torch.bool and value.shape == first.shape[: value.ndim]
+
+
+def is_edge_index(value: Tensor) -> bool:
+    """Whether it may be the edges of a graph: pairs of whole numbers, of shape (2, edges)."""
+    whole = value.dtype in (torch.int64, torch.int32)
+    return whole and value.layout == torch.strided and value.ndim == 2 and value.shape[0] == 2
 
 
 def inputs_needed(model: nn.Module) -> int:

@@ -96,7 +96,8 @@ class Collector:
     ) -> None:
         """Tell a recording how further batches of this form are taken in at this call, if they can be."""
         masked = self._real is not None and (self._real.by_key or self._real.own)
-        if plain is not pre_activation or masked or isinstance(accumulator, MemberAccumulator):
+        shifted = call.activation.shift is not None
+        if plain is not pre_activation or masked or shifted or isinstance(accumulator, MemberAccumulator):
             recording.refuse()
         else:
             recording.site(call, plain, lambda: KnownCall(self, accumulator, call, plain))

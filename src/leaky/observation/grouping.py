@@ -6,7 +6,7 @@ graphs says itself which nodes are of which; of anything else the user does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from leaky.errors import InputError
 from leaky.observation.batches import Batch
-from leaky.observation.nesting import fields_of
+from leaky.observation.calling import is_edge_index
+from leaky.observation.nesting import fields_of, tensors_in
 from leaky.structure.samples import Ids
 
 Groups: TypeAlias = "bool | str | Callable[[Any], Tensor]"
@@ -48,11 +49,31 @@ def groups_of(batch: Batch, rows: int, groups: Groups) -> Ids | None:
             raise InputError(f"groups must name a tensor of the batch, and {groups!r} is none of {', '.join(held)}")
         return _numbered(held[groups], rows, f"groups {groups!r}")
     own = held.get("batch")
-    graphs = isinstance(own, Tensor) and own.ndim == 1 and not own.is_floating_point() and len(own) == rows
-    if not graphs or not isinstance(held.get("edge_index"), Tensor):
+    if not (isinstance(own, Tensor) and _one_a_row(own, rows) and isinstance(held.get("edge_index"), Tensor)):
+        own = _of_graphs(tensors_in((batch.args, batch.kwargs, batch.original)), rows)
+    if own is None:
         return None
     ids = _numbered(own, rows, "batch")
     return ids if ids.max(initial=0) else None
+
+
+def _one_a_row(value: Tensor, rows: int) -> bool:
+    return value.ndim == 1 and value.dtype in (torch.int64, torch.int32) and len(value) == rows
+
+
+def _of_graphs(tensors: Sequence[Tensor], rows: int) -> Tensor | None:
+    """Which graph each row is of, where the form of the tensors says so and no name: edges, and 0, 0, …, 1, 1, …."""
+    tensors = [value for value in tensors if not value.is_nested and value.layout == torch.strided]
+    edges = any(is_edge_index(value) and value.numel() and int(value.max()) < rows for value in tensors)
+    square = any(value.shape == (rows, rows) for value in tensors)
+    if rows < 3 or not (edges or square):
+        return None
+    for value in tensors:
+        if _one_a_row(value, rows) and int(value[0]) == 0:
+            steps = value.diff()
+            if bool(((steps == 0) | (steps == 1)).all()) and 0 < int(value[-1]) < rows - 1:
+                return value
+    return None
 
 
 def _numbered(given: Any, rows: int, what: str) -> Ids:

@@ -117,6 +117,6 @@ class MemberAccumulator:
 
 
 def _rows(value: Tensor, part: MemberCall) -> Tensor:
-    if part.rows is None:
+    if part.rows is None or part.arrangement is None:
         return value
-    return value.index_select(0, torch.from_numpy(part.rows).to(value.device))
+    return part.arrangement.of(value).index_select(0, torch.from_numpy(part.rows).to(value.device))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from leaky.structure.graph import Call, Node
 from leaky.structure.operators import operator_named
@@ -27,6 +28,7 @@ class Activation:
     Attributes:
         operand: which argument of the operator is the pre-activation.
         overscale: the factor of the operator's result over the activation's output, x · ReLU6(x + 3) before its / 6.
+        shift: what is taken off each unit's value before it is the pre-activation: a threshold that each unit has.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Activation:
     smooth: bool = False
     operand: int = 0
     overscale: float = 1.0
+    shift: Tensor | None = None
 
     def of_units(self, units: int) -> dict[str, Any]:
         """The fields of a `leaky.record.Site` of so many units that say what it computes, slopes apart."""

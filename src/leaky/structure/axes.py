@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Role = Literal["sample", "unit", "member", "other"]
+Role = Literal["sample", "unit", "member", "copy", "slot", "other"]
 
 _fresh = itertools.count()
 
@@ -24,15 +24,18 @@ class Factor:
 
     Attributes:
         size: entries.
-        role: what an entry is; a member is a matrix in a stack of weights.
+        role: what an entry is; a member is a matrix in a stack of weights, a copy the same rows of a weight moved
+            about (a rotated kernel), a slot one of the largest units of a sample.
         key: identity; the parts of a split factor share it.
         whole: entries of the factor before it was split, so that a part that went missing is noticed.
+        step: of a part: how many entries of the whole one entry of it goes on.
     """
 
     size: int
     role: Role
     key: int
     whole: int
+    step: int = 1
 
 
 Axis = tuple[Factor, ...]
@@ -98,7 +101,7 @@ def _take(rest: list[Factor], size: int) -> Axis | None:
             taken.append(f)
             size //= f.size
         elif f.size % size == 0:
-            taken.append(replace(f, size=size))
+            taken.append(replace(f, size=size, step=f.step * (f.size // size)))
             rest.append(replace(f, size=f.size // size))
             size = 1
         else:
@@ -235,6 +238,8 @@ def layout(axes: Axes, shape: Sequence[int]) -> Layout | None:
     axis cannot be told, the tensor counts as one sample: that makes verdicts slower, never wrong.
     """
     axes = _without_single_units(axes)
+    if any(has(axis, "slot") for axis in axes):
+        return None
     if not any(has(axis, "unit") for axis in axes):
         others = [dim for dim, axis in enumerate(axes) if not has(axis, "sample")]
         if len(others) != 1:

@@ -12,18 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
+from torch import Tensor
 
 from leaky.structure.activations import Activation
-from leaky.structure.fitting import NAMES, fitted, grid
+from leaky.structure.fitting import NAMES, bends, fitted, grid, jump
 from leaky.structure.formulas import Formula, Formulas, evaluate, varies
 from leaky.structure.graph import Call, Node
 from leaky.structure.listening import SiteCall
+from leaky.structure.operators import operator_named
 
 Spot: TypeAlias = tuple[str, str, str | None, int]
 """Where an operation is called: the module's path, the operator, the line and its instruction."""
 
 GATE = "it scales another value, as a gate does; where gates saturate is not judged"
 UNKNOWN = "what it computes could not be told from its values"
+SHAPE = "its derivative is 0 elsewhere than at its ends, or differs by unit, which no figure here tells"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,7 @@ class _Final:
     formula: Formula
     gates: bool = False
     used: bool = False
+    feeds: bool = False
 
 
 @dataclass(eq=False)
@@ -142,9 +146,13 @@ class Composites:
         data = [node for node in call.nodes if varies(node)]
         for node in data:
             formula = self.formulas.known(node)
-            if formula is None or not (formula.bent and formula.acts) or formula.root not in self._roots:
+            if formula is None or not formula.bent or formula.root not in self._roots:
+                continue
+            feeds = bool(call.produced) or operator_named(call.name).numbers == "normalises"
+            if not (formula.acts or feeds):
                 continue
             final = self._roots[formula.root].finals.setdefault(formula.key, _Final(formula))
+            final.feeds |= feeds  # what stands between two learned maps is an activation, whatever it is made of
             gates = call.name == "mul" and len(call.nodes) > 1  # of another value, or of a state that begins as zeros
             final.gates |= gates
             final.used |= not gates
@@ -173,16 +181,27 @@ class Composites:
             return False
         try:
             values = evaluate(formula, grid())
-            activation = None if values.dtype == torch.bool else fitted(values, _spoken(formula))
+            activation = None if values.dtype == torch.bool else self._told(final, values)
         except (RuntimeError, TypeError, ValueError, IndexError):
-            activation = None
+            activation, values = None, None
             if not formula.sites:
                 return self._enter(root, Composite(None, {formula.key}, _spoken(formula), UNKNOWN))
-        if activation is None or not (formula.means or activation.name in NAMES or _is_rectifier(activation)):
+        if activation is None:
+            unknown = values is not None and final.feeds and values.dtype != torch.bool and bends(values)
+            return unknown and self._enter(root, Composite(None, {formula.key}, _spoken(formula), SHAPE))
+        if not (formula.means or final.feeds or activation.name in NAMES or _is_rectifier(activation)):
             return False
         if final.gates and not final.used and not formula.sites and activation.cap is not None:
             return self._enter(root, Composite(None, {formula.key}, activation.name, GATE))
         return self._enter(root, Composite(activation, {formula.key}, activation.name))
+
+    def _told(self, final: _Final, values: Tensor) -> Activation | None:
+        formula = final.formula
+        if final.feeds or formula.means:
+            jumped = jump(lambda points: evaluate(formula, points))
+            if jumped is not None:
+                return jumped
+        return fitted(values, _spoken(formula), forever=final.feeds and bends(values))
 
     def _enter(self, root: _Root, composite: Composite) -> bool:
         before = self.plan.get(root.spot)

@@ -60,15 +60,17 @@ def grid() -> Tensor:
     return torch.cat([-far.flip(0), fine, far]).reshape(-1, 1)
 
 
-def fitted(values: Tensor, fallback: str) -> Activation | None:
+def fitted(values: Tensor, fallback: str, forever: bool = False) -> Activation | None:
     """The activation that has these values on the grid.
 
     Args:
         values: of shape (points, 1) or (points, units).
         fallback: what to call a smooth activation that is none of the known ones.
+        forever: whether a function is one, too, whose derivative is practically 0 for good on neither side.
 
     Returns:
-        The activation; None where the function is affine, or has no value at some point.
+        The activation; None where the function is affine, or has no value at some point, or has a derivative of 0
+        elsewhere than at its ends.
     """
     z, y = grid()[:, 0].numpy(), values.double().numpy()
     middle = np.abs(z) <= 80  # exponentials overflow beyond
@@ -81,7 +83,48 @@ def fitted(values: Tensor, fallback: str) -> Activation | None:
         return straight
     if y.shape[1] != 1 or _changes(slopes[:, 0]).size == 0:
         return None
-    return _known(z, y[:, 0]) or _smooth(z, slopes[:, 0], _name(z, y[:, 0], _NAMED) or fallback)
+    known = _known(z, y[:, 0])
+    return known or _smooth(z, slopes[:, 0], _name(z, y[:, 0], _NAMED) or fallback, forever)
+
+
+def bends(values: Tensor) -> bool:
+    """Whether values on the grid are those of a function that is neither affine nor a distance."""
+    z, y = grid()[:, 0].numpy(), values.double().numpy()
+    middle = np.abs(z) <= 80
+    if y.ndim != 2 or len(y) != len(z) or not np.isfinite(y[middle]).all():
+        return True
+    slopes = np.diff(y[middle], axis=0) / np.diff(z[middle])[:, None]
+    return any(_changes(np.abs(slopes[:, unit])).size for unit in range(slopes.shape[1]))
+
+
+def jump(function: Callable[[Tensor], Tensor]) -> Activation | None:
+    """The activation that lets through what is above a threshold of its own and puts a constant elsewhere.
+
+    Args:
+        function: of float64 values of shape (points, 1), to values of that shape or (points, units).
+
+    Returns:
+        `Threshold` where one number is the threshold; "JumpReLU" where each unit has its own, as one more number to
+        take off its value; None for any other function.
+    """
+    z, y = grid()[:, 0], function(grid()).double()
+    if y.ndim != 2 or not bool(torch.isfinite(y).all()):
+        return None
+    places, below = torch.arange(len(z))[:, None], y[0]
+    first = torch.where(y != z[:, None], places, -1).amax(0) + 1  # from there on it is the value itself
+    inside = bool(((first > 0) & (first < len(z))).all())
+    if not inside or not bool(((y == below) | (places >= first)).all()):
+        return None
+    low, high = z[first - 1], z[first]
+    for _ in range(60):  # the grid is coarse
+        middle = (low + high) / 2
+        above = function(middle[None]).double()[0] == middle
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    if bool((low.abs() < 1e-12).all()):
+        return None  # a rectifier
+    if len(low) == 1:
+        return Activation("Threshold", threshold=float(low[0]), value=float(below[0]))
+    return Activation("JumpReLU", smooth=True, shift=low) if bool((below == 0).all()) else None
 
 
 def _changes(slopes: np.ndarray) -> np.ndarray:
@@ -134,7 +177,11 @@ def _name(z: np.ndarray, y: np.ndarray, table: dict[str, Callable[[Tensor], Tens
     return next((name for name, difference in differences.items() if difference <= _SAME_UP_TO), None)
 
 
-def _smooth(z: np.ndarray, slopes: np.ndarray, name: str) -> Activation | None:
+_FLAT = 0.1
+"""The length over which a derivative of 0 between others that are not is no passing through 0."""
+
+
+def _smooth(z: np.ndarray, slopes: np.ndarray, name: str, forever: bool) -> Activation | None:
     """Where the derivative has become practically 0 for good, on either side."""
     passes = np.nonzero(np.abs(slopes) > PRACTICALLY_ZERO)[0]
     if not passes.size:
@@ -142,6 +189,14 @@ def _smooth(z: np.ndarray, slopes: np.ndarray, name: str) -> Activation | None:
     first, last = int(passes[0]), int(passes[-1])
     threshold = float(z[first]) if first > 0 else -_TAIL
     cap = float(z[last + 1]) if last < len(slopes) - 1 else None
-    if first == 0 and cap is None:
+    if np.diff(z[passes]).max(initial=0.0) > _FLAT and _is_flat(z, slopes, passes):
+        return None
+    if first == 0 and cap is None and not forever:
         return None  # it levels off nowhere
     return Activation(name, threshold=threshold, cap=cap, smooth=True)
+
+
+def _is_flat(z: np.ndarray, slopes: np.ndarray, passes: np.ndarray) -> bool:
+    """Whether the derivative is practically 0 over a stretch between places where it is not, near 0."""
+    near = passes[np.abs(z[passes]) < _FAR]
+    return bool(np.diff(z[near]).max(initial=0.0) > _FLAT)

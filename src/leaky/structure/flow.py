@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from leaky.structure.activations import is_gate
-from leaky.structure.axes import Axes
+from leaky.structure.axes import Axes, factor
 from leaky.structure.graph import Affine, Call, Gate, Node, Production
 from leaky.structure.operators import operator_named
 
@@ -19,6 +19,9 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
     constants = [node for node in nodes if not node.from_data]
     weights = _union(node.weights for node in constants)
     produced = set(call.produced)
+    learned = not data and any(node.learned for node in constants)
+    if learned and operator.numbers != "moves" and not operator.same_value:
+        axes = tuple(tuple(factor(f.size, f.role) if f.role == "member" else f for f in axis) for axis in axes)
     return Node(
         index=index,
         operation=call.name,
@@ -28,7 +31,7 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
         inputs=tuple(node.index for node in nodes),
         from_data=bool(data),
         weights=() if data else weights,
-        learned=not data and any(node.learned for node in constants),
+        learned=learned,
         productions=_productions(call, data),
         modifiers=_modifiers(call, data, constants, produced) if data or produced else frozenset(),
         affine=_affine(index, call) if len(data or [node for node in nodes if node.lost]) == 1 else None,
@@ -64,9 +67,16 @@ def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _productions(call: Call, data: list[Node]) -> tuple[Production, ...]:
     """The linear maps behind the result: fresh ones replace those behind what they mapped."""
-    kept = data if not call.produced else _added(call, data)
+    kept = _picked_from(call, data) if not call.produced else _added(call, data)
     earlier = (p for node in kept for p in node.productions)
     return tuple(dict.fromkeys((*call.produced, *earlier)))
+
+
+def _picked_from(call: Call, data: list[Node]) -> list[Node]:
+    """What the result's entries come from: of an operator that picks, not the numbers that it picks by."""
+    operator = operator_named(call.name)
+    source = call.get(operator.source) if operator.numbers == "picks" else None
+    return [node for node in data if node is source] if isinstance(source, Node) else data
 
 
 def _added(call: Call, data: list[Node]) -> list[Node]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leaky.structure.axes import Axes, Axis, factor, has
+from leaky.structure.axes import Axes, Axis, Factor, factor, has
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ class Members:
         weight: name of the stacked parameter.
         count: slices of it.
         member: the one, where it is one for the whole value.
-        ids: the slice of each entry of the first axis, where those differ.
+        ids: the slice of each entry, where those differ: an axis for each of the factors.
         is_weight: whether the value is the slices themselves, and not yet made with them.
-        keys: of the first axis' factors, by which it is known again.
+        factors: of the value's axes, along which those entries lie.
+        source: what said so, by which members are known to be the same.
     """
 
     weight: str
@@ -74,7 +75,8 @@ class Members:
     member: int = 0
     ids: NDArray[np.int64] | None = None
     is_weight: bool = True
-    keys: frozenset[int] = frozenset()
+    factors: tuple[Factor, ...] = ()
+    source: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,14 @@ class Node:
         """The index of the value that this one is a plain copy of; its own where it is none."""
         same = self.affine is not None and (self.affine.scale, self.affine.shift) == (1.0, 0.0)
         return self.affine.root if same and self.affine is not None else self.index
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is a parameter of matrices side by side, moved about at most."""
+        if self.from_data or not self.learned or len(self.shape) < 3 or len(self.axes[0]) != 1 or not self.weights:
+            return False
+        (first,) = self.axes[0]
+        return first.role == "member" and first.size == first.whole
 
     @property
     def stack(self) -> str | None:

@@ -5,6 +5,7 @@ A rule says of each result which samples its axis holds; an operator without one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leaky.structure.axes import Axes, Axis, has, replaced
+from leaky.structure.axes import Axes, Axis, has, replaced, reshape
 from leaky.structure.graph import Call, Node
 from leaky.structure.operators import operator_named
 from leaky.structure.samples import Ids, Places, Sampled, SampleIds
@@ -82,6 +83,8 @@ def _picked(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
     else:
         given = _numbers_along(values[1])
     (dim, first), *more = given
+    if not more and isinstance(first, Tensor) and first.ndim > 1 and not first.is_floating_point():
+        return _picked_in_a_block(ids, node, dim, first)
     if not all(isinstance(index, Tensor) and index.ndim == 1 for _, index in given):
         return None
     numbers = first.detach().cpu().numpy()
@@ -93,6 +96,41 @@ def _picked(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
     if axis is None or len(shape) != len(node.shape) - len(more) or shape[dim] != axis[0].size:
         return None
     return [Sampled((*axes[:dim], axis, *axes[dim + 1 + len(more) :]), node.sample)]
+
+
+def _picked_in_a_block(ids: SampleIds, node: Node, dim: int, index: Tensor) -> list[Sampled] | None:
+    """x[i] with numbers of several axes: the samples that each expert takes, the neighbours of each node."""
+    axis = ids.kept(node.axes[dim], index.detach().cpu().numpy().reshape(-1)) if has(node.axes[dim], "sample") else None
+    if axis is None:
+        return None
+    block = ids.parted(reshape((axis,), tuple(index.shape)))
+    return [Sampled((*node.axes[:dim], *block, *node.axes[dim + 1 :]), node.sample)]
+
+
+def _parted(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
+    """view, reshape: rows that were put together are parted."""
+    node = call.args[0]
+    return [Sampled(ids.parted(axes), node.sample) for axes in results]
+
+
+def _chosen(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
+    """A product with a matrix of data that has one entry a row at most: each row is that sample, or of none."""
+    operands = operator_named(call.name).operands
+    assert operands is not None
+    names = {name: place for place, name in enumerate(call.names)}
+    left, right = call.get(operands[1]), call.get(operands[2])
+    matrix = values[names[operands[1]]]
+    plain = all(isinstance(node, Node) and node.from_data and len(node.shape) > 1 for node in (left, right))
+    if not plain or matrix.numel() != math.prod(matrix.shape[-2:]) or has(left.axes[-2], "sample"):
+        return None
+    axis = right.axes[-2]
+    own = ids.kept(axis, np.arange(right.shape[-2])) if has(axis, "sample") else None
+    entries = matrix.detach().reshape(matrix.shape[-2:]) != 0
+    if own is None or not entries.numel() or int(entries.sum(1).max()) > 1:
+        return None
+    taken, column = entries.any(1).cpu().numpy(), entries.to(torch.uint8).argmax(1).cpu().numpy()
+    made = ids.axis(np.where(taken, ids.numbers(own)[column], -1))
+    return [Sampled((*results[0][:-2], made, right.axes[-1]))]
 
 
 def _numbers_along(indices: Sequence[Any]) -> list[tuple[int, Any]]:
@@ -228,5 +266,7 @@ RULES: dict[str, Rule] = {
     "packed": _packed,
     "single": _single,
     "repeated": _repeated,
+    "parted": _parted,
+    "chosen": _chosen,
 }
 """By the word that stands in the row of an operator."""

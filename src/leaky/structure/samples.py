@@ -7,12 +7,14 @@ together again. Followed by value: the key of a sample factor stands for an arra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leaky.structure.axes import Axes, Axis, factor
+from leaky.structure.axes import Axes, Axis, Factor, factor
 
 Ids = NDArray[np.int64]
 
@@ -95,6 +97,56 @@ class SampleIds:
     def numbers(self, axis: Axis) -> Ids:
         """The samples along an axis that is one sample factor."""
         return self._ids.get(axis[0].key, np.arange(axis[0].size))
+
+    def numbered(self, factors: Sequence[Factor], grid: Ids) -> Ids | None:
+        """The sample of each entry of some factors; None where no whole factor of samples is among them.
+
+        Args:
+            factors: some of a value's.
+            grid: the place of each entry along each of them, of shape (factors, entries).
+        """
+        parts = [i for i, f in enumerate(factors) if f.role == "sample"]
+        whole = {(factors[i].key, factors[i].whole) for i in parts}
+        if len(whole) != 1:
+            return None
+        ((key, size),) = whole
+        if math.prod(factors[i].size for i in parts) != size:
+            return None
+        along = sum(grid[i] * factors[i].step for i in parts)
+        own = self._ids.get(key)
+        return np.asarray(along) if own is None else own[along]
+
+    def along(self, axes: Axes) -> Ids | None:
+        """The samples of a value in the order of its axes; None where they are all of them in order, or unknown."""
+        factors = [f for axis in axes for f in axis if f.role == "sample"]
+        if not factors:
+            return None
+        sizes = [f.size for f in factors]
+        numbers = self.numbered(factors, np.indices(sizes).reshape(len(sizes), -1))
+        if numbers is None or (factors[0].key not in self._ids and bool((np.diff(numbers) == 1).all())):
+            return None
+        return numbers
+
+    def parted(self, axes: Axes) -> Axes:
+        """The axes with rows that were split told as what they are: several rows of each sample are positions."""
+        keys = {f.key for axis in axes for f in axis if f.role == "sample" and f.size < f.whole and f.key in self._ids}
+        for key in keys:
+            parts = sorted((f for axis in axes for f in axis if f.key == key), key=lambda f: -f.step)
+            own = self._ids[key]
+            sizes = [f.size for f in parts]
+            if math.prod(sizes) != len(own) or len(parts) < 2:
+                continue
+            split = own.reshape(sizes)
+            varying = [d for d in range(len(sizes)) if bool((split != split.take([0], d)).any())]
+            if len(varying) != 1:
+                continue
+            (made,) = self.axis(np.moveaxis(split, varying[0], 0).reshape(sizes[varying[0]], -1)[:, 0])
+            kept = parts[varying[0]]
+            axes = tuple(
+                tuple(made if f == kept else replace(f, role="other") if f.key == key else f for f in axis)
+                for axis in axes
+            )
+        return axes
 
     def kept(self, axis: Axis, entries: Ids) -> Axis | None:
         """A sample axis of which these entries are left; None where the axis holds more than samples.

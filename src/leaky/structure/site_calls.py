@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from leaky.activation.running import running_bounds
 from leaky.structure.activations import Activation, bounded, half_known, prepares_input, recognise
-from leaky.structure.axes import Layout, find, layout, marked
+from leaky.structure.axes import Layout, layout, marked
 from leaky.structure.composites import Composites, Spot
 from leaky.structure.graph import Call, Node
 from leaky.structure.listening import Listener, SiteCall
@@ -98,7 +98,7 @@ class SiteCalls:
         if site is None:
             return False
         self.composites.begin(site, composite)
-        self._listener.before(site, value)
+        self._listener.before(site, _shifted(value, activation.shift, site.layout))
         return True
 
     def inside_own_function(self, call: Call) -> str | None:
@@ -166,18 +166,20 @@ class SiteCalls:
         if not isinstance(slopes, float) and slopes.size not in (1, view.units):
             self._listener.not_examined(name, f"it has {slopes.size} slopes for {view.units} units")
             return None
+        if activation.shift is not None and (
+            view.unit_dim is None or len(activation.shift) != node.shape[view.unit_dim]
+        ):
+            self._listener.not_examined(name, f"it has {len(activation.shift)} thresholds for {view.units} units")
+            return None
         ids, places = self._samples_of(node, view)
-        parts = parts_of(node, view, ids, self._ids)
+        parts = parts_of(node, view, self._ids, ids)
         return SiteCall(name, activation, node, view, place.source, func, ids, places, parts)
 
     def _samples_of(self, node: Node, view: Layout) -> tuple[Ids | None, Places | None]:
         if view.sample_dim is None:
             return None if node.sample is None else np.asarray([node.sample]), None
-        dim = find(node.axes, "sample")
-        if dim is None:
-            return None, None
-        axis = node.axes[dim]
-        return self._ids.of(axis), self._ids.places_of(axis) if len(axis) == 1 else None
+        axis = node.axes[view.sample_dim]
+        return self._ids.along(node.axes), self._ids.places_of(axis) if len(axis) == 1 else None
 
     def _place(self, call: Call, activation: Activation, node: Node) -> Place:
         module = self._modules.module
@@ -199,6 +201,15 @@ class SiteCalls:
             return kind.__name__ != "MultiheadAttention"
         leaf = not is_scripted(module) and not any(True for _ in module.children())
         return leaf and self._modules.path != "" and self._module_input == (self._modules.path, node.origin)
+
+
+def _shifted(value: Tensor, shift: Tensor | None, view: Layout) -> Tensor:
+    """A value with the threshold of each unit taken off it."""
+    if shift is None or view.unit_dim is None:
+        return value
+    along = [1] * value.ndim
+    along[view.unit_dim] = len(shift)
+    return value - shift.to(value.device, value.dtype).reshape(along)
 
 
 _SPOKEN = {"_prelu_kernel": "prelu", "rrelu_with_noise": "rrelu", "LeakyReLU": "leaky_relu"}

@@ -149,6 +149,8 @@ def _cat(call: Call) -> list[Axes]:
     joined = tuple(f for node in nodes for f in node.axes[dim])
     role = next((role for role in ("unit", "sample") if has(joined, role)), "other")
     fresh: Axis = (factor(call.shapes[0][dim], role),)  # type: ignore[arg-type]
+    if _are_copies(nodes) and dim == 0:
+        return [replaced(merged, dim, (factor(len(nodes), "copy"), *nodes[0].axes[0]))]
     beside = replaced(merged, dim, ())
     if role == "unit" and any(
         has(axis, "unit") for axis in beside
@@ -157,12 +159,20 @@ def _cat(call: Call) -> list[Axes]:
     return [replaced(merged, dim, fresh)]
 
 
+def _are_copies(nodes: list[Node]) -> bool:
+    """Whether all are one weight whose rows were moved about at most, each within itself: rotated, mirrored."""
+    rows = {node.axes[0] for node in nodes if node.is_stack}
+    return len(nodes) > 1 and all(node.is_stack for node in nodes) and len(rows) == 1
+
+
 def _stack(call: Call) -> list[Axes]:
     """Values beside each other on a new axis: of the units of several layers, each layer's; else positions."""
     nodes, shape = call.args[0], call.shapes[0]
     dim = call.get("dim", 0) % len(shape)
     inner = shape[:dim] + shape[dim + 1 :]
     axes = broadcast([(node.axes, node.shape) for node in nodes], inner)
+    if _are_copies(nodes) and dim > 0:
+        return [(*axes[:dim], (factor(shape[dim], "copy"),), *axes[dim:])]
     makers = [(node.productions, node.members and node.members.member) for node in nodes if node.from_data]
     if len(makers) == len(nodes) > 1 and all(made for made, _ in makers) and len(set(makers)) == len(makers):
         return [stacked(axes, dim, shape[dim])]
@@ -175,7 +185,7 @@ _PAD = Operator("", like_the_data, "pads", "pads")
 
 ROWS = [
     *family(
-        Operator("", _reshape, "moves", "same", same_value=True),
+        Operator("", _reshape, "moves", "same", same_value=True, samples="parted"),
         "view _unsafe_view reshape _reshape_alias flatten unflatten",
     ),
     Operator("permute", _permute, "moves", "same", same_value=True, reorders=True, arguments=("self", "dims")),

@@ -19,6 +19,8 @@ def _index(call: Call) -> list[Axes]:
     node, shape = call.args[0], call.shapes[0]
     given = [(dim, index) for dim, index in enumerate(call.get("indices")) if isinstance(index, Node)]
     dim, index = given[0]
+    if len(given) == 1 and dim == 0 and node.is_stack and shape == (*index.shape, *node.shape[1:]):
+        return [(*index.axes, *node.axes[1:])]  # a matrix for each of the numbers
     if len(given) > 1 or not has(node.axes[dim], "sample") or len(index.shape) != 1 or len(shape) != len(node.shape):
         return like_the_data(call)
     return [replaced(node.axes, dim, renewed(node.axes[dim], shape[dim], ("sample", "unit")))]

@@ -62,13 +62,34 @@ def _weight_on_the_left(call: Call, left: Node, right: Node) -> Axes:
 
 def _slices_on_the_right(call: Call, left: Node, right: Node) -> Axes:
     """Rows with a matrix each, picked from a stack of them."""
-    unit = call.produce(right, "linear", right.shape[-1], right.shape[-2:])
-    return (*demoted(left.axes[:-1]), unit)
+    beside, units = _beside_units(right, right.axes[-1])
+    unit = call.produce(right, "linear", units, (right.shape[-2], units))
+    return (*demoted(left.axes[:-1]), _with_units(beside, unit))
 
 
 def _slices_on_the_left(call: Call, left: Node, right: Node) -> Axes:
-    unit = call.produce(left, "linear", left.shape[-2], left.shape[:-3:-1])
-    return (*demoted(right.axes[:-2]), unit, *demoted(right.axes[-1:]))
+    beside, units = _beside_units(left, left.axes[-2])
+    unit = call.produce(left, "linear", units, (left.shape[-1], units))
+    return (*demoted(right.axes[:-2]), _with_units(beside, unit), *demoted(right.axes[-1:]))
+
+
+def _beside_units(slices: Node, axis: Axis) -> tuple[list[Factor | None], int]:
+    """The axis of a slice's rows: what tells the slices apart stays, the rest are the units, which None stands for."""
+    own = slices.members.factors if slices.members is not None else ()
+    kept: list[Factor | None] = []
+    units = 1
+    for f in axis:
+        if any((f.key, f.step) == (g.key, g.step) for g in own):
+            kept.append(f)
+            continue
+        units *= f.size
+        if None not in kept:
+            kept.append(None)
+    return (kept if None in kept else [*kept, None]), units
+
+
+def _with_units(beside: list[Factor | None], unit: Axis) -> Axis:
+    return tuple(f for each in beside for f in (unit if each is None else (each,)))
 
 
 def _of_data(left: Node, right: Node, shape: tuple[int, ...]) -> Axes:
@@ -89,6 +110,8 @@ def _stacked(kept: Axes, weight: Node, unit: Axis) -> Axes:
     if len(kept) != 2 or len(weight.shape) != 3 or weight.shape[0] == 1:
         return (*kept, unit)
     stack = weight.axes[0]
+    if any(f.role == "sample" and f.size < f.whole for f in kept[0]):
+        return (*kept, unit)  # samples that were sent to the members: `leaky.structure.members` parts them
     if not has(kept[0], "sample"):
         whole = weight.shape[0] * unit[0].size
         member = Factor(weight.shape[0], "unit", unit[0].key, whole)
@@ -129,7 +152,18 @@ def _convolution(call: Call) -> list[Axes]:
         call.evidence.append((value.axes[:1], f"{call.name} takes its samples along another axis"))
     kind = "transposed_convolution" if transposed else "convolution"
     unit = call.produce(weight, kind, shape[1], _fans(call, weight.shape, transposed, groups), groups)
-    return [(*demoted(value.axes[:1]), unit, *plain(shape[2:]))]
+    return [(*demoted(value.axes[:1]), _of_copies(weight, unit), *plain(shape[2:]))]
+
+
+def _of_copies(weight: Node, unit: Axis) -> Axis:
+    """The units of a convolution: those of its copies are one, which is seen in several positions."""
+    rows = weight.axes[0]
+    if not has(rows, "copy") or {f.role for f in rows} != {"copy", "member"} or len(unit) != 1:
+        return unit
+    own = math.prod(f.size for f in rows if f.role == "member")
+    return tuple(
+        replace(unit[0], size=f.size, whole=own) if f.role == "member" else replace(f, role="other") for f in rows
+    )
 
 
 def _fans(call: Call, shape: tuple[int, ...], transposed: bool, groups: int) -> tuple[float, float]:
@@ -173,7 +207,7 @@ def _attention(call: Call) -> list[Axes]:
     return [(*value.axes[:-2], query.axes[-2], value.axes[-1]), *map(plain, call.shapes[1:])]
 
 
-_MATRIX = Operator("", _product, "takes", "product")
+_MATRIX = Operator("", _product, "takes", "product", samples="chosen")
 _CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "transposed", "output_padding", "groups")
 
 ROWS = [
