@@ -1,11 +1,12 @@
 """Whether the first thing said is the cause.
 
-    python -m benchmarks.causes [--held-out | --last]
+    python -m benchmarks.causes [--held-out | --last | --reported]
 
 checks rebuilt troubles whose cause is known, and the healthy twin of each. Right: the first finding is the cause.
 Wrong: it is another one, above a note. Missed: nothing but notes. Of the twins nothing above a note may be said. The
 held-out half, other kinds, seeds and sizes, was run once, at the end; `--last` are kinds that were written when both
-halves had been looked at, with healthy networks that look suspicious beside them. Results stay in results/.
+halves had been looked at, with healthy networks that look suspicious beside them, and `--reported` further ones in the
+style of public bug reports. Results stay in results/; `--again` keeps them apart from those of the first run.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from typing import Any
 import torch
 
 import leaky
-from benchmarks.causes import last, suspects
+from benchmarks.causes import last, quiet, reported, suspects
 from benchmarks.causes.building import Side, Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT
 
 FOLDER = Path(__file__).parents[1] / "results"
 LAST_SEEDS = (4, 5)
+FURTHER = {"last": (last.TROUBLES, suspects.SUSPECTS), "reported": (reported.TROUBLES, quiet.QUIET)}
+"""Kinds that were written when both halves had been looked at: troubles, and healthy networks beside them."""
 
 
 def cases(held_out: bool) -> list[tuple[Callable[[int], Trouble], int]]:
@@ -40,13 +43,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--last", action="store_true")
+    parser.add_argument("--reported", action="store_true")
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if options.last:
-        rows = [row(kind, seed) for kind in last.TROUBLES for seed in LAST_SEEDS]
-        fine = [suspect(kind, seed) for kind in suspects.SUSPECTS for seed in LAST_SEEDS]
-        keep("causes-last.json", {"troubles": rows, "suspects": fine})
+    if options.last or options.reported:
+        name = "last" if options.last else "reported"
+        troubles, healthy = FURTHER[name]
+        rows = [row(kind, seed) for kind in troubles for seed in LAST_SEEDS]
+        fine = [suspect(kind, seed) for kind in healthy for seed in LAST_SEEDS]
+        keep(f"causes-{name}{'-again' if options.again else ''}.json", {"troubles": rows, "suspects": fine})
         loud = sum(bool(found["above info"]) for found in fine)
         print(f"{summary(rows)}; of {len(fine)} healthy suspects {loud} got more than notes")
         return
