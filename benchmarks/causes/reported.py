@@ -58,16 +58,6 @@ def softmax_over_the_batch(seed: int) -> Trouble:
     return Trouble(Side(sick, (x, y), nll), Side(twin, (x, y), nll), ("loss-misfit",))
 
 
-def steps_against_steps_with_an_axis(seed: int) -> Trouble:
-    """Outputs of shape (n, steps, 1) against targets of shape (n, steps)."""
-    x, _ = networks.drifts(seed)
-    y = x[:, :, 0].cumsum(1) / 3
-    right = on_targets(lambda out, target: functional.mse_loss(out[..., 0], target))
-    twin = _trained(seed, lambda: reported.Steps(_width(seed)), right, x, y)
-    sick = _trained(seed, lambda: reported.Steps(_width(seed)), MSE, x, y, steps=150)
-    return Trouble(Side(sick, (x, y), MSE), Side(twin, (x, y), right), ("target-shape",))
-
-
 def the_same_row_again(seed: int) -> Trouble:
     """A data set that returns its first item whatever it is asked for."""
     x, y = data.friedman(seed)
@@ -236,8 +226,8 @@ def probabilities_against_logits(seed: int) -> Trouble:
 
 
 TROUBLES: tuple[Callable[[int], Trouble], ...] = (
-    action_values_cut_off, softmax_in_every_pixel, softmax_over_the_batch, steps_against_steps_with_an_axis,
-    the_same_row_again, every_word_unknown, missing_as_a_number, divided_by_the_variance, decayed_to_nothing,
+    action_values_cut_off, softmax_in_every_pixel, softmax_over_the_batch, the_same_row_again,
+    every_word_unknown, missing_as_a_number, divided_by_the_variance, decayed_to_nothing,
     all_weights_zero, adapters_of_zeros, encoder_without_gradient, sigmoids_far_out, statistics_never_taken,
     exponential_overflows, clamped_to_the_unit_interval, two_targets_of_two_scales, not_a_number_in_the_targets,
     frozen_by_a_spike, dozens_of_sigmoids, probabilities_against_logits,

@@ -190,3 +190,17 @@ def test_targets_beside_images_are_no_graphs() -> None:
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
     x, y = torch.randn(12, 4), torch.arange(12) // 3
     assert leaky.observe(model, [(x, y)]).samples == 12
+
+
+def test_a_target_stands_behind_the_graph_s_parts() -> None:
+    torch.manual_seed(0)
+
+    class Regressor(Attributed):
+        def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor | None = None) -> Tensor:  # type: ignore[override]
+            return super().forward(x, edge_index, edge_attr, batch)[:GRAPHS].mean(1)
+
+    x, edges, graph_of = in_order(0)
+    batch = (x, edges, torch.randn(EDGES, 3), graph_of, torch.randn(GRAPHS))
+    record = leaky.observe(Regressor(), [batch], loss=nn.MSELoss())
+    assert record.samples == GRAPHS
+    assert [term.target.shape for term in record.terms] == [(GRAPHS,)]

@@ -235,6 +235,7 @@ JUMPS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_a_threshold_a_unit_is_its_own(name: str) -> None:
     torch.manual_seed(0)
     model, data = Net(JUMPS[name]), torch.randn(N, 6)
+    model.register_buffer("thresholds", THRESHOLDS)
     z = model.second(F.relu(model.first(data))).detach()
     site = leaky.observe(model, data, batch_size=20).sites[1]
     fired = z > (0.3 if name == "one for all" else THRESHOLDS)

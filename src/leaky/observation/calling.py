@@ -111,7 +111,7 @@ def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str
     if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") and several:
         return (tuple(inputs) if _takes(model, len(inputs)) else (inputs,)), {}
     if several and isinstance(inputs, Tensor):
-        return _in_order(item, model), {}
+        return inputs_in_order(item, model), {}
     names = {} if isinstance(inputs, Tensor) or hasattr(inputs, "batch_sizes") else fields_of(inputs)
     return _by_name(inputs, names, model) if names else ((inputs,), {})
 
@@ -122,7 +122,7 @@ def _takes(model: nn.Module, count: int) -> bool:
     return signature is None or signature.positional or not signature.takes_one or len(signature.names) >= count
 
 
-def _in_order(item: Sequence[Any], model: nn.Module) -> tuple[Any, ...]:
+def inputs_in_order(item: Sequence[Any], model: nn.Module) -> tuple[Any, ...]:
     """The inputs at the front of a tuple: as many as the model needs, and what is no target by its name and form."""
     needed, signature = inputs_needed(model), signature_of(model)
     names = () if signature is None else signature.names

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from leaky.errors import InputError, LeakyError
-from leaky.observation.calling import inputs_needed
+from leaky.observation.calling import inputs_in_order, inputs_needed
 from leaky.observation.nesting import fields_of
 
 TARGETS = ("labels", "label", "targets", "target", "y")
@@ -52,7 +52,9 @@ def target_of(batch: Any, model: nn.Module) -> Any:
         InputError: where the batch has none.
     """
     if isinstance(batch, (tuple, list)) and not hasattr(batch, "_fields"):
-        rest = batch[1:] if batch and isinstance(batch[0], (tuple, list)) else batch[inputs_needed(model) :]
+        first = batch[0] if batch else None
+        taken = len(inputs_in_order(batch, model)) if isinstance(first, Tensor) else inputs_needed(model)
+        rest = batch[1:] if isinstance(first, (tuple, list)) else batch[taken:]
         if len(rest) == 1:
             return rest[0]
         if rest:

@@ -107,7 +107,8 @@ def jump(function: Callable[[Tensor], Tensor]) -> Activation | None:
         `Threshold` where one number is the threshold; "JumpReLU" where each unit has its own, as one more number to
         take off its value; None for any other function.
     """
-    z, y = grid()[:, 0], function(grid()).double()
+    z = grid()[:, 0] + _STEP / 3  # 0 is what stands below a threshold and the value itself
+    y = function(z[:, None]).double()
     if y.ndim != 2 or not bool(torch.isfinite(y).all()):
         return None
     places, below = torch.arange(len(z))[:, None], y[0]
