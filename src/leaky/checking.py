@@ -31,8 +31,10 @@ def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int
         found = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         found = None
-    if found is None or found < least or (most is not None and found > most):
-        raise InputError(f"{name} must be a whole number {wanted}, not {shown(value)}")
+    if found is None:
+        raise InputError(f"{name} must be a whole number {'of ' * (most is None)}{wanted}, not {shown(value)}")
+    if found < least or (most is not None and found > most):
+        raise InputError(f"{name} must be {wanted}, not {shown(value)}")
     return found
 
 
@@ -57,9 +59,14 @@ def finite(name: str, value: Any, least: float = -math.inf, most: float = math.i
     except (OverflowError, ValueError):  # of 400 digits, or no number after all
         number = math.nan
     if not math.isfinite(number) or not least <= number <= most:
-        bounds = [f"at least {least:g}" * (least > -math.inf), f"at most {most:g}" * (most < math.inf)]
-        within = " and ".join(bound for bound in bounds if bound)
-        raise InputError(f"{name} must be a finite number{' of ' * bool(within)}{within}, not {shown(value)}")
+        kind = "" if math.isfinite(number) else " a finite number"
+        if least > -math.inf and most < math.inf:
+            kind += f" from {least:g} to {most:g}"
+        elif least > -math.inf:
+            kind += f"{' of' * bool(kind)} at least {least:g}"
+        elif most < math.inf:
+            kind += f"{' of' * bool(kind)} at most {most:g}"
+        raise InputError(f"{name} must be{kind}, not {shown(value)}")
     return number
 
 
