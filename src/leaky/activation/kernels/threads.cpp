@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-#if defined(__linux__)
+#if defined(__linux__) && !defined(LEAKY_OWN_THREADS)
 #include <dlfcn.h>
 #include <link.h>
 #endif
@@ -106,7 +106,7 @@ const int registered = pthread_atfork(nullptr, nullptr, begin_anew);
 // How compilers start a parallel region: libgomp's entry, which the other OpenMP runtimes have as well.
 using ParallelRegion = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
 
-#if defined(__linux__)
+#if defined(__linux__) && !defined(LEAKY_OWN_THREADS)
 // The OpenMP runtime that torch brought along, among perhaps several.
 int find_torch_s(dl_phdr_info* info, size_t, void* found) {
     const char* file = std::strrchr(info->dlpi_name, '/');
@@ -121,7 +121,7 @@ int find_torch_s(dl_phdr_info* info, size_t, void* found) {
 ParallelRegion torch_s_threads() {
     static std::atomic<ParallelRegion> known{nullptr};
     if (in_child.load()) return nullptr;
-#if defined(__linux__)
+#if defined(__linux__) && !defined(LEAKY_OWN_THREADS)
     if (known.load()) return known.load();
     std::string path;
     dl_iterate_phdr(find_torch_s, &path);
