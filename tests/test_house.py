@@ -189,3 +189,41 @@ def test_names_that_are_named_are_defined(page: str) -> None:
 def test_every_room_is_on_the_map() -> None:
     rooms = {path.name for path in SOURCE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
     assert [room for room in sorted(rooms) if f"`{room}/" not in PAGES["CONTRIBUTING.md"]] == []
+
+
+def private_names() -> set[str]:
+    """What the sources, benchmarks and tools keep to themselves: `_name`, defined or stored anywhere in them."""
+    files = [file for folder in ("src/leaky", "benchmarks", "tools") for file in (ROOT / folder).rglob("*.py")]
+    trees = [ast.parse(file.read_text("utf-8")) for file in files]
+    stored = {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    found = stored.union(*map(names_in, trees))
+    return {name for name in found if name.startswith("_") and len(name) > 1 and not name.endswith("_")}
+
+
+TORCH_S = {"_version", "_schema", "_backward_hooks"}
+"""Names of torch's that ours happen to share."""
+
+
+def test_no_test_reaches_into_a_private_name() -> None:
+    private, reached = private_names() - TORCH_S, []
+    assert len(private) > 500
+    for file in (ROOT / "tests").rglob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        own = names_of(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr in private - own:
+                reached.append(f"{file.name}:{node.lineno}: {ast.unparse(node)}")
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("leaky", "benchmarks"):
+                reached += [f"{file.name}:{node.lineno}: {a.name}" for a in node.names if a.name in private - own]
+    assert reached == []
+
+
+def names_of(tree: ast.Module) -> set[str]:
+    """What a test defines itself: its functions, and what it stores on its own objects."""
+    stored = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    return stored.union(names_in(tree))

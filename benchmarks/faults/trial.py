@@ -95,7 +95,7 @@ def run(family: str, kind: Kind, seed: int) -> Outcome:
     for place in network.places:
         truths = responses[place.name].truths()
         outcome.truths.update({name: int(mask.sum()) for name, mask in truths.items()})
-        _check_plants(outcome.name, planted[place.name], truths, kind.slopes(place.units), place.name)
+        check_plants(outcome.name, planted[place.name], truths, kind.slopes(place.units), place.name)
     theirs = network.as_users_have_it()
     _score_ours(outcome, theirs, data, responses, planted)
     _score_rivals(outcome, theirs, data, responses, planted)
@@ -123,9 +123,14 @@ def expected(name: str, slope: float) -> tuple[set[str], set[str]]:
     }[name]
 
 
-def _check_plants(
+def check_plants(
     network: str, planted: dict[int, str], truths: dict[str, Mask], slopes: list[float], place: str
 ) -> None:
+    """Hold every planted unit against the truth.
+
+    Raises:
+        PlantError: if one is not what was planted.
+    """
     for unit, name in planted.items():
         holds, fails = expected(name, slopes[unit])
         for verdict in sorted(holds | fails):

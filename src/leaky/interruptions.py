@@ -84,12 +84,12 @@ class Leaving(Generic[T]):
     ALERT, WOKEN, DONE = 0, 1, 0
 
     def __init__(self, waits: Callable[[T], Generator[int, Kind, None]]) -> None:
-        self._waits = waits
+        self.waits = waits
 
     def __get__(self, manager: T | None, owner: type[T]) -> Callable[..., None]:
         if manager is None:  # an ExitStack looks it up at the class, and gives the manager with the rest
             return lambda manager, *raised: self.__get__(manager, owner)(*raised)
-        left = self._waits(manager)
+        left = self.waits(manager)
         next(left)
         # max hands None, then kind, value and trace of what was raised, to `send` in turn, and gives back the one for
         # which most was yielded: None for WOKEN, so that nothing is swallowed.

@@ -190,9 +190,9 @@ def test_every_plant_has_an_expectation_and_a_wrong_one_is_noticed() -> None:
         holds, fails = trial.expected(plant, 0.0)
         assert not holds & fails
     truths = respond("ReLU").truths()
-    trial._check_plants("hand", {1: "below", 2: "above"}, truths, [0.0] * 6, "only")
+    trial.check_plants("hand", {1: "below", 2: "above"}, truths, [0.0] * 6, "only")
     with pytest.raises(trial.PlantError, match=r"only\[0\] was planted 'below' and must be dead"):
-        trial._check_plants("hand", {0: "below"}, truths, [0.0] * 6, "only")
+        trial.check_plants("hand", {0: "below"}, truths, [0.0] * 6, "only")
 
 
 def test_there_are_at_least_sixty_networks_and_the_quick_part_has_every_family_and_kind() -> None:

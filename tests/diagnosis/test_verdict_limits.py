@@ -43,6 +43,7 @@ def test_the_samples_on_which_a_derivative_is_not_small() -> None:
     assert active_samples(site_from(z, 1e-3), 1e-3).tolist() == [2, 1]
     assert active_samples(site_from(z, 2e-3), 1e-3).tolist() == [4, 4]
     assert active_samples(site_from(z, 1e-3, gain=2.0), 1e-3).tolist() == [4, 4]
+    assert active_samples(site_from(np.full((4, 1), 5.0), 0.1, cap=1.0), 1e-3).tolist() == [0]
 
 
 def test_a_unit_is_constant_up_to_a_range_in_shares_of_its_larger_end() -> None:

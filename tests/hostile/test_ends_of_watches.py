@@ -17,7 +17,7 @@ import leaky
 from leaky.errors import InputError
 from leaky.watching.watch import Watch
 
-END = vars(Watch)["__exit__"]._waits.__code__
+END = vars(Watch)["__exit__"].waits.__code__
 
 
 class Interrupter:
@@ -27,7 +27,7 @@ class Interrupter:
         self.at, self.events, self.raised = at, 0, False
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code is not END or frame.f_locals["self"]._state == "stopped":
+        if frame.f_code is not END or frame.f_locals["self"].state == "stopped":
             return None
         frame.f_trace_opcodes = True
         self.events += event in ("call", "line", "opcode")  # Python looks for signals at none of the others

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
-from leaky.observation.layers import BATCHES, LayerWatch, _sums
+from leaky.observation.layers import BATCHES, LayerWatch, channel_sums
 
 VALUES = {
     "images": lambda: torch.randn(6, 5, 7, 3) + 2.0,
@@ -26,13 +26,13 @@ def test_the_sums_of_a_channel_are_those_of_its_elements(make) -> None:
     value: Tensor = make()
     x = value.double().movedim(1, 0).flatten(1).numpy()
     expected = np.stack([np.full(5, x.shape[1]), x.sum(axis=1), (x**2).sum(axis=1)])
-    np.testing.assert_allclose(_sums(value).numpy(), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(channel_sums(value).numpy(), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_value_that_is_not_finite_is_not_left_out() -> None:
     value = torch.ones(4, 3, 2)
     value[1, 2, 0] = torch.nan
-    assert torch.isnan(_sums(value)[1]).tolist() == [False, False, True]
+    assert torch.isnan(channel_sums(value)[1]).tolist() == [False, False, True]
 
 
 def test_after_the_first_batches_no_module_is_hooked_any_more() -> None:

@@ -106,7 +106,7 @@ def test_weights_in_a_file_of_their_own(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_large_weights_wait_in_a_folder_that_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = fired(MODEL)
-    monkeypatch.setattr(reading, "_IN_MEMORY", 0)
+    monkeypatch.setattr(reading, "IN_MEMORY", 0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "model.onnx").write_bytes(MODEL)
     np.testing.assert_array_equal(fired(MODEL), expected)

@@ -231,7 +231,7 @@ def assert_equal(one: Record, other: Record, relative: float = 1e-9) -> None:
 @pytest.mark.parametrize("budget", [1, 200, 1000, 5000])
 def test_parts_and_stages_change_nothing(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = leaky.observe(MLP, X)
-    monkeypatch.setattr(onnx_reader, "_BUDGET", budget)
+    monkeypatch.setattr(onnx_reader, "BUDGET", budget)
     assert_equal(leaky.observe(MLP, X), whole)
 
 
@@ -310,7 +310,7 @@ MIXING = "{ a = MatMul(x, w) m = ReduceMean <keepdims = 1> (a, i) z = Sub(a, m) 
 
 
 def test_samples_that_influence_one_another_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_reader, "_BUDGET", 64)
+    monkeypatch.setattr(onnx_reader, "BUDGET", 64)
     model = graph(f"net (float[N,6] x) => (float[N,8] y) {MIXING}", w=W["w"], i=np.array([0]))
     record = leaky.observe(model, X, batch_size=25)
     parts = [fetch(model, ["z"], {"x": X[i : i + 25]})[0] for i in (0, 25)]

@@ -14,7 +14,7 @@ from leaky.errors import InputError
 from leaky.record import NotExamined, ParameterGradients, Record, Site
 from leaky.record.derivatives import Derivatives
 from leaky.record.directions import Directions
-from leaky.record.ends import Normalisation, SharedLayer, TensorStatistics
+from leaky.record.ends import LossTerm, Normalisation, SharedLayer, TensorStatistics
 from leaky.record.reading import record_from_dict
 from leaky.record.writing import record_to_dict
 
@@ -91,7 +91,7 @@ def test_a_site_is_found_by_its_name_and_others_are_listed() -> None:
     assert record.site("second").name == "second"
     with pytest.raises(InputError, match=r"no site is named 'fourth'.*'first'.*'third'"):
         record.site("fourth")
-    with pytest.raises(InputError, match="the record"):
+    with pytest.raises(InputError, match=r"^the record: "):
         record_from_dict({"model": 3})
 
 
@@ -100,3 +100,29 @@ def test_derivatives_of_two_parts_are_those_of_the_higher_order() -> None:
     assert Derivatives(2, True).merge(Derivatives(1, False)) == Derivatives(2, True)
     first, second = record_from(derivatives=Derivatives(1, True)), record_from()
     assert first.merge(second).derivatives == second.merge(first).derivatives == Derivatives(1, True)
+
+
+def test_one_unit_has_one_slope_in_its_document() -> None:
+    data = record_to_dict(record_from(site_from(normal(3, 1), 0.25)))
+    assert data["sites"][0]["negative_slope"] == 0.25
+
+
+def test_the_documents_of_tensors_have_the_fields_of_their_class_and_no_other() -> None:
+    data = record_to_dict(full())
+    expected = {field.name for field in fields(TensorStatistics)}
+    for tensor_ in (*data["inputs"], *data["outputs"], data["terms"][0]["given"], data["terms"][0]["target"]):
+        assert tensor_.keys() == expected
+
+
+def test_what_nobody_says_is_one_call_and_nothing_compared() -> None:
+    z = site_from(normal(3, 2))
+    assert Site("bare", "ReLU", z.negative_slope, z.statistics).calls == 1
+    term = regression(normal(4, 1), normal(4, 1))
+    assert LossTerm(term.operation, term.output, term.path, term.given, term.target).compared == 0
+
+
+def test_one_parameter_without_a_gradient_is_all_of_them() -> None:
+    assert ParameterGradients(1, zero=("weight",)).all_zero
+    assert ParameterGradients(1, unreached=("weight",)).all_zero
+    assert not ParameterGradients(0).all_zero
+    assert not ParameterGradients(2, zero=("weight",)).all_zero

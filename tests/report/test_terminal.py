@@ -16,7 +16,7 @@ from tests.records import normal, record_from, site_from
 from leaky.diagnosis import Diagnosis, diagnose
 from leaky.report.drawing import as_text
 from leaky.report.rows import headline, rows, shares
-from leaky.report.terminal import TerminalReport, _cells
+from leaky.report.terminal import TerminalReport, cells_of
 
 
 def text(diagnosis: Diagnosis, width: int = 80, encoding: str = "utf-8") -> str:
@@ -123,7 +123,7 @@ def test_a_terminal_that_knows_only_ascii_gets_ascii(nasty: Diagnosis, encoding:
 def test_the_bar_fills_the_width_and_shows_every_state(counts: tuple[int, ...], width: int) -> None:
     from leaky.report.rows import Shares
 
-    cells = _cells(Shares(*counts), width)
+    cells = cells_of(Shares(*counts), width)
     assert sum(cells) == width
     assert [cell > 0 for cell in cells] == [count > 0 for count in counts]
 

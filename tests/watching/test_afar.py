@@ -46,13 +46,13 @@ def test_no_value_is_asked_for_between_reports(name: str) -> None:
         optimizer.param_groups[0]["lr"] = 0.05  # steps after a rise of the rate are measured, as the first ones are
         train(model, optimizer, data.to("meta"), 3)
         assert not watch.notes
-        assert watch._observer.sites
-        for site in watch._observer.sites.values():
+        assert watch.observer.sites
+        for site in watch.observer.sites.values():
             assert site.afar is not None
             assert not site.rows.seen[:12].any()
             assert site.rows.gradient_samples > 0
     finally:
-        watch._let_go()
+        watch.let_go()
 
 
 def watched(name: str, steps: int = 7) -> Watch:
@@ -69,7 +69,7 @@ def test_the_sums_are_those_of_the_host(name: str, request: pytest.FixtureReques
     here = watched(name)
     request.getfixturevalue("away")
     there = watched(name)
-    assert all(site.afar is not None for site in there._observer.sites.values())
+    assert all(site.afar is not None for site in there.observer.sites.values())
     assert here.history.steps.tolist() == there.history.steps.tolist()
     for mine, theirs in zip(here.record().sites, there.record().sites, strict=True):
         left, right = mine.statistics, theirs.statistics
@@ -103,7 +103,7 @@ def test_a_report_brings_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     with leaky.watch(model, optimizer, report_every=100, alarms=()) as watch:
         train(model, optimizer, data, 5)
         monkeypatch.setattr(torch.Tensor, "cpu", lambda self: brought.append(self.numel()) or read(self))
-        watch._observer.bring()
+        watch.observer.bring()
         monkeypatch.undo()
     assert len(brought) == 1
 

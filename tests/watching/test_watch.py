@@ -168,7 +168,7 @@ def test_longer_batches_and_other_images_are_seen_without_a_new_trace() -> None:
         for shape in ((4, 2, 8, 8), (7, 2, 8, 8), (3, 2, 12, 9)):
             model(torch.randn(*shape)).sum().backward()
             watch.step()
-    assert watch._observer.rider.traced == 1
+    assert watch.observer.rider.traced == 1
     first, second = watch.record().sites
     assert first.samples == second.samples == 14
     assert first.statistics.elements[0] == 4 * 36 + 7 * 36 + 3 * 70
@@ -192,7 +192,7 @@ def test_a_model_that_changes_is_traced_anew() -> None:
                 model.layers.append(nn.Linear(6, 6))
             model(torch.randn(5, 6)).sum().backward()
             watch.step()
-    assert watch._observer.rider.traced == 2
+    assert watch.observer.rider.traced == 2
     assert [site.samples for site in watch.record().sites] == [30, 30, 10]
 
 
@@ -229,8 +229,9 @@ def test_where_torch_hands_out_no_tensors_the_sums_are_the_same(name: str, monke
         if plainly:
             monkeypatch.setattr(Reading, "read_for", lambda self, rows, bounds: self)
         model, data = made(name)
-        with leaky.watch(model, torch.optim.SGD(model.parameters(), 0.01), alarms=()) as watch:
-            train(model, watch._optimizer, data, 5)
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        with leaky.watch(model, optimizer, alarms=()) as watch:
+            train(model, optimizer, data, 5)
         found.append(watch.record().sites)
     for here, there in zip(*found, strict=True):
         for figure in (*COUNTED, *SUMMED, "last_fired", "samples"):
@@ -254,5 +255,5 @@ def test_a_branch_that_is_taken_later_is_seen_from_its_second_pass_on_and_both_s
         for right in (False, False, True, True, False, True, False):
             model(torch.randn(5, 6), right=right).sum().backward()
             watch.step()
-    assert watch._observer.rider.traced == 2
+    assert watch.observer.rider.traced == 2
     assert {site.name: site.samples for site in watch.record().sites} == {"act": 35, "left.1": 20, "right.1": 10}

@@ -97,7 +97,7 @@ class LayerWatch:
     def _take(self, name: str, value: Tensor) -> None:
         if value.ndim < 2 or not value.is_floating_point() or value.numel() == 0:
             return
-        part = _sums(value)
+        part = channel_sums(value)
         self._sums[name] = self._sums[name] + part if name in self._sums else part
 
     def normalisations(self) -> tuple[Normalisation, ...]:
@@ -122,7 +122,7 @@ class LayerWatch:
         return tuple(SharedLayer(name, calls) for name, calls in self._most.items() if calls > 1)
 
 
-def _sums(value: Tensor) -> Tensor:
+def channel_sums(value: Tensor) -> Tensor:
     """Elements, Σx and Σx² a channel, in float64, shape (3, channels)."""
     channels, compiled = value.shape[1], core()
     order = tuple(range(value.ndim))

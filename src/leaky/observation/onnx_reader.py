@@ -25,7 +25,7 @@ from leaky.structure.onnx.trace import OnnxTracer, View
 Views: TypeAlias = dict[str, View]
 Key: TypeAlias = tuple[tuple[int, ...], ...]
 
-_BUDGET = 2 << 20
+BUDGET = 2 << 20
 """Bytes of pre-activations that are fetched together, as far as a single one allows."""
 _RETRIES = 2
 
@@ -56,7 +56,7 @@ class Plan:
             return self.fixed
         if self.mixes:
             return feed.samples
-        return max(1, int(_BUDGET / max(1.0, self.growth * _size(feed) / feed.samples)))
+        return max(1, int(BUDGET / max(1.0, self.growth * _size(feed) / feed.samples)))
 
 
 def _size(feed: Feed) -> int:
@@ -138,7 +138,7 @@ class Reader:
         sizes = {value: _bytes(self._model, value, shapes[value]) for name in views for value in fetched[name]}
         fixed = self.inputs.fixed(sample_dim)
         growth = sum(sizes.values()) / max(1, _size(few))
-        together = fixed or max(1, _BUDGET * few.samples // max(1, sum(sizes.values())))
+        together = fixed or max(1, BUDGET * few.samples // max(1, sum(sizes.values())))
         made = {name: max(self._model.producers.get(value, -1) for value in fetched[name]) for name in views}
         costs = {name: sum(sizes[value] for value in fetched[name]) * together // few.samples for name in views}
         groups = list(_grouped(sorted(views, key=made.__getitem__), costs))
@@ -221,7 +221,7 @@ def _grouped(names: Sequence[str], costs: dict[str, int]) -> Iterator[list[str]]
     """Names in order, together as long as their bytes stay within the budget."""
     group: list[str] = []
     for name in names:
-        if group and sum(costs[other] for other in group) + costs[name] > _BUDGET:
+        if group and sum(costs[other] for other in group) + costs[name] > BUDGET:
             yield group
             group = []
         group.append(name)

@@ -103,14 +103,14 @@ class Sites(Picture):
 def _bar(total: Shares, pen: Pen) -> Text:
     """All units side by side, at least a cell for each state that has any; below it what the signs mean."""
     bar, meaning = Text(), Text()
-    for (state, words, sign, style), cells in zip(STATES, _cells(total, min(pen.width, WIDE)), strict=True):
+    for (state, words, sign, style), cells in zip(STATES, cells_of(total, min(pen.width, WIDE)), strict=True):
         bar.append(pen.words(sign) * cells, style)
         if cells:
             meaning.append(f"{pen.words(sign)} ", style).append(f"{getattr(total, state):,} {words}   ")
     return bar.append("\n").append(meaning)
 
 
-def _cells(total: Shares, width: int) -> list[int]:
+def cells_of(total: Shares, width: int) -> list[int]:
     """`width` cells shared out among the states; one with any unit gets at least one, the fullest gives them up."""
     counts = [getattr(total, state) for state, *_ in STATES]
     if not total.units:

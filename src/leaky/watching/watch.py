@@ -46,6 +46,8 @@ class Watch:
         notes: remarks on how the watching goes.
         latents: what the codes have shown that were asked for, by module: their density, latent by latent.
         controls: what was done to the training at alarms, in order, refusals included.
+        observer: what each site has shown since the last report.
+        state: "new", "running" or "stopped".
     """
 
     def __init__(self, given: WatchArguments) -> None:
@@ -57,17 +59,17 @@ class Watch:
         log = Log(given.log, type(model).__name__, thresholds.as_dict()) if given.log is not None and writes else None
         raised = Raised(given.chosen_alarms)
         self._reporter = Reporter(thresholds, raised, given.reaction, log, given.scaler is not None)
-        self._observer = self._reporter.observer = Observer(given, self._reporter.note)
+        self.observer = self._reporter.observer = Observer(given, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
-        self.latents = self._observer.latents
+        self.latents = self.observer.latents
         self._ranks = Ranks(group, self._reporter.note)
-        self._observer.inputs.alone = group is None
+        self.observer.inputs.alone = group is None
         self._updates = Updates(model)
         rest = self.history, thresholds, given.table, self._ranks.agree, self._reporter.control
-        self._controller = Controller(self._observer, optimizer, *rest)
+        self._controller = Controller(self.observer, optimizer, *rest)
         self._reporter.controller, self.controls = self._controller, self._controller.controls
         self._handles: list[Any] = []
-        self._state: Literal["new", "running", "stopped"] = "new"
+        self.state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
         self._urgency = Urgency(optimizer, given.report_every)
         self._leftovers = Leftovers(optimizer)
@@ -81,7 +83,7 @@ class Watch:
     @property
     def step_number(self) -> int:
         """Steps of the training since the start."""
-        return self._observer.clock.step
+        return self.observer.clock.step
 
     def __enter__(self) -> Watch:
         return self.start()
@@ -96,10 +98,10 @@ class Watch:
             except GeneratorExit:  # looked up, and never called
                 return
             except BaseException:
-                self._let_go()
+                self.let_go()
                 raise
         except BaseException:
-            self._let_go()
+            self.let_go()
             raise
         while True:
             yield Leaving.DONE
@@ -110,12 +112,12 @@ class Watch:
         Raises:
             InputError: if it has begun before.
         """
-        if self._state != "new":
-            raise InputError(f"a watch begins once, and this one has {self._state}; make another with leaky.watch(…)")
-        return undone_unless_done(self._started, self._let_go)
+        if self.state != "new":
+            raise InputError(f"a watch begins once, and this one has {self.state}; make another with leaky.watch(…)")
+        return undone_unless_done(self._started, self.let_go)
 
     def _started(self) -> Watch:
-        self._state = "running"
+        self.state = "running"
         self._ranks.meet()
         if self._optimizer is not None:
             self._handles.append(self._optimizer.register_step_pre_hook(lambda *_: self._before_step()))
@@ -125,10 +127,11 @@ class Watch:
             self._before_step()
         return self
 
-    def _let_go(self) -> None:
-        self._state = "stopped"
+    def let_go(self) -> None:
+        """Take every hook off, and report nothing."""
+        self.state = "stopped"
         handles = [handle.remove for handle in self._handles]
-        surely_twice(lambda: (self._observer.stop, *handles, self._leftovers.stop, self._controller.stop))
+        surely_twice(lambda: (self.observer.stop, *handles, self._leftovers.stop, self._controller.stop))
         self._handles.clear()
 
     def stop(self, ended: str = "stopped") -> None:
@@ -137,23 +140,23 @@ class Watch:
         Args:
             ended: why, for the log.
         """
-        if self._state != "running":
+        if self.state != "running":
             return
-        undone_unless_done(self._let_go, self._let_go)
+        undone_unless_done(self.let_go, self.let_go)
         try:
             self._ranks.merging &= ended == "stopped"  # the others know nothing of an error here
             if self._ranks.merging:
                 self._report_with_the_rest()
-            elif any(site.rows.samples for site in self._observer.sites.values()):
+            elif any(site.rows.samples for site in self.observer.sites.values()):
                 self._report(act=False)
         finally:
             self._reporter.close(ended)
 
     def step(self) -> None:
         """A step of the training is over; the optimizer says so itself where it was given."""
-        if self._state != "running":
+        if self.state != "running":
             return
-        observer = self._observer
+        observer = self.observer
         observer.rider.settle()
         self._controller.end_step()
         self._leftovers.step_made()
@@ -186,13 +189,13 @@ class Watch:
 
     def reset(self) -> None:
         """Forget what was seen, for the checkup; history and alarms stay."""
-        self._observer.reset()
+        self.observer.reset()
         self._ranks.reset()
         self._reporter.samples = 0
 
     def record(self) -> Record:
         """What was seen since the last reset, as `leaky.observe` gives it, of the training's own passes."""
-        return record_of(self._observer, self.notes)
+        return record_of(self.observer, self.notes)
 
     def checkup(self, thresholds: Mapping[str, float] | None = None) -> Checkup:
         """What `leaky.check` would say of what was seen since the last reset.
@@ -204,7 +207,7 @@ class Watch:
 
     def run(self) -> Run:
         """Everything so far as a document of its own."""
-        sites = self._observer.kinds
+        sites = self.observer.kinds
         rates = self._reporter.moments.document({name: units for name, (units, _) in sites.items()})
         rest: dict[str, Any] = {"alarms": tuple(self.alarms), "notes": tuple(self.notes), "unit_rates": rates}
         rest |= {"thresholds": self._thresholds.as_dict(), "controls": tuple(each.record for each in self.controls)}
@@ -230,20 +233,20 @@ class Watch:
         """
         if self._optimizer is None:
             raise InputError("the optimizer must be given to leaky.watch to look at its moments, and it was not")
-        behind = {weight for site in self._observer.sites.values() for weight in site.weights}
+        behind = {weight for site in self.observer.sites.values() for weight in site.weights}
         return untouched_units(self._optimizer, {n: p for n, p in self._model.named_parameters() if n in behind})
 
     def _before_step(self) -> None:
-        if self._state != "running":
+        if self.state != "running":
             return
-        self._controller.begin_step(self._observer.observing)
-        if self._urgency.measures(self.step_number, self._observed) and self._observer.observing:
-            self._updates.before(weight for site in self._observer.sites.values() for weight in site.weights)
+        self._controller.begin_step(self.observer.observing)
+        if self._urgency.measures(self.step_number, self._observed) and self.observer.observing:
+            self._updates.before(weight for site in self.observer.sites.values() for weight in site.weights)
 
     def _report(self, act: bool = True) -> Row:
         changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
-        self._observer.bring()
-        self._ranks.merge(self._observer, changes, self._leftovers.steps)
+        self.observer.bring()
+        self._ranks.merge(self.observer, changes, self._leftovers.steps)
         return self._reporter.report(measured_by(changes), self._loop, act)
 
     @property
@@ -255,14 +258,14 @@ class Watch:
         ranks, alarms, going = self._ranks, len(self.alarms), True
         while going and ranks.merging:
             changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
-            self._observer.bring()
-            if ranks.merge(self._observer, changes, self._leftovers.steps, ended=True):
+            self.observer.bring()
+            if ranks.merge(self.observer, changes, self._leftovers.steps, ended=True):
                 self._reporter.report(measured_by(changes), self._loop, act=False)
             if ranks.others_go_on:
                 self._controller.abstain()
             going = ranks.others_go_on and not self._reporter.ends_training(self.alarms[alarms:])
 
     def _attach_or_detach(self) -> None:
-        every, step = self._every, self._observer.clock.step
+        every, step = self._every, self.observer.clock.step
         wanted = bool(every(step)) if callable(every) else step % every == 0
-        self._observer.observe(wanted)
+        self.observer.observe(wanted)

@@ -303,3 +303,62 @@ def test_operands_are_broadcast_and_results_without_a_claim_are_positions() -> N
     assert result("maximum", value("su", 6, 8), value("u", 8), shape=(6, 8)) == ["s6", "u8/8"]
     both = axes_of(Call("view", [value("su", 6, 8)], {}, [(6, 2, 4), (5,)], ("self",)))
     assert list(map(told, both)) == [["s6", "u2/8", "u4/8"], ["-5"]]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "shape", "expected"),
+    [
+        (value("s-u", 6, 4, 8), value("s--", 6, 8, 5), (6, 4, 5), ["s6", "-4", "-5"]),
+        (value("s--", 6, 4, 5), value("s-u", 6, 5, 8), (6, 4, 8), ["s6", "-4", "u8/8"]),
+        (value("s--", 6, 4, 5), value("su-", 6, 5, 8), (6, 4, 8), ["s6", "-4", "-8·u1/1"]),
+        (value("su-", 6, 4, 5), value("s-u", 6, 5, 8), (6, 4, 8), ["s6", "-4", "-8"]),
+        (weight(5, 8), value("-", 8), (5,), ["u5/5"]),
+        (weight(5, 8), value("s-u", 6, 8, 4), (6, 5, 4), ["s6", "u5/5", "-4"]),
+    ],
+    ids=["scores", "values by their weights", "units summed over", "between units", "one vector", "a weight in front"],
+)
+def test_a_product_has_the_units_of_its_weight_or_values_and_a_score_is_one_unit(
+    left: Node, right: Node, shape: tuple[int, ...], expected: list[str]
+) -> None:
+    assert result("matmul", left, right, shape=shape) == expected
+
+
+def test_a_product_that_sums_over_samples_says_so() -> None:
+    samples_summed = Call("mm", [weight(5, 6), value("s-", 6, 8)], {}, [(5, 8)], ("self", "mat2"))
+    axes_of(samples_summed)
+    assert samples_summed.evidence
+    kept = Call("mm", [weight(5, 8), value("-s", 8, 6)], {}, [(5, 6)], ("self", "mat2"))
+    assert told(axes_of(kept)[0]) == ["u5/5", "s6"]
+    assert not kept.evidence
+
+
+@pytest.mark.parametrize(
+    ("indices", "shape", "expected"),
+    [
+        ([weight(4)], (4, 8), ["s4", "u8/8"]),
+        ([None, weight(3)], (6, 3), ["s6", "u3/3"]),
+        ([weight(4, 2)], (4, 2, 8), ["-4", "-2", "-8"]),
+        ([weight(4), weight(4)], (4,), ["-4"]),
+    ],
+    ids=["samples", "units", "an index of two axes", "two indices"],
+)
+def test_one_index_picks_samples_or_units_and_several_forget(
+    indices: list[Any], shape: tuple[int, ...], expected: list[str]
+) -> None:
+    call = Call("index", [value("su", 6, 8), indices], {}, [shape], ("self", "indices"))
+    assert told(axes_of(call)[0]) == expected
+
+
+def test_copies_stand_in_front_of_what_they_copy() -> None:
+    call = Call("repeat", [value("su", 6, 8), [3, 1, 2]], {}, [(3, 6, 16)], ("self", "repeats"))
+    assert told(axes_of(call)[0]) == ["-3", "s6", "-2·u8/8"]
+    nothing = Call("repeat", [value("su", 6, 8), [1, 0]], {}, [(6, 0)], ("self", "repeats"))
+    assert told(axes_of(nothing)[0])[0] == "s6"
+
+
+def test_columns_of_images_have_the_kernel_behind_each_channel() -> None:
+    images = value("su--", 6, 8, 5, 5)
+    call = Call("im2col", [images], {}, [(6, 72, 9)], ("self",))
+    assert told(axes_of(call)[0]) == ["s6", "u8/8·-9", "-9"]
+    single = Call("im2col", [value("u--", 8, 5, 5)], {}, [(72, 9)], ("self",))
+    assert told(axes_of(single)[0]) == ["-72", "-9"]

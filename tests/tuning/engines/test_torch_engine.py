@@ -71,17 +71,17 @@ def test_processes_give_what_one_model_after_another_gives(kind: str, monkeypatc
 def test_the_way_is_the_fastest_of_a_trial(
     alone: float, tried: dict[int, float], way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TorchEngine, "_seconds_alone", lambda self, cells: alone)
+    monkeypatch.setattr(TorchEngine, "seconds_alone", lambda self, cells: alone)
     monkeypatch.setattr(BatchedEngine, "probe", lambda self, cells: tried)
     engine = TorchEngine(objectives.task(), ARMS)
-    assert engine._choose(CELLS) == way
+    assert engine.choose(CELLS) == way
     engine.close()
 
 
 def test_too_little_work_is_not_sent_to_processes() -> None:
     engine = TorchEngine(objectives.task(epochs=1), ARMS)
     assert len(list(engine.run(CELLS[:2]))) == 2
-    assert engine._crew is None
+    assert engine.crew is None
 
 
 def deadly(status: int) -> Any:
@@ -133,7 +133,7 @@ def test_a_crew_answers_each_job_begins_none_after_stop_and_lives_no_longer_than
 
 def test_a_member_that_is_killed_once_loses_nothing() -> None:
     crew = Crew(1, doubled)
-    victim = crew._members[0].process
+    victim = crew.members[0].process
     os.kill(victim.pid or 0, signal.SIGKILL)
     victim.join()
     assert list(crew.run([4])) == [(4, 8)]

@@ -28,14 +28,16 @@ def test_the_error_of_all_blocks_together_is_at_most_5_percent() -> None:
 
 
 def test_kept_boundaries_are_what_a_simulation_gives() -> None:
-    assert critical._kept("sequential", 5)
-    first = critical._block_boundary(5, *BLOCKS[0])
-    assert critical._kept("sequential", 5)[: len(first)] == pytest.approx(list(first), abs=6e-4)
-    assert critical._kept("fixed", 5)[2] == pytest.approx(critical._block_boundary(5, 5, 5, ERROR)[0], abs=6e-4)
+    assert critical.kept_boundaries("sequential", 5)
+    first = critical.block_boundary(5, *BLOCKS[0])
+    assert critical.kept_boundaries("sequential", 5)[: len(first)] == pytest.approx(list(first), abs=6e-4)
+    assert critical.kept_boundaries("fixed", 5)[2] == pytest.approx(
+        critical.block_boundary(5, 5, 5, ERROR)[0], abs=6e-4
+    )
 
 
 def test_what_is_not_kept_is_simulated() -> None:
-    assert not critical._kept("fixed", 12)
+    assert not critical.kept_boundaries("fixed", 12)
     assert fixed_boundary(10, 5) < fixed_boundary(12, 5) < 1.2 * fixed_boundary(10, 5)
 
 

@@ -55,7 +55,7 @@ def test_an_interrupt_while_it_is_taken_does_not_leave_it_locked(path: Path, mon
 
     lock = journal.KernelLock(str(path))
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "_cut_off_unfinished_line", interrupted)
+        patch.setattr(journal, "cut_off_unfinished_line", interrupted)
         with pytest.raises(KeyboardInterrupt):
             lock.acquire()
     assert not others_wait(path)

@@ -19,7 +19,7 @@ from leaky.structure.onnx.nesting import must_be_bounded
 import onnx  # isort: skip
 from onnx import external_data_helper, helper, inliner, shape_inference  # isort: skip
 
-_IN_MEMORY = 1 << 20
+IN_MEMORY = 1 << 20
 """Bytes of weights up to which they stay in memory."""
 
 
@@ -46,7 +46,7 @@ def load(model: str | os.PathLike[str] | bytes, scratch: Path) -> OnnxModel:
     if proto.functions:
         must_be_bounded(proto, label)
         proto = inliner.inline_local_functions(proto)
-    if not apart and sum(len(tensor.raw_data) for tensor in proto.graph.initializer) > _IN_MEMORY:
+    if not apart and sum(len(tensor.raw_data) for tensor in proto.graph.initializer) > IN_MEMORY:
         proto, folder = _moved_out(proto, scratch), scratch
     return _as_data(proto, name, folder)
 

@@ -63,7 +63,7 @@ class TorchEngine:
     measured: bool = True
     _reasons: dict[str, str] = field(default_factory=dict)
     _way: Way | None = None
-    _crew: Crew | None = None
+    crew: Crew | None = None
 
     def __post_init__(self) -> None:
         self._stacks = BatchedEngine(self.task, self.arms, WHOLE, self.measured)
@@ -92,7 +92,7 @@ class TorchEngine:
 
     def run(self, cells: list[Cell], stop: Callable[[], bool] = never) -> Generator[Trial, None, None]:
         """The trainings of these cells, as they end."""
-        way = self._way or self._choose(cells)
+        way = self._way or self.choose(cells)
         if way is None:
             yield from self._trying.run(cells, stop)
         elif way.processes == 1:
@@ -102,20 +102,20 @@ class TorchEngine:
 
     def close(self) -> None:
         """End the processes, if there are any."""
-        if self._crew is not None:
-            self._crew.close()
-            self._crew = None
+        if self.crew is not None:
+            self.crew.close()
+            self.crew = None
 
     def _most_processes(self) -> int:
         return most_processes() if self.task.data.inputs.device.type == "cpu" else 1
 
-    def _choose(self, cells: list[Cell]) -> Way | None:
+    def choose(self, cells: list[Cell]) -> Way | None:
         """The way from now on; None where there is too little to do for more than one process."""
         most = self._most_processes()
         if self.kind != AUTO:
             self._way = Way(WHOLE if self.kind == BATCHED else ALONE, most)
             return self._way
-        alone = self._seconds_alone(cells) if most > 1 and len(cells) > 1 else 0.0
+        alone = self.seconds_alone(cells) if most > 1 and len(cells) > 1 else 0.0
         if alone * self.task.epochs * self.task.steps_per_epoch * len(cells) < WORTH_A_CREW:
             return None
         found = [answer for _, answer in self._crew_of(most).run([(None, part) for part in shares(cells, most)])]
@@ -127,7 +127,8 @@ class TorchEngine:
         self._way = min(ways, key=lambda way: ways[way])
         return self._way
 
-    def _seconds_alone(self, cells: list[Cell]) -> float:
+    def seconds_alone(self, cells: list[Cell]) -> float:
+        """What the trainings take one after another, a trial of each kind."""
         with torch.random.fork_rng(devices=[]):
             for cell in cells:
                 with contextlib.suppress(Exception):  # it will be the result of that training
@@ -135,9 +136,9 @@ class TorchEngine:
         return 0.0
 
     def _crew_of(self, count: int) -> Crew:
-        if self._crew is None or self._crew.closed:
-            self._crew = Crew(count, self._serve)
-        return self._crew
+        if self.crew is None or self.crew.closed:
+            self.crew = Crew(count, self._serve)
+        return self.crew
 
     def _by_crew(self, way: Way, cells: list[Cell], stop: Callable[[], bool]) -> Generator[Trial, None, None]:
         parts = [[cell] for cell in cells] if way.width == ALONE else shares(cells, way.processes)

@@ -97,8 +97,8 @@ class Crew:
 
     def __init__(self, count: int, serve: Callable[[Any], Any]) -> None:
         self._serve = serve
-        self._members = [Member(serve) for _ in range(count)]
-        self._ended = weakref.finalize(self, _end, self._members)
+        self.members = [Member(serve) for _ in range(count)]
+        self._ended = weakref.finalize(self, _end, self.members)
 
     def run(self, jobs: Iterable[Any], stop: Callable[[], bool] = never) -> Iterator[tuple[Any, Any]]:
         """(job, answer) of each job as it ends; the next one begins when the caller comes back for more.
@@ -106,7 +106,7 @@ class Crew:
         After `stop` no further job begins. Left early, by Ctrl-C for one, it ends what is running.
         """
         waiting, deaths = deque(jobs), dict[int, int]()
-        idle, busy = list(self._members), dict[Connection, Member]()
+        idle, busy = list(self.members), dict[Connection, Member]()
         try:
             while True:
                 while idle and waiting and not stop():
@@ -141,7 +141,7 @@ class Crew:
     def _replaced(self, member: Member) -> Member:
         member.connection.close()
         fresh = Member(self._serve)
-        self._members[self._members.index(member)] = fresh
+        self.members[self.members.index(member)] = fresh
         return fresh
 
 

@@ -55,10 +55,10 @@ def sequential_boundary(arms: int, seeds: int) -> float:
     """
     for first, last, error in BLOCKS:
         if first <= seeds <= last:
-            kept = _kept("sequential", arms)
+            kept = kept_boundaries("sequential", arms)
             if seeds - FIRST_LOOK < len(kept):
                 return kept[seeds - FIRST_LOOK]
-            return float(_block_boundary(arms, first, last, error)[seeds - first])
+            return float(block_boundary(arms, first, last, error)[seeds - first])
     return float("inf")
 
 
@@ -66,10 +66,10 @@ def fixed_boundary(arms: int, seeds: int) -> float:
     """The |t| above which two arms differ detectably in a study that looks once, after exactly `seeds` seeds."""
     if seeds < FIRST_LOOK:
         return float("inf")
-    kept = _kept("fixed", arms)
+    kept = kept_boundaries("fixed", arms)
     if seeds - FIRST_LOOK < len(kept):
         return kept[seeds - FIRST_LOOK]
-    return float(_block_boundary(arms, seeds, seeds, ERROR)[0])
+    return float(block_boundary(arms, seeds, seeds, ERROR)[0])
 
 
 def largest_statistics(scores: FloatArray, looks: list[int]) -> FloatArray:
@@ -117,13 +117,13 @@ def _table() -> dict[str, dict[str, list[float]]]:
     return cast("dict[str, dict[str, list[float]]]", json.loads(TABLE.read_text("utf-8")) if TABLE.exists() else {})
 
 
-def _kept(kind: str, arms: int) -> list[float]:
+def kept_boundaries(kind: str, arms: int) -> list[float]:
     """The boundaries that are kept, from `FIRST_LOOK` seeds on."""
     return _table().get(kind, {}).get(str(arms), [])
 
 
 @lru_cache(maxsize=256)
-def _block_boundary(arms: int, first: int, last: int, error: float) -> FloatArray:
+def block_boundary(arms: int, first: int, last: int, error: float) -> FloatArray:
     """One boundary a look, all with the same tail probability, crossed by `error` of the studies without a difference.
 
     The larger of two cases: all arms equally noisy, and one much noisier than the others.
@@ -160,8 +160,8 @@ def _write_table() -> None:
 
     table: dict[str, dict[str, list[float]]] = {"sequential": {}, "fixed": {}}
     for arms in KEPT_ARMS:
-        looks = [value for block in BLOCKS[:KEPT_BLOCKS] for value in _block_boundary(arms, *block)]
-        single = [_block_boundary(arms, seeds, seeds, ERROR)[0] for seeds in range(FIRST_LOOK, KEPT_SEEDS + 1)]
+        looks = [value for block in BLOCKS[:KEPT_BLOCKS] for value in block_boundary(arms, *block)]
+        single = [block_boundary(arms, seeds, seeds, ERROR)[0] for seeds in range(FIRST_LOOK, KEPT_SEEDS + 1)]
         table["sequential"][str(arms)], table["fixed"][str(arms)] = rounded(looks), rounded(single)
     write_whole(TABLE, (json.dumps(table) + "\n").encode())
 

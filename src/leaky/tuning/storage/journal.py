@@ -44,7 +44,7 @@ class KernelLock:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             self._held[threading.get_ident()] = handle
-            _cut_off_unfinished_line(self._path)
+            cut_off_unfinished_line(self._path)
         except BaseException:
             if threading.get_ident() in self._held:
                 self.release()
@@ -63,7 +63,8 @@ class KernelLock:
             os.close(handle)
 
 
-def _cut_off_unfinished_line(path: str) -> None:
+def cut_off_unfinished_line(path: str) -> None:
+    """Leave only whole lines: a process that was killed may have written a part of one."""
     with Path(path).open("rb+") as stream:
         end = stream.seek(0, os.SEEK_END)
         at = end
