@@ -7,7 +7,8 @@
   equality  how far the weights of a stack are from those of training alone after 50 steps;
   price     a whole adaptive study against the full grid one after another, and against Optuna alone;
   kills     a study killed 20 times at random instants, against an undisturbed one.
-Each figure is printed beside its target; all go to benchmarks/results/tune.json.
+Each figure is printed beside its target; all go to benchmarks/results/tune.json. `--quick` takes the first network, one
+round, ten seeds and four kills, and writes nothing.
 """
 
 from __future__ import annotations
@@ -88,20 +89,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=tuple(_SAID))
     parser.add_argument("--out", default=str(RESULTS))
+    parser.add_argument("--quick", action="store_true", help="a few minutes; nothing is written")
     arguments = parser.parse_args()
+    quick = arguments.quick
     began = time.perf_counter()
     parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "engines": lambda: engines(arguments.rounds),
+        "engines": lambda: engines(1, 1) if quick else engines(arguments.rounds),
         "equality": equality,
-        "price": lambda: [price()],
-        "kills": lambda: [kills()],
+        "price": lambda: [price(10) if quick else price()],
+        "kills": lambda: [kills(4) if quick else kills()],
     }
     result: dict[str, Any] = {"machine": {**machine(), "torch": torch.__version__, "threads": torch.get_num_threads()}}
     for part in [arguments.only] if arguments.only else parts:
         result[part] = parts[part]()
         print("\n".join(lines_of(part, result[part])), flush=True)
     result["seconds"] = time.perf_counter() - began
-    write_whole(arguments.out, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+    if not quick:
+        write_whole(arguments.out, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
 
 
 if __name__ == "__main__":
