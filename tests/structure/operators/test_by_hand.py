@@ -308,7 +308,7 @@ def test_operands_are_broadcast_and_results_without_a_claim_are_positions() -> N
 @pytest.mark.parametrize(
     ("left", "right", "shape", "expected"),
     [
-        (value("s-u", 6, 4, 8), value("s--", 6, 8, 5), (6, 4, 5), ["s6", "-4", "-5"]),
+        (value("s-u", 6, 4, 8), value("s--", 6, 8, 5), (6, 4, 5), ["s6", "-4", "-5·u1/1"]),
         (value("s--", 6, 4, 5), value("s-u", 6, 5, 8), (6, 4, 8), ["s6", "-4", "u8/8"]),
         (value("s--", 6, 4, 5), value("su-", 6, 5, 8), (6, 4, 8), ["s6", "-4", "-8·u1/1"]),
         (value("su-", 6, 4, 5), value("s-u", 6, 5, 8), (6, 4, 8), ["s6", "-4", "-8"]),
