@@ -112,6 +112,7 @@ def test_a_network_that_its_optimizer_has_frozen_learns_again() -> None:
     done = leaky.repair(model, DATA).apply(validate=accuracy, train=training(optimizer))
     assert done.kept
     assert [action.kind for action in done.actions] == ["forget moments"]
+    assert "the optimizer's state begins anew: one of its last gradients was so large" in " ".join(str(done).split())
     assert [trial.name for trial in done.trials][:2] == ["as it was", "moments forgotten"]
     assert done.metric is not None
     assert done.metric[1] > done.metric[0] + 0.2

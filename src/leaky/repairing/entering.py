@@ -37,7 +37,7 @@ def with_moments(plan: Plan, optimizer: torch.optim.Optimizer | None) -> Plan:
     reason = out_of_date(optimizer)
     if reason is None:
         return plan
-    forget = Action("forget moments", None, (), reason)
+    forget = Action("forget moments", None, (), reason, changes=(f"the optimizer's state begins anew: {reason}",))
     others = (replace(treatment, actions=(forget, *treatment.actions)) for treatment in plan.treatments)
     return replace(plan, treatments=(Treatment(FORGOTTEN, (forget,), True), *others))
 

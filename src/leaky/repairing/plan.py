@@ -43,7 +43,8 @@ class Action:
         units: the units concerned; none where the whole site is.
         reason: why.
         negative_slope: α of the rectifier that is put in; None where none is.
-        changes: modules that are exchanged and keys of the state dict that appear, in words.
+        changes: modules that are exchanged, keys of the state dict that appear, and an optimizer's state that begins
+            anew, in words.
     """
 
     kind: Kind
