@@ -8,22 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.trainings.building import Kind
+from benchmarks.trainings.frozen_healthy import FROZEN_HEALTHY
+from benchmarks.trainings.frozen_issue_kinds import FROZEN_ISSUE_KINDS
+from benchmarks.trainings.frozen_other_kinds import FROZEN_OTHER_KINDS
 from benchmarks.trainings.healthy import HEALTHY_LOOKED_AT, HEALTHY_ONCE_HELD_OUT
+from benchmarks.trainings.healthy_families import HEALTHY_FAMILIES
 from benchmarks.trainings.healthy_held_out import HEALTHY_HELD_OUT
 from benchmarks.trainings.held_out import HELD_OUT
 from benchmarks.trainings.held_out_since import HEALTHY_HELD_OUT_SINCE, HELD_OUT_SINCE
 from benchmarks.trainings.looked_at import LOOKED_AT
+from benchmarks.trainings.mechanisms import MECHANISMS
 from benchmarks.trainings.once_held_out import ONCE_HELD_OUT
 
 FOLDER = Path(__file__).parents[1] / "results"
 Group = tuple[tuple[Kind, ...], tuple[Kind, ...], tuple[int, ...]]
 HALVES: dict[str, tuple[Group, ...]] = {
     "looked-at": ((LOOKED_AT, HEALTHY_LOOKED_AT, (0, 1)), (ONCE_HELD_OUT, HEALTHY_ONCE_HELD_OUT, (2, 3))),
+    "mechanisms": ((MECHANISMS, HEALTHY_FAMILIES, (8, 9)),),
     "held-out": ((HELD_OUT, HEALTHY_HELD_OUT, (4, 5)),),
     "held-out-since": ((HELD_OUT_SINCE, HEALTHY_HELD_OUT_SINCE, (6, 7)),),
+    "frozen": (((*FROZEN_ISSUE_KINDS, *FROZEN_OTHER_KINDS), FROZEN_HEALTHY, (10, 11)),),
 }
-"""Failing kinds, healthy ones and seeds of each half; the third was written when what the second had missed was
-mended."""
+"""Failing kinds, healthy ones and seeds of each half: on the first two the rules and thresholds were set; the others
+were written when those stood, one after another, and run once. What each of them showed was mended since."""
 
 Row = Callable[[Kind, int], dict[str, Any]]
 """Trains a kind with a seed and says what came of it."""

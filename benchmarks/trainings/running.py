@@ -1,7 +1,8 @@
 """Runs one training under a watch as a user would have it, and says when what came.
 
-A loss has stalled at the first step at which its reader can see it: not finite, a hundred times where it began, or no
-better over the last 100 steps than the best before by a hundredth of where it began. The watch never sees the loss.
+A training fails whose loss ends no nearer to where its twin's ended than to where it began itself. A loss has stalled
+at the first step at which its reader can see it: not finite, a hundred times where it began, or no better over the last
+100 steps than the best before by a hundredth of where it began. The watch never sees the loss.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def row(kind: Kind, seed: int) -> dict[str, Any]:
         course = run(sick, seed)
         torch.manual_seed(seed)
         twin = run(kind(seed, False), seed)
-    stalled = stalled_at(course.losses)
+    stalled, began = stalled_at(course.losses), float(course.losses[:5].mean())
     right = [alarm.step for alarm in course.loud if alarm.finding.rule in sick.alarms]
     first = course.loud[0] if course.loud else None
     return {
@@ -90,6 +91,7 @@ def row(kind: Kind, seed: int) -> dict[str, Any]:
         "stalled at": stalled,
         "first": None if first is None else f"{first.step} {first.finding.level} {first.finding.name}",
         "first is right": first is not None and first.finding.rule in sick.alarms,
+        "fails": not abs(course.end - twin.end) < abs(course.end - began),
         "loss": [round(course.end, 4) if np.isfinite(course.end) else "not finite", round(twin.end, 4)],
         "twin": said(twin),
     }

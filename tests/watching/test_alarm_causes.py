@@ -69,6 +69,12 @@ def clipped(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callab
     nn.utils.clip_grad_norm_(model.parameters(), 0.1)
 
 
+def zeroed_but_for_one(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
+    for parameter in list(model.parameters())[:-1]:
+        parameter.grad = None
+    backward()
+
+
 def zeroed(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callable[[], None]) -> None:
     optimizer.zero_grad()
     backward()
@@ -104,7 +110,8 @@ def decayed(model: nn.Module, optimizer: torch.optim.Optimizer, backward: Callab
 @pytest.mark.parametrize(
     ("loop", "told", "compiled"),
     [
-        (left_alone, True, False), (accumulated, True, False), (clipped, True, False), (zeroed, False, False),
+        (left_alone, True, False), (zeroed_but_for_one, True, False), (accumulated, True, False),
+        (clipped, True, False), (zeroed, False, False),
         (zeroed_in_place, False, False), (zeroed_and_accumulated, False, False), (decayed, False, False),
         (zeroed_after_a_gradient_for_another, False, False), (left_alone, True, True), (zeroed, False, True),
     ],

@@ -19,7 +19,7 @@ def test_a_step_is_measured_as_a_share_of_the_weight_that_it_met() -> None:
     old = [p.detach().double().numpy().copy() for p in (model[0].weight, model[2].weight)]
     updates = Updates(model)
     assert not updates.measuring
-    updates.before(["0.weight", "0.bias", "2.weight", "0.weight", "of no module"])
+    updates.before()
     assert updates.measuring
     with torch.no_grad():
         model[0].weight.mul_(1.5)
@@ -28,10 +28,34 @@ def test_a_step_is_measured_as_a_share_of_the_weight_that_it_met() -> None:
     found = updates.after()
     assert not updates.measuring
     assert list(found) == ["0.weight", "2.weight"]  # a bias has no direction that a step turns
-    assert found["0.weight"] == pytest.approx([0.25 * (old[0] ** 2).sum(), (old[0] ** 2).sum(), 20], rel=1e-5)
-    assert found["2.weight"] == pytest.approx([16, (old[1] ** 2).sum(), 12], rel=1e-5)
+    squares = [(each**2).sum() for each in old]
+    later = (model[2].weight.detach().double().numpy() ** 2).sum()
+    first = [0.25 * squares[0], squares[0], 20, 1.25 * squares[0], math.nan, 0.01 * 4]
+    second = [16, squares[1], 12, later - squares[1], math.nan, 0.01 * 3]
+    assert found["0.weight"] == pytest.approx(first, rel=1e-5, nan_ok=True)
+    assert found["2.weight"] == pytest.approx(second, rel=1e-5, nan_ok=True)
     assert ratio_of(found["0.weight"]) == pytest.approx(0.5, rel=1e-5)
     assert updates.after() == {}
+
+
+def test_what_others_do_to_a_weight_between_two_steps_is_seen_apart_from_the_step() -> None:
+    model = nn.Linear(3, 2, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(2.0)
+    updates = Updates(model)
+    updates.begin()
+    updates.before()
+    with torch.no_grad():
+        model.weight.fill_(3.0)
+    assert updates.after()["weight"] == pytest.approx([6, 24, 6, 30, math.nan, 0.02], nan_ok=True)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    updates.begin()
+    with torch.no_grad():
+        model.weight.fill_(4.0)
+    updates.begin()  # of a step that is not measured: what came since is not of one step
+    updates.before()
+    assert updates.after()["weight"] == pytest.approx([0, 96, 6, 0, -48, 0.02])
 
 
 def test_of_a_large_weight_an_even_sample_tells_the_same() -> None:
@@ -39,7 +63,7 @@ def test_of_a_large_weight_an_even_sample_tells_the_same() -> None:
     with torch.no_grad():
         model.weight.copy_(torch.tensor([3.0, -3.0]).repeat(90_000).reshape(300, 600))
     updates = Updates(model)
-    updates.before(["weight"])
+    updates.before()
     with torch.no_grad():
         model.weight.mul_(1.25)
     step = updates.after()["weight"]
@@ -49,11 +73,12 @@ def test_of_a_large_weight_an_even_sample_tells_the_same() -> None:
 
 
 def test_the_largest_of_several_steps_counts_and_the_size_of_the_last() -> None:
-    steps = [np.array([1.0, 100.0, 4.0]), np.array([9.0, 36.0, 4.0]), np.array([4.0, 64.0, 4.0])]
+    rest = [0.0, math.nan, 0.25]
+    steps = [np.array([1.0, 100.0, 4.0, *rest]), np.array([9.0, 36.0, 4.0, *rest]), np.array([4.0, 64.0, 4.0, *rest])]
     assert measured_by({"w": steps})["w"] == pytest.approx((0.5, 4.0))
-    nothing = np.array([1.0, 0.0, 4.0])
-    assert math.isnan(ratio_of(nothing))
-    assert measured_by({"w": [nothing, steps[0]]})["w"] == pytest.approx((0.1, 5.0))
+    from_nothing = np.array([1.0, 0.0, 4.0, *rest])
+    assert ratio_of(from_nothing) == 2
+    assert measured_by({"w": [from_nothing, steps[0]]})["w"] == pytest.approx((2.0, 5.0))
 
 
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {

@@ -193,6 +193,32 @@ class Thresholds:
         0.3, "‖ΔW‖ ÷ ‖W‖ of one optimizer step from which on it is a warning", "a hundred times the usual 1e-3"
     )
     update_error: float = _number(1.0, "the same: error", "the step is as long as the weights")
+    update_steady: float = _number(
+        0.05, "the same of every report, from which on it is a warning", "healthy trainings stay below .03"
+    )
+    update_tiny: float = _number(
+        1e-6, "the same of every step since the start, up to which nothing is learned", "the last bits of float32"
+    )
+    weight_speed: float = _number(
+        0.014, "steady growth of ln ‖W‖ a step, either way, from which on it is a warning", "a quarter in 16 steps"
+    )
+    weight_gain: float = _number(
+        3, "√(fan-in · E w²) without which growing weights are let grow", "twice what keeps a rectifier's range"
+    )
+    changed_aside: float = _share(
+        0.004,
+        "change of ‖W‖ a step by others than the optimizer: warning",
+        "a fiftieth in 5 steps",
+    )
+    even_gradient: float = _share(
+        0.9, "(E|g|)² ÷ E g² from which on one term may outweigh the samples", "healthy classifiers: .73 at most"
+    )
+    pressed_output: float = _share(
+        0.5, "share of the first E h² up to which such a term is said to press a site", "penalties press to a tenth"
+    )
+    alike_share: float = _share(
+        0.98, "(E z)² ÷ E z², the median over units, from which on it is a warning", "healthy trainings: .88"
+    )
     expert_share: float = _share(
         0.05, "an expert that is given less than this part of an even share of the samples is idle", "convention"
     )

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from leaky.diagnosis import Level, level_rank
 from leaky.watching.alarm import Alarm
 from leaky.watching.alarm_rules.inputs import experts, inputs
-from leaky.watching.alarm_rules.learning import gradient, never_zeroed, updates
+from leaky.watching.alarm_rules.learning import gradient, never_zeroed, pressed
 from leaky.watching.alarm_rules.now import Check, Now
 from leaky.watching.alarm_rules.ranges import depth, drift, fading, non_finite, rising_rate
+from leaky.watching.alarm_rules.signals import alike, same_units
 from leaky.watching.alarm_rules.units import collapsing, dead, locked, stopped_firing
+from leaky.watching.alarm_rules.weights import changed_aside, steady_updates, tiny_updates, updates, weight_size
 
 READ = (
     "stopped_warning",
@@ -26,6 +28,14 @@ READ = (
     "spike_error",
     "update_warning",
     "update_error",
+    "update_steady",
+    "update_tiny",
+    "weight_speed",
+    "weight_gain",
+    "changed_aside",
+    "even_gradient",
+    "pressed_output",
+    "alike_share",
     "expert_share",
     "asleep_samples",
     "srank_delta",
@@ -36,10 +46,17 @@ ALARMS: dict[str, Check] = {
     "non-finite": non_finite,
     "input": inputs,
     "never-zeroed": never_zeroed,
+    "changed-aside": changed_aside,
     "rising-rate": rising_rate,
     "update-size": updates,
+    "steady-updates": steady_updates,
+    "tiny-updates": tiny_updates,
+    "weight-size": weight_size,
     "no-gradient": gradient,
     "gradient-spike": gradient,
+    "pressed": pressed,
+    "same-units": same_units,
+    "alike": alike,
     "depth": depth,
     "gradient-by-depth": depth,
     "drift": drift,

@@ -17,6 +17,9 @@ from leaky.diagnosis.verdicts import judge
 from leaky.record import BELOW, FloatArray, Site
 from leaky.watching.sums import COUNTS, FIRED, GRADIENT_NONFINITE, NONFINITE, SQUARES, SUMS, Rows
 
+ROUNDING = 1e-6
+"""Relative difference of two sums of the same float32 values in another order."""
+
 
 @dataclass(eq=False)
 class Stretch:
@@ -28,7 +31,8 @@ class Stretch:
         verdicts: the last ones; None before there was evidence enough.
         silent_for: samples since each unit fired, shape (units,).
         ever_fired: whether it has since the last reset.
-        alike: the share of Σz² of the last report that its units' means hold: 1 where all samples look the same.
+        same_for: reports in a row in which all units showed the same.
+        alike: (E z)² ÷ E z² of the last report, the median over units: 1 where all samples look the same.
     """
 
     total: Rows
@@ -37,6 +41,7 @@ class Stretch:
     ever_fired: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     verdicts: UnitVerdicts | None = None
     alike: float = math.nan
+    same_for: int = 0
     fresh: bool = field(default=False)
 
     @classmethod
@@ -52,9 +57,10 @@ class Stretch:
         seen = rows.seen[COUNTS].sum(axis=0) > 0  # of NaN nothing can be said
         self.silent_for = np.where(fired, 0.0, self.silent_for + np.where(seen, rows.samples, 0))
         self.ever_fired |= fired
-        squares = float(rows.seen[SQUARES].sum())
-        by_means = means(rows) ** 2 * rows.seen[COUNTS].sum(axis=0)
-        self.alike = float(by_means.sum()) / squares if squares > 0 else math.nan
+        self.same_for = self.same_for + 1 if _same(rows) else 0
+        squares, counts = rows.seen[SQUARES].sum(axis=0), rows.seen[COUNTS].sum(axis=0)
+        known = squares > 0  # a unit of large values must not speak for the others
+        self.alike = float(np.median((means(rows) ** 2 * counts)[known] / squares[known])) if known.any() else math.nan
 
     def judge(self, site: Site, thresholds: Thresholds, needed: int) -> None:
         """Verdicts on the part, which is complete; a new one begins."""
@@ -91,6 +97,7 @@ def figures(
     found["second_moment"] = float(seen[SQUARES].sum() / elements) if elements else math.nan
     found["output_moment"] = _output_moment(rows, slope, gain) / elements if elements else math.nan
     found["gradient"] = _root_mean_square(rows)
+    found["alike"], found["even"] = stretch.alike, _evenness(rows)
     found["nonfinite"] = float(seen[NONFINITE].sum() + rows.gradient[GRADIENT_NONFINITE].sum())
     return found
 
@@ -108,6 +115,20 @@ def _root_mean_square(rows: Rows) -> float:
         return math.nan
     elements = rows.seen[COUNTS].sum() * rows.gradient_samples / rows.samples
     return math.sqrt(rows.gradient[4:8].sum() / elements) if elements else math.nan
+
+
+def _evenness(rows: Rows) -> float:
+    """(E|g|)² ÷ E g² over all elements of the gradient g that arrived; NaN where none did."""
+    squares, total = float(rows.gradient[4:8].sum()), float(rows.gradient[:4].sum())
+    elements = rows.seen[COUNTS].sum() * rows.gradient_samples / max(1, rows.samples)
+    return total**2 / (squares * elements) if squares > 0 and elements else math.nan
+
+
+def _same(rows: Rows) -> bool:
+    """Whether all units have shown the same mean and the same square, to rounding, and not only zeros."""
+    squares, sums = rows.seen[SQUARES].sum(axis=0), rows.seen[SUMS].sum(axis=0)
+    alike = all(np.ptp(each) <= ROUNDING * np.abs(each).max() for each in (squares, sums))
+    return bool(squares.min() > 0) and alike
 
 
 def means(rows: Rows) -> FloatArray:

@@ -32,6 +32,8 @@ FIGURES = (
     "asleep",
     "srank",
     "idle_gates",
+    "alike",
+    "even",
 )
 """What is known of a site at a report.
 
@@ -39,9 +41,10 @@ dead, locked, nearly_dead, dormant: shares of its units, of the last stretch of 
 silent: share of its units that have not fired for as many samples. rate: mean share of samples on which a unit fires.
 second_moment, output_moment: E z², E h². gradient: √E(∂L/∂h)² of one element of the batch's loss. nonfinite: elements
 that were NaN or infinite. update: ‖ΔW‖ ÷ ‖W‖ of one optimizer step on the weights behind the site; weight: √E w².
-asleep: share of its units that have not fired for `asleep_samples` samples; NaN before so many were seen. Where it was
-asked for: srank, the effective rank of its output; idle_gates, the share of a gated site's units that give and learn
-next to nothing.
+alike: (E z)² ÷ E z², the median over units, 1 where all samples look the same. even: (E|g|)² ÷ E g² of the
+gradient g = ∂L/∂h, 1 where it is of one size everywhere. asleep: share of its units that have not fired for
+`asleep_samples` samples; NaN before so many were seen. Where it was asked for: srank, the effective rank of its output;
+idle_gates, the share of a gated site's units that give and learn next to nothing.
 """
 
 Row = dict[str, dict[str, float]]

@@ -1,8 +1,8 @@
 """Whether gradients that a step has used are still there when the next ones arrive, so that they add up for ever.
 
-Must be sure, and cost nothing: one parameter is looked at over the first steps. Its gradient has been left alone where
-the same tensor, written to by nobody, is what the next gradient is added to; whoever zeroes, replaces or scales it
-between two steps is seen by its version.
+Must be sure, and cost nothing: a few parameters from first to last are looked at over the first steps. A gradient has
+been left alone where the same tensor, written to by nobody, is what the next gradient is added to; whoever zeroes,
+replaces or scales it between two steps is seen by its version.
 """
 
 from __future__ import annotations
@@ -14,60 +14,81 @@ from torch import Tensor
 
 LOOKED_AT = 10
 """Steps after which nothing is looked at any more: a loop is the same at every step."""
+PARAMETERS = 4
+"""That are looked at, the smallest of as many parts of the list: some may be zeroed and others not."""
 
 
 class Leftovers:
-    """What becomes of one parameter's gradient from step to step.
+    """What becomes of the gradients of a few parameters from step to step.
 
     Args:
         optimizer: whose parameters they are; None where nothing is to be looked at.
-
-    Attributes:
-        steps: in a row whose gradient was added to that of the step before.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer | None) -> None:
-        self.steps = 0
         self._optimizer, self._left = optimizer, LOOKED_AT
-        self._parameter: Tensor | None = None
-        self._node: Any = None
-        self._handle: Any = None
-        self._grad: Tensor | None = None
-        self._version = 0
-        self._arrived, self._added = False, True
+        self._looked_at: list[_Leftover] = []
+
+    @property
+    def steps(self) -> int:
+        """Steps in a row whose gradient was added to that of the step before, of the parameter with most of them."""
+        return max((each.steps for each in self._looked_at), default=0)
 
     def step_made(self) -> None:
         """The optimizer has made a step."""
         if self._optimizer is None:
             return
-        if self._parameter is None:
-            self._begin(self._optimizer)
-        elif self._arrived:
-            self.steps = self.steps + 1 if self._added else 0
+        if not self._looked_at:
+            self._looked_at = [_Leftover(parameter) for parameter in _chosen(self._optimizer)]
+        for each in self._looked_at:
+            each.step_made()
         self._left -= 1
         if not self._left:
             self.stop()
-        elif self._parameter is not None:
-            self._keep(self._parameter.grad)
-            self._arrived, self._added = False, True
 
     def stop(self) -> None:
         """Look no more."""
-        handle, self._handle, self._optimizer = self._handle, None, None
+        self._optimizer = None
+        for each in self._looked_at:
+            each.stop()
+
+
+def _chosen(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    plain = [p for p in parameters if p.is_leaf and p.requires_grad and type(p.grad) is Tensor]
+    plain = [p for p in plain if p.grad.layout == torch.strided and p.numel()]
+    size = -(-len(plain) // PARAMETERS)
+    return [min(plain[start : start + size], key=Tensor.numel) for start in range(0, len(plain), max(1, size))]
+
+
+class _Leftover:
+    """One parameter's gradient."""
+
+    def __init__(self, parameter: Tensor) -> None:
+        self.steps = -1  # the first step has none before it
+        self._parameter: Tensor | None = parameter
+        self._grad: Tensor | None = None
+        self._version = 0
+        self._arrived, self._added = True, True
+        with torch.enable_grad():
+            self._node: Any = torch.autograd.graph.get_gradient_edge(parameter).node
+        self._handle: Any = self._node.register_prehook(self._arrives)
+
+    def step_made(self) -> None:
+        """The optimizer has made a step."""
+        if self._parameter is None:
+            return
+        if self._arrived:
+            self.steps = self.steps + 1 if self._added else 0
+        self._keep(self._parameter.grad)
+        self._arrived, self._added = False, True
+
+    def stop(self) -> None:
+        """Look no more."""
+        handle, self._handle = self._handle, None
         if handle is not None:
             handle.remove()
         self._parameter = self._node = self._grad = None
-
-    def _begin(self, optimizer: torch.optim.Optimizer) -> None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        plain = [p for p in parameters if p.is_leaf and p.requires_grad and type(p.grad) is Tensor]
-        plain = [p for p in plain if p.grad.layout == torch.strided and p.numel()]
-        if not plain:
-            return
-        self._parameter = min(plain, key=Tensor.numel)
-        with torch.enable_grad():
-            self._node = torch.autograd.graph.get_gradient_edge(self._parameter).node
-        self._handle = self._node.register_prehook(self._arrives)
 
     def _arrives(self, gradients: tuple[Tensor | None, ...]) -> None:
         """A gradient is about to be added to what is there."""

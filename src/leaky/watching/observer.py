@@ -124,6 +124,11 @@ class Observer:
         sites = {name: (site.units, site.activation.name) for name, site in self.sites.items()}
         return sites | {f"{name} (latents)": (each.units, "code") for name, each in self.latents.items() if each.units}
 
+    @property
+    def weights(self) -> frozenset[str]:
+        """Names of the weights behind the sites."""
+        return frozenset(name for site in self.sites.values() for name in site.weights)
+
     def experts(self) -> dict[str, FloatArray]:
         """The share of the samples that each expert was given since the last reset, by the container of the experts."""
         if not self._groups:

@@ -122,6 +122,8 @@ def sites_now(observer: Observer, nonfinite: Mapping[str, FloatArray], threshold
                 gated=site.activation.smooth,
                 nonfinite=nonfinite[name],
                 alike=stretch.alike,
+                same_for=stretch.same_for,
+                is_output=site.is_output,
             )
         )
     return tuple(sites)

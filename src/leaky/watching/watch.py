@@ -32,6 +32,7 @@ from leaky.watching.reporter import Reporter
 from leaky.watching.reporting import record_of
 from leaky.watching.run import Run
 from leaky.watching.urgency import Urgency
+from leaky.watching.weights import Weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,6 +75,7 @@ class Watch:
         self._urgency = Urgency(optimizer, given.report_every)
         self._leftovers = Leftovers(optimizer)
         self._changes: Changes = {}
+        self._weights = Weights(self._updates.fans)
         self._too_long = thresholds.update_warning if given.table else thresholds.update_error
 
     def undo_controls(self) -> None:
@@ -162,8 +164,9 @@ class Watch:
         self._leftovers.step_made()
         odd = False
         if self._updates.measuring:
+            behind = observer.weights
             for name, step in self._updates.after().items():
-                odd |= ratio_of(step) >= self._too_long
+                odd |= name in behind and ratio_of(step) >= self._too_long
                 self._changes.setdefault(name, []).append(step)
         if observer.observing:
             odd |= max(observer.inputs.jump, observer.gradient_jump()) >= self._thresholds.spike_warning
@@ -233,25 +236,27 @@ class Watch:
         """
         if self._optimizer is None:
             raise InputError("the optimizer must be given to leaky.watch to look at its moments, and it was not")
-        behind = {weight for site in self.observer.sites.values() for weight in site.weights}
+        behind = self.observer.weights
         return untouched_units(self._optimizer, {n: p for n, p in self._model.named_parameters() if n in behind})
 
     def _before_step(self) -> None:
         if self.state != "running":
             return
         self._controller.begin_step(self.observer.observing)
+        self._updates.begin()
         if self._urgency.measures(self.step_number, self._observed) and self.observer.observing:
-            self._updates.before(weight for site in self.observer.sites.values() for weight in site.weights)
+            self._updates.before()
 
     def _report(self, act: bool = True) -> Row:
         changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
         self.observer.bring()
         self._ranks.merge(self.observer, changes, self._leftovers.steps)
+        self._weights.add(changes, self.step_number)
         return self._reporter.report(measured_by(changes), self._loop, act)
 
     @property
     def _loop(self) -> Loop:
-        return Loop(self._urgency.rise, self._ranks.unzeroed)
+        return Loop(self._urgency.rise, self._ranks.unzeroed, self._weights)
 
     def _report_with_the_rest(self) -> None:
         """Answer the other ranks' reports until all have ended, for some may have more steps."""
@@ -260,6 +265,7 @@ class Watch:
             changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
             self.observer.bring()
             if ranks.merge(self.observer, changes, self._leftovers.steps, ended=True):
+                self._weights.add(changes, self.step_number)
                 self._reporter.report(measured_by(changes), self._loop, act=False)
             if ranks.others_go_on:
                 self._controller.abstain()

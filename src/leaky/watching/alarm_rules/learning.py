@@ -1,4 +1,4 @@
-"""What reaches the weights: gradients that are gone, add up or are far above what they were, updates too large."""
+"""What reaches the weights: gradients that are gone, add up, are far above what they were, or the same everywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from leaky.diagnosis import Finding, Level
 from leaky.record import FloatArray
-from leaky.watching.alarm_rules.now import Now, finding, level_of
+from leaky.watching.alarm_rules.now import LEAST_UNITS, Now, finding, level_of, stayed
 
 STAYED = 5
 """Reports that make a level of the gradient a usual one."""
@@ -71,14 +71,23 @@ def gradient(now: Now) -> list[Finding]:
     return found if alive else found[:1]
 
 
-def updates(now: Now) -> list[Finding]:
-    """Layers whose one update is far too large for their weights."""
+def pressed(now: Now) -> list[Finding]:
+    """Sites at which the gradient has one size wherever it arrives, and what they give has become less.
+
+    A penalty on the size of values asks the same of every sample; what labels or targets ask for differs from sample to
+    sample and from unit to unit.
+    """
     found, t = [], now.thresholds
     for site in now.sites:
-        ratio = now.row[site.name].get("update", math.nan)
-        level = level_of(ratio, t.update_warning, t.update_error)
-        if level is not None:
-            message = f"one step changes the weights behind it by {ratio:.3g} of their norm"
-            advice = "The rate is too high for this layer: lower it, warm up, or clip the gradient."
-            found.append(finding("update-size", level, site, message, advice, ratio=ratio))
+        share, moments = (now.history[site.name][figure] for figure in ("even", "output_moment"))
+        moments = moments[np.isfinite(moments)]
+        even, left = stayed(share), float(moments[-1] / moments[0]) if len(moments) and moments[0] > 0 else math.nan
+        if site.units < LEAST_UNITS or not even >= t.even_gradient or not left <= t.pressed_output:
+            continue
+        message = (
+            f"the gradient is of one size everywhere, (E|g|)² being {even:.3g} of E g², and E h² has fallen to "
+            f"{left:.2g} of what it was"
+        )
+        advice = "One term outweighs what the samples say: look at penalties on these values, and at their weight."
+        found.append(finding("pressed", "warning", site, message, advice, even=even, left=left))
     return found

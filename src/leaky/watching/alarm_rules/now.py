@@ -12,6 +12,7 @@ from leaky.diagnosis import Finding, Level, Thresholds
 from leaky.diagnosis.wording import evidence
 from leaky.record import FloatArray, TensorStatistics
 from leaky.watching.history import History, Row
+from leaky.watching.weights import Series
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,9 @@ class SiteNow:
         flat: whether its derivative below the threshold is practically 0, so that a silent unit cannot learn.
         gated: whether it is smooth, and so is judged by its share of the output alone.
         nonfinite: NaN and infinite pre-activations since the last report, shape (units,).
-        alike: the share of Σz² that the units' means hold; NaN where not known.
+        alike: (E z)² ÷ E z², the median over units; NaN where not known.
+        same_for: reports in a row in which all units showed the same.
+        is_output: whether what it gives is the model's output.
     """
 
     name: str
@@ -39,6 +42,8 @@ class SiteNow:
     gated: bool
     nonfinite: FloatArray
     alike: float = math.nan
+    same_for: int = 0
+    is_output: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,12 @@ class Loop:
     Attributes:
         rate_rise: the optimizer's rate ÷ its first one that was not 0, the largest of its groups; 1 where not known.
         unzeroed: steps in a row whose gradient was added to that of the step before.
+        weights: what was measured of them, by name.
     """
 
     rate_rise: float = 1.0
     unzeroed: int = 0
+    weights: Mapping[str, Series] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +113,16 @@ def level_of(size: float, warning: float, error: float) -> Level | None:
     if math.isnan(size) or size < warning:
         return None
     return "error" if size >= error else "warning"
+
+
+LEAST_UNITS = 4
+"""Units of a site without which nothing is said of how its units are alike, or its samples."""
+
+
+def stayed(values: FloatArray, reports: int = 3) -> float:
+    """The least of the last reports' values; NaN where there are fewer, or one is not known."""
+    recent = values[-reports:]
+    return float(recent.min()) if len(recent) == reports else math.nan
 
 
 def beyond_chance(count: int, units: int, share: float, delta: float) -> bool:

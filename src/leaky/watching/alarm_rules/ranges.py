@@ -66,15 +66,23 @@ def drift(now: Now) -> list[Finding]:
 
 
 def rising_rate(now: Now) -> list[Finding]:
-    """A rate that has risen far above the first one, and ranges that have grown by orders of magnitude with it.
+    """A rate that has risen far above the first one, and with it ranges, by orders of magnitude, or long steps.
 
-    A warm-up raises the rate as well, and no range grows so in it.
+    A warm-up raises the rate as well, and neither comes with it.
     """
     rise = now.loop.rate_rise
-    sites = [site.name for site, factor in _drifted(now) if factor > 1] if rise >= now.thresholds.rate_rise else []
-    if not sites:
+    if rise < now.thresholds.rate_rise:
         return []
-    message = f"the rate is {rise:.3g} times the first one, and E z² has grown with it by orders of magnitude"
+    sites = [site.name for site, factor in _drifted(now) if factor > 1]
+    steps = [min(list(each.longest)[-3:]) for each in now.loop.weights.values() if each.reports >= 3]
+    longest = max(steps, default=0.0)
+    if sites:
+        harm = "E z² has grown with it by orders of magnitude"
+    elif longest >= now.thresholds.update_steady:
+        harm = f"one step after another changes weights by {longest:.3g} of their norm or more"
+    else:
+        return []
+    message = f"the rate is {rise:.3g} times the first one, and {harm}"
     advice = "Look at the schedule: its factor, what its steps count, where it should turn and come down."
     return [finding("rising-rate", "warning", None, message, advice, rise=rise, sites=sites)]
 

@@ -1,0 +1,118 @@
+"""The weights: steps too long or too short for them, how they grow and shrink, and who else changes them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from leaky.diagnosis import Finding
+from leaky.text import named
+from leaky.watching.alarm_rules.now import Now, finding, level_of
+from leaky.watching.weights import Series
+
+STEADY = 5
+"""Reports, or measured steps, in a row that make a habit."""
+
+
+def updates(now: Now) -> list[Finding]:
+    """Layers whose one update is far too large for their weights."""
+    found, t = [], now.thresholds
+    for site in now.sites:
+        ratio = now.row[site.name].get("update", math.nan)
+        level = level_of(ratio, t.update_warning, t.update_error)
+        if level is not None:
+            message = f"one step changes the weights behind it by {ratio:.3g} of their norm"
+            advice = "The rate is too high for this layer: lower it, warm up, or clip the gradient."
+            found.append(finding("update-size", level, site, message, advice, ratio=ratio))
+    return found
+
+
+def steady_updates(now: Now) -> list[Finding]:
+    """Weights every one of whose measured steps is long, report after report, though none of them alone is too long."""
+    least = {name: min(list(each.longest)[-STEADY:]) for name, each in _long_known(now).items()}
+    long = {name: ratio for name, ratio in least.items() if ratio >= now.thresholds.update_steady}
+    if not long:
+        return []
+    message = (
+        f"step after step changes {_worst(long)} by {max(long.values()):.3g} of its norm or more, over {STEADY} reports"
+    )
+    advice = "Weights that move so far at each step do not settle: lower the rate; look at momentum and schedule."
+    return [finding("steady-updates", "warning", None, message, advice, weights=list(long), ratios=list(long.values()))]
+
+
+def tiny_updates(now: Now) -> list[Finding]:
+    """A training no step of which has changed any weight to speak of, though gradients arrive."""
+    known = _long_known(now)
+    arrives = any(now.row[site.name]["gradient"] > 0 for site in now.sites)
+    largest = max((each.most for each in known.values()), default=math.nan)
+    enough = now.history.samples.sum() >= now.needed and len(known) == len(now.loop.weights)
+    if not (arrives and enough and largest <= now.thresholds.update_tiny):
+        return []
+    if largest == 0:
+        message = "gradients arrive, and no step has changed any weight"
+        advice = "Does the optimizer hold this model's parameters, and not those of a copy? Is its rate above 0?"
+    else:
+        message = f"no step has changed any weight by more than {largest:.2g} of its norm"
+        advice = "At this speed nothing is learned: look at the rate, at clipping, at the scale of the loss."
+    return [finding("tiny-updates", "warning", None, message, advice, largest=largest)]
+
+
+def weight_size(now: Now) -> list[Finding]:
+    """Weights that grow, or shrink, by a steady share of their size at each step."""
+    found, t = [], now.thresholds
+    speeds = {name: each.speeds(STEADY - 1) for name, each in now.loop.weights.items()}
+    speeds = {name: each for name, each in speeds.items() if len(each)}
+    growing = {
+        name: float(each.min())
+        for name, each in speeds.items()
+        if each.min() >= t.weight_speed and now.loop.weights[name].gain >= t.weight_gain
+    }
+    shrinking = {name: float(-each.max()) for name, each in speeds.items() if -each.max() >= t.weight_speed}
+    for word, each, advice in (
+        ("grows", growing, "Look at the rate, at the momentum, and at gradients that nobody zeroes."),
+        ("shrinks", shrinking, "Look at weight decay, which a rate multiplies, and at penalties on the weights."),
+    ):
+        if each:
+            message = f"{_worst(each)} {word} by {math.expm1(max(each.values())):.1%} or more at each step"
+            found.append(finding("weight-size", "warning", None, message, advice, weights=list(each)))
+    return found[:1]
+
+
+def changed_aside(now: Now) -> list[Finding]:
+    """Weights that something else than the optimizer makes larger, or smaller, step after step.
+
+    What holds weights to a norm takes back what the optimizer did, and is no trouble: judged is what both do together,
+    where most of it is the other's.
+    """
+    changed = {name: _habit(each) for name, each in now.loop.weights.items()}
+    changed = {name: abs(share) for name, share in changed.items() if abs(share) >= now.thresholds.changed_aside}
+    if not changed:
+        return []
+    message = (
+        f"something else than the optimizer changes {_worst(changed)} between its steps: its norm by "
+        f"{max(changed.values()):.2%} a step"
+    )
+    advice = "Look for code of your own that scales, averages or decays weights in the loop, and at its factor."
+    return [finding("changed-aside", "warning", None, message, advice, weights=list(changed))]
+
+
+def _habit(each: Series) -> float:
+    """The growth of ‖W‖ a step that others than the optimizer make, the least of the last steps; 0 where it is none."""
+    by_others, by_both = np.array(each.aside)[-STEADY:], (np.array(each.aside) + np.array(each.grown))[-STEADY:]
+    if len(by_others) < STEADY or not np.isfinite(by_both).all():
+        return 0.0
+    sign = np.sign(by_both[-1])
+    least = float(np.minimum(sign * by_others, 2 * sign * by_both).min())
+    return max(0.0, least) / 2 * float(sign)
+
+
+def _long_known(now: Now) -> dict[str, Series]:
+    return {name: each for name, each in now.loop.weights.items() if each.reports >= STEADY}
+
+
+def _worst(sizes: dict[str, float]) -> str:
+    """The weight with the largest, and how many others there are."""
+    rest = len(sizes) - 1
+    others = f" (and {rest} weight{'s' * (rest > 1)} more)" if rest else ""
+    return f"{named(max(sizes, key=sizes.__getitem__))}{others}"

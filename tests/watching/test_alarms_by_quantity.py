@@ -1,0 +1,204 @@
+"""Alarms on quantities of any training, each beside a training of the same form in which nothing is wrong."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import leaky
+from leaky.watching.alarm import AlarmWarning
+from leaky.watching.weights import Series, Weights
+
+torch.set_num_threads(1)
+
+NEW = (
+    "changed-aside", "rising-rate", "steady-updates", "tiny-updates", "weight-size", "pressed", "same-units",
+    "alike",
+)  # fmt: skip
+
+
+def network(act: Callable[[], nn.Module] = nn.ReLU, scale: float = 1.0) -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), act(), nn.Linear(32, 32), act(), nn.Linear(32, 4))
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.weight.mul_(scale)
+    return model
+
+
+def trained(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    before: Callable[[int], None] = lambda step: None,
+    loss_of: Callable[[Tensor, Tensor], Tensor] = functional.mse_loss,
+    inputs: Callable[[Tensor], Tensor] = lambda x: x,
+    steps: int = 70,
+) -> Any:
+    """A regression on four of the features; the rules and sites told of, in order."""
+    draw = torch.Generator().manual_seed(1)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, alarms=NEW) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(steps):
+            before(step)
+            x = torch.randn(64, 16, generator=draw)
+            optimizer.zero_grad()
+            loss_of(model(inputs(x)), x[:, :4]).backward()
+            optimizer.step()
+    return [(alarm.finding.rule, alarm.finding.site) for alarm in watch.alarms], watch
+
+
+def sgd(model: nn.Module, rate: float = 0.05, **options: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), rate, **options)
+
+
+def test_of_a_training_that_goes_well_nothing_is_said() -> None:
+    model = network()
+    assert trained(model, sgd(model, momentum=0.9))[0] == []
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1.02, True), (0.98, True), (1.001, False), (1.0, False)])
+def test_weights_that_are_scaled_in_the_loop_are_told_at_the_first_report(factor: float, told: bool) -> None:
+    model = network()
+
+    def before(step: int) -> None:
+        with torch.no_grad():
+            model[2].weight.mul_(factor)
+
+    found, watch = trained(model, sgd(model, 1e-3), before, steps=12)
+    assert found == [("changed-aside", None)] * told
+    if told:
+        assert watch.alarms[0].step == 9
+        assert "'2.weight'" in watch.alarms[0].finding.message
+
+
+def test_weights_that_are_held_to_a_norm_are_let_alone() -> None:
+    model = network()
+    norm = model[2].weight.detach().norm()
+
+    def before(step: int) -> None:
+        with torch.no_grad():
+            model[2].weight.mul_(norm / model[2].weight.norm())
+
+    grows = torch.optim.SGD([{"params": model.parameters(), "weight_decay": 0.0}], 0.05)
+    grows.param_groups[0]["weight_decay"] = -0.4  # by 2% a step, which the loop takes back
+    assert trained(model[:], grows, before, steps=12)[0] == []
+
+
+@pytest.mark.parametrize(("decay", "told"), [(0.8, True), (0.05, False)])
+def test_decay_that_takes_a_steady_part_of_every_weight_is_told(decay: float, told: bool) -> None:
+    model = network()
+    found, _ = trained(model, sgd(model, 0.05, weight_decay=decay))
+    assert (("weight-size", None) in found) == told
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1e-7, True), (0.0, True), (1e-3, False)])
+def test_steps_that_change_no_weight_to_speak_of_are_told(rate: float, told: bool) -> None:
+    model = network()
+    found, watch = trained(model, sgd(model, rate))
+    assert found == [("tiny-updates", None)] * told
+    if told:
+        assert ("no step has changed any weight" in watch.alarms[0].finding.message) == told
+        assert watch.alarms[0].step == 49
+
+
+def test_an_optimizer_of_another_copy_is_told() -> None:
+    model = network()
+    found, watch = trained(model, sgd(copy.deepcopy(model)))
+    assert found == [("tiny-updates", None)]
+    assert "not those of a copy" in watch.alarms[0].finding.advice
+
+
+def test_where_a_part_alone_is_trained_the_rest_is_not_blamed() -> None:
+    model = network()
+    assert trained(model, torch.optim.SGD(model[4].parameters(), 0.05))[0] == []
+
+
+def test_steps_that_stay_long_are_told_and_with_a_rate_that_rose_that_one() -> None:
+    def wild(out: Tensor, y: Tensor) -> Tensor:
+        return (out * torch.randn(out.shape, generator=draw)).mean()
+
+    draw = torch.Generator().manual_seed(2)
+    model = network()
+    found, _ = trained(model, torch.optim.Adam(model.parameters(), 0.08, betas=(0.0, 0.9)), loss_of=wild)
+    assert ("steady-updates", None) in found
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, betas=(0.0, 0.9))
+
+    def before(step: int) -> None:
+        optimizer.param_groups[0]["lr"] = 2e-3 * (step + 1)
+
+    found, watch = trained(model, optimizer, before, wild)
+    assert ("rising-rate", None) in found
+    assert "one step after another" in watch.alarms[0].finding.message
+
+
+@pytest.mark.parametrize(("weight", "told"), [(1.0, ["1", "3"]), (1e-4, [])])
+def test_a_penalty_that_outweighs_the_loss_is_told_where_it_presses(weight: float, told: list[str]) -> None:
+    model = network(nn.GELU)
+    shown: list[Tensor] = []
+    for place in (1, 3):
+        model[place].register_forward_hook(lambda module, args, output: shown.append(output))
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        hidden, shown[:] = shown[:], []
+        return functional.mse_loss(out, y) + weight * sum(each.abs().sum(1).mean() for each in hidden)
+
+    found, _ = trained(model, torch.optim.Adam(model.parameters(), 3e-3), loss_of=loss, steps=60)
+    assert [site for rule, site in found if rule == "pressed"] == told
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.05, ["1", "3"]), (None, [])])
+def test_units_that_begin_the_same_are_told_as_one(value: float | None, told: list[str]) -> None:
+    model = network()
+    if value is not None:
+        for parameter in model.parameters():
+            nn.init.constant_(parameter, value)
+    found, _ = trained(model, sgd(model), steps=40)
+    assert [site for rule, site in found if rule == "same-units"] == told
+
+
+def test_samples_that_all_look_the_same_are_told_at_the_first_site_where_they_do() -> None:
+    model = network()
+    same = torch.randn(1, 16, generator=torch.Generator().manual_seed(3))
+    found, _ = trained(model, sgd(model, 0.01), inputs=lambda x: same.expand(64, 16) + 0.01 * x, steps=40)
+    assert ("alike", "1") in found
+    assert ("alike", "3") not in found
+
+
+def test_the_speed_of_a_weight_is_its_growth_a_step_however_often_a_report_is_made() -> None:
+    weights = Weights({"w": 9})
+    for report in range(6):
+        size = 2.0 * math.exp(0.02 * 7 * report)
+        square = 4 * size**2
+        weights.add({"w": [np.array([0.01 * square, square, 4, 0.5 * square, -0.1 * square, 0.0])]}, 7 * report)
+    series = weights["w"]
+    assert series.speeds(4) == pytest.approx([0.02] * 4)
+    assert series.gain == pytest.approx(3 * 2 * math.exp(0.7))
+    assert series.longest == deque([pytest.approx(0.1)] * 6)
+    assert (series.most, series.reports) == (pytest.approx(0.1), 6)
+    assert (series.grown[0], series.aside[0]) == pytest.approx((0.5, -0.1))
+    assert len(Series(1).speeds(1)) == 0
+
+
+def test_a_weight_that_begins_at_nothing_may_take_long_steps() -> None:
+    model = network()
+    with torch.no_grad():
+        model[2].weight.zero_()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with leaky.watch(model, optimizer, alarms=["update-size"]) as watch:
+        for _ in range(12):
+            optimizer.zero_grad()
+            model(torch.ones(4, 16)).square().sum().backward()
+            optimizer.step()
+    assert watch.alarms == []
+    assert 0 < watch.history["3"]["update"][0] <= 1.01e-3 * math.sqrt(32) / 0.1
