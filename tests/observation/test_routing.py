@@ -163,3 +163,26 @@ def test_rows_picked_out_of_folded_samples_are_their_samples_again() -> None:
     truth: dict[str, Count] = counted(model, [x], lambda m, batch: m(batch))
     assert truth["z"].samples == 6
     assert observed_counts(leaky.observe(model, x)) == [*truth.values()]
+
+
+class Largest(nn.Module):
+    """A code of the four largest units of each sample, rectified before they are chosen or after."""
+
+    def __init__(self, before: bool) -> None:
+        super().__init__()
+        self.into, self.out, self.before = nn.Linear(6, 16), nn.Linear(16, 6), before
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.into(x)
+        values, places = (torch.relu(z) if self.before else z).topk(4, -1)
+        values = values if self.before else torch.relu(values)
+        return self.out(torch.zeros_like(z).scatter(-1, places, values))  # type: ignore[no-any-return]
+
+
+def test_the_largest_units_of_a_sample_are_no_units_of_their_own() -> None:
+    torch.manual_seed(0)
+    record = leaky.observe(Largest(before=False), torch.randn(40, 6))
+    assert [site.units for site in record.sites if site.activation == "ReLU"] == []
+    assert ["largest units of each sample" in item.reason for item in record.not_examined] == [True]
+    (site,) = leaky.observe(Largest(before=True), torch.randn(40, 6)).sites
+    assert site.units == 16

@@ -238,9 +238,9 @@ def layout(axes: Axes, shape: Sequence[int]) -> Layout | None:
     axis cannot be told, the tensor counts as one sample: that makes verdicts slower, never wrong.
     """
     axes = _without_single_units(axes)
-    if any(has(axis, "slot") for axis in axes):
-        return None
     if not any(has(axis, "unit") for axis in axes):
+        if any(has(axis, "slot") for axis in axes):
+            return None
         others = [dim for dim, axis in enumerate(axes) if not has(axis, "sample")]
         if len(others) != 1:
             return None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from leaky.activation.running import running_bounds
 from leaky.structure.activations import Activation, bounded, half_known, prepares_input, recognise
-from leaky.structure.axes import Layout, layout, marked
+from leaky.structure.axes import Layout, has, layout, marked
 from leaky.structure.composites import Composites, Spot
 from leaky.structure.graph import Call, Node
 from leaky.structure.listening import Listener, SiteCall
@@ -29,6 +29,14 @@ OF_CONSTANTS = "it rectifies what is made of constants alone, so it does the sam
 
 
 HALF_KNOWN = "what it puts in the place of negative values could not be told"
+
+
+SLOTS = "it rectifies the largest units of each sample, which are other units for each; rectify before they are chosen"
+_UNTOLD = "its unit axis could not be told from a {}-D tensor; pass unit_dim to name it"
+
+
+def _has_slots(node: Node) -> bool:
+    return any(has(axis, "slot") for axis in node.axes)
 
 
 class SiteCalls:
@@ -158,9 +166,7 @@ class SiteCalls:
         view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
         name = self._names.name(place, activation.name, node)
         if view is None:
-            self._listener.not_examined(
-                name, f"its unit axis could not be told from a {len(node.shape)}-D tensor; pass unit_dim to name it"
-            )
+            self._listener.not_examined(name, SLOTS if _has_slots(node) else _UNTOLD.format(len(node.shape)))
             return None
         slopes = activation.negative_slope
         if not isinstance(slopes, float) and slopes.size not in (1, view.units):

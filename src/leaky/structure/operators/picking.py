@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaky.structure.axes import Axes, has, plain, renewed, replaced
+from leaky.structure.axes import Axes, factor, has, plain, renewed, replaced
 from leaky.structure.graph import Call, Node
 from leaky.structure.operators.moving import part
 from leaky.structure.operators.operator import Operator, family, like_the_data
@@ -27,14 +27,19 @@ def _index(call: Call) -> list[Axes]:
 
 
 def _gather(call: Call) -> list[Axes]:
-    """gather, topk, sort: along one axis entries are picked, for each place of the others by itself."""
+    """gather, topk, sort: along one axis entries are picked, for each place of the others by itself.
+
+    The largest of each sample's units are slots: one of them is another unit for each sample.
+    """
     node, shape = call.args[0], call.shapes[0]
     dim = call.get("dim", -1) % len(node.shape)
     axes = tuple(
         () if size == 1 and d == dim else (renewed(axis, size, ("sample",)) if size != before else axis)
         for d, (axis, size, before) in enumerate(zip(node.axes, shape, node.shape, strict=True))
     )
-    return [replaced(axes, dim, *plain([shape[dim]]))] * len(call.shapes)
+    ranked = call.name in ("topk", "sort") and has(node.axes[dim], "unit") and shape[dim] > 1
+    along = (factor(shape[dim], "slot"),) if ranked else plain([shape[dim]])[0]
+    return [replaced(axes, dim, along)] * len(call.shapes)
 
 
 def _scatter(call: Call) -> list[Axes]:
