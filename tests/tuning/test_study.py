@@ -173,7 +173,7 @@ def test_a_file_that_is_no_study_is_refused_by_name(tmp_path: Path, change: dict
         ({"slopes": (0.1, 0.1)}, "0.1 came more than once"),
         ({"slopes": (0.1, "relu7")}, "one of prelu, tailored"),
         ({"slopes": (0.1, math.nan)}, "finite"),
-        ({"seeds": 0}, "at least 1, not 0"),
+        ({"seeds": 0}, "from 1 to 100,000, not 0"),
         ({"seeds": (1, 1)}, "different numbers"),
         ({"higher_is_better": "up"}, "True or False"),
         ({"engine": "steam"}, "engine must be one of"),
