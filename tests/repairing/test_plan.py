@@ -284,7 +284,7 @@ def test_limits_that_are_none_are_named(options: dict[str, Any], message: str) -
 
 @pytest.mark.parametrize("slope", [-0.1, 1.5, float("nan")])
 def test_a_slope_that_repairs_nothing_is_refused(slope: float) -> None:
-    with pytest.raises(InputError, match="negative_slope must be (a finite number )?from 0 to 1"):
+    with pytest.raises(InputError, match=r"negative_slope must be (a finite number )?from 0 to 1"):
         plan_of(sick(), negative_slope=slope)
 
 
