@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._dynamo.exc import Unsupported
+from torch._dynamo.exc import TorchDynamoException
 
 import leaky
 from benchmarks.timing import machine
@@ -222,7 +222,7 @@ def measure(case: Case, compiled: bool, budget: float, least: int = 10) -> dict[
     for name, prepare in (COMPILED if compiled else CONTENDERS).items():
         try:
             steps[name] = step_of(case, prepare, compiled)
-        except Unsupported as error:
+        except TorchDynamoException as error:
             refused[name] = str(error).strip().splitlines()[0]
     times = turns(steps, budget, least)
     single = {name: statistics.median(itertools.chain(*places)) for name, places in times.items()}
