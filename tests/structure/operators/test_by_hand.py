@@ -27,8 +27,8 @@ def weight(*shape: int, learned: bool = True) -> Node:
 
 
 def told(axes: Axes) -> list[str]:
-    """The factors of each axis: "s6", "u8/24" for 8 of 24 units, "-5" for positions."""
-    words = {"sample": "s{size}", "unit": "u{size}/{whole}", "other": "-{size}", "member": "m{size}"}
+    """The factors of each axis: "s6", "u8/24" for 8 of 24 units, "-5" for positions, "k3" for the 3 largest units."""
+    words = {"sample": "s{size}", "unit": "u{size}/{whole}", "other": "-{size}", "member": "m{size}", "slot": "k{size}"}
     return ["·".join(words[f.role].format(size=f.size, whole=f.whole) for f in axis) for axis in axes]
 
 
@@ -188,7 +188,7 @@ def test_what_is_put_side_by_side_is_units_samples_or_positions_together(
         ("index", (value("-su", 5, 6, 8), [None, weight(9)]), (5, 9, 8), ["-5", "s9", "u8/8"]),
         ("index", (value("-su", 5, 6, 8), [weight(9)]), (9, 6, 8), ["-9", "s6", "u8/8"]),
         ("gather", (value("s-u", 6, 5, 8), 1, weight(6, 2, 8)), (6, 2, 8), ["s6", "-2", "u8/8"]),
-        ("topk", (value("su", 6, 8), 3), (6, 3), ["s6", "-3"]),
+        ("topk", (value("su", 6, 8), 3), (6, 3), ["s6", "k3"]),
         ("scatter_add", (weight(9, 8), 0, weight(6, 8), value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
         ("scatter_add", (value("su", 9, 8), 0, weight(6, 8), value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
         ("index_put", (weight(9, 8), [weight(6)], value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
