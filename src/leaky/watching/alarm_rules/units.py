@@ -51,7 +51,7 @@ def dead(now: Now) -> list[Finding]:
     """Sites most of whose units are dead by the verdict of a checkup.
 
     Torch's own initialisation leaves up to 58% of a layer silent in networks that learn (docs/rules): what has been
-    dead since the first verdict is told at level info until more than `few` of the layer have joined, beyond chance.
+    dead since the first verdict is told at level info until `collapse_rise` of the layer have joined, beyond chance.
     """
     found, t = [], now.thresholds
     for site in now.sites:
@@ -61,7 +61,7 @@ def dead(now: Now) -> list[Finding]:
         level = _level(now, round(share * site.units), site.units, t.dead_warning)
         shares = now.history[site.name]["dead"]
         risen = round(float(share - shares[~np.isnan(shares)][0]) * site.units)
-        if level == "warning" and not (risen and beyond_chance(risen, site.units, t.few, t.delta / len(now.sites))):
+        if level == "warning" and not beyond_chance(risen, site.units, t.collapse_rise, t.delta / len(now.sites)):
             level = "info"
         message = f"{percentage(share)} of {site.units} units are dead on the last {now.needed:,} samples or more"
         advice = "Run watch.checkup() for the verdicts; `leaky.repair` shows what brings them back."
