@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
+from leaky.interruptions import surely
 from leaky.observation.batches import batches_of
 from leaky.observation.calling import Forward, calling
 from leaky.observation.gradients import asks_for_gradients, needs_gradients
 from leaky.observation.nesting import tensors_in
 from leaky.observation.preserve import preserved
+from leaky.observation.surroundings import Surroundings
 from leaky.observation.torch_route import uncompiled
 from leaky.structure.analysis import Analysis
 from leaky.structure.dispatching import DispatchMode
@@ -176,10 +178,20 @@ def replay(
         for batch in batches_of(
             batches, model, sample_dim=history.sample_dim, batch_size=batch_size, max_samples=max_samples
         ):
-            with batch.kept(), _Replay(history, handlers):
+            with batch.kept(), _closed_at_last(), _Replay(history, handlers):
                 output = batch.run(model)
             if on_output is not None:
                 on_output(output)
+
+
+@contextmanager
+def _closed_at_last() -> Iterator[None]:
+    """Close torch's modes that an interruption left open: what puts a batch back must not run in a replay."""
+    around = Surroundings()
+    try:
+        yield
+    finally:
+        surely([around.close_modes])
 
 
 def guessed_inputs(model: nn.Module) -> list[Tensor]:
