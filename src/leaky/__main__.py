@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line and end the program with its status."""
-    from leaky.signals import Terminated, heard, status_of
+    from leaky.signals import STATUSES, Terminated, end, heard, status_of
 
     try:
         with heard():
@@ -16,6 +16,8 @@ def main() -> None:
             status = run()
     except (KeyboardInterrupt, Terminated) as arrived:  # while it was imported
         status = status_of(arrived)
+    if status in STATUSES.values():
+        end(status)
     sys.exit(status)
 
 

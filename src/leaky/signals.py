@@ -6,13 +6,16 @@ compiled code for one, a thread of ours ends the program.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 PATIENCE = 0.6
 """Seconds in which the main thread must have heard of a signal; the rest of the second is for Python's own end."""
@@ -46,6 +49,18 @@ class _Listener:
 def end_at_once(number: int) -> None:
     """End the process without another step of Python."""
     os._exit(_told(signal.Signals(number)))
+
+
+def end(status: int) -> NoReturn:
+    """End the process in order, but let Python take nothing apart: with torch that alone takes it a second.
+
+    What has registered for the end runs: processes of pools are ended, temporary folders removed.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # none, gone, closed
+            stream.flush()
+    os._exit(status)
 
 
 def status_of(arrived: BaseException) -> int:

@@ -118,6 +118,15 @@ def test_a_signal_ends_what_would_go_on_for_an_hour(verb: list[str], number: int
     assert process.returncode == status
 
 
+def test_what_is_registered_for_the_end_runs_after_a_signal_too() -> None:
+    code = CODE + "\nimport atexit\natexit.register(lambda: os.write(2, b'registered\\n'))\n"
+    Path("hard.py").write_text(code)
+    with _running(["check", "hard.py:Sleeps", "--data", "noise:300x4"]) as process:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=300)
+    assert (err, process.returncode) == ("Terminated.\nregistered\n", 143)
+
+
 def test_a_second_ctrl_c_ends_at_once_what_swallows_the_first() -> None:
     with _running(["check", "hard.py:Swallows", "--data", "noise:300x4"]) as process:
         process.send_signal(signal.SIGINT)
