@@ -19,6 +19,8 @@ from typing import NoReturn
 
 PATIENCE = 0.6
 """Seconds in which the main thread must have heard of a signal; the rest of the second is for Python's own end."""
+AGAIN = 0.01
+"""Seconds after which a signal comes again whose exception Python ignored."""
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 WORDS = {signal.SIGINT: "Interrupted.", signal.SIGTERM: "Terminated."}
 
@@ -30,12 +32,23 @@ class Terminated(BaseException):
 class _Listener:
     def __init__(self) -> None:
         self.heard = threading.Event()
+        self.hook = sys.unraisablehook
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.heard.is_set():
             end_at_once(number)
         self.heard.set()
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    def unraisable(self, ignored: sys.UnraisableHookArgs) -> None:
+        """What Python ignores, as in a destructor that ran just then: if it is a signal's, the signal comes again."""
+        if self.heard.is_set() and isinstance(ignored.exc_value, (KeyboardInterrupt, Terminated)):
+            number = signal.SIGTERM if isinstance(ignored.exc_value, Terminated) else signal.SIGINT
+            self.heard.clear()
+            # From a thread, a moment later: here it would be ignored once more.
+            threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
+        else:
+            self.hook(ignored)
 
     def watch(self, wakeups: socket.socket) -> None:
         """Wait for a signal's number to come through the socket, then for the main thread to hear of it."""
@@ -93,10 +106,12 @@ def heard() -> Iterator[None]:
             signal.signal(number, listener)
     signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=_forget)  # a child's signals are not ours
+    sys.unraisablehook = listener.unraisable
     threading.Thread(target=listener.watch, args=(ours,), daemon=True, name="leaky signals").start()
     try:
         yield
     finally:
+        sys.unraisablehook = listener.hook
         signal.set_wakeup_fd(-1)
         for number in STATUSES:
             if signal.getsignal(number) is listener:

@@ -118,6 +118,19 @@ def test_a_signal_ends_what_would_go_on_for_an_hour(verb: list[str], number: int
     assert process.returncode == status
 
 
+@pytest.mark.parametrize(
+    ("number", "status", "line"),
+    [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_that_a_destructor_swallows_comes_again(number: int, status: int, line: str) -> None:
+    dies = f"class Dies:\n    def __del__(self):\n        os.kill(os.getpid(), {int(number)})\n        time.sleep(1)\n"
+    Path("hard.py").write_text(f"{CODE}\n{dies}\nDies()\nprint('running', file=sys.stderr)\ntime.sleep(3600)\n")
+    with _running(["check", "hard.py:Sleeps", "--data", "noise:300x4"]) as process:
+        _, err = process.communicate(timeout=300)
+    assert (err.splitlines()[-1], process.returncode) == (line, status)
+
+
 def test_what_is_registered_for_the_end_runs_after_a_signal_too() -> None:
     code = CODE + "\nimport atexit\natexit.register(lambda: os.write(2, b'registered\\n'))\n"
     Path("hard.py").write_text(code)
