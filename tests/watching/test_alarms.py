@@ -154,6 +154,21 @@ def test_one_batch_with_a_gradient_far_above_the_others_is_told() -> None:
     assert set(spikes) == {21}
 
 
+def test_a_gradient_far_above_the_others_is_told_with_the_input_that_came_with_it() -> None:
+    x, _ = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer, report_every=2) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(30):
+            optimizer.zero_grad()
+            model(x[:64] * (16 if step == 21 else 1)).pow(4).sum().backward()  # its gradient grows with the cube
+            optimizer.step()
+    spikes = [alarm.finding.message for alarm in watch.alarms if alarm.finding.rule == "gradient-spike"]
+    assert spikes
+    assert all("and a batch's input was 16 times as large as those before" in message for message in spikes)
+
+
 def test_an_alarm_is_raised_once() -> None:
     x, y = data()
     watch = raised(network(), 0.5, x, y, make=torch.optim.Adam, steps=120)

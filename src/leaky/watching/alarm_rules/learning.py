@@ -12,8 +12,8 @@ from leaky.watching.alarm_rules.now import LEAST_UNITS, Now, finding, level_of, 
 
 STAYED = 5
 """Reports that make a level of the gradient a usual one."""
-
-
+ODD_INPUT = 4.0
+"""Times as large as usual, from which on a batch's input is told beside a gradient that is far above the usual one."""
 UNZEROED = 5
 """Steps in a row whose gradient was added to the one before that make a habit."""
 
@@ -66,6 +66,8 @@ def gradient(now: Now) -> list[Finding]:
         level = level_of(factor, t.spike_warning, t.spike_error)
         if level is not None:
             message = f"the gradient is {factor:.3g} times the usual one"
+            if now.input_jump >= ODD_INPUT:
+                message += f", and a batch's input was {now.input_jump:.3g} times as large as those before"
             advice = "Look at this batch's data and labels; clipping the gradient keeps one batch from undoing many."
             found.append(finding("gradient-spike", level, site, message, advice, factor=factor))
     return found if alive else found[:1]
