@@ -129,7 +129,7 @@ def test_steps_that_stay_long_are_told_and_with_a_rate_that_rose_that_one() -> N
 
     draw = torch.Generator().manual_seed(2)
     model = network()
-    found, _ = trained(model, torch.optim.Adam(model.parameters(), 0.08, betas=(0.0, 0.9)), loss_of=wild)
+    found, _ = trained(model, torch.optim.Adam(model.parameters(), 0.2, betas=(0.0, 0.9)), loss_of=wild)
     assert ("steady-updates", None) in found
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, betas=(0.0, 0.9))

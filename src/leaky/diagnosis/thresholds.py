@@ -194,7 +194,7 @@ class Thresholds:
     )
     update_error: float = _number(1.0, "the same: error", "the step is as long as the weights")
     update_steady: float = _number(
-        0.05, "the same of every report, from which on it is a warning", "healthy trainings stay below .03"
+        0.1, "the same of every report, from which on it is a warning", "healthy trainings stay below .06"
     )
     update_tiny: float = _number(
         1e-6, "the same of every step since the start, up to which nothing is learned", "the last bits of float32"
