@@ -52,7 +52,7 @@ def is_internal(error: BaseException) -> bool:
 
 def _words(error: BaseException) -> str:
     try:
-        return str(error)
+        return Exception.__str__(error) if isinstance(error, LeakyError) else str(error)  # escaped by who asks
     except Exception:  # somebody's own __str__
         return "(its message could not be made)"
 
