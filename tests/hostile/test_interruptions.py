@@ -26,7 +26,7 @@ from torch import nn
 
 import leaky
 from leaky.interruptions import surely, surely_twice, undone_unless_done
-from leaky.observation.turns import turn
+from leaky.observation.turns import Turn
 from leaky.repairing.snapshot import Snapshot
 
 
@@ -40,6 +40,20 @@ def observing(model: nn.Module, data: torch.Tensor) -> Callable[[], Any]:
 
 def with_loss(model: nn.Module, data: torch.Tensor) -> Callable[[], Any]:
     return lambda: leaky.observe(model, [data, data], mode="eval", loss=lambda y, _: y.square().mean())
+
+
+def free_for_others(model: nn.Module) -> bool:
+    """Whether another thread may observe it; this one may at any time."""
+    entered = threading.Event()
+
+    def enters() -> None:
+        with Turn(model):
+            entered.set()
+
+    thread = threading.Thread(target=enters, daemon=True)
+    thread.start()
+    thread.join(30)
+    return entered.is_set()
 
 
 @pytest.mark.parametrize("make", [observing, with_loss])
@@ -59,8 +73,7 @@ def test_an_observation_may_be_interrupted_at_any_line(
         after = everything(model)
         assert {key for key in before if before[key] != after[key]} == set(), (line, places)
         assert torch._C._len_torch_dispatch_stack() == 0
-        with turn(model):
-            pass
+        assert free_for_others(model), (line, places)
     assert len(places) > 20, "the harness must have interrupted something"
 
 
@@ -144,18 +157,30 @@ def test_an_interrupted_wait_leaves_the_turn_to_others() -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def holds() -> None:
-        with turn(model):
+        with Turn(model):
             entered.set()
             leave.wait(30)
 
     thread = threading.Thread(target=holds)
     thread.start()
     entered.wait(30)
-    assert interrupted_at(lambda: turn(model).__enter__(), 4)
+    assert interrupted_at(lambda: Turn(model).__enter__(), 4)
     leave.set()
     thread.join(30)
-    with turn(model):
+    with Turn(model):
         pass
+
+
+def test_a_turn_interrupted_at_any_line_is_over() -> None:
+    model = nn.Linear(2, 2)
+
+    def takes() -> None:
+        with Turn(model):
+            pass
+
+    for line in range(1, lines_of(takes) + 1):
+        assert interrupted_at(takes, line)
+        assert free_for_others(model), line
 
 
 @pytest.mark.parametrize(("make", "step"), [(recipe, 23), (initialization, 211), (calibration, 211), (pruning, 997)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -290,23 +291,28 @@ DRAWS: dict[str, Callable[[], float]] = {
 }
 
 
+@pytest.mark.parametrize("idle", [0, 12], ids=["alone", "beside idle ones"])
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-def test_another_thread_never_draws_the_same_numbers_again(draw: Callable[[], float]) -> None:
+def test_another_thread_never_draws_the_same_numbers_again(draw: Callable[[], float], idle: int) -> None:
     model, data = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.randn(400, 4)
     over, drawn = threading.Event(), list[float]()
+    waiting = [threading.Thread(target=over.wait) for _ in range(idle)]
 
     def draws() -> None:
         while not over.is_set():
-            drawn.append(draw())
+            drawn.extend(draw() for _ in range(200))
+            time.sleep(0.0005)  # a thread that never gives way makes every operation of torch wait for a turn
 
-    thread = threading.Thread(target=draws)
-    thread.start()
+    threads = [*waiting, threading.Thread(target=draws)]
+    for thread in threads:
+        thread.start()
     try:
         for _ in range(5):
             leaky.observe(model, data, batch_size=40)
     finally:
         over.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
     assert len(drawn) > 100
     assert len(set(drawn)) == len(drawn)
 

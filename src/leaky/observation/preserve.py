@@ -14,7 +14,7 @@ from leaky.interruptions import surely, surely_twice
 from leaky.observation.belongings import Belongings
 from leaky.observation.randomness import Randomness
 from leaky.observation.surroundings import Surroundings
-from leaky.observation.turns import turn
+from leaky.observation.turns import Turn
 
 
 class Preserved:
@@ -116,13 +116,17 @@ def preserved(
     model: nn.Module, mode: str, seed: int | None = None, device: str | None = None, values: bool = True
 ) -> Iterator[Preserved]:
     """`Preserved`, when no other thread has the model, and also where an interruption cuts its own end short."""
-    with turn(model):
-        kept = Preserved(model, mode, seed, device, values)
-        try:
-            with kept:
-                yield kept
-        finally:
-            surely([kept.close])
+    mine = Turn(model)
+    try:
+        with mine:
+            kept = Preserved(model, mode, seed, device, values)
+            try:
+                with kept:
+                    yield kept
+            finally:
+                surely([kept.close])
+    finally:
+        surely([mine.leave])
 
 
 def must_have_weights(model: nn.Module) -> None:

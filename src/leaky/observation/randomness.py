@@ -6,11 +6,13 @@ the same numbers again, so it is left as it is. Whether one does is seen where n
 
 from __future__ import annotations
 
+import contextlib
+import math
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,44 +96,53 @@ class Moment:
         _put_back(self._states, self._elsewhere)
 
 
-def _put_back(states: Mapping[str, Any], elsewhere: float) -> None:
+def _put_back(states: Mapping[str, Any], elsewhere: Mapping[int, float]) -> None:
     """Set the generators to these states, but for those that another thread draws from.
 
     Args:
         states: by the names of `GENERATORS`.
-        elsewhere: the seconds that other threads had computed when the states were read.
+        elsewhere: the seconds that each other thread had computed when the states were read.
     """
     changed = [name for name, state in states.items() if not _equal(GENERATORS[name][0](), state)]
     shared = set[str]()
-    if changed and threading.active_count() > 1 and _seconds_elsewhere() != elsewhere:
-        shared = _drawn_from_elsewhere(changed)
+    if changed and threading.active_count() > 1:
+        busy = {thread for thread, seconds in _seconds_elsewhere().items() if seconds != elsewhere.get(thread)}
+        shared = _drawn_from_elsewhere(changed, busy) if busy else shared
     for name in changed:
         if name not in shared:
             GENERATORS[name][1](states[name])
 
 
-def _seconds_elsewhere() -> float:
-    """Of computing in Python's other threads so far, to the nanosecond; where that isn't known, in any other thread.
+def _seconds_elsewhere() -> dict[int, float]:
+    """Of computing in each of Python's other threads so far, to the nanosecond; where that isn't known, in all threads.
 
     Threads that only the libraries know, as OpenMP's that spin, say nothing about whether one that draws has had its
-    turn.
+    turn. The clock of a thread is read without giving way to another; its number is Linux's MAKE_THREAD_CPUCLOCK.
     """
-    others = {each.native_id for each in threading.enumerate()} - {threading.get_native_id()}
-    try:
-        return sum(int(Path(f"/proc/self/task/{each}/schedstat").read_text().split()[0]) for each in others) / 1e9
-    except (OSError, ValueError, IndexError):  # not on Linux, or one has just ended
-        return time.process_time() - time.thread_time()
+    if sys.platform != "linux":
+        return {0: time.process_time() - time.thread_time()}
+    seconds = dict[int, float]()
+    for thread in {each.native_id or 0 for each in threading.enumerate()} - {threading.get_native_id(), 0}:
+        with contextlib.suppress(OSError):  # it has just ended
+            seconds[thread] = time.clock_gettime(~thread << 3 | 6)
+    return seconds
 
 
-def _drawn_from_elsewhere(names: list[str]) -> set[str]:
-    """Those that move by themselves while other threads compute for a while; a busy machine may let them wait."""
+def _drawn_from_elsewhere(names: list[str], busy: set[int]) -> set[str]:
+    """Those that move by themselves until each of these threads has computed for a while, or is idle.
+
+    A busy machine may let a thread wait; what has moved is looked at after how long each has computed, at least once.
+    """
     before = {name: GENERATORS[name][0]() for name in names}
     moved = set[str]()
     began, worked = time.monotonic(), _seconds_elsewhere()
-    while len(moved) < len(names) and time.monotonic() - began < WATCHED and _seconds_elsewhere() - worked < ENOUGH:
+    while True:
         time.sleep(0.002)
+        now, passed = _seconds_elsewhere(), time.monotonic() - began
         moved |= {name for name in names if not _equal(GENERATORS[name][0](), before[name])}
-    return moved
+        had_their_turn = all(now.get(each, math.inf) - worked.get(each, 0.0) >= ENOUGH for each in busy)
+        if len(moved) == len(names) or passed >= WATCHED or had_their_turn:
+            return moved
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -6,49 +6,81 @@ back, what the other one made of it. Models that share no module do not wait for
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
+from types import TracebackType
 
 from torch import nn
 
-_changed = threading.Condition()
-_users: dict[int, tuple[int, int]] = {}
-"""id of a module in use → the thread that uses it, and how often."""
+LOOKED_AGAIN = 1.0
+"""Seconds after which a waiting thread looks by itself: a turn whose end was interrupted tells nobody that it is over.
+"""
+
+_line: list[weakref.ref[Turn]] = []
+"""The open turns, and those that look whether they may be; of two that share a module the first goes on.
+
+Only single calls of list change it, which no other thread and no signal can cut in two: a lock might be kept for ever
+by a thread that was interrupted as it left it. A turn that is lost, since its frame was interrupted and is gone, counts
+no more.
+"""
 
 
-@contextmanager
-def turn(model: nn.Module) -> Iterator[None]:
-    """Wait until no other thread observes any module of the model; the same thread may come in again."""
-    modules, me = [id(module) for module in model.modules()], threading.get_ident()
-    taken: list[int] = []
-    try:
-        with _changed:
-            while any(_users.get(module, (me, 0))[0] != me for module in modules):
-                _changed.wait()
-            for module in modules:
-                taken.append(module)
-                _users[module] = (me, _users.get(module, (me, 0))[1] + 1)
-        yield
-    finally:
-        with _changed:
-            while taken:
-                module = taken[-1]
-                count = _users.get(module, (me, 1))[1] - 1
-                if count > 0:
-                    _users[module] = (me, count)
-                else:
-                    _users.pop(module, None)
-                taken.pop()
-            _changed.notify_all()
+class Turn:
+    """While open, no other thread observes any module of the model; the same thread may come in again.
+
+    Args:
+        model: whose modules are taken.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = {id(module): module for module in model.modules()}  # kept, so that no other gets an id of these
+        self._thread = threading.get_ident()
+        self._place = weakref.ref(self)
+        self._over = threading.Lock()
+
+    def __enter__(self) -> Turn:
+        while (over := self._before_this()) is not None:
+            if over.acquire(timeout=LOOKED_AGAIN):
+                over.release()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Let others in; may run twice."""
+        _drop(self._place)
+        with contextlib.suppress(RuntimeError):
+            self._over.release()
+
+    def _before_this(self) -> threading.Lock | None:
+        """Stand in line; if another stands before, step back, and return what is free when that one is over."""
+        self._over.acquire(blocking=False)
+        _line.append(self._place)
+        for place in _line[:]:
+            if place is self._place:
+                break
+            other = place()
+            if other is None:
+                _drop(place)
+            elif other._thread != self._thread and not other._modules.keys().isdisjoint(self._modules):
+                self.leave()
+                return other._over
+        return None
+
+
+def _drop(place: weakref.ref[Turn]) -> None:
+    with contextlib.suppress(ValueError):
+        _line.remove(place)
 
 
 def _forget() -> None:
     """A forked process has one thread, which observes nothing yet."""
-    global _changed
-    _changed = threading.Condition()
-    _users.clear()
+    _line.clear()
 
 
 if hasattr(os, "register_at_fork"):
