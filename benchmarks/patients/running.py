@@ -41,6 +41,12 @@ def no_worse(outcomes: dict[str, Any], method: str, than: str = "twin") -> bool:
     return bool(difference.mean() <= max(1.0, 2 * error))
 
 
+def _not_as_good(results: list[dict[str, Any]], method: str, than: str) -> list[str]:
+    """The kinds on which a method ended worse than another, of those on which both were run."""
+    both = [r for r in results if {method, than} <= {*r["outcomes"]}]
+    return [r["kind"] for r in both if not no_worse(r["outcomes"], method, than)]
+
+
 def table(results: list[dict[str, Any]]) -> str:
     """Mean points of each method, which are cures, and the sums."""
     names = ["twin", *METHODS]
@@ -59,9 +65,10 @@ def table(results: list[dict[str, Any]]) -> str:
     counts = [[no_worse(r["outcomes"], name) for r in results if name in r["outcomes"]] for name in names]
     lines.append(f"{'cured (*)':36}" + "".join(f"{f'{sum(c)}/{len(c)}':>16}" for c in counts))
     for name in OURS:
-        worse = [r["kind"] for r in results if not no_worse(r["outcomes"], name, "untouched")]
-        harmed = [r["kind"] for r in results if not no_worse(r["outcomes"], f"twin, {name}")]
+        worse = _not_as_good(results, name, "untouched")
+        harmed = _not_as_good(results, f"twin, {name}", "twin")
         lines.append(f"{name}: worse than untouched {worse or 'none'}; twins harmed {harmed or 'none'}")
-    spent = [o["spent"] for r in results for o in r["outcomes"]["leaky.repair"]]
-    lines.append(f"steps spent on trials: {np.mean(spent):.0f} on average, {max(spent)} at most")
+    spent = [o["spent"] for r in results for o in r["outcomes"].get("leaky.repair", ())]
+    if spent:
+        lines.append(f"steps spent on trials: {np.mean(spent):.0f} on average, {max(spent)} at most")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import leaky
+from leaky.errors import InputError
 from leaky.repairing.operations.moments import LEAST, MOST, out_of_date
 
 DATA = torch.randn(800, 6, generator=torch.Generator().manual_seed(1))
@@ -117,6 +118,50 @@ def test_a_network_that_its_optimizer_has_frozen_learns_again() -> None:
     assert done.metric is not None
     assert done.metric[1] > done.metric[0] + 0.2
     assert out_of_date(optimizer) is None
+
+
+@pytest.mark.parametrize("given", ["repair", "apply", "train"])
+def test_the_printed_plan_is_what_happens_to_the_optimizer(given: str) -> None:
+    model, optimizer = frozen_by_its_optimizer()
+    known = {"optimizer": optimizer} if given == "repair" else {}
+    plan = leaky.repair(model, DATA, **known)
+    printed = " ".join(str(plan).split())
+    own = torch.optim.SGD(model.parameters(), 0.1) if given == "apply" else optimizer
+    train = training(own)
+    done = plan.apply(validate=accuracy, train=train, **({"optimizer": optimizer} if given == "apply" else {}))
+    assert "moments forgotten" in {trial.name for trial in done.trials}
+    if given == "repair":
+        assert plan.treatments[0].name == "moments forgotten"
+        assert "moments forgotten: forget moments the whole network: one of its last gradients was so large" in printed
+        assert plan.plan.moments == "looked at"
+    else:
+        assert "first of all: an optimizer that apply is given, or train holds, forgets its moments if" in printed
+        assert plan.plan.moments == "not looked at"
+
+
+def test_what_an_optimizer_remembers_is_left_alone_if_that_is_asked_for() -> None:
+    model, optimizer = frozen_by_its_optimizer()
+    with torch.no_grad():
+        model[0].bias[:20] -= 50.0
+    known = leaky.repair(model, DATA, optimizer=optimizer)
+    assert all(t.actions[0].kind == "forget moments" for t in known.treatments)
+    for plan in (known, leaky.repair(model, DATA)):
+        without = plan.without("moments forgotten")
+        assert without.treatments
+        assert not any(action.kind == "forget moments" for t in without.treatments for action in t.actions)
+        assert "first of all" not in str(without)
+        state = copy.deepcopy(optimizer.state_dict()["state"])
+        done = without.apply(validate=lambda _: 0.5, train=training(optimizer, 2), optimizer=optimizer)
+        assert "moments forgotten" not in {trial.name for trial in done.trials}
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    assert {t.name for t in known.without("1").treatments} == {"moments forgotten", "begun anew"}
+
+
+def test_another_optimizer_than_the_plans_is_refused() -> None:
+    model, optimizer = frozen_by_its_optimizer()
+    plan = leaky.repair(model, DATA, optimizer=optimizer)
+    with pytest.raises(InputError, match="optimizer must be the one that the plan was made with"):
+        plan.apply(optimizer=torch.optim.Adam(model.parameters()))
 
 
 def test_without_a_training_the_optimizer_is_left_as_it_is_where_the_metric_means_something() -> None:

@@ -51,7 +51,10 @@ def test_a_healthy_model_gives_an_empty_plan_that_says_so() -> None:
     before = bits(model)
     plan = plan_of(model)
     assert not plan
-    assert str(plan) == "Nothing to repair. 32 units at 2 sites were examined."
+    words = "Nothing to repair. 32 units at 2 sites were examined."
+    assert str(plan.without("moments forgotten")) == words
+    optimizer = torch.optim.Adam(model.parameters())
+    assert str(plan_of(model, optimizer=optimizer)) == words
     done = plan.apply(validate=lambda _: 1.0)
     assert (done.kept, done.output_change, done.reason) == (True, 0.0, "there was nothing to repair")
     assert same(before, bits(model))

@@ -102,6 +102,7 @@ def command(
         return _prune(network, evidence, None if dry_run else out)
     from leaky.checkup import checked
     from leaky.repairing.api import repair
+    from leaky.repairing.plan import FORGOTTEN
     from leaky.report.drawing import Drawing
     from leaky.report.view import line
 
@@ -109,6 +110,7 @@ def command(
     with own_stdout():
         checkup = checked(*evidence)
         plan = repair(network, checkup, given.batches, negative_slope=negative_slope, seed=seed)
+        plan = plan if training is not None else plan.without(FORGOTTEN)  # nothing else holds an optimizer
         done = None if dry_run else plan.apply(validate=metric, train=training, **limits)
     view = plan.view()
     if given.on_noise:

@@ -14,6 +14,7 @@ from leaky.checking import LARGEST_SEED, finite, some_of, whole
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
 from leaky.observation.calling import Forward, calling
+from leaky.repairing.entering import with_moments
 from leaky.repairing.executing import Execution, Limits
 from leaky.repairing.outcome import RepairRecord
 from leaky.repairing.plan import Action, Left, Plan, Treatment, read_plan
@@ -33,11 +34,13 @@ class Repair(Shown):
         plan: plain data, to be printed, saved and edited.
         model: the model.
         data: the evidence.
+        optimizer: that the plan was made with; None for none.
     """
 
     plan: Plan
     model: nn.Module
     data: Any
+    optimizer: torch.optim.Optimizer | None = None
     _subject: Subject | None = None
 
     def __bool__(self) -> bool:
@@ -69,7 +72,7 @@ class Repair(Shown):
 
     def without(self, *names: str) -> Repair:
         """The same without these treatments, or without what is done at these sites."""
-        return Repair(self.plan.without(*names), self.model, self.data, self._subject)
+        return Repair(self.plan.without(*names), self.model, self.data, self.optimizer, self._subject)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan as JSON."""
@@ -101,22 +104,24 @@ class Repair(Shown):
             higher_is_better: whether more of the metric is better.
             optimizer: whose state of the changed weights begins anew, and all of it where it remembers gradients of
                 another size than come now; parameters stay the same objects, so that groups, schedulers and the loop go
-                on. By default the one that `train` holds.
+                on. By default the one that the plan was made with, or that `train` holds.
             most_trainings: calls of `train` at most, over all trials.
 
         Returns:
             What was done and measured.
 
         Raises:
-            InputError: if `train` comes without `validate`.
+            InputError: if `train` comes without `validate`, or another optimizer than that of the plan.
             Whatever an operation, `train` or `validate` raises; model and optimizer are then as they were.
         """
         if train is not None and validate is None:
             raise InputError("train must come with validate, the metric that says which treatment learns best")
+        if optimizer is not None and self.optimizer not in (None, optimizer):
+            raise InputError("optimizer must be the one that the plan was made with; leave it out, or plan again")
         limits = Limits(tolerance, max_change, higher_is_better, most_trainings)
         subject = self._subject or Subject(self.model, self.data)
         self._subject = None  # what it knows holds for the model as it is now
-        subject.seed, subject.optimizer = self.plan.seed, optimizer
+        subject.seed, subject.optimizer = self.plan.seed, optimizer or self.optimizer
         return Execution(self.plan, subject, validate, train, limits).run()
 
 
@@ -129,6 +134,7 @@ def repair(
     seed: int = 0,
     include: Collection[str] = (),
     forward: Forward | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Repair:
     """Plan the repair of a model: `leaky.repair(model, data)`, or with a checkup of it that was made on the data.
 
@@ -145,6 +151,7 @@ def repair(
         seed: of new weights.
         include: sites that are treated although they are sparse by design.
         forward: how to call the model with a batch of the data, as `leaky.check` takes it.
+        optimizer: that goes on with the model: then the plan says whether it remembers gradients of another size.
 
     Returns:
         The plan with its model: print it, apply it.
@@ -165,7 +172,7 @@ def repair(
     if isinstance(checkup, str | os.PathLike):
         plan = read_plan(checkup)
     if plan is not None:
-        return Repair(plan, model, _needed(data, "a plan"))
+        return Repair(with_moments(plan, optimizer), model, _needed(data, "a plan"), optimizer)
     if not isinstance(checkup, Checkup):
         if (checkup is None) == (data is None):
             raise InputError("repair must have data to examine the model on: leaky.repair(model, data)")
@@ -177,7 +184,7 @@ def repair(
     subject.known(checkup.record)
     some_of("include", include, {site.name for site in checkup.record.sites})
     plan = propose(subject, checkup, negative_slope=negative_slope, include=include)
-    return Repair(plan, model, subject.data, subject)
+    return Repair(with_moments(plan, optimizer), model, subject.data, optimizer, subject)
 
 
 def apply_recipe(model: nn.Module, recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str]) -> nn.Module:

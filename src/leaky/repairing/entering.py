@@ -14,16 +14,13 @@ import torch
 
 from leaky.repairing.operations.moments import out_of_date
 from leaky.repairing.outcome import Trial
-from leaky.repairing.plan import Action, Plan, Treatment
+from leaky.repairing.plan import FORGOTTEN, Action, Plan, Treatment
 from leaky.repairing.recipe import Recipe
 
 AS_IT_WAS = Treatment("as it was", (), True)
 
 THROWS_AWAY = "begun anew"
 """The treatment that leaves nothing of what was learned."""
-
-FORGOTTEN = "moments forgotten"
-"""The treatment that moves nothing of the model: the optimizer's memory of other gradients begins anew."""
 
 GENTLE = 2
 """Treatments that are trained besides the model as it was and the one that begins anew."""
@@ -33,7 +30,13 @@ LIFTED = 0.5
 
 
 def with_moments(plan: Plan, optimizer: torch.optim.Optimizer | None) -> Plan:
-    """The plan with the optimizer's memory begun anew in front of each treatment, where it is of other gradients."""
+    """The plan with the optimizer's memory begun anew in front of each treatment, where it is of other gradients.
+
+    A plan that knows of it already, or that is to leave it alone, stays as it is.
+    """
+    if optimizer is None or plan.moments != "not looked at":
+        return plan
+    plan = replace(plan, moments="looked at")
     reason = out_of_date(optimizer)
     if reason is None:
         return plan

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from leaky.repairing.entering import FORGOTTEN, THROWS_AWAY, at_least_chance, at_most_chance
+from leaky.repairing.entering import THROWS_AWAY, at_least_chance, at_most_chance
 from leaky.repairing.outcome import Trial, Verdict
-from leaky.repairing.plan import Action, Plan, Treatment
+from leaky.repairing.plan import FORGOTTEN, Action, Plan, Treatment
 
 NEWBORN = 3
 """Networks with new weights that one is compared with which has perhaps learned nothing."""

@@ -7,7 +7,7 @@ keys of the state dict that appear.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -31,6 +31,12 @@ Kind = Literal[
     "begin anew",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+FORGOTTEN = "moments forgotten"
+"""The treatment that moves nothing of the model: the optimizer's memory of other gradients begins anew."""
+
+Moments = Literal["not looked at", "looked at", "left alone"]
+"""What is known of an optimizer's memory: before it is seen, a plan can only say under which condition it is forgotten."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class Plan(Shown):
         lost_share: units in trouble over all units.
         thresholds: of the checkup that it was made from.
         seed: of new weights.
+        moments: whether the optimizer's memory has been looked at. If not, it is when the plan is carried out, and where
+            it is of other gradients, it is forgotten in front of each treatment, and as one of its own.
     """
 
     treatments: tuple[Treatment, ...]
@@ -112,6 +120,7 @@ class Plan(Shown):
     lost_share: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    moments: Moments = "not looked at"
 
     def __bool__(self) -> bool:
         return bool(self.actions)
@@ -124,20 +133,25 @@ class Plan(Shown):
     def without(self, *names: str) -> Plan:
         """The plan without these treatments, or without all that is done at these sites.
 
+        Without "moments forgotten", an optimizer's memory stays with every other treatment too.
+
         Raises:
             InputError: if the plan has no such treatment or site.
         """
         known = {t.name for t in self.treatments} | {a.site for t in self.treatments for a in t.actions if a.site}
+        known |= {FORGOTTEN} if self.moments == "not looked at" else set()
         for name in names:
             if name not in known:
                 raise InputError(f"the plan has no treatment or site {name!r}; it has {', '.join(sorted(known))}")
         rest = []
         for treatment in self.treatments:
-            actions = tuple(action for action in treatment.actions if action.site not in names)
-            if treatment.name not in names and actions:
+            actions = tuple(action for action in treatment.actions if not _is_one_of(action, names))
+            worth = treatment.name == FORGOTTEN or any(action.kind != "forget moments" for action in actions)
+            if treatment.name not in names and actions and worth:
                 rest.append(replace(treatment, actions=actions))
         planned = self.planned if any(t.name == self.planned for t in rest) else None
-        return replace(self, treatments=tuple(rest), planned=planned)
+        moments: Moments = "left alone" if FORGOTTEN in names else self.moments
+        return replace(self, treatments=tuple(rest), planned=planned, moments=moments)
 
     def __repr__(self) -> str:
         names = listed(treatment.name for treatment in self.treatments)
@@ -156,6 +170,11 @@ class Plan(Shown):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan as JSON, whole or not at all; `leaky.load` reads it."""
         documents.save(path, "plan", self)
+
+
+def _is_one_of(action: Action, names: Collection[str]) -> bool:
+    """Whether an action is done at one of these sites, or is the treatment of that name in front of others."""
+    return action.site in names or (action.kind == "forget moments" and FORGOTTEN in names)
 
 
 def read_plan(source: Mapping[str, Any] | str | os.PathLike[str]) -> Plan:

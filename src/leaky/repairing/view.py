@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 MOST_SITES = 6
 """Sites that a treatment's line names."""
+UNSEEN_OPTIMIZER = (
+    "an optimizer that apply is given, or train holds, forgets its moments if they are of gradients of another size; "
+    "repair(…, optimizer=…) tells now whether it does"
+)
+"""What a plan can say of an optimizer that it was not made with."""
 VERDICTS: dict[Verdict, str] = {
     "kept": "Kept",
     "not judged": "Done, not judged",
@@ -37,7 +42,7 @@ def plan_view(plan: Plan) -> View:
         sites, units = plan.examined
         lines.append(line(f"{nothing} {counted(units, 'unit')} at {counted(sites, 'site')} were examined.", "strong"))
     for action in plan.actions:
-        told |= {(action.site, action.units), action.reason}
+        told |= {(action.site, action.units), action.reason, *action.changes}
         lines += action_lines(action)
     others = [treatment for treatment in plan.treatments if treatment.name != plan.planned]
     if others and plan.planned is not None:
@@ -46,6 +51,8 @@ def plan_view(plan: Plan) -> View:
         lines.append(line("nothing is done without evidence; with validate=… and train=… these are tried:", "strong"))
     for treatment in others:
         lines += _treatment(treatment, told)
+    if plan.moments == "not looked at":
+        lines.append(titled("first of all", UNSEEN_OPTIMIZER, "quiet"))
     lines += [titled("left alone", left_words(left), "quiet") for left in plan.left]
     if plan.doubt is not None:
         lines.append(titled("in doubt", plan.doubt, "warning"))
@@ -77,7 +84,9 @@ def _treatment(treatment: Treatment, told: set[object]) -> Iterable[Line]:
     told |= set(reasons)
     yield titled(treatment.name, what + (f": {listed(reasons, 2)}" if reasons else ""), indent=1)
     for change in dict.fromkeys(change for action in treatment.actions for change in action.changes):
-        yield line(f"changes {change}", "quiet", 2)
+        if change not in told:
+            yield line(f"changes {change}", "quiet", 2)
+    told |= {change for action in treatment.actions for change in action.changes}
 
 
 def record_view(record: RepairRecord) -> View:
