@@ -280,6 +280,36 @@ def test_a_network_that_works_and_has_little_trouble_is_judged_by_the_metric_wit
     assert accuracy(model) >= good
 
 
+@pytest.mark.parametrize("shows", [False, True])
+def test_where_no_training_shows_anything_it_is_judged_as_by_the_metric_alone(shows: bool) -> None:
+    """Scores of new networks, which a network that has learned nothing does not exceed, are noise about .5."""
+    model, noise = sick(), torch.Generator().manual_seed(2)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    before = copy.deepcopy(model.state_dict())
+    trained: list[int] = []
+    work = training(optimizer, 3)
+
+    def metric(_: nn.Module) -> float:
+        moved = any(float(state["step"]) >= 3 for state in optimizer.state.values())
+        return 0.5 + 0.001 * float(torch.rand((), generator=noise)) + (0.2 if shows and moved else 0.0)
+
+    def train(now: nn.Module) -> None:
+        trained.append(1)
+        work(now)
+
+    done = scripted(model, "shifted", "begun anew").apply(validate=metric, train=train, optimizer=optimizer)
+    assert done.trainings == (len(trained), 8)
+    if shows:
+        assert done.verdict == "left"  # all learn alike, so nothing is done
+        assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    else:
+        assert done.verdict == "not judged"
+        assert [action.kind for action in done.actions] == ["recentre"]
+        assert "so that they judge nothing" in " ".join(str(done).split())
+        assert [trial.name for trial in done.trials] == ["as it was", "shifted", "begun anew"]
+    assert not optimizer.state  # nothing of the trainings is kept
+
+
 def test_how_far_each_site_moved_is_told(tmp_path: Path) -> None:
     model = sick()
     with torch.no_grad():

@@ -15,7 +15,8 @@ from leaky.checkup import Checkup, check
 from leaky.errors import InputError
 from leaky.observation.calling import Forward, calling
 from leaky.repairing.entering import with_moments
-from leaky.repairing.executing import Execution, Limits
+from leaky.repairing.executing import Execution
+from leaky.repairing.gauge import Limits
 from leaky.repairing.outcome import RepairRecord
 from leaky.repairing.plan import Action, Left, Plan, Treatment, read_plan
 from leaky.repairing.proposing import propose

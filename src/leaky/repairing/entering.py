@@ -53,6 +53,7 @@ class Runner:
         before, after: the user's metric after the change, and now.
         score: the metric with more being better; −inf for what is no number.
         first: the score right after the change.
+        last: the score before the last training.
         put_back: brings the model to where this runner stands.
         sound: whether, right after the change, the outputs are finite and fewer units are in trouble than before.
         usual: whether the outputs then tell inputs apart, and the pre-activations have a usual size.
@@ -65,6 +66,7 @@ class Runner:
     after: float
     score: float
     first: float
+    last: float
     trainings: int
     put_back: Callable[[], None]
     sound: bool = True
@@ -73,9 +75,9 @@ class Runner:
 
     @property
     def expected(self) -> float:
-        """Where it would be after half as much again."""
-        gain = max(0.0, self.score - self.first) if math.isfinite(self.first) else 0.0
-        return self.score + 0.5 * gain / max(1, self.trainings)
+        """Where it would be after another half of a training, as fast as it has learned in the last one."""
+        gain = max(0.0, self.score - self.last) if math.isfinite(self.last) else 0.0
+        return self.score + 0.5 * gain
 
     @property
     def trial(self) -> Trial:

@@ -9,61 +9,35 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from leaky.diagnosis import diagnose
-from leaky.errors import InputError
 from leaky.interruptions import undone_unless_done
 from leaky.observation.surroundings import Surroundings as Process
 from leaky.repairing.drift import drift, site_outputs
 from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, Runner, at_most_chance, with_moments
+from leaky.repairing.gauge import Gauge, Limits
 from leaky.repairing.ground import relative_change
 from leaky.repairing.judging import NEWBORN, Bench, judged
 from leaky.repairing.operations import OPERATIONS
-from leaky.repairing.operations.anew import new_weights
 from leaky.repairing.outcome import RepairRecord, Verdict
 from leaky.repairing.plan import Action, Plan
-from leaky.repairing.race import Race, same_random_numbers
+from leaky.repairing.race import Race
 from leaky.repairing.recipe import Recipe, recipe_of
-from leaky.repairing.sizes import odd_sizes
 from leaky.repairing.snapshot import Snapshot
 from leaky.repairing.subject import Subject
 from leaky.repairing.surroundings import Surroundings
-from leaky.repairing.trouble import MOST_LEFT, trouble_of
+from leaky.repairing.trouble import MOST_LEFT
 from leaky.repairing.variation import tells_apart
 
 SPARED = (
     "no piece of training was run: the network works and few of its units are in trouble, so that a short training "
     "would show its own noise"
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the user said of when to keep a change."""
-
-    tolerance: float
-    max_change: float
-    higher_is_better: bool
-    most_trainings: int
-
-    def __post_init__(self) -> None:
-        for name in ("tolerance", "max_change"):
-            value = getattr(self, name)
-            if not value >= 0:
-                raise InputError(f"{name} must be a number of at least 0, not {value!r}")
-        if not self.most_trainings >= 2:
-            raise InputError(f"most_trainings must be at least 2, to compare anything, not {self.most_trainings!r}")
-
-    def score(self, metric: float) -> float:
-        """More is better; −inf for what is no number."""
-        if not math.isfinite(metric):
-            return -math.inf
-        return metric if self.higher_is_better else -metric
+TOO_SHORT = "after each training the metric was that of a network that has learned nothing, so that they judge nothing"
 
 
 def _won(winner: Runner, runners: Sequence[Runner]) -> str:
@@ -101,7 +75,6 @@ class Execution:
         if subject.optimizer is None and len(self._around.optimizers) == 1 and train is not None:
             subject.optimizer = self._around.optimizers[0]
         self._plan = with_moments(plan, subject.optimizer)
-        self._troubled = 0
 
     def run(self) -> RepairRecord:
         """Try, keep or put back."""
@@ -114,7 +87,7 @@ class Execution:
         def act() -> RepairRecord:
             before = list(subject.outputs)
             seen, gave = subject.record, site_outputs(subject.ground)
-            self._troubled = self._in_trouble()
+            self._gauge = Gauge(self._plan, subject, self._validate, self._limits, self.do)
             record = self._raced(before, put_back) if self._train is not None else self._judged(before)
             if record.verdict in ("left", "rolled back"):
                 put_back()
@@ -148,10 +121,10 @@ class Execution:
 
     def _raced(self, before: list[Tensor], put_back: Callable[[], None]) -> RepairRecord:
         """Every treatment with a piece of the user's training behind it."""
-        plan, limits, subject = self._plan, self._limits, self._subject
-        start = self._metric()
+        plan, limits, subject, gauge = self._plan, self._limits, self._subject, self._gauge
+        start = gauge.metric()
         anew = any(treatment.name == THROWS_AWAY for treatment in plan.treatments)
-        chance = [self._newborn(seed, put_back) for seed in range(NEWBORN)] if anew else []
+        chance = [gauge.newborn(seed, put_back) for seed in range(NEWBORN)] if anew else []
         if self._is_spared(limits.score(start), chance):
             return replace(self._judged(before, start), notes=(SPARED,))
         race = self._race(chance)
@@ -159,6 +132,9 @@ class Execution:
         trials = tuple(runner.trial for runner in runners)
         used = (race.trainings, limits.most_trainings)
         notes = (*self._around.told, *race.withdrawn)
+        if race.shows_nothing(runners):
+            put_back()
+            return replace(self._judged(before, start), trials=trials, trainings=used, notes=(*notes, TOO_SHORT))
         if winner.treatment is AS_IT_WAS:
             reason = "it learns as well as with any treatment"
             tried = tuple(action for treatment in plan.treatments for action in treatment.actions)
@@ -174,7 +150,7 @@ class Execution:
 
     def _race(self, chance: Sequence[float]) -> Race:
         """The race on this model; `chance` has the scores of new networks."""
-        subject, limits, train = self._subject, self._limits, self._train
+        subject, limits, train, gauge = self._subject, self._limits, self._train, self._gauge
         assert train is not None
 
         def trained() -> None:
@@ -184,13 +160,13 @@ class Execution:
         return Race(
             self.do,
             trained,
-            self._metric,
+            gauge.metric,
             self._kept,
             1.0 if limits.higher_is_better else -1.0,
             limits.tolerance,
             limits.most_trainings,
             chance,
-            lambda: (self._brought_back(), tells_apart(subject.outputs) and self._usual()),
+            lambda: (gauge.brought_back(), tells_apart(subject.outputs) and gauge.usual()),
         )
 
     def _is_spared(self, score: float, chance: Sequence[float]) -> bool:
@@ -198,22 +174,22 @@ class Execution:
         plan = self._plan
         if plan.nothing_to_lose is not None or plan.doubt is not None or not score > at_most_chance(chance):
             return False
-        return bool(chance) and self._troubled <= MOST_LEFT * self._subject.record.units
+        return bool(chance) and self._gauge.troubled <= MOST_LEFT * self._subject.record.units
 
     def _judged(self, before: list[Tensor], start: float | None = None) -> RepairRecord:
         """What the metric, or the outputs, say of each treatment."""
-        plan, limits, subject = self._plan, self._limits, self._subject
+        plan, limits, subject, gauge = self._plan, self._limits, self._subject, self._gauge
         put_back = self._kept()
         if start is None and self._validate is not None:
-            start = self._metric()
+            start = gauge.metric()
         bench = Bench(
             do=self.do,
             put_back=put_back,
-            measure=self._metric,
+            measure=gauge.metric,
             score=limits.score,
-            newborn=lambda seed: self._newborn(seed, put_back),
-            sound=self._sound,
-            usual=self._usual,
+            newborn=lambda seed: gauge.newborn(seed, put_back),
+            sound=gauge.sound,
+            usual=gauge.usual,
             moved=lambda: relative_change(before, subject.outputs),
         )
         found = judged(plan, bench, start, limits.tolerance, limits.max_change)
@@ -223,46 +199,11 @@ class Execution:
             return self._record(found.verdict, found.reason, tried, before, before, metric, Recipe(), found.trials)
         after = list(subject.outputs)
         now = [trial.after for trial in found.trials if trial.name == found.treatment.name]
-        metric = None if start is None else (start, now[0] if now else self._metric())
+        metric = None if start is None else (start, now[0] if now else gauge.metric())
         recipe = recipe_of(subject.model, {})
         return self._record(
             found.verdict, found.reason, found.treatment.actions, before, after, metric, recipe, found.trials
         )
-
-    def _metric(self) -> float:
-        """What the user's metric says; the modes of the model stay, which metrics often change."""
-        assert self._validate is not None
-        model = self._subject.model
-        modes = [(module, module.training) for module in model.modules()]
-        value = self._validate(model)
-        for module, training in modes:
-            module.training = training
-        try:
-            return float(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"validate must return one number, not a {type(value).__name__}: {error}") from error
-
-    def _newborn(self, seed: int, put_back: Callable[[], None]) -> float:
-        """The score of the network with new weights."""
-        with same_random_numbers(seed):
-            new_weights(self._subject.ground, self._plan.seed + 1 + seed)
-            score = self._limits.score(self._metric())
-        put_back()
-        return score
-
-    def _in_trouble(self) -> int:
-        return sum(len(trouble_of(site).candidates) for site in self._subject.record.sites)
-
-    def _brought_back(self) -> bool:
-        """Whether the outputs are finite and fewer units are in trouble than at first."""
-        finite = all(bool(torch.isfinite(out).all()) for out in self._subject.outputs)
-        return finite and self._in_trouble() < max(1, self._troubled)
-
-    def _sound(self) -> bool:
-        return self._brought_back() and tells_apart(self._subject.outputs)
-
-    def _usual(self) -> bool:
-        return not odd_sizes(self._subject.record)
 
     def _untouched(self, reason: str) -> RepairRecord:
         share = self._plan.lost_share

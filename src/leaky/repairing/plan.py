@@ -36,7 +36,7 @@ FORGOTTEN = "moments forgotten"
 """The treatment that moves nothing of the model: the optimizer's memory of other gradients begins anew."""
 
 Moments = Literal["not looked at", "looked at", "left alone"]
-"""What is known of an optimizer's memory: before it is seen, a plan can only say under which condition it is forgotten."""
+"""Of an optimizer's memory: before it is seen, a plan can only say under which condition it is forgotten."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class Plan(Shown):
         lost_share: units in trouble over all units.
         thresholds: of the checkup that it was made from.
         seed: of new weights.
-        moments: whether the optimizer's memory has been looked at. If not, it is when the plan is carried out, and where
-            it is of other gradients, it is forgotten in front of each treatment, and as one of its own.
+        moments: whether the optimizer's memory has been looked at. If not, it is when the plan is carried out; where it
+            is of other gradients, it is forgotten in front of each treatment, and as one of its own.
     """
 
     treatments: tuple[Treatment, ...]

@@ -78,9 +78,8 @@ class Race:
             runner.put_back()
             self._trained(runner)
         while len(going := self._going_on(entered)) > 1 and self.trainings + len(going) <= self.most:
-            if (ahead := self._proven(entered, self._winner(entered))) is not None and ahead.first >= max(
-                runner.expected for runner in going
-            ):
+            ahead = None if self.shows_nothing(entered) else self._proven(entered, self._winner(entered))
+            if ahead is not None and ahead.first >= max(runner.expected for runner in going):
                 break  # more training could only come up to what is there without any
             for runner in going:
                 runner.put_back()
@@ -101,6 +100,11 @@ class Race:
             return None
         return best
 
+    def shows_nothing(self, runners: Sequence[Runner]) -> bool:
+        """Whether nobody that was trained is better than a new network, so that the trainings judge nothing."""
+        best = max(runner.score for runner in runners if runner.trainings)
+        return -math.inf < best <= at_most_chance(self.chance)
+
     def _begun(self, treatment: Treatment) -> Runner | None:
         with same_random_numbers(0):
             try:
@@ -111,7 +115,7 @@ class Race:
             before = self.measure()
         first = self._score(before)
         sound, usual = self.look() if treatment.actions else (True, True)
-        return Runner(treatment, recipe, before, before, first, first, 0, self.kept(), sound, usual)
+        return Runner(treatment, recipe, before, before, first, first, first, 0, self.kept(), sound, usual)
 
     def _trained(self, runner: Runner) -> None:
         with same_random_numbers(runner.trainings):
@@ -119,6 +123,7 @@ class Race:
             runner.after = self.measure()
         self.trainings += 1
         runner.trainings += 1
+        runner.last = runner.score
         runner.score = self._score(runner.after)
         runner.put_back = self.kept()
 
@@ -146,7 +151,7 @@ class Race:
         """
         winner = self._winner(runners)
         longest = max(runner.trainings for runner in runners)
-        if -math.inf < max(runner.score for runner in runners) <= at_most_chance(self.chance):
+        if self.shows_nothing(runners):
             return list(runners)  # nobody has learned anything yet, so that all are as they began
         if not math.isfinite(winner.score) or winner.trainings < longest:
             return []

@@ -1,0 +1,116 @@
+"""What can be seen of a model without training it: the user's metric, its trouble, and what a new network comes to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from leaky.errors import InputError
+from leaky.repairing.entering import THROWS_AWAY
+from leaky.repairing.operations.anew import new_weights
+from leaky.repairing.plan import Action, Plan
+from leaky.repairing.race import same_random_numbers
+from leaky.repairing.sizes import odd_sizes
+from leaky.repairing.subject import Subject
+from leaky.repairing.trouble import trouble_of
+from leaky.repairing.variation import tells_apart
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the user said of when to keep a change."""
+
+    tolerance: float
+    max_change: float
+    higher_is_better: bool
+    most_trainings: int
+
+    def __post_init__(self) -> None:
+        for name in ("tolerance", "max_change"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise InputError(f"{name} must be a number of at least 0, not {value!r}")
+        if not self.most_trainings >= 2:
+            raise InputError(f"most_trainings must be at least 2, to compare anything, not {self.most_trainings!r}")
+
+    def score(self, metric: float) -> float:
+        """More is better; −inf for what is no number."""
+        if not math.isfinite(metric):
+            return -math.inf
+        return metric if self.higher_is_better else -metric
+
+
+@dataclass(eq=False)
+class Gauge:
+    """One model on its way through a repair.
+
+    Attributes:
+        plan: that is carried out.
+        subject: the model with its data.
+        validate: the user's metric.
+        limits: which way it goes.
+        do: carries out actions.
+        troubled: units in trouble at first.
+    """
+
+    plan: Plan
+    subject: Subject
+    validate: Callable[[nn.Module], float] | None
+    limits: Limits
+    do: Callable[[tuple[Action, ...]], object]
+    troubled: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.troubled = self.in_trouble()
+
+    def metric(self) -> float:
+        """What the user's metric says; the modes of the model stay, which metrics often change."""
+        assert self.validate is not None
+        model = self.subject.model
+        modes = [(module, module.training) for module in model.modules()]
+        value = self.validate(model)
+        for module, training in modes:
+            module.training = training
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"validate must return one number, not a {type(value).__name__}: {error}") from error
+
+    def newborn(self, seed: int, put_back: Callable[[], None]) -> float:
+        """The score of the network with new weights: as the plan begins it anew, its inputs standardised if need be.
+
+        Without that, inputs of another size would make chance what a network comes to that cannot take them.
+        """
+        anew = [treatment.actions for treatment in self.plan.treatments if treatment.name == THROWS_AWAY]
+        with same_random_numbers(seed):
+            self.subject.seed = self.plan.seed + 1 + seed
+            try:
+                self.do(anew[0])
+            except (IndexError, InputError):
+                put_back()
+                new_weights(self.subject.ground, self.subject.seed)
+            self.subject.seed = self.plan.seed
+            score = self.limits.score(self.metric())
+        put_back()
+        return score
+
+    def in_trouble(self) -> int:
+        """How many units are candidates of a repair now."""
+        return sum(len(trouble_of(site).candidates) for site in self.subject.record.sites)
+
+    def brought_back(self) -> bool:
+        """Whether the outputs are finite and fewer units are in trouble than at first."""
+        finite = all(bool(torch.isfinite(out).all()) for out in self.subject.outputs)
+        return finite and self.in_trouble() < max(1, self.troubled)
+
+    def sound(self) -> bool:
+        """The same, and the outputs tell inputs apart."""
+        return self.brought_back() and tells_apart(self.subject.outputs)
+
+    def usual(self) -> bool:
+        """Whether the pre-activations have a usual size."""
+        return not odd_sizes(self.subject.record)
