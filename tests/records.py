@@ -201,8 +201,10 @@ def _last_batch(fired: NDArray[np.bool_], batch_size: int) -> NDArray[np.int64]:
 
 
 def _gradient(g: FloatArray, regions: NDArray[np.bool_]) -> GradientStatistics:
-    parts = np.where(regions, g, 0.0)
-    return GradientStatistics(len(g), np.abs(parts).sum(axis=(1, 3)), (parts**2).sum(axis=(1, 3)))
+    finite = np.isfinite(g)
+    parts = np.where(regions & finite, g, 0.0)
+    sums = np.abs(parts).sum(axis=(1, 3)), (parts**2).sum(axis=(1, 3))
+    return GradientStatistics(len(g), *sums, nonfinite=int((~finite).sum()))
 
 
 def _name(slope: FloatArray, smooth: bool) -> str:

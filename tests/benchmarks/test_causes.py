@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks.causes import last, suspects
+from benchmarks.causes import last, reported, suspects
 from benchmarks.causes.__main__ import cases, row, suspect
 from benchmarks.causes.building import Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT, broadcast, dead_layer, missing_values, softmax_over_one
@@ -62,3 +62,11 @@ def test_two_of_the_last_kinds_run() -> None:
     found = row(last.weight_not_a_number, 6)
     assert (found["verdict"], found["twin"]) == ("right", []), found
     assert suspect(suspects.log_softmax_before_cross_entropy, 6)["above info"] == []
+
+
+@pytest.mark.parametrize(
+    "kind", [reported.softmax_over_the_batch, reported.decayed_to_nothing, reported.not_a_number_in_the_targets]
+)
+def test_what_the_reported_kinds_showed_first_is_mended(kind: Callable[[int], Trouble]) -> None:
+    found = row(kind, 6)
+    assert (found["verdict"], found["twin"]) == ("right", []), found

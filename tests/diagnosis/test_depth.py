@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 from tests.diagnosis.helpers import findings, findings_in, only
-from tests.records import normal, producer, record_from, site_from
+from tests.records import normal, producer, record_from, site_from, tensor
 
+from leaky.diagnosis import diagnose
 from leaky.diagnosis.rules.depth import weights_log_gain
-from leaky.record import Site
+from leaky.record import Record, Site
 from leaky.theory import gain
 
 
@@ -46,6 +47,41 @@ def test_growth_and_its_mirror_decay(factor: float, rule: str | None, level: str
             # the first weight comes before the first output and has no part in how the outputs grow
             assert found[0].evidence["predicted_log_gain_per_site"] == pytest.approx(power * math.log(factor))
             assert found[0].site is None
+
+
+def biased(scale: float, depth: int) -> Record:
+    """Layers whose weights are `scale` times matched ones, each with a bias of the weights' size, on standard input."""
+    rng = np.random.default_rng(0)
+    x = h = rng.standard_normal((400, 16))
+    sites = []
+    for layer in range(depth):
+        w, b = (scale * rng.standard_normal(shape) / math.sqrt(8) for shape in ((16, 16), 16))
+        rms = float(np.sqrt((w**2).mean()))
+        z = h @ w + b
+        sites.append(site_from(z, 0.0, name=f"act{layer}", producers=(producer(16, 16, rms, f"{layer}.weight"),)))
+        h = np.maximum(z, 0)
+    out = (h @ rng.standard_normal((16, 3)) + rng.standard_normal(3)) * scale / math.sqrt(8)
+    return record_from(*sites, inputs=(tensor(x),), outputs=(tensor(out, "output"),))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_weights_that_decayed_to_nothing_are_the_cause_though_biases_hold_the_range_up(depth: int) -> None:
+    first, *rest = diagnose(biased(1e-3, depth)).findings
+    assert (first.rule, first.follows_from) == ("decay", None)
+    assert first.level != "info"
+    # He's closed form: a layer takes the square of its weights' scale
+    assert first.evidence["predicted_log_gain_per_site"] == pytest.approx(2 * math.log(1e-3), abs=0.3)
+    assert first.evidence["log_gain_per_site"] == pytest.approx(2 * math.log(1e-3), abs=1.0)
+    assert {f.follows_from for f in rest if f.level != "info"} <= {"decay"}
+    assert not findings_in("decay", biased(1.0, depth))
+
+
+def test_the_weights_of_a_usual_initialisation_are_a_note() -> None:
+    (found,) = findings_in("decay", biased(0.4, 5))
+    assert (found.level, found.evidence["predicted_log_gain_per_site"]) == (
+        "info",
+        pytest.approx(math.log(0.16), abs=0.2),
+    )
 
 
 def test_the_closed_form_of_a_matched_weight_keeps_the_second_moment() -> None:

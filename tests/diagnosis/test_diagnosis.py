@@ -64,6 +64,17 @@ def test_too_few_samples_claim_no_confidence(diagnosis: Diagnosis) -> None:
     )
 
 
+def test_where_no_unit_is_idle_few_samples_say_that_none_is_dead() -> None:
+    """A unit that was active once is not dead, however few the samples; whether it is locked needs more of them."""
+    few = diagnose(record_from(site_from(normal(50, 8), 0.0)))
+    assert few.confidence == (
+        "None is dead: each unit that was reached was active on some sample; to call any of 8 units locked with 95% "
+        f"confidence takes {samples_needed(8)} independent samples at a site, and none saw more than 50."
+    )
+    silent = diagnose(record_from(site_from(-np.abs(normal(50, 8)), 0.0)))
+    assert silent.confidence.startswith("No unit can be called dead or locked yet")
+
+
 def test_the_number_of_units_compared_can_be_given(diagnosis: Diagnosis) -> None:
     found = diagnose(diagnosis.record, thresholds={"units_examined": 10_000})
     assert (found.units_examined, found.samples_needed) == (10_000, 1215)

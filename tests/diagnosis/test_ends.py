@@ -101,6 +101,33 @@ def test_non_finite_input_is_told_before_the_sites() -> None:
     assert first.advice.startswith("Look at what loads the data")
 
 
+@pytest.mark.parametrize("gradient", ["ill", "fine", "unknown"])
+def test_targets_that_are_not_finite_are_an_error_unless_the_loss_leaves_them_out(gradient: str) -> None:
+    g = normal(N, 8, seed=3)
+    g[7] = np.nan if gradient == "ill" else 0.0
+    site = site_from(normal(N, 8), 0.0, name="hidden", gradient=None if gradient == "unknown" else g)
+    target = normal(N, 1, seed=4)
+    target[7] = np.nan
+    terms = (regression(target, normal(N, 1)),)
+    record = record_from(site, inputs=(tensor(normal(N, 4, seed=1)),), terms=terms)
+    finding = found("non-finite", record)
+    if gradient == "fine":
+        assert finding is None
+    else:
+        assert finding is not None
+        assert (finding.site, finding.level, finding.evidence["tensors"]) == (None, "error", ["batch[1]"])
+        assert "1 entry of the targets (batch[1]) is NaN" in finding.message
+
+
+def test_sites_that_are_not_finite_follow_from_such_targets_and_dead_units_do_not() -> None:
+    z, target = normal(N, 8), normal(N, 1)
+    z[:, 0], z[:, 1:], target[3] = np.nan, -np.abs(z[:, 1:]) - 1, np.inf
+    record = record_from(site_from(z, 0.0, name="hidden"), terms=(regression(target, normal(N, 1)),))
+    causes = {f.name: f.follows_from for f in diagnose(record).findings}
+    assert causes["non-finite@hidden"] == "non-finite"
+    assert causes["dead@hidden"] is None
+
+
 # the loss
 
 
@@ -135,6 +162,23 @@ def test_a_last_layer_that_does_not_fit_its_loss(
     record = network(outputs=(output,), terms=(term(operation, output, CLASSES, path),))
     finding = found("loss-misfit", record)
     assert (None if finding is None else finding.level) == level
+
+
+@pytest.mark.parametrize(
+    ("made_by", "path", "compared", "level"),
+    [
+        ("softmax over samples", (), True, "error"),
+        ("log_softmax over samples", (), False, "warning"),
+        (None, ("softmax over samples", "add", "log"), True, "error"),
+        ("softmax", ("add", "log"), True, None),
+    ],
+)
+def test_a_softmax_over_the_samples(made_by: str | None, path: tuple[str, ...], compared: bool, level: Any) -> None:
+    output = tensor(np.abs(normal(N, 10)) / N, "output", made_by=made_by)
+    terms = (term("nll_loss", output, CLASSES, path),) if compared else ()
+    finding = found("loss-misfit", network(outputs=(output,), terms=terms))
+    assert (None if finding is None else finding.level) == level
+    assert finding is None or "softmax over the samples of a batch" in finding.message
 
 
 def test_a_softmax_over_one_unit_is_the_cause_of_all_that_follows() -> None:

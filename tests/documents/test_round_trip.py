@@ -171,7 +171,7 @@ def records(draw: st.DrawFn) -> Record:
         return draw(arrays.arrays(kind, shape, elements=elements))
 
     gradient = draw(st.booleans()) and GradientStatistics(
-        draw(whole), array(positive, 4, units), array(positive, 4, units)
+        draw(whole), array(positive, 4, units), array(positive, 4, units), draw(whole)
     )
     samples = draw(whole)
     statistics = UnitStatistics(

@@ -131,6 +131,82 @@ def test_what_made_an_output_is_told_behind_views() -> None:
     assert leaky.observe(linear(), [(x, x)], loss=lambda out, batch: out.sum()).outputs[0].made_by is None
 
 
+@pytest.mark.parametrize(("dim", "shape"), [(0, (2,)), (1, (2,)), (0, (2, 3)), (-1, (2, 3))])
+def test_a_softmax_over_the_samples_is_told_in_the_model_and_in_the_loss(dim: int, shape: tuple[int, ...]) -> None:
+    x = torch.randn(20, 5)
+    end = nn.Sequential(nn.Linear(5, int(np.prod(shape))), nn.Unflatten(1, shape))
+    wanted = "softmax over samples" if dim == 0 else "softmax"
+    inside = leaky.observe(nn.Sequential(end, nn.Softmax(dim)), [(x, x)], loss=lambda out, batch: out.sum())
+    assert inside.outputs[0].made_by == wanted
+    y = torch.rand(20, *shape)
+    (term,) = observed(lambda out, batch: ((out.softmax(dim) - batch[1]) ** 2).sum(), x, y, model=end).terms
+    assert term.path == (wanted,)
+
+
+def test_samples_that_are_held_against_each_other_may_be_normalised_either_way() -> None:
+    x = torch.randn(20, 5)
+
+    def loss(out: Any, batch: Any) -> Tensor:
+        close = (batch[1][:, None] == batch[1]).float()
+        return -((out @ out.T).log_softmax(0) * close).mean()
+
+    (term, *_) = observed(loss, x, torch.randint(0, 2, (20,))).terms
+    assert term.path[-1] == "log_softmax"
+
+
+MASKED = {
+    "mask": lambda out, target, known: (out[known], target[known]),
+    "numbers": lambda out, target, known: (out[known.nonzero()[:, 0]], target[known.nonzero()[:, 0]]),
+    "index_select": lambda out, target, known: tuple(t.index_select(0, known.nonzero()[:, 0]) for t in (out, target)),
+}
+
+
+@pytest.mark.parametrize("picked", MASKED.values(), ids=MASKED)
+def test_a_loss_that_leaves_targets_out_compares_the_others(picked: Any) -> None:
+    torch.manual_seed(2)
+    x, classes, values = torch.randn(60, 5), torch.randint(0, 2, (60,)), torch.randn(60, 2)
+    classes[::3], values[::3] = -1, torch.nan
+    model, kept = linear(), torch.arange(60) % 3 != 0
+    with torch.no_grad():
+        out = model(x)[kept]
+
+    def of_classes(output: Any, batch: Any) -> Tensor:
+        return nn.functional.cross_entropy(*picked(output, batch[1], batch[1] >= 0))
+
+    (term,) = observed(of_classes, x, classes, model=model).terms
+    assert (term.operation, term.compared, term.path) == ("cross_entropy", 40, ())
+    assert term.hits == int((out.argmax(1) == classes[kept]).sum())
+
+    def of_values(output: Any, batch: Any) -> Tensor:
+        return nn.functional.mse_loss(*picked(output, batch[1], ~batch[1].isnan().any(1)))
+
+    (term,) = observed(of_values, x, values, model=model).terms
+    y = values[kept]
+    assert term.target.nonfinite == 0
+    assert term.explained == pytest.approx(
+        float(1 - (out - y).square().sum() / (y - y.mean(0)).square().sum()), rel=1e-5
+    )
+
+
+def test_missing_targets_that_are_left_out_behind_the_difference_enter_no_figure() -> None:
+    torch.manual_seed(2)
+    x, y = torch.randn(60, 5), torch.randn(60, 2)
+    y[::3] = torch.nan
+    model, kept = linear(), torch.arange(60) % 3 != 0
+
+    def loss(output: Any, batch: Any) -> Tensor:
+        return torch.where(batch[1].isnan(), torch.zeros(()), output - batch[1]).square().mean()
+
+    record = observed(loss, x, y, model=model)
+    (term,) = record.terms
+    with torch.no_grad():
+        left = (model(x)[kept] - y[kept]).square().sum() / (y[kept] - y[kept].mean(0)).square().sum()
+    assert term.explained == pytest.approx(1 - float(left), rel=1e-5)
+    gradient = record.sites[0].statistics.gradient
+    assert gradient is not None
+    assert gradient.nonfinite == 0
+
+
 class Parted(nn.Module):
     def __init__(self) -> None:
         super().__init__()

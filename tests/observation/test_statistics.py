@@ -207,6 +207,23 @@ def test_gradients_are_those_of_one_sample_whatever_the_reduction(reduction: str
         np.testing.assert_allclose(gradient.squares[region], part.square().sum(0), 1e-9)
 
 
+def test_elements_of_the_gradient_that_are_not_finite_are_counted_and_enter_no_sum() -> None:
+    torch.manual_seed(3)
+    model, x, y = nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 2)), torch.randn(40, 4), torch.randn(40, 2)
+    y[[5, 33]] = torch.nan
+    loss = lambda out, batch: (out - batch[1]).square().mean()  # noqa: E731
+    gradient, whole = (
+        leaky.observe(model, [(a, b) for a, b in zip(x[k].split(16), y[k].split(16), strict=True)], loss=loss)
+        .sites[0]
+        .statistics.gradient
+        for k in (slice(None), ~y.isnan().any(1))
+    )
+    assert gradient is not None
+    assert whole is not None
+    assert (gradient.nonfinite, whole.nonfinite) == (2 * 7, 0)
+    np.testing.assert_allclose(gradient.squares, whole.squares, rtol=1e-5)
+
+
 def test_the_gradient_is_the_output_s_where_an_addition_is_written_over_it() -> None:
     torch.manual_seed(10)
 

@@ -36,6 +36,12 @@ def test_a_healthy_network_is_told_so() -> None:
     )
 
 
+def test_what_was_not_proven_is_not_in_the_verdict() -> None:
+    few = diagnose(record_from(site_from(normal(50, 8), 0.01)))
+    assert headline(few) == "No dead unit among 8 units at 1 site."
+    assert few.confidence.startswith("None is dead")
+
+
 def test_values_that_are_not_finite_are_no_clean_bill() -> None:
     z = normal(2000, 8)
     z[3, :2] = np.nan

@@ -86,7 +86,11 @@ def _same_site(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
 
 
 def _at_input(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
-    return cause.site is None
+    return cause.evidence.get("end") == "input"
+
+
+def _at_targets(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
+    return cause.evidence.get("end") == "targets"
 
 
 def _no_cut(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
@@ -103,6 +107,7 @@ def _by_weights(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
 
 RELATIONS = (
     Relation("non-finite", ANYTHING, _at_input),
+    Relation("non-finite", ENDS | {"gradient-starved", "vanishing-gradient", "exploding-gradient"}, _at_targets),
     Relation("input-constant", NATURAL, most="info", cap="info"),
     Relation("input-constant", ANYTHING),
     Relation("loss-misfit", ANYTHING),

@@ -67,10 +67,17 @@ class Diagnosis(Shown):
         needed, seen = self.samples_needed, [site.samples for site in record.sites]
         proven = sum(samples >= needed for samples in seen)
         if not proven:
+            idle = any(verdict.unproven for verdict in self.verdicts.values())
+            units = f"{self.units_examined:,} units"
+            begins = (
+                f"No unit can be called dead or locked yet: to say so of any of {units}"
+                if idle
+                else "None is dead: each unit that was reached was active on some sample; "
+                f"to call any of {units} locked"
+            )
             return (
-                f"No unit can be called dead or locked yet: to say so of any of {self.units_examined:,} units with "
-                f"{1 - t.delta:.0%} confidence takes {needed:,} independent samples at a site, and none saw more than "
-                f"{max(seen, default=0):,}.{made_up}"
+                f"{begins} with {1 - t.delta:.0%} confidence takes {needed:,} independent samples at a site, and none "
+                f"saw more than {max(seen, default=0):,}.{made_up}"
             )
         where = "" if proven == len(seen) else f" at the {proven:,} of {len(seen):,} sites that saw so many"
         return (

@@ -136,7 +136,8 @@ def effective_gradients(site: Site) -> FloatArray | None:
 def starved_scores(site: Site) -> FloatArray | None:
     """Effective gradient of the unit ÷ the site's mean, shape (units,); None where there is none or no finite one."""
     gradients = effective_gradients(site)
-    if gradients is None or not np.isfinite(gradients).all() or not gradients.any():
+    ill = site.statistics.gradient is not None and site.statistics.gradient.nonfinite > 0
+    if gradients is None or ill or not np.isfinite(gradients).all() or not gradients.any():
         return None
     return _relative(gradients)
 

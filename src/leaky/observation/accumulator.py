@@ -17,7 +17,7 @@ from torch import Tensor
 from leaky.observation.alikeness import Alikeness
 from leaky.observation.reduction import gradient_sums, region_codes
 from leaky.observation.running import Flags, RunningSums
-from leaky.record import FloatArray, GradientStatistics, Producer, Site
+from leaky.record import GradientStatistics, Producer, Site
 from leaky.structure.activations import Activation
 from leaky.structure.axes import Layout
 
@@ -67,7 +67,7 @@ class SiteAccumulator:
     def _start(self) -> None:
         self._fired: dict[int, Flags] = {}
         self._picked: tuple[Flags, Flags] | None = None
-        self._gradient: tuple[FloatArray, FloatArray] | None = None
+        self._gradient: GradientStatistics | None = None
         self._calls_now = 0
         self._kept = False
 
@@ -159,10 +159,9 @@ class SiteAccumulator:
         """What to call with the gradient at the output of this call, once it is there."""
         return GradientCatcher(self, view, region_codes(pre_activation, view, activation))
 
-    def add_gradient(self, absolute: FloatArray, squares: FloatArray) -> None:
-        """Take in the gradient of one call."""
-        before = self._gradient or (np.zeros((4, self.units)), np.zeros((4, self.units)))
-        self._gradient = (before[0] + absolute, before[1] + squares)
+    def add_gradient(self, gradient: GradientStatistics) -> None:
+        """Take in the gradient of one call, of which no sample is counted yet."""
+        self._gradient = gradient if self._gradient is None else self._gradient.merge(gradient)
 
     def end_batch(self, index: int, gradient_scale: float, samples: int) -> None:
         """Count the batch.
@@ -181,8 +180,10 @@ class SiteAccumulator:
         for flags in self._fired.values():
             self._sums.count(flags, index)
         if self._gradient is not None:
-            absolute, squares = self._gradient
-            finished = GradientStatistics(samples, absolute * gradient_scale, squares * gradient_scale**2)
+            absolute, squares = self._gradient.absolute_sums, self._gradient.squares
+            finished = GradientStatistics(
+                samples, absolute * gradient_scale, squares * gradient_scale**2, self._gradient.nonfinite
+            )
             self._gradients = finished if self._gradients is None else self._gradients.merge(finished)
         self._calls = max(self._calls, self._calls_now)
         self._start()
@@ -217,4 +218,4 @@ class GradientCatcher:
 
     def __call__(self, gradient: Tensor) -> None:
         with torch.no_grad():
-            self._accumulator.add_gradient(*gradient_sums(gradient, self._view, self._codes))
+            self._accumulator.add_gradient(gradient_sums(gradient, self._view, self._codes))

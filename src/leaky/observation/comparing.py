@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from leaky.observation.ends import tensor_statistics
+from leaky.observation.ends import maker, tensor_statistics
 from leaky.observation.nesting import tensors_in
 from leaky.record import LossTerm, TensorStatistics
 
@@ -30,9 +30,12 @@ _SAME = {"__sub__": "sub", "__rsub__": "sub", "rsub": "sub", "subtract": "sub", 
          "multiply": "mul", "__getitem__": "gather", "take_along_dim": "gather", "sub_": "sub"}  # fmt: skip
 _VIEWS = frozenset(
     ("view", "reshape", "flatten", "squeeze", "unsqueeze", "__getitem__", "permute", "transpose", "t", "__get__", "to",
-     "float", "double", "half", "long", "type", "contiguous", "clone", "detach", "expand", "unflatten", "expand_as")
+     "float", "double", "half", "long", "type", "contiguous", "clone", "detach", "expand", "unflatten", "expand_as",
+     "masked_select", "index_select")
 )  # fmt: skip
 """Operations that leave the values as they are: no step of a path."""
+_ROWS = ("masked_select", "index_select")
+"""Operations that pick some of the values."""
 _LOGARITHMS = ("log", "log_softmax", "logsigmoid", "log1p", "xlogy")
 MOST_CLASSES = 4096
 
@@ -81,7 +84,10 @@ class Comparing(TorchFunctionMode):
         ]
         if known:
             name = getattr(func, "__name__", "")
-            self._compared(_SAME.get(name, name), known)
+            if _picks_rows(name, args) and id(args[0]) in self._held:
+                known = [self._held[id(args[0])]]
+            else:
+                self._compared(_SAME.get(name, name), known)
             self._derived(name, known, result)
         return result
 
@@ -90,7 +96,7 @@ class Comparing(TorchFunctionMode):
 
     def _derived(self, name: str, known: list[tuple[Tensor, Origin]], result: Any) -> None:
         paths = [origin.path for _, origin in known]
-        step = () if name in _VIEWS or name.strip("_") in _VIEWS else (name.strip("_"),)
+        step = self._step(name.strip("_"), result) if name not in _VIEWS and name.strip("_") not in _VIEWS else ()
         origin = Origin(
             outputs=frozenset().union(*(o.outputs for _, o in known)),
             given=frozenset().union(*(o.given for _, o in known)),
@@ -99,6 +105,11 @@ class Comparing(TorchFunctionMode):
         for tensor in tensors_in(result):
             if id(tensor) not in self._held:
                 self._hold(tensor, origin)
+
+    def _step(self, name: str, result: Any) -> tuple[str, ...]:
+        """The operation as a step of a path; a softmax by what it runs over."""
+        made_by, _ = maker(result, self._samples, self._sample_dim) if "softmax" in name else (None, None)
+        return (made_by or name,)
 
     def _compared(self, operation: str, known: list[tuple[Tensor, Origin]]) -> None:
         mine = [(tensor, o) for tensor, o in known if o.outputs and not o.given]
@@ -113,8 +124,11 @@ class Comparing(TorchFunctionMode):
 
     def _note(self, operation: str, output: Tensor, origin: Origin, target: Tensor, name: str) -> None:
         (output_name,) = origin.outputs
-        given = tensor_statistics(output_name, output, self._samples, self._sample_dim)
-        wanted = tensor_statistics(name, target, self._samples, self._sample_dim)
+        rows = self._rows(output, target)
+        given, wanted = (
+            tensor_statistics(known, tensor, rows, self._sample_dim)
+            for known, tensor in ((output_name, output), (name, target))
+        )
         if given is None or wanted is None:
             return
         hits: int | None = None
@@ -137,6 +151,25 @@ class Comparing(TorchFunctionMode):
             )
         )
 
+    def _rows(self, output: Tensor, target: Tensor) -> int:
+        """How many samples meet: all of the batch, or those that the loss has picked."""
+        lengths = {tensor.shape[0] if tensor.ndim else 0 for tensor in (output, target)}
+        picked = len(lengths) == 1 and 0 not in lengths and self._samples not in (*output.shape, *target.shape)
+        return lengths.pop() if picked else self._samples
+
+
+def _picks_rows(name: str, args: Any) -> bool:
+    """Whether an operation only picks entries by a mask or by numbers along the first axis, as a loss leaves some out.
+
+    One that names an entry of each row, `log[torch.arange(n), target]`, compares instead.
+    """
+    if name != "__getitem__" or len(args) < 2:
+        return name in _ROWS
+    parts = args[1] if isinstance(args[1], tuple) else (args[1],)
+    chosen = [part for part in parts if isinstance(part, Tensor)]
+    masked = all(part.dtype == torch.bool for part in chosen)
+    return bool(chosen) and (masked or (len(chosen) == 1 and parts[0] is chosen[0] and args[0].ndim > 1))
+
 
 def _given(batch: Any) -> dict[str, Tensor]:
     """The batch's tensors by the place that they have in it."""
@@ -152,7 +185,8 @@ def _residual(operation: str, output: Tensor, target: Tensor) -> float | None:
         return None
     if not output.is_floating_point():
         return None
-    return float((output.double() - target.double()).square().sum())
+    residual = torch.where(torch.isfinite(target), output.double() - target.double(), 0.0)
+    return float(residual.square().sum())
 
 
 def _class_hits(output: Tensor, target: Tensor) -> tuple[int | None, tuple[int, ...]]:

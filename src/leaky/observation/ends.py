@@ -15,7 +15,7 @@ from torch import Tensor
 
 from leaky.activation.kernels import core
 from leaky.activation.kernels.statistics import FLOAT32, FLOAT64
-from leaky.record import MOST_FEATURES, FeatureStatistics, TensorStatistics, merged
+from leaky.record import MOST_FEATURES, OVER_SAMPLES, FeatureStatistics, TensorStatistics, merged
 
 _VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T", "Clone", "Alias", "Expand", "ToCopy")
 """Operations of autograd's graph that only rearrange what another one computed."""
@@ -61,7 +61,7 @@ def tensor_statistics(name: str, value: Any, samples: int, sample_dim: int | Non
     if array is None or array.size == 0:
         return None
     rows = _by_sample(array, samples, sample_dim)
-    made_by, made_over = _maker(value)
+    made_by, made_over = maker(value, samples, sample_dim)
     return TensorStatistics(
         name=name,
         dtype=str(value.dtype).removeprefix("torch."),
@@ -179,13 +179,20 @@ def _finite_range(rows: NDArray[Any], finite: NDArray[np.bool_]) -> tuple[float,
     return (float(kept.min()), float(kept.max())) if kept.size else (np.inf, -np.inf)
 
 
-def _maker(value: Any) -> tuple[str | None, int | None]:
-    """The bounding operation that computed a tensor, behind mere views, and what a softmax ran over."""
+def maker(value: Any, samples: int, sample_dim: int | None) -> tuple[str | None, int | None]:
+    """The bounding operation that computed a tensor, behind mere views, and what a softmax ran over.
+
+    Args:
+        value: one batch of it.
+        samples: in the batch.
+        sample_dim: axis of the samples, None where the batch is one.
+    """
     node = getattr(value, "grad_fn", None)
     while node is not None:
         name = node.name().rstrip("0123456789").removesuffix("Backward")
         if name in _MADE_BY:
-            return _MADE_BY[name], _softmax_size(node) if "Softmax" in name else None
+            shape, dim = _softmax_axis(node) if "Softmax" in name else ((), None)
+            return _MADE_BY[name] + _over(shape, dim, samples, sample_dim), None if dim is None else shape[dim]
         behind = [function for function, _ in node.next_functions if function is not None]
         if name.removeprefix("Unsafe") not in _VIEWS or len(behind) != 1:
             return None, None
@@ -193,9 +200,15 @@ def _maker(value: Any) -> tuple[str | None, int | None]:
     return None, None
 
 
-def _softmax_size(node: Any) -> int | None:
+def _softmax_axis(node: Any) -> tuple[tuple[int, ...], int | None]:
+    """The shape of what a softmax gave, and the axis that it ran over, counted from the front."""
     result, dim = getattr(node, "_saved_result", None), getattr(node, "_saved_dim", None)
     if result is None or dim is None or result.ndim == 0:
-        return None
-    signed = dim - (1 << 64) if dim >= 1 << 63 else dim  # autograd shows the axis −1 as an unsigned number
-    return int(result.shape[signed])
+        return (), None
+    return tuple(result.shape), (dim - (1 << 64) if dim >= 1 << 63 else dim) % result.ndim  # −1 comes unsigned
+
+
+def _over(shape: tuple[int, ...], dim: int | None, samples: int, sample_dim: int | None) -> str:
+    """What says that a softmax ran over the samples; nothing where each is held against each other one."""
+    along = dim is not None and dim == sample_dim and shape[dim] == samples
+    return OVER_SAMPLES if along and shape.count(samples) == 1 else ""

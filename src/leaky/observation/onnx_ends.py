@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from leaky.observation.ends import Ends, named
 from leaky.observation.onnx_inputs import Feed
-from leaky.record import TensorStatistics
+from leaky.record import OVER_SAMPLES, TensorStatistics
 from leaky.structure.onnx.model import Array, OnnxModel
 
 _MADE_BY = {
@@ -71,4 +71,5 @@ class OnnxEnds:
         axis = operation.attributes.get("axis", -1)
         if made_by in ("softmax", "log_softmax") and -len(tensor.shape) <= axis < len(tensor.shape):
             over = tensor.shape[axis]
+            made_by += OVER_SAMPLES if axis % len(tensor.shape) == self._sample_dim else ""
         return replace(tensor, made_by=made_by, made_over=over)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leaky.record import BELOW, BEYOND_HIGH, BEYOND_LOW, LINEAR, FloatArray, UnitStatistics
+from leaky.record import BELOW, BEYOND_HIGH, BEYOND_LOW, LINEAR, FloatArray, GradientStatistics, UnitStatistics
 from leaky.structure.activations import Activation
 from leaky.structure.axes import Layout
 
@@ -126,10 +126,13 @@ def region_codes(pre_activation: Tensor, view: Layout, activation: Activation) -
     return codes
 
 
-def gradient_sums(gradient: Tensor, view: Layout, codes: Tensor) -> tuple[FloatArray, FloatArray]:
-    """Σ|g| and Σg² a region and unit, shape (4, units), over the finite elements of ∂L/∂h."""
+def gradient_sums(gradient: Tensor, view: Layout, codes: Tensor) -> GradientStatistics:
+    """Σ|g| and Σg² a region and unit over the finite elements of ∂L/∂h, with no sample counted yet."""
     absolute, squares = np.zeros((4, view.units)), np.zeros((4, view.units))
-    g = torch.nan_to_num(as_units(gradient, view), nan=0.0, posinf=0.0, neginf=0.0)
+    g = as_units(gradient, view)
+    nonfinite = g.numel() - int(torch.isfinite(g).sum())
+    if nonfinite:
+        g = torch.nan_to_num(g, nan=0.0, posinf=0.0, neginf=0.0)
     rows = max(1, _BLOCK // max(1, view.units * view.positions))
     for start in range(0, view.samples, rows):
         block, code = g[start : start + rows].double().abs(), codes[start : start + rows]
@@ -137,4 +140,4 @@ def gradient_sums(gradient: Tensor, view: Layout, codes: Tensor) -> tuple[FloatA
             part = torch.where(code == region, block, 0.0)
             absolute[region] += part.sum(dim=(0, 2)).cpu().numpy()
             squares[region] += part.square_().sum(dim=(0, 2)).cpu().numpy()
-    return absolute, squares
+    return GradientStatistics(0, absolute, squares, nonfinite)

@@ -9,6 +9,7 @@ from leaky.record.derivatives import Derivatives
 from leaky.record.directions import Directions
 from leaky.record.ends import (
     MOST_FEATURES,
+    OVER_SAMPLES,
     FeatureStatistics,
     LossTerm,
     Normalisation,
@@ -39,6 +40,7 @@ __all__ = [
     "LINEAR",
     "MOST_FEATURES",
     "NOTHING_SEEN",
+    "OVER_SAMPLES",
     "REGIONS",
     "Derivatives",
     "Directions",

@@ -17,6 +17,8 @@ from leaky.record.statistics import FloatArray
 
 MOST_FEATURES = 4096
 """Features up to which each has its own sums; a larger tensor is seen by channel, or as a whole."""
+OVER_SAMPLES = " over samples"
+"""What follows the name of a softmax that normalises over the samples of a batch, in `made_by` and in paths."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +154,8 @@ class LossTerm:
         output: name of the output in `Record.outputs`.
         path: operations on the output on its way to the comparison: ("softmax",), ("clamp", "log").
         given, target: the output and the target as they met.
-        residual_squares: Σ(output − target)² where both have the same shape and are real numbers; else None.
+        residual_squares: Σ(output − target)² over finite targets where both have the same shape and are real numbers;
+            else None.
         hits: of class targets, how often the largest output was the target's class; of targets 0 or 1, how often the
             output fell on the right side; else None.
         compared: comparisons behind `hits`.
@@ -177,7 +180,7 @@ class LossTerm:
     def explained(self) -> float | None:
         """R²: 1 − Σ(output − target)² ÷ the same of each feature's mean; None where targets do not vary."""
         features = self.target.features
-        if self.residual_squares is None or self.target.entries == 0:
+        if self.residual_squares is None or not np.isfinite(self.residual_squares) or self.target.entries == 0:
             return None
         if features is not None:
             spread = float((features.variance * features.entries).sum())

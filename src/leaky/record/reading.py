@@ -98,7 +98,8 @@ def _statistics_from(at: Reader, units: int, samples: int) -> UnitStatistics:
     gradient = None
     if "gradient_samples" in at.data:
         sums = {name: _regional(at, prefix, units, least=0.0) for prefix, name in GRADIENTS}
-        gradient = GradientStatistics(samples=at.count("gradient_samples"), **sums)
+        ill = at.count("gradient_nonfinite") if "gradient_nonfinite" in at.data else 0
+        gradient = GradientStatistics(samples=at.count("gradient_samples"), nonfinite=ill, **sums)
     fired = at.integers("fired", units)
     if (fired > samples).any():
         raise at.wrong("fired", f"a list of numbers of at most {samples}, the samples of the site")

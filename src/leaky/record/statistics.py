@@ -35,16 +35,21 @@ class GradientStatistics:
         samples: the number of samples whose gradient was seen.
         absolute_sums: Σ|∂L/∂h| a region and unit, shape (4, units).
         squares: Σ(∂L/∂h)² a region and unit, shape (4, units).
+        nonfinite: NaN and ±inf elements; they enter no other figure.
     """
 
     samples: int
     absolute_sums: FloatArray
     squares: FloatArray
+    nonfinite: int = 0
 
     def merge(self, other: GradientStatistics) -> GradientStatistics:
         """The statistics of both sets of samples together."""
         return GradientStatistics(
-            self.samples + other.samples, self.absolute_sums + other.absolute_sums, self.squares + other.squares
+            self.samples + other.samples,
+            self.absolute_sums + other.absolute_sums,
+            self.squares + other.squares,
+            self.nonfinite + other.nonfinite,
         )
 
 
@@ -185,4 +190,5 @@ def _gradients_side_by_side(members: Sequence[UnitStatistics]) -> GradientStatis
         max(gradient.samples for gradient in known if gradient is not None),
         np.concatenate([z if g is None else g.absolute_sums for z, g in zip(none, known, strict=True)], axis=1),
         np.concatenate([z if g is None else g.squares for z, g in zip(none, known, strict=True)], axis=1),
+        sum(gradient.nonfinite for gradient in known if gradient is not None),
     )

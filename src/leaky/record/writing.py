@@ -125,6 +125,7 @@ def _statistics_to_dict(site: Site, numbers: _Numbers) -> Json:
             data[key] = numbers(f"statistics.{key}", values)
     if s.gradient is not None:
         data["gradient_samples"] = s.gradient.samples
+        data |= {"gradient_nonfinite": s.gradient.nonfinite} if s.gradient.nonfinite else {}
         for prefix, attribute in GRADIENTS:
             data |= _regional(prefix, getattr(s.gradient, attribute), regions, numbers)
     return data

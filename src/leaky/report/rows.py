@@ -108,7 +108,8 @@ def headline(diagnosis: Diagnosis) -> str:
     noise = " on noise" if diagnosis.record.on_noise else ""
     units = f"{counted(total.units, 'unit')} at {counted(len(table), 'site')}"
     if not found:
-        return f"No dead and no locked unit{noise} among {units}."
+        proven = all(row.site.samples >= diagnosis.samples_needed for row in table)
+        return f"No dead {'and no locked ' if proven else ''}unit{noise} among {units}."
     worst = max(table, key=lambda row: (row.dead, row.locked, row.unproven, _nonfinite_units(row)))
     return f"Of {units}{noise}: {', '.join(found)}. Most at {worst.site.name}."
 

@@ -16,8 +16,9 @@ from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.rules.advice import second_moment
 from leaky.diagnosis.rules.rule import rule
+from leaky.diagnosis.rules.throughput import nearly_constant
 from leaky.diagnosis.wording import evidence, seen_on
-from leaky.record import Site
+from leaky.record import FeatureStatistics, Site
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,13 @@ def trend(sites: Sequence[Site], values: Sequence[float], least_sites: float) ->
     kept = [(site, value) for site, value in zip(sites, values, strict=True) if 0 < value < math.inf]
     if len(kept) < least_sites:
         return None
-    depth = np.arange(len(kept)) - (len(kept) - 1) / 2
-    logarithms = np.log([value for _, value in kept])
-    log_gain = float(depth @ logarithms / (depth @ depth))
-    return Trend(tuple(site for site, _ in kept), tuple(value for _, value in kept), log_gain)
+    return Trend(tuple(site for site, _ in kept), tuple(value for _, value in kept), _slope([v for _, v in kept]))
+
+
+def _slope(values: Sequence[float]) -> float:
+    """Change of the logarithm a step, by least squares."""
+    depth = np.arange(len(values)) - (len(values) - 1) / 2
+    return float(depth @ np.log(values) / (depth @ depth))
 
 
 def range_trend(context: Context) -> Trend | None:
@@ -71,12 +75,54 @@ def growth(context: Context) -> list[Finding]:
 @rule(
     "decay",
     concern="range-by-depth",
-    summary="outputs that shrink from site to site",
-    thresholds=("growth_info", "growth_warning", "growth_error", "least_sites", "least_samples"),
+    summary="outputs, or what differs between samples, that shrink from site to site",
+    thresholds=(
+        "growth_info",
+        "growth_warning",
+        "growth_error",
+        "least_sites",
+        "least_samples",
+        "imbalance_warning",
+        "alike_sites",
+        "learned",
+    ),
 )
 def decay(context: Context) -> list[Finding]:
-    """One finding for the network, if E h² shrinks."""
-    return _range_finding(context, "decay", -1, "shrinks", _DECAY_ADVICE)
+    """One finding for the network, if E h² shrinks, or if biases hold it up while what differs by sample shrinks."""
+    return _range_finding(context, "decay", -1, "shrinks", _DECAY_ADVICE) or _lost_signal(context)
+
+
+LEAST_USUAL = 0.1
+"""What weights of a usual initialisation leave of the second moment a layer, at least: torch's own a sixth."""
+
+
+def _lost_signal(context: Context) -> list[Finding]:
+    """What differs between samples, where outputs are nearly constant and the weights' scale explains it.
+
+    In a network of many sites this is told as samples that look alike; of weights of a usual scale it is a note, which
+    becomes the cause of what follows from it.
+    """
+    t, ends = context.thresholds, (context.record.inputs[:1], context.record.outputs[:1])
+    sites = [site for site in context.averaged_sites() if not site.is_output]
+    if not len(sites) < t.alike_sites or not nearly_constant(context):
+        return []
+    first, last = ([_signal(e.features) for e in end if e.features is not None and e.is_floating] for end in ends)
+    values = [value for value in (*first, *map(_signal, sites), *last) if 0 < value < math.inf]
+    predicted = mean_log_gain([weights_log_gain(site, [p.fan_in for p in site.producers]) for site in sites])
+    if len(values) < t.least_sites or predicted is None:
+        return []
+    gain = _slope(values)
+    level = level_by_factor(-gain * (len(values) - 1), t.growth_info, t.growth_warning, math.inf)
+    if level is None or 2 * predicted > gain:
+        return []
+    message = (
+        f"the variance between samples shrinks × {factor(gain)} a layer, {values[0]:.3g} → {values[-1]:.3g} over "
+        f"{len(values) - 1} of them, {seen_on(context.record)}: biases are all that arrives. The weights' scale alone "
+        f"predicts × {factor(predicted)} a site (closed form)"
+    )
+    if math.exp(predicted) > LEAST_USUAL:
+        level = "info"
+    return [trend_finding("decay", level, Trend(tuple(sites), tuple(values), gain), predicted, message, _LOST_ADVICE)]
 
 
 _SCALE = "He's scale for a slope α, a weight's standard deviation of √(2/(1+α²))/√fan_in, keeps E h²; so does a \
@@ -86,6 +132,21 @@ _GROWTH_ADVICE = (
 )
 _DECAY_ADVICE = f"{_SCALE} Torch's default initialisation (gain .577) falls short of it at every layer. A larger slope \
 helps a little: E h² × (1+α²), 1.04 for .2."
+
+_LOST_ADVICE = (
+    f"The weights are too small: a weight decay that is too strong, or an initial scale far too low. {_SCALE} \
+Then draw them anew (`leaky.initialize`); more training hardly wins them back."
+)
+
+
+def _signal(seen: Site | FeatureStatistics) -> float:
+    """Variance between samples, mean over units or features; 0 where rounding hides it behind the mean."""
+    hidden = seen.variance <= ROUNDING * seen.mean**2
+    return 0.0 if bool(hidden.all()) else float(np.mean(seen.variance))
+
+
+ROUNDING = 1e-12
+"""Variance ÷ mean² up to which it is what float64 sums leave of nothing."""
 
 
 def _range_finding(context: Context, slug: str, sign: int, verb: str, advice: str) -> list[Finding]:

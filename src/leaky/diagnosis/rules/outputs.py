@@ -190,4 +190,4 @@ def _blocked_sites(context: Context) -> list[Finding]:
 
 def _gets_gradient(site: Site) -> bool:
     gradient = site.statistics.gradient
-    return gradient is not None and bool((gradient.squares != 0).any())
+    return gradient is not None and (gradient.nonfinite > 0 or bool((gradient.squares != 0).any()))

@@ -14,7 +14,7 @@ from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.fit import fits
 from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence, seen_on
-from leaky.record import LossTerm, TensorStatistics
+from leaky.record import OVER_SAMPLES, LossTerm, TensorStatistics
 
 RANGES = {
     "sigmoid": (0.0, 1.0),
@@ -43,8 +43,11 @@ def _last(context: Context, term: LossTerm) -> str | None:
 
 @rule("loss-misfit", concern="loss", summary="a last layer that does not fit the loss behind it")
 def loss_misfit(context: Context) -> list[Finding]:
-    """One finding a misfit: softmax over one unit, softmax twice, sigmoid twice, no logarithm."""
+    """One finding a misfit: softmax over the samples, over one unit or twice, sigmoid twice, no logarithm."""
     found: dict[str, Finding] = {}
+    compared = {term.output for term in context.record.terms}
+    for name, softmax in _over_samples(context).items():
+        found[name] = _mixes_samples(context, name, softmax, "error" if name in compared else "warning")
     for output in context.record.outputs:
         if output.made_by in ("softmax", "log_softmax") and output.made_over == 1:
             found.setdefault(output.name, _one_unit(context, output.name, output.made_by))
@@ -52,6 +55,31 @@ def loss_misfit(context: Context) -> list[Finding]:
         if term.output not in found and (misfit := _misfit(context, term)) is not None:
             found[term.output] = misfit
     return list(found.values())
+
+
+def _over_samples(context: Context) -> dict[str, str]:
+    """The outputs that went through a softmax over the batch's samples, in the model or in the loss."""
+    steps = [(out.name, out.made_by or "") for out in context.record.outputs]
+    steps += [(term.output, step) for term in context.record.terms for step in term.path]
+    return {name: step.removesuffix(OVER_SAMPLES) for name, step in steps if step.endswith(OVER_SAMPLES)}
+
+
+def _mixes_samples(context: Context, output: str, softmax: str, level: Level) -> Finding:
+    return Finding(
+        rule="loss-misfit",
+        level=level,
+        site=None,
+        units=(),
+        message=(
+            f"{output} has gone through a {softmax} over the samples of a batch: what one sample gets, the others "
+            f"lose, {seen_on(context.record)}"
+        ),
+        evidence=evidence(output=output, made_by=softmax + OVER_SAMPLES),
+        advice=(
+            "Take it over the classes, `dim=1` where samples come first (without `dim`, torch takes the first axis of "
+            "some shapes): as it is, no sample has an answer of its own. The hidden units have no part in it."
+        ),
+    )
 
 
 def _misfit(context: Context, term: LossTerm) -> Finding | None:

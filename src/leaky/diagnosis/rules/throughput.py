@@ -115,13 +115,27 @@ def _lasts(context: Context) -> bool:
 
     Shown it is by outputs of which less is their mean; not where they fit the targets no better than a constant.
     """
+    apart = any(share < context.thresholds.imbalance_warning for share in _output_shares(context))
+    return context.learned is False or not apart
+
+
+def _output_shares(context: Context) -> list[float]:
+    """The share of its features' means in each output's second moment, where that is known."""
     shares = [
         _ratio_of_sums(out.features.mean**2, out.features.mean**2 + out.features.variance)
         for out in context.record.outputs
         if out.features is not None and out.is_floating
     ]
-    apart = any(share is not None and share < context.thresholds.imbalance_warning for share in shares)
-    return context.learned is False or not apart
+    return [share for share in shares if share is not None]
+
+
+def nearly_constant(context: Context) -> bool:
+    """Whether what some hidden site or the network itself gives is nearly all mean, and it has not learned so."""
+    if context.learned or not _lasts(context):
+        return False
+    sites = [imbalance(site) for site in context.record.sites if not site.bypassed and _is_judged(context, site)]
+    shares = [*(found.observed for found in sites if found is not None), *_output_shares(context)]
+    return any(share >= context.thresholds.imbalance_warning for share in shares)
 
 
 def _imbalance_advice(found: Imbalance, before: float, limit: float) -> str:
