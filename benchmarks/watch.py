@@ -217,6 +217,7 @@ def turns(steps: dict[str, Callable[[], None]], budget: float, least: int) -> di
 
 def measure(case: Case, compiled: bool, budget: float, least: int = 10) -> dict[str, Any]:
     """The two ratios of every contender to the plain step."""
+    torch.compiler.reset()  # what earlier cases have compiled counts towards Dynamo's limit
     steps: dict[str, Callable[[], None]] = {}
     refused: dict[str, str] = {}
     for name, prepare in (COMPILED if compiled else CONTENDERS).items():

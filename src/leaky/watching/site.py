@@ -216,12 +216,13 @@ class WatchedSite(DescribedSite):
         cap = self._bounds.cap
         return Bounds(0.0, None, None if cap is None else np.nextafter(cap, 0.0))
 
-    def arrived(self, gradient: Tensor, value: Tensor, call: KnownCall, of_pass: int) -> None:
-        """Take in the gradient of a call in compiled code, parted by its pre-activation or by a mask beside it."""
+    def arrived(self, gradient: Tensor, value: Tensor, by_output: bool, call: KnownCall, of_pass: int) -> None:
+        """Take in the gradient of a call in compiled code, parted by its output, a mask or its pre-activation."""
         key = (call, gradient.shape, gradient.stride(), gradient.dtype)
         reading = self._readings.get(key) or self._read(key, gradient, call)
         if reading is not None:
-            bounds = _HALF if value.dtype == torch.bool else self._bounds
+            bounds = self._bounds_of_output if by_output and not self._relu else self._bounds
+            bounds = _HALF if value.dtype == torch.uint8 else bounds
             self.gradient_arrived(gradient, reading, value, bounds, of_pass)
 
     def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:
@@ -229,9 +230,7 @@ class WatchedSite(DescribedSite):
         if not reading.fits(gradient) or type(gradient) is not Tensor:
             spread = torch.empty_strided(value.shape, value.stride(), dtype=reading.dtype, device=value.device)
             gradient = spread.copy_(gradient.detach())
-        if value.dtype != gradient.dtype:
-            value = value.to(gradient.dtype)
-        if value.stride() != gradient.stride():
+        if value.dtype != gradient.dtype or value.stride() != gradient.stride():
             value = torch.empty_like(gradient).copy_(value)
         if not reading.fits(gradient):
             reading = Reading(gradient, reading.layout)

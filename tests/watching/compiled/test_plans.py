@@ -39,9 +39,9 @@ class Calls(Quiet):
         return None
 
 
-def call_of(module: nn.Module) -> SiteCall:
+def call_of(module: nn.Module, *between: nn.Module) -> SiteCall:
     """The call of an activation behind a layer."""
-    calls, model = Calls(), nn.Sequential(nn.Linear(3, 4), module)
+    calls, model = Calls(), nn.Sequential(nn.Linear(3, 4), *between, module)
     x = torch.randn(5, 3)
     with torch.no_grad(), Tracer(model, calls).following([x], 0):
         model(x)
@@ -174,12 +174,15 @@ def keeps_its_input(module: nn.Module) -> bool:
     return any(kept)
 
 
+@pytest.mark.parametrize("behind_a_norm", [False, True])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_a_mask_serves_just_where_autograd_keeps_no_pre_activation(name: str) -> None:
+def test_what_parts_the_gradient_is_no_value_that_autograd_has_no_need_of(name: str, behind_a_norm: bool) -> None:
     module = ACTIVATIONS[name]
-    call = call_of(module)
+    call = call_of(module, *(nn.LayerNorm(4),) * behind_a_norm)
     layout: Layout = call.layout
     activation, in_place = call.activation, name.endswith("in place")
     meeting = Meeting(0, KnownCall("1", activation, layout, (5, 4), False), call, in_place, Plan(0, lambda: None))
     bounded = activation.cap is not None or activation.floor is not None  # three regions, which one bit cannot part
-    assert meeting.masked == (not keeps_its_input(module) and not bounded)
+    freed = not keeps_its_input(module) and not bounded
+    assert (meeting.by_output, meeting.masked) == (freed and not behind_a_norm, freed and behind_a_norm)
+    assert meeting.kept == (in_place and bounded)

@@ -76,8 +76,8 @@ class End(_Passage, riding.End):
             self._in_python(super().__call__, self._passes.end_outside, module, args, output)
 
 
-class Site(riding.Hook):
-    """After a module that is a site; Python itself has nothing to do here.
+class BeforeSite(riding.Hook):
+    """Before a module that is a site; Python itself has nothing to do here.
 
     Args:
         rider: of passes that are not compiled.
@@ -87,58 +87,39 @@ class Site(riding.Hook):
     def __init__(self, rider: riding.Driver, key: int) -> None:
         super().__init__(rider)
         self.key = key
-        self.before: list[Tensor] = []
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        if torch.compiler.is_compiling():
-            from leaky.watching.compiled import tracing
-
-            tracing.site(self.key, args[0], output)
-
-
-class InPlace(riding.Hook):
-    """Before a module that overwrites its pre-activation.
-
-    Args:
-        site: the hook after it.
-    """
-
-    def __init__(self, rider: riding.Driver, site: Site) -> None:
-        super().__init__(rider)
-        self.site = site
+        self.taken: list[tuple[int, Tensor, Tensor | None]] = []
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if torch.compiler.is_compiling():
             from leaky.watching.compiled import tracing
 
-            tracing.before_in_place(self.site, args[0])
+            tracing.before_site(self, args[0])
 
 
-class AfterInPlace(riding.Hook):
+class AfterSite(riding.Hook):
     """After it.
 
     Args:
-        site: what the hook before it has kept.
+        before: the hook before it.
     """
 
-    def __init__(self, rider: riding.Driver, site: Site) -> None:
+    def __init__(self, rider: riding.Driver, before: BeforeSite) -> None:
         super().__init__(rider)
-        self.site = site
+        self.before = before
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if torch.compiler.is_compiling():
             from leaky.watching.compiled import tracing
 
-            tracing.after_in_place(self.site, output)
+            tracing.after_site(self.before, output)
 
 
 for _hook in (
     Begin.__call__,
     End.__call__,
     _Passage._in_python,
-    Site.__call__,
-    InPlace.__call__,
-    AfterInPlace.__call__,
+    BeforeSite.__call__,
+    AfterSite.__call__,
 ):
     leave_to_python(_hook.__code__)
 for _meeting in (riding.Functions.__torch_function__, riding.Functions.run, riding.Functions.site):

@@ -17,8 +17,8 @@ from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.structure.listening import SiteCall
 from leaky.watching.clock import Clock
 from leaky.watching.compiled.aside import learned
-from leaky.watching.compiled.hooks import AfterInPlace, Begin, End, InPlace, Site
-from leaky.watching.compiled.plans import Meeting, Plan, calls_of, meeting_numbered, plan_of, plan_of_parts
+from leaky.watching.compiled.hooks import AfterSite, BeforeSite, Begin, End
+from leaky.watching.compiled.plans import Meeting, Plan, meeting_numbered, plan_of, plan_of_parts
 from leaky.watching.site import WatchedSite
 
 
@@ -176,12 +176,9 @@ class Passes:
             return
         self._attached.add(plan.number)
         for module, key in plan.by_module.items():
-            site = Site(rider, key)
-            if any(meeting.in_place for meeting in calls_of(key)):
-                self._handles.append(module.register_forward_pre_hook(InPlace(rider, site)))
-                self._handles.append(module.register_forward_hook(AfterInPlace(rider, site)))
-            else:
-                self._handles.append(module.register_forward_hook(site))
+            before = BeforeSite(rider, key)
+            self._handles.append(module.register_forward_pre_hook(before))
+            self._handles.append(module.register_forward_hook(AfterSite(rider, before)))
 
     def open(self, plan: Plan, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
         """A pass of the plan's module begins."""
@@ -259,7 +256,7 @@ class Passes:
     def arrive(self, meeting: Meeting, gradient: Tensor, value: Tensor, of_pass: int) -> None:
         """Take in the gradient of the output."""
         with self._guarded():
-            self._site(meeting).arrived(gradient, value, meeting.known, of_pass)
+            self._site(meeting).arrived(gradient, value, meeting.by_output, meeting.known, of_pass)
 
     def _site(self, meeting: Meeting) -> WatchedSite:
         site = self._told.taker_of(meeting.known, meeting.call)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from leaky.observation.batches import Batch
 from leaky.observation.riding.structure import KnownCall, Structure
 from leaky.structure.listening import SiteCall
+from leaky.structure.operators import operator_named
 from leaky.watching.compiled.operators import MEETINGS, PASSAGES
 from leaky.watching.slopes import monotone
 
@@ -45,8 +46,22 @@ class Meeting:
     plan: Plan
 
     @property
+    def by_output(self) -> bool:
+        """Whether the output parts the gradient's elements: it does, and no compiler would rather fuse it away."""
+        return self._frees and operator_named(self.call.node.operation).signal == "product"
+
+    @property
     def masked(self) -> bool:
-        """Whether a byte an element parts the gradient: where autograd need not keep the pre-activation."""
+        """Whether a mask of one byte an element does, as autograd need not keep the pre-activation."""
+        return self._frees and not self.by_output
+
+    @property
+    def kept(self) -> bool:
+        """Whether a copy of the pre-activation does, as it is overwritten."""
+        return self.in_place and not self._frees
+
+    @property
+    def _frees(self) -> bool:
         activation = self.known.activation
         frees = activation.name == "ReLU" or (self.in_place and monotone(activation.name))
         return frees and activation.cap is None and activation.floor is None

@@ -23,8 +23,8 @@ from leaky.watching.compiled.operators import TOKEN
 from leaky.watching.compiled.plans import Meeting, Plan, calls_of, meeting_numbered, plan_numbered
 from leaky.watching.compiled.skipping import leave_to_python
 
-MASKED, SMOOTH, IN_PLACE, POSITIONS = 1, 2, 4, 8
-FLAGS = 64
+BY_OUTPUT, MASKED, KEPT, SMOOTH, POSITIONS = 1, 2, 4, 8, 16
+FLAGS = 128
 """Numbers of calls carry what must be known of each: these, and which argument is the pre-activation."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -36,16 +36,16 @@ def _constant(function: _Function) -> _Function:
     return marked
 
 
-class InPlaceSite(Protocol):
-    """The hook on a module that overwrites its pre-activation.
+class Site(Protocol):
+    """The hooks around a module that is a site.
 
     Attributes:
         key: of the module's calls.
-        before: a copy of the pre-activation of the call that is running; empty between two.
+        taken: of the call that is running; empty between two.
     """
 
     key: int
-    before: list[Tensor]
+    taken: list[tuple[int, Tensor, Tensor | None]]
 
 
 def begin(number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -84,48 +84,50 @@ class Functions(TorchFunctionMode):
         call = _next_of_function(self.number, func)
         if call < 0:
             return func(*args, **(kwargs or {}))
-        z = args[call % FLAGS // POSITIONS].detach()
-        before = z.clone() if call & IN_PLACE else z
+        taken = _taken(call, args[call % FLAGS // POSITIONS])
         output = func(*args, **(kwargs or {}))
-        _met(call, before, output)
+        _ran(*taken, output)
         return output
 
 
 leave_to_python(Functions.__torch_function__.__code__)
 
 
-def site(key: int, z: Tensor, output: Tensor) -> None:
-    """A module that is a site has run."""
-    call = _next_of_module(key)
-    if call >= 0:
-        _met(call, z.detach(), output)
+def before_site(site: Site, z: Tensor) -> None:
+    """A module that is a site is about to run, and may overwrite its pre-activation."""
+    site.taken.append(_taken(_next_of_module(site.key), z))
 
 
-def before_in_place(hook: InPlaceSite, z: Tensor) -> None:
-    """A module that is a site is about to overwrite its pre-activation."""
-    hook.before.append(z.detach().clone())
-
-
-def after_in_place(hook: InPlaceSite, output: Tensor) -> None:
+def after_site(site: Site, output: Tensor) -> None:
     """It has run."""
-    z = hook.before.pop()
-    call = _next_of_module(hook.key)
-    if call >= 0:
-        _met(call, z, output)
+    _ran(*site.taken.pop(), output)
 
 
-def _met(call: int, z: Tensor, output: Tensor) -> None:
-    """A site has run.
+def _taken(call: int, z: Tensor) -> tuple[int, Tensor, Tensor | None]:
+    """A call of a site is about to run: its number, what parts its gradient's elements, and the pass it is in.
 
     What the model goes on to compute must not be computed from what is handed over here: a compiler fuses what has one
-    reader, lays out in memory what has several, and adds in the order of that layout. So the operators come after the
-    activation, and their values are none that it uses.
+    reader, lays out in memory what has several, and adds in the order of that layout. So the gradient is parted by a
+    value of its own, but for the output of an activation behind a product: either way that lies in memory.
     """
+    z = z.detach()
+    if call < 0:
+        return call, z, None
     seen = operators.take(z, TOKEN, call // FLAGS)
+    if call & MASKED:  # a byte an element: Inductor writes booleans to a CPU's memory one by one
+        return call, torch.where(z > _threshold(call // FLAGS), 1.0, 0.0).to(torch.uint8), seen
+    return call, z.clone() if call & KEPT else z, seen
+
+
+def _ran(call: int, value: Tensor, seen: Tensor | None, output: Tensor) -> None:
+    """It has run."""
+    if call < 0:
+        return
     if call & SMOOTH:
         operators.follow(output.detach().neg().neg(), TOKEN, call // FLAGS)
     if output.requires_grad:
-        value = z > _threshold(call // FLAGS) if call & MASKED else z
+        if call & BY_OUTPUT:
+            value = output.detach()
 
         def arrived(gradient: Tensor) -> Tensor:
             before = -gradient
@@ -287,5 +289,5 @@ def _call(calls: Sequence[Meeting | None], place: int) -> int:
     if meeting is None:
         return -1
     known = meeting.known
-    flags = MASKED * meeting.masked + SMOOTH * known.activation.smooth + IN_PLACE * meeting.in_place
-    return meeting.number * FLAGS + flags + POSITIONS * known.position
+    flags = BY_OUTPUT * meeting.by_output + MASKED * meeting.masked + KEPT * meeting.kept
+    return meeting.number * FLAGS + flags + SMOOTH * known.activation.smooth + POSITIONS * known.position
