@@ -18,8 +18,9 @@ from benchmarks.tune_tasks import SLOPES, digits_task
 from leaky.tuning.api import tune
 from leaky.tuning.arms import Arm
 from leaky.tuning.engines.objective import Report
-from leaky.tuning.study import Cell, Study
+from leaky.tuning.study import Study
 from leaky.tuning.task import Task
+from leaky.tuning.trial import Cell
 
 
 def price(seeds: int = 20, epochs: int = 20) -> dict[str, Any]:

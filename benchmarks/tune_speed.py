@@ -18,8 +18,8 @@ from leaky.tuning.engines.batched import BatchedEngine
 from leaky.tuning.engines.stacked_training import WHOLE, train_stacked
 from leaky.tuning.engines.torch_engine import TorchEngine
 from leaky.tuning.engines.training import outputs, train
-from leaky.tuning.study import Cell
 from leaky.tuning.task import Task
+from leaky.tuning.trial import Cell
 
 STEPS = 50
 """After which weights are compared: later, at high rates, rounding grows chaotically."""

@@ -23,7 +23,8 @@ def raised(code: str, folder: Path) -> Exception:
 
 
 def test_our_own_errors_say_it_all() -> None:
-    assert one_line(InputError("a  file\nmust \x1b[31m hold")) == "a file must \\x1b[31m hold"
+    error = InputError("a  file\nmust \x1b[31m hold")
+    assert one_line(error) == str(error) == "a file must \\x1b[31m hold"
 
 
 def test_the_innermost_line_of_the_users_code_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,18 +57,8 @@ MODULES = {module_name(file): ast.parse(file.read_text("utf-8")) for file in SOU
 
 
 def imported(name: str) -> Iterator[str]:
-    """The modules of leaky that a module imports, in functions too; what only type checkers see is left out."""
-    tree = MODULES[name]
-    unseen = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
-        for statement in block.body
-        for node in ast.walk(statement)
-    }
-    for node in ast.walk(tree):
-        if id(node) in unseen:
-            continue
+    """The modules of leaky that a module imports, in functions too, and where only type checkers see it."""
+    for node in ast.walk(MODULES[name]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "leaky")
         elif isinstance(node, ast.ImportFrom):
@@ -115,6 +105,12 @@ def test_a_cycle_and_a_wrong_way_would_be_seen(monkeypatch: pytest.MonkeyPatch) 
         test_there_is_no_cycle_not_even_through_functions()
 
 
+def test_what_only_functions_and_type_checkers_import_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    aside = "if TYPE_CHECKING:\n    from leaky import files\ndef used():\n    from leaky.checking import whole\n"
+    monkeypatch.setitem(MODULES, "leaky.text", ast.parse(aside))
+    assert {*imported("leaky.text")} == {"leaky.files", "leaky.checking"}
+
+
 def test_of_the_facade_only_the_version_is_used_inside() -> None:
     used = {
         f"{name}: leaky.{node.attr}"
@@ -141,6 +137,22 @@ def test_no_package_bears_the_name_of_a_public_function() -> None:
 
     rooms = {path.stem for path in SOURCE.iterdir()}
     assert rooms & set(leaky.__all__) == {"theory"}  # which is the room itself
+
+
+SHARED = {"LeakyReLU": "one for each framework", "Watch": "one for each trainer"}
+"""Names of several classes, and what for."""
+BESIDE = {"leaky.watching.compiled": "has what compiled passes have in place of others, under the same names"}
+"""Rooms whose classes stand beside those of other rooms."""
+
+
+def test_a_class_has_its_name_to_itself() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, tree in MODULES.items():
+        if name.rpartition(".")[0] not in BESIDE:
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(name)
+    assert {each: modules for each, modules in homes.items() if len(modules) > 1 and each not in SHARED} == {}
 
 
 def names_in(tree: ast.Module) -> Iterator[str]:

@@ -13,7 +13,7 @@ import leaky
 from benchmarks.patients.kinds import RATE, Patient
 from benchmarks.patients.stranger_networks import Quantised
 from benchmarks.patients.tasks import call
-from benchmarks.repair.methods import recycle
+from benchmarks.repair.methods import put_leaky_everywhere, recycle
 
 STEPS, TRIAL = 400, 15
 """Further steps of everyone, and those of one trial."""
@@ -88,15 +88,9 @@ def redo(patient: Patient, seed: int) -> Outcome:
     return Outcome(patient.points(patient.task.test))
 
 
-def _leaky_everywhere(model: nn.Module) -> None:
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.ReLU):
-            model.set_submodule(name, nn.LeakyReLU(0.01))
-
-
 def leaky_everywhere(patient: Patient, seed: int) -> Outcome:
     """A leak of .01 in the place of every ReLU."""
-    _leaky_everywhere(patient.model)
+    put_leaky_everywhere(patient.model)
     return go_on(patient, seed)
 
 

@@ -62,7 +62,8 @@ def lower_rate(patient: Patient, data: Task, seed: int) -> Outcome:
     return nothing(patient, data, seed)
 
 
-def _leaky_everywhere(model: nn.Module) -> None:
+def put_leaky_everywhere(model: nn.Module) -> None:
+    """A leak of .01 in the place of every ReLU."""
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.ReLU):
             model.set_submodule(name, nn.LeakyReLU(0.01))
@@ -70,13 +71,13 @@ def _leaky_everywhere(model: nn.Module) -> None:
 
 def leaky_everywhere(patient: Patient, data: Task, seed: int) -> Outcome:
     """Leaky ReLU of slope .01 in the place of every ReLU."""
-    _leaky_everywhere(patient.model)
+    put_leaky_everywhere(patient.model)
     return nothing(patient, data, seed)
 
 
 def anew(patient: Patient, data: Task, seed: int) -> Outcome:
     """Everything initialised anew, with leaky ReLUs."""
-    _leaky_everywhere(patient.model)
+    put_leaky_everywhere(patient.model)
     leaky.initialize(patient.model, patient.inputs(data.train)[:2], seed=seed)
     patient.optimizer = adam(patient.model)
     return nothing(patient, data, seed)

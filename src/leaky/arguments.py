@@ -62,9 +62,10 @@ def takes(
 def _with_arguments(words: str, arguments: Any, signature: inspect.Signature) -> str:
     """A docstring with "Args:", in the order of the signature, between what is done and what is returned."""
     meant: dict[str, str] = {}
-    for each in inspect.getmro(arguments):
+    for each in inspect.getmro(arguments):  # what a class says itself comes before what it has from others
         _, _, section = (inspect.getdoc(each) or "").partition("Attributes:\n")
-        meant = dict(re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section, flags=re.MULTILINE)) | meant
+        for name, said in re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section, flags=re.MULTILINE):
+            meant[name] = f"{meant[name]}\n        {said[0].upper()}{said[1:]}" if name in meant else said
     what, end = re.split(r"\n\n(?=Returns:|Raises:|$)", words + "\n\n", maxsplit=1)
     listed = "\n".join(f"    {name}: {meant[name]}" for name in signature.parameters)
     return f"{what}\n\nArgs:\n{listed}\n\n{end}".rstrip() + "\n"

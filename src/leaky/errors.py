@@ -6,17 +6,17 @@ traceback, and ends with status 2.
 
 from __future__ import annotations
 
-from leaky.text import printable
+from leaky.text import in_a_line
 
 
 class LeakyError(Exception):
     """Something that the caller can put right: the base of every error that leaky raises on purpose.
 
-    Its words are escaped where they are read: names of files, layers and classes from outside are among them.
+    Its words are one line, escaped where they are read: names of files, layers and classes from outside are among them.
     """
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return in_a_line(super().__str__())
 
 
 class InputError(LeakyError, ValueError):

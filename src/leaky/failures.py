@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from leaky.errors import LeakyError
-from leaky.text import printable
+from leaky.text import in_a_line, printable
 
 MOST = 400
 """Characters of an exception's own words that are shown."""
@@ -28,7 +28,7 @@ def one_line(error: BaseException, context: str = "", ours: bool = False) -> str
         context: what the error happened on, for errors of the user's code.
         ours: whether its place is looked for in leaky instead.
     """
-    words = " ".join(printable(" ".join(_words(error).split())).split())
+    words = in_a_line(_words(error))
     if isinstance(error, LeakyError):
         return words
     words = words if len(words) <= MOST else f"{words[: MOST - 2]} …"
@@ -52,7 +52,7 @@ def is_internal(error: BaseException) -> bool:
 
 def _words(error: BaseException) -> str:
     try:
-        return Exception.__str__(error) if isinstance(error, LeakyError) else str(error)  # escaped by who asks
+        return str(error)
     except Exception:  # somebody's own __str__
         return "(its message could not be made)"
 

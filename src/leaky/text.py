@@ -34,6 +34,11 @@ def printable(text: str) -> str:
     return _LONG_WORD.sub(lambda found: shortened(found[0]), spelled)
 
 
+def in_a_line(text: str) -> str:
+    """`text` as it may be shown anywhere, in one line: breaks and runs of blanks become a space."""
+    return printable(" ".join(text.split()))
+
+
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LONG_WORD = re.compile(rf"\S{{{LONGEST + 1},}}")
 

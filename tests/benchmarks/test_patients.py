@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 
 import pytest
-import torch
 from benchmarks.patients import methods, running
 from benchmarks.patients.__main__ import RESULTS
 from benchmarks.patients.kinds import KINDS, Kind
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 pytest.importorskip("sklearn")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_half_of_the_kinds_are_held_out_and_all_were_run() -> None:

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
 from benchmarks.repair import methods, running, tables
 from benchmarks.repair.data import NAMES
 from benchmarks.repair.setups import FAMILIES, Setup, patient, setups
 from benchmarks.repair.training import accuracy, steps
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 pytest.importorskip("sklearn")
 pytest.importorskip("mnist1d")
 
 SMALL = [s for s in setups() if s.held_out is False and s.data == "digits" and s.family != "deep plain"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_there_are_enough_set_ups_on_enough_data_half_of_them_held_out() -> None:

@@ -33,8 +33,10 @@ from leaky.repairing import outcome
 from leaky.repairing.plan import Action, Left, Plan, Treatment
 from leaky.repairing.recipe import Recipe, Rectifier
 from leaky.tuning.arms import Arm
+from leaky.tuning.conclusions import Searched
 from leaky.tuning.scheduling import Budget
-from leaky.tuning.study import Searched, Study, Trial
+from leaky.tuning.study import Study
+from leaky.tuning.trial import Trial
 from leaky.watching.alarm import Alarm
 from leaky.watching.control_record import ControlRecord
 from leaky.watching.history import FIGURES
@@ -108,7 +110,7 @@ def recipe() -> Recipe:
 
 
 def repair() -> outcome.RepairRecord:
-    trial = outcome.Trial(NASTY, 0.5, 0.75, 2)
+    trial = outcome.TreatmentTrial(NASTY, 0.5, 0.75, 2)
     before, after, left = plan().actions, (0.5, 0.25), plan().left
     return outcome.RepairRecord("kept", NASTY, before, left, 0.01, after, after, recipe(), (trial,), (2, 8), (NASTY,))
 

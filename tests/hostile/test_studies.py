@@ -17,7 +17,7 @@ from leaky.errors import InputError
 from leaky.tuning.arms import Arm
 from leaky.tuning.engines.objective import Result, attempt
 from leaky.tuning.storage.journal import journal_storage
-from leaky.tuning.study import DIVERGED, FINISHED, OUT_OF_MEMORY, RAISED, Cell
+from leaky.tuning.trial import DIVERGED, FINISHED, OUT_OF_MEMORY, RAISED, Cell
 
 CODE = """
 import os, time, signal

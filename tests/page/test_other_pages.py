@@ -20,7 +20,7 @@ from tests.records import normal, planted, record_from, site_from
 import leaky
 from leaky.diagnosis import Comparison, Finding, Level, compare, diagnose
 from leaky.errors import InputError
-from leaky.repairing.outcome import RepairRecord, SiteDrift, Trial
+from leaky.repairing.outcome import RepairRecord, SiteDrift, TreatmentTrial
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.recipe import Recipe
 from leaky.report.page import page, page_of
@@ -53,7 +53,7 @@ def repair() -> RepairRecord:
         metric=(0.81, 0.86),
         lost_share=(0.094, 0.003),
         recipe=Recipe(),
-        trials=(Trial("as it was", 0.81, 0.83, 3), Trial("revived", 0.79, 0.86, 3)),
+        trials=(TreatmentTrial("as it was", 0.81, 0.83, 3), TreatmentTrial("revived", 0.79, 0.86, 3)),
         notes=(HOSTILE[4],),
         drift=(
             SiteDrift(HOSTILE[0], (-1.5, 0.25), (4.0, 1.0), 1.75),

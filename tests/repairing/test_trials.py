@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.repairing.learning import Task
 from torch import nn
 
 import leaky
@@ -18,6 +18,8 @@ from leaky.errors import InputError
 
 DATA = torch.randn(1500, 6, generator=torch.Generator().manual_seed(1))
 LABELS = (DATA[:, 0] * DATA[:, 1] > 0).long()
+TASK = Task(DATA, LABELS)
+accuracy, training = TASK.accuracy, TASK.training
 
 
 def sick(scale: float = 1.0) -> nn.Sequential:
@@ -29,22 +31,6 @@ def sick(scale: float = 1.0) -> nn.Sequential:
         for layer in (model[0], model[2], model[4]):
             layer.weight.mul_(scale)
     return model
-
-
-def accuracy(model: nn.Module) -> float:
-    with torch.no_grad():
-        return float((model(DATA).argmax(1) == LABELS).float().mean())
-
-
-def training(optimizer: torch.optim.Optimizer, steps: int = 30) -> Callable[[nn.Module], None]:
-    def train(model: nn.Module) -> None:
-        for _ in range(steps):
-            batch = torch.randint(len(DATA), (64,))
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(DATA[batch]), LABELS[batch]).backward()
-            optimizer.step()
-
-    return train
 
 
 def plan_of(model: nn.Module) -> Any:

@@ -24,9 +24,9 @@ from leaky.tuning.arms import Arm
 from leaky.tuning.engines.objective import Report
 from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.storage.journal import journal_storage
-from leaky.tuning.storage.ownership import Watch, this_process
+from leaky.tuning.storage.ownership import OrphanWatch, this_process
 from leaky.tuning.storage.store import Store
-from leaky.tuning.study import Cell
+from leaky.tuning.trial import Cell
 
 SLOPES = (0.0, 0.01, 0.1)
 
@@ -320,7 +320,7 @@ def test_something_else_is_no_journal(tmp_path: Path) -> None:
 def test_silence_of_another_machine_is_measured_by_our_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    watch, other = Watch(), "elsewhere 0000 17 3"
+    watch, other = OrphanWatch(), "elsewhere 0000 17 3"
     assert watch.orphans([(1, other, 1), (2, this_process(), None)]) == []
     now[0] += 80
     assert watch.orphans([(1, other, 2)]) == []

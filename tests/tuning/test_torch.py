@@ -21,8 +21,8 @@ from leaky.tuning.engines.stacked_training import WHOLE, train_stacked
 from leaky.tuning.engines.stacking import CannotStackError, steps_of
 from leaky.tuning.engines.training import LocalEngine, train
 from leaky.tuning.rectifiers import exchange, rectifier_names
-from leaky.tuning.study import Cell
 from leaky.tuning.task import Task
+from leaky.tuning.trial import Cell
 
 
 def weights(model: nn.Module) -> Tensor:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from leaky.watching import history
-from leaky.watching.history import FIGURES, History
+from leaky.watching.history import FIGURES, FigureHistory
 
 
-def filled(reports: int) -> History:
+def filled(reports: int) -> FigureHistory:
     """`a` from the first report on, `b` from the fourth; figures that tell their step."""
-    found = History()
+    found = FigureHistory()
     found.units.update(a=3, b=5)
     for step in range(reports):
         row = {"a": dict.fromkeys(FIGURES, float(step))}

@@ -9,7 +9,7 @@ from torch import nn
 
 import leaky
 from leaky.watching import unit_rates
-from leaky.watching.unit_rates import MOST, UNSEEN, Moments, UnitRates, levels
+from leaky.watching.unit_rates import MOST, UNSEEN, KeptMoments, UnitRates, levels
 
 
 def test_the_rates_are_those_of_a_plain_count() -> None:
@@ -49,7 +49,7 @@ def test_only_a_unit_that_never_fired_has_the_level_nothing() -> None:
 
 def test_moments_stay_few_and_spread_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit_rates, "MOST_CELLS", 40)
-    moments, kept = Moments(), 0
+    moments, kept = KeptMoments(), 0
     for step in range(1000):
         if moments.due():
             kept += 1

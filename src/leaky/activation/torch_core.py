@@ -31,7 +31,7 @@ FRESH = 4 << 20
 """Bytes of a fresh output from which the core asks for huge pages, which torch does not."""
 
 
-class Plan(NamedTuple):
+class CoreCall(NamedTuple):
     """One call of the core on dense memory, seen as [rows][length].
 
     Attributes:
@@ -100,7 +100,7 @@ def _is_dense(x: Tensor) -> bool:
     )
 
 
-def plan(x: Tensor, slope: float | Tensor, gain: float, clamp: float | None, axis: int) -> Plan | None:
+def plan(x: Tensor, slope: float | Tensor, gain: float, clamp: float | None, axis: int) -> CoreCall | None:
     """How the core computes this; None where it cannot.
 
     Args:
@@ -111,12 +111,12 @@ def plan(x: Tensor, slope: float | Tensor, gain: float, clamp: float | None, axi
         axis: the dimension of x along which several slopes run.
     """
     if isinstance(slope, float):
-        return Plan(1, x.numel(), ONE, 1, slope, None, gain, clamp)
+        return CoreCall(1, x.numel(), ONE, 1, slope, None, gain, clamp)
     computing = torch.float64 if x.dtype == torch.float64 else torch.float32
     if not usable(slope) or (slope.dtype == torch.float64 and computing == torch.float32):
         return None  # a slope that rounds to 0 is no slope of 0
     if slope.numel() == 1:
-        return Plan(1, x.numel(), ONE, 1, float(slope.detach()), None, gain, clamp)
+        return CoreCall(1, x.numel(), ONE, 1, float(slope.detach()), None, gain, clamp)
     slopes = slope.detach().to(computing).contiguous()
     channels = slopes.numel()
     inner = math.prod(x.shape[axis + 1 :])
@@ -125,11 +125,11 @@ def plan(x: Tensor, slope: float | Tensor, gain: float, clamp: float | None, axi
             return None
         inner = 1
     if inner == 1:
-        return Plan(x.numel() // channels, channels, ONE_A_COLUMN, 1, 1.0, slopes, gain, clamp)
-    return Plan(x.numel() // inner, inner, ONE_A_ROW, channels, 1.0, slopes, gain, clamp)
+        return CoreCall(x.numel() // channels, channels, ONE_A_COLUMN, 1, 1.0, slopes, gain, clamp)
+    return CoreCall(x.numel() // inner, inner, ONE_A_ROW, channels, 1.0, slopes, gain, clamp)
 
 
-def forward(x: Tensor, target: Tensor, plan: Plan, *, fresh: bool, linear: int = 0, beyond: int = 0) -> None:
+def forward(x: Tensor, target: Tensor, plan: CoreCall, *, fresh: bool, linear: int = 0, beyond: int = 0) -> None:
     """Write y over `target`, of x's type and strides; x itself does too.
 
     Args:
@@ -145,7 +145,7 @@ def forward(x: Tensor, target: Tensor, plan: Plan, *, fresh: bool, linear: int =
     core.forward(kind, x.data_ptr(), target.data_ptr(), *plan.arguments(), linear, beyond, fresh, threads)
 
 
-def write(x: Tensor, target: Tensor, plan: Plan) -> bool:
+def write(x: Tensor, target: Tensor, plan: CoreCall) -> bool:
     """Write y into a tensor that the caller gave, x itself perhaps; False where plain operations must."""
     if not target.is_inference() and (target.requires_grad and torch.is_grad_enabled()):
         return False
@@ -163,10 +163,10 @@ def _overlap(x: Tensor, target: Tensor) -> bool:
 
 
 class Masked(torch.autograd.Function):
-    """y from x with bit planes saved for the backward pass. Apply to x and a `Plan`."""
+    """y from x with bit planes saved for the backward pass. Apply to x and a `CoreCall`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, plan: Plan) -> Tensor:
+    def forward(ctx: Any, x: Tensor, plan: CoreCall) -> Tensor:
         y = torch.empty_like(x)
         planes = 1 if plan.clamp is None else 2
         masks = torch.empty(planes, plan.rows, (plan.length + 7) // 8, dtype=torch.uint8)
@@ -180,7 +180,7 @@ class Masked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (masks,) = ctx.saved_tensors
-        plan: Plan = ctx.plan
+        plan: CoreCall = ctx.plan
         if torch.is_grad_enabled() or not _is_plain(gradient) or not usable(masks):
             return _pulled_back(gradient, masks, plan, ctx.strides), None
         result = torch.empty_strided(gradient.shape, ctx.strides, dtype=gradient.dtype)
@@ -203,7 +203,7 @@ class Masked(torch.autograd.Function):
         return result, None
 
 
-def _pulled_back(gradient: Tensor, masks: Tensor, plan: Plan, strides: tuple[int, ...]) -> Tensor:
+def _pulled_back(gradient: Tensor, masks: Tensor, plan: CoreCall, strides: tuple[int, ...]) -> Tensor:
     """The gradient at x through plain operations, which can be differentiated and batched themselves."""
     computing = torch.float64 if gradient.dtype == torch.float64 else torch.float32
     shape = gradient.shape
@@ -223,7 +223,7 @@ def _pulled_back(gradient: Tensor, masks: Tensor, plan: Plan, strides: tuple[int
     return torch.where(unpacked(masks[0]), inner, scaled).to(gradient.dtype)
 
 
-def _slopes_like(plan: Plan, shape: torch.Size, strides: tuple[int, ...]) -> Tensor:
+def _slopes_like(plan: CoreCall, shape: torch.Size, strides: tuple[int, ...]) -> Tensor:
     """The slopes of every element, or one for all."""
     if plan.slopes is None:
         return torch.tensor(plan.slope, dtype=torch.float64)

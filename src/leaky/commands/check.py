@@ -24,7 +24,7 @@ from leaky.signals import Terminated
 
 if TYPE_CHECKING:
     from leaky.checkup import Checkup
-    from leaky.commands.loading import Data, Model
+    from leaky.commands.loading import LoadedData, Model
     from leaky.diagnosis import Level
 
 HELP = """Find the units of MODEL that have stopped learning.
@@ -159,7 +159,7 @@ def command(
 
 def _checked(
     model: Model,
-    data: Data,
+    data: LoadedData,
     options: dict[str, Any],
     judged: dict[str, Any],
 ) -> Checkup:

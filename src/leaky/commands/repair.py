@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from leaky.checkup import CheckArguments, Labels
-    from leaky.commands.loading import Data
+    from leaky.commands.loading import LoadedData
     from leaky.repairing.recipe import Recipe
 
     Evidence = tuple[CheckArguments, Labels]
@@ -133,7 +133,7 @@ def _refuse(options: Iterable[str]) -> None:
 
 def _loaded(
     model: str, weights: str | None, data: str, seed: int, max_samples: int | None
-) -> tuple[nn.Module, Data, Evidence]:
+) -> tuple[nn.Module, LoadedData, Evidence]:
     """The network, its data, and how to look at them."""
     from leaky.checkup import CheckArguments, Labels
     from leaky.commands.loading import load_data, load_model

@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from leaky.diagnosis.causes import in_order
-from leaky.diagnosis.comparison import Comparison, compare
+from leaky.diagnosis.comparing import compare
+from leaky.diagnosis.comparison import Comparison
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.examination import Diagnosis
 from leaky.diagnosis.finding import LEVELS, Evidence, Finding, Level, level_rank

@@ -16,7 +16,7 @@ from leaky.observation.running import KINDS
 from leaky.record.directions import MOST_COORDINATES, Directions
 from leaky.structure.axes import Layout
 
-Places: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], int]
+Addresses: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], int]
 """Where samples begin in memory, where a sample's chosen entries lie from there, and the core's number of the type."""
 
 
@@ -28,7 +28,7 @@ class Alikeness:
         self._samples = 0
         self._shape: tuple[int, int] | None = None
         self._known = True
-        self._places: dict[Any, Places | None] = {}
+        self._places: dict[Any, Addresses | None] = {}
 
     def add(self, pre_activation: Tensor, view: Layout) -> None:
         """Take in the pre-activation of one call; samples of another length than the first end it."""
@@ -89,7 +89,7 @@ def _spread(length: int, chosen: int) -> slice:
     return slice(0, step * chosen, step)
 
 
-def _places_of(value: Tensor, view: Layout, chosen: tuple[int, int]) -> Places | None:
+def _places_of(value: Tensor, view: Layout, chosen: tuple[int, int]) -> Addresses | None:
     """Where the core finds the chosen entries of every sample; None where it cannot read the tensor."""
     if not hasattr(core(), "directions") or value.device.type != "cpu" or value.dtype not in KINDS or not value.numel():
         return None

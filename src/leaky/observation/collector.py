@@ -100,7 +100,7 @@ class Collector:
         if plain is not pre_activation or masked or shifted or isinstance(accumulator, MemberAccumulator):
             recording.refuse()
         else:
-            recording.site(call, plain, lambda: KnownCall(self, accumulator, call, plain))
+            recording.site(call, plain, lambda: RepeatedCall(self, accumulator, call, plain))
 
     def _add_chosen(
         self, accumulator: SiteAccumulator, call: SiteCall, z: Tensor, real: Tensor, part: Part | None
@@ -229,7 +229,7 @@ class Collector:
                     known.producers[production.weight] = described
 
 
-class KnownCall:
+class RepeatedCall:
     """One call of a site that is met again without the tracer, on batches of one form.
 
     Args:

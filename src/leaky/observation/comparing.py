@@ -41,7 +41,7 @@ MOST_CLASSES = 4096
 
 
 @dataclass(frozen=True)
-class Origin:
+class TensorOrigin:
     """Where a tensor of the loss came from.
 
     Attributes:
@@ -68,11 +68,11 @@ class Comparing(TorchFunctionMode):
         super().__init__()
         self.terms: list[LossTerm] = []
         self._samples, self._sample_dim = samples, sample_dim
-        self._held: dict[int, tuple[Tensor, Origin]] = {}  # the tensors are held, so that no id is used twice
+        self._held: dict[int, tuple[Tensor, TensorOrigin]] = {}  # the tensors are held, so that no id is used twice
         for name, tensor in _given(batch).items():
-            self._hold(tensor, Origin(given=frozenset((name,))))
+            self._hold(tensor, TensorOrigin(given=frozenset((name,))))
         for name, tensor in outputs.items():
-            self._hold(tensor, Origin(outputs=frozenset((name,))))
+            self._hold(tensor, TensorOrigin(outputs=frozenset((name,))))
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -91,13 +91,13 @@ class Comparing(TorchFunctionMode):
             self._derived(name, known, result)
         return result
 
-    def _hold(self, tensor: Tensor, origin: Origin) -> None:
+    def _hold(self, tensor: Tensor, origin: TensorOrigin) -> None:
         self._held[id(tensor)] = (tensor, origin)
 
-    def _derived(self, name: str, known: list[tuple[Tensor, Origin]], result: Any) -> None:
+    def _derived(self, name: str, known: list[tuple[Tensor, TensorOrigin]], result: Any) -> None:
         paths = [origin.path for _, origin in known]
         step = self._step(name.strip("_"), result) if name not in _VIEWS and name.strip("_") not in _VIEWS else ()
-        origin = Origin(
+        origin = TensorOrigin(
             outputs=frozenset().union(*(o.outputs for _, o in known)),
             given=frozenset().union(*(o.given for _, o in known)),
             path=(max(paths, key=len) + step)[-8:],
@@ -111,7 +111,7 @@ class Comparing(TorchFunctionMode):
         made_by, _ = maker(result, self._samples, self._sample_dim) if "softmax" in name else (None, None)
         return (made_by or name,)
 
-    def _compared(self, operation: str, known: list[tuple[Tensor, Origin]]) -> None:
+    def _compared(self, operation: str, known: list[tuple[Tensor, TensorOrigin]]) -> None:
         mine = [(tensor, o) for tensor, o in known if o.outputs and not o.given]
         theirs = [(tensor, o) for tensor, o in known if o.given and not o.outputs]
         if len(mine) != 1 or not theirs or len(mine[0][1].outputs) != 1:
@@ -122,7 +122,7 @@ class Comparing(TorchFunctionMode):
         if operation in ELEMENTWISE or spelled_out or (operation in BY_CLASS and (operation != "gather" or picked)):
             self._note(operation, output, origin, target, min(source.given))
 
-    def _note(self, operation: str, output: Tensor, origin: Origin, target: Tensor, name: str) -> None:
+    def _note(self, operation: str, output: Tensor, origin: TensorOrigin, target: Tensor, name: str) -> None:
         (output_name,) = origin.outputs
         rows = self._rows(output, target)
         given, wanted = (

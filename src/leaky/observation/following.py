@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from leaky.arguments import takes
 from leaky.errors import InputError
 from leaky.interruptions import surely
 from leaky.observation.batches import batches_of
-from leaky.observation.calling import Forward, calling
+from leaky.observation.calling import calling
 from leaky.observation.gradients import asks_for_gradients, needs_gradients
 from leaky.observation.nesting import tensors_in
+from leaky.observation.options import DataArguments
 from leaky.observation.preserve import preserved
 from leaky.observation.surroundings import Surroundings
 from leaky.observation.torch_route import uncompiled
@@ -49,19 +52,27 @@ class _Silent:
         self._history.not_examined.append((name, reason))
 
 
-def analyse(model: nn.Module, data: Any = None, *, forward: Forward | None = None) -> Analysis:
-    """What one pass tells of a model: its layers and what follows each, its sites' units, shortcuts, theory's graph.
+@dataclass(frozen=True)
+class AnalyseArguments(DataArguments):
+    """What is analysed: the arguments of `leaky.analyse`.
 
-    Args:
-        model: the model; it is left as it was.
-        data: as `leaky.observe` takes them, of which two samples run; None to try inputs that the first layer
-            would take.
-        forward: how to call the model with the data, as `leaky.observe` takes it.
+    Attributes:
+        model: a torch module; it is left as it was.
+        data: two samples of them run; without data, inputs that the first layer would take are tried.
+    """
+
+    model: nn.Module
+    data: Any = None
+
+
+@takes(AnalyseArguments)
+def analyse(given: AnalyseArguments) -> Analysis:
+    """What one pass tells of a model: its layers and what follows each, its sites' units, shortcuts, theory's graph.
 
     Raises:
         InputError: if no data were given and no input could be guessed.
     """
-    return Analysis(model, follow(model, calling(data, forward)))
+    return Analysis(given.model, follow(given.model, calling(given.data, given.forward)))
 
 
 def follow(model: nn.Module, data: Any = None) -> History:

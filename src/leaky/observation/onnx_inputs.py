@@ -58,7 +58,7 @@ class Feed:
         return Feed(arrays, self.dims, samples)
 
 
-class Inputs:
+class OnnxInputs:
     """Reads data for a model.
 
     Args:

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from leaky.errors import InputError
 from leaky.observation.onnx_ends import outputs_of
-from leaky.observation.onnx_inputs import EMPTY, Feed, Inputs
-from leaky.observation.onnx_sessions import Pipeline, Shapes, constant_values
+from leaky.observation.onnx_inputs import EMPTY, Feed, OnnxInputs
+from leaky.observation.onnx_sessions import Pipeline, ShapeReader, constant_values
 from leaky.observation.reduction import as_units
 from leaky.record import NotExamined
 from leaky.structure.onnx.activations import OnnxSite, hidden, numbers_of, sites_of
 from leaky.structure.onnx.model import Array, OnnxModel
-from leaky.structure.onnx.trace import OnnxTracer, View
+from leaky.structure.onnx.trace import OnnxTracer, SiteView
 
-Views: TypeAlias = dict[str, View]
+Views: TypeAlias = dict[str, SiteView]
 Key: TypeAlias = tuple[tuple[int, ...], ...]
 
 BUDGET = 2 << 20
@@ -31,7 +31,7 @@ _RETRIES = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RunSettings:
     """How the model is run.
 
     Attributes:
@@ -63,7 +63,7 @@ def _size(feed: Feed) -> int:
     return sum(array.nbytes for array in feed.arrays.values())
 
 
-class Reader:
+class OnnxReader:
     """Looks at one model.
 
     Args:
@@ -77,14 +77,14 @@ class Reader:
             raise InputError("the ONNX model must have an input, and it has none")
         values = constant_values(model)
         numbers = numbers_of(values)
-        self.inputs = Inputs(model.inputs, notes)
+        self.inputs = OnnxInputs(model.inputs, notes)
         self.sites = {site.name: site for site in sites_of(model, numbers)}
         self._hidden = hidden(model, numbers)
         self._unseen: dict[str, NotExamined] = {}
         self._model = model
         self._notes = notes
         self._tracer = OnnxTracer(model, values, unit_dim)
-        self._shapes = Shapes(model)
+        self._shapes = ShapeReader(model)
         self._views: dict[Key, Views] = {}
         self._alike: dict[Key, Views] = {}
 
@@ -110,7 +110,7 @@ class Reader:
         nodes, _ = self._tracer.trace(self._shapes.of(feed.arrays), feed.dims)
         found = {name: self._tracer.view(site, nodes) for name, site in self.sites.items()}
         self._unseen |= {name: view for name, view in found.items() if isinstance(view, NotExamined)}
-        return {name: view for name, view in found.items() if isinstance(view, View)}
+        return {name: view for name, view in found.items() if isinstance(view, SiteView)}
 
     def _resampled(self, one: Key, samples: int) -> Views | None:
         """The views that are known for another number of samples alike; None where the number changes more."""
@@ -122,7 +122,7 @@ class Reader:
             found[name] = replace(view, layout=layout)
         return found or None
 
-    def plan(self, first: Any, sample_dim: int | None, given: bool) -> Plan:
+    def plan(self, first: Any, sample_dim: int | None, given: bool) -> RunSettings:
         """Find out how to run the model.
 
         Args:
@@ -150,7 +150,7 @@ class Reader:
         if mixes:
             cut = "" if fixed is None else f", which takes {fixed} at a time; a shorter batch was filled up to that"
             self._notes.setdefault(f"the samples of a batch influence one another in this model{cut}")
-        return Plan(sample_dim, fixed, growth, mixes, groups, pipeline)
+        return RunSettings(sample_dim, fixed, growth, mixes, groups, pipeline)
 
     def _sample_axis(self, first: Any, assumed: int | None) -> int | None:
         """The axis of the samples: the assumed one, unless an operator says otherwise."""
@@ -207,7 +207,7 @@ def tensor(array: Array) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def _fetched(site: OnnxSite, view: View) -> list[str]:
+def _fetched(site: OnnxSite, view: SiteView) -> list[str]:
     """The values that a site needs: its pre-activation, and of a smooth one the output too."""
     return [site.pre_activation, site.output] if view.activation.smooth else [site.pre_activation]
 

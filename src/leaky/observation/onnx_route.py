@@ -21,7 +21,7 @@ from leaky.observation.accumulator import SiteAccumulator
 from leaky.observation.collector import describe
 from leaky.observation.onnx_ends import OnnxEnds
 from leaky.observation.onnx_inputs import Feed
-from leaky.observation.onnx_reader import Plan, Reader, tensor
+from leaky.observation.onnx_reader import OnnxReader, RunSettings, tensor
 from leaky.observation.onnx_sessions import VERSIONS, seed_operators
 from leaky.observation.options import Options
 from leaky.observation.reduction import as_units
@@ -29,7 +29,7 @@ from leaky.record import Producer, Record
 from leaky.structure.axes import Layout
 from leaky.structure.onnx.model import Array, OnnxModel
 from leaky.structure.onnx.reading import load
-from leaky.structure.onnx.trace import View
+from leaky.structure.onnx.trace import SiteView
 
 
 def observe_onnx(model: str | os.PathLike[str] | bytes, data: Any, options: Options) -> Record:
@@ -48,7 +48,7 @@ def observe_onnx(model: str | os.PathLike[str] | bytes, data: Any, options: Opti
         seed_operators(options.seed)
     with tempfile.TemporaryDirectory(prefix="leaky-", ignore_cleanup_errors=True) as scratch:
         loaded = load(model, Path(scratch))
-        reader = Reader(loaded, options.unit_dim, notes)
+        reader = OnnxReader(loaded, options.unit_dim, notes)
         first, opened = reader.inputs.opened(data)
         plan = reader.plan(first, options.assumed_dim, options.dim_given)
         observation = _Observation(loaded, reader, plan)
@@ -62,7 +62,7 @@ def observe_onnx(model: str | os.PathLike[str] | bytes, data: Any, options: Opti
 class _Observation:
     """Gathers what the sites of one model show, batch by batch."""
 
-    def __init__(self, model: OnnxModel, reader: Reader, plan: Plan) -> None:
+    def __init__(self, model: OnnxModel, reader: OnnxReader, plan: RunSettings) -> None:
         self.samples = self.batches = 0
         self._model = model
         self._reader = reader
@@ -92,7 +92,7 @@ class _Observation:
                 self._ends.add(part, values, fed.samples)
             values.clear()  # before the next stage runs
 
-    def _add(self, name: str, view: View, values: Mapping[str, Array], samples: int) -> None:
+    def _add(self, name: str, view: SiteView, values: Mapping[str, Array], samples: int) -> None:
         """Count the first samples of a run at one site."""
         site, layout = self._reader.sites[name], view.layout
         accumulator = self._accumulator(name, view, values[site.pre_activation].shape)
@@ -105,7 +105,7 @@ class _Observation:
         if layout.sample_dim is not None:
             accumulator.end_batch(self.batches, 1.0, samples)
 
-    def _accumulator(self, name: str, view: View, shape: tuple[int, ...]) -> SiteAccumulator | None:
+    def _accumulator(self, name: str, view: SiteView, shape: tuple[int, ...]) -> SiteAccumulator | None:
         known = self._sites.get(name)
         if known is None:
             known = SiteAccumulator(name, view.activation, view.layout, shape, None)
@@ -119,7 +119,7 @@ class _Observation:
         self._reader.leave_out(name, f"some of its calls were left out: {reason}")
         return None
 
-    def _producers(self, view: View) -> Iterator[tuple[str, Producer]]:
+    def _producers(self, view: SiteView) -> Iterator[tuple[str, Producer]]:
         for production in view.productions:
             name = production.weight
             if name in self._model.weights:

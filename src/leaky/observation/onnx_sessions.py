@@ -97,7 +97,7 @@ def constant_values(model: OnnxModel) -> dict[str, Array]:
     return values
 
 
-class Shapes:
+class ShapeReader:
     """Tells the shape of every value of a model for given inputs."""
 
     def __init__(self, model: OnnxModel) -> None:

@@ -1,4 +1,4 @@
-"""How to observe: the options of every call that observes, checked once and passed on as one thing."""
+"""What data are and how to observe: the options of every call, described and checked once, passed on as one thing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,23 @@ MODES = ("eval", "train")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class DataArguments:
+    """What data are and how a model is called with them: the same in every function that takes a model with data.
+
+    Attributes:
+        data: a tensor or array of shape (samples, …), or inputs and targets as a tuple of such, which are cut into
+            batches; or an iterable of batches, each a tensor, an array, a tuple whose first item is the input, or
+            something with names (a mapping, a dataclass, a namedtuple, a graph), of which the model gets what its
+            forward asks for, or all of it as one argument.
+        forward: how to call the model where that is not enough: a function of the model and a batch as the data gave
+            it, its tensors on the model's device, that returns the output.
+    """
+
+    forward: Callable[[Any, Any], Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(DataArguments):
     """How to observe a model.
 
     Attributes:
@@ -30,8 +46,6 @@ class Options:
             unless a layer of the model says otherwise (`nn.RNN` with batch_first=False).
         batch_size: samples a batch, where an array is cut up (256).
         progress: called with the number of samples seen, after each batch.
-        forward: how to call the model where that is not enough: a function of the model and a batch as the data gave
-            it, its tensors on the model's device, that returns the output.
         mask: which positions are padding and enter no figure: True takes `attention_mask` or torch's padding masks from
             the batch; False takes none; a name in the batch, or a function of the batch, gives a tensor of shape
             (samples, positions), True where real.
@@ -50,7 +64,6 @@ class Options:
     sample_dim: int | str | None = AUTOMATIC
     batch_size: int | None = None
     progress: Callable[[int], None] | None = None
-    forward: Callable[[Any, Any], Any] | None = None
     mask: bool | str | Callable[[Any], Any] = True
     groups: bool | str | Callable[[Any], Any] = True
 
@@ -94,10 +107,6 @@ class ObserveArguments(Options):
 
     Attributes:
         model: a torch module, or an ONNX model as path or bytes. It is left as it was.
-        data: a tensor or array of shape (samples, …), or inputs and targets as a tuple of such, which are cut into
-            batches; or an iterable of batches, each a tensor, an array, a tuple whose first item is the input, or
-            something with names (a mapping, a dataclass, a namedtuple, a graph), of which the model gets what its
-            forward asks for, or all of it as one argument.
     """
 
     model: Any

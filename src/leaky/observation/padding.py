@@ -22,7 +22,7 @@ from leaky.structure.axes import Layout
 from leaky.structure.graph import Node
 from leaky.structure.listening import SiteCall
 from leaky.structure.members import MemberCall
-from leaky.structure.samples import Ids, Places
+from leaky.structure.samples import Ids, Positions
 
 Mask: TypeAlias = "bool | str | Callable[[Any], Tensor]"
 """True: a mask of a usual name in the batch; False: none; a name in the batch; or a function of the batch."""
@@ -65,7 +65,7 @@ class RealPositions:
     def _masks(self) -> dict[int, Tensor]:
         return self.by_key or self.own
 
-    def _of_rows(self, ids: Ids | None, places: Places | None, view: Layout) -> Tensor | None:
+    def _of_rows(self, ids: Ids | None, places: Positions | None, view: Layout) -> Tensor | None:
         """Of rows that are positions of samples each, picked or folded."""
         mask = None if places is None or ids is None else self._masks.get(places.key)
         if mask is None or places is None or ids is None or len(ids) != view.samples:

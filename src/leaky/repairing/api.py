@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from leaky.arguments import takes
 from leaky.checking import LARGEST_SEED, finite, some_of, whole
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
-from leaky.observation.calling import Forward, calling
+from leaky.observation.calling import calling
+from leaky.observation.options import DataArguments
 from leaky.repairing.entering import with_moments
 from leaky.repairing.executing import Execution
 from leaky.repairing.gauge import Limits
@@ -126,24 +128,11 @@ class Repair(Shown):
         return Execution(self.plan, subject, validate, train, limits).run()
 
 
-def repair(
-    model: nn.Module,
-    checkup: Any = None,
-    data: Any = None,
-    *,
-    negative_slope: float | None = None,
-    seed: int = 0,
-    include: Collection[str] = (),
-    forward: Forward | None = None,
-    optimizer: torch.optim.Optimizer | None = None,
-) -> Repair:
-    """Plan the repair of a model: `leaky.repair(model, data)`, or with a checkup of it that was made on the data.
+@dataclass(frozen=True)
+class RepairArguments(DataArguments):
+    """What is repaired, on which evidence: the arguments of `leaky.repair`.
 
-    Each site in trouble is treated in several ways, gentlest first: BatchNorm's statistics estimated anew, biases
-    shifted, units revived or recycled, a leak, a layer anew, all anew. `Repair.apply` says which one is kept, on the
-    evidence that it is given.
-
-    Args:
+    Attributes:
         model: left as it is until `Repair.apply`.
         checkup: of this model; or a plan that was made for it, or its file; or the data, if there is none.
         data: the evidence that the checkup was made on, or other data of the kind.
@@ -151,8 +140,26 @@ def repair(
             where a leak is tried, and what theory says for a network that begins anew. 0 for none.
         seed: of new weights.
         include: sites that are treated although they are sparse by design.
-        forward: how to call the model with a batch of the data, as `leaky.check` takes it.
         optimizer: that goes on with the model: then the plan says whether it remembers gradients of another size.
+    """
+
+    model: nn.Module
+    checkup: Any = None
+    data: Any = None
+    _: KW_ONLY
+    negative_slope: float | None = None
+    seed: int = 0
+    include: Collection[str] = ()
+    optimizer: torch.optim.Optimizer | None = None
+
+
+@takes(RepairArguments)
+def repair(given: RepairArguments) -> Repair:
+    """Plan the repair of a model: `leaky.repair(model, data)`, or with a checkup of it that was made on the data.
+
+    Each site in trouble is treated in several ways, gentlest first: BatchNorm's statistics estimated anew, biases
+    shifted, units revived or recycled, a leak, a layer anew, all anew. `Repair.apply` says which one is kept, on the
+    evidence that it is given.
 
     Returns:
         The plan with its model: print it, apply it.
@@ -160,20 +167,19 @@ def repair(
     Raises:
         InputError: if checkup and model do not belong together.
     """
-    if negative_slope is not None:
-        negative_slope = finite("negative_slope", negative_slope, 0, 1)
-    whole("seed", seed, 0, LARGEST_SEED)
+    model, checkup, data, seed = given.model, given.checkup, given.data, whole("seed", given.seed, 0, LARGEST_SEED)
+    negative_slope = None if given.negative_slope is None else finite("negative_slope", given.negative_slope, 0, 1)
     if isinstance(checkup, Recipe) or (
         isinstance(checkup, Mapping) and checkup.get("kind") in ("recipe", "leaky-recipe")
     ):
         raise InputError("a recipe is applied by leaky.apply_recipe(model, recipe); repair takes a checkup or data")
     examined = checkup is None or isinstance(checkup, Plan | Checkup | str | os.PathLike)
-    data, checkup = (calling(data, forward), checkup) if examined else (data, calling(checkup, forward))
+    data, checkup = (calling(data, given.forward), checkup) if examined else (data, calling(checkup, given.forward))
     plan = checkup if isinstance(checkup, Plan) else None
     if isinstance(checkup, str | os.PathLike):
         plan = read_plan(checkup)
     if plan is not None:
-        return Repair(with_moments(plan, optimizer), model, _needed(data, "a plan"), optimizer)
+        return Repair(with_moments(plan, given.optimizer), model, _needed(data, "a plan"), given.optimizer)
     if not isinstance(checkup, Checkup):
         if (checkup is None) == (data is None):
             raise InputError("repair must have data to examine the model on: leaky.repair(model, data)")
@@ -183,9 +189,9 @@ def repair(
         subject = Subject(model, _needed(data, "a checkup"), seed=seed)
     _check_same(subject, checkup)
     subject.known(checkup.record)
-    some_of("include", include, {site.name for site in checkup.record.sites})
-    plan = propose(subject, checkup, negative_slope=negative_slope, include=include)
-    return Repair(with_moments(plan, optimizer), model, subject.data, optimizer, subject)
+    some_of("include", given.include, {site.name for site in checkup.record.sites})
+    plan = propose(subject, checkup, negative_slope=negative_slope, include=given.include)
+    return Repair(with_moments(plan, given.optimizer), model, subject.data, given.optimizer, subject)
 
 
 def apply_recipe(model: nn.Module, recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str]) -> nn.Module:

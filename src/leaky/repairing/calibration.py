@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from leaky.arguments import takes
 from leaky.errors import InputError
 from leaky.observation.batches import is_graph
-from leaky.observation.calling import Forward, calling
+from leaky.observation.calling import calling
 from leaky.observation.following import follow, replay
+from leaky.observation.options import DataArguments
 from leaky.repairing.inputs import as_they_came
 from leaky.repairing.snapshot import whole_or_not_at_all
 from leaky.structure.history import History
@@ -67,9 +69,25 @@ class Calibration:
     left_alone: tuple[tuple[str, str], ...]
 
 
-def calibrate(
-    model: nn.Module, data: Any, *, centre: bool | None = None, forward: Forward | None = None
-) -> Calibration:
+@dataclass(frozen=True)
+class CalibrateArguments(DataArguments):
+    """What is calibrated, and how: the arguments of `leaky.calibrate`.
+
+    Attributes:
+        model: changed in place; on an exception it is put back as it was. Runs in eval mode.
+        data: one batch; what would be cut up runs whole, and of several batches the first counts.
+        centre: True for every layer, False for none; by default for the layers that take the inputs, and for all where
+            fewer than `DEEP` rectifiers run.
+    """
+
+    model: nn.Module
+    data: Any
+    _: KW_ONLY
+    centre: bool | None = None
+
+
+@takes(CalibrateArguments)
+def calibrate(given: CalibrateArguments) -> Calibration:
     """Bring every layer's pre-activations to size 1 over the batch, by the gain of its weights, and centre them.
 
     Where a layer is centred, each unit gets zero mean and unit variance, by its bias and its own gain; where not, one
@@ -78,13 +96,6 @@ def calibrate(
     asks for weights √1.47 times as large as the signal's size does, and gradients grow so much in every layer: ten
     plain layers fall from 89.1 to 74.7 % on digits by it (docs/repair.md). Deep networks are therefore centred at
     their inputs only.
-
-    Args:
-        model: changed in place; on an exception it is put back as it was. Runs in eval mode.
-        centre: True for every layer, False for none; by default for the layers that take the inputs, and for all where
-            fewer than `DEEP` rectifiers run.
-        data: one batch, as `leaky.observe` takes them; a tensor or array is run whole. Of several, the first counts.
-        forward: how to call the model with it, as `leaky.check` takes it.
 
     Returns:
         What each layer put out before.
@@ -95,31 +106,21 @@ def calibrate(
     Source:
         Mishkin & Matas, "All you need is a good init", 2016; Krähenbühl et al., "Data-dependent initializations", 2016.
     """
-    return calibrated(model, data, centre=centre, forward=forward)
+    return calibrated(given)
 
 
-def calibrated(
-    model: nn.Module,
-    data: Any,
-    *,
-    centre: bool | None = None,
-    forward: Forward | None = None,
-    first_use: bool = False,
-    within: float | None = None,
-) -> Calibration:
-    """The same, also for what has learned something.
+def calibrated(given: CalibrateArguments, *, first_use: bool = False, within: float | None = None) -> Calibration:
+    """As `calibrate`, also for what has learned something.
 
     Args:
-        model: as `calibrate` takes it.
-        data: likewise.
-        centre: likewise.
-        forward: likewise.
+        given: what is calibrated.
         first_use: whether a weight that runs several times is put right where it runs first.
         within: the factor from 1 within which a layer's deviation stays as it is; the others come back to 1 by one
             gain of their weights, and only units that their bias then holds on one side are centred. None for `centre`.
     """
+    model, data = given.model, given.data
     whole = [data] if isinstance(data, Tensor) or not hasattr(data, "__iter__") or _is_whole(data) else data
-    first = calling(whole if isinstance(whole, dict) else _first_of(whole), forward)
+    first = calling(whole if isinstance(whole, dict) else _first_of(whole), given.forward)
     history = follow(model, first)
     layers, left_alone = _chosen(layers_of(model, history), first_use)
     if not layers:
@@ -127,7 +128,7 @@ def calibrated(
     named = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
     ranges: list[LayerRange] = []
     by_step = {layer.step.number: layer for layer in layers}
-    centred = _centred(history, by_step, centre)
+    centred = _centred(history, by_step, given.centre)
     handlers = {
         n: _Calibrated(layer, named, ranges, n in centred) if within is None else _Eased(layer, named, ranges, within)
         for n, layer in by_step.items()

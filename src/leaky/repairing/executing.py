@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from leaky.diagnosis import diagnose
 from leaky.interruptions import undone_unless_done
-from leaky.observation.surroundings import Surroundings as Process
+from leaky.observation.surroundings import Surroundings
 from leaky.repairing.drift import drift, site_outputs
 from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, Runner, at_most_chance, with_moments
 from leaky.repairing.gauge import Gauge, Limits
@@ -29,8 +29,9 @@ from leaky.repairing.race import Race
 from leaky.repairing.recipe import Recipe, recipe_of
 from leaky.repairing.snapshot import Snapshot
 from leaky.repairing.subject import Subject
-from leaky.repairing.surroundings import Surroundings
+from leaky.repairing.surroundings import TrialSurroundings
 from leaky.repairing.trouble import MOST_LEFT
+from leaky.repairing.variation import tells_apart
 
 SPARED = (
     "no piece of training was run: the network works and few of its units are in trouble, so that a short training "
@@ -70,7 +71,7 @@ class Execution:
     ) -> None:
         self._subject, self._limits = subject, limits
         self._validate, self._train = validate, train
-        self._around = Surroundings([train, validate], subject.model)
+        self._around = TrialSurroundings([train, validate], subject.model)
         if subject.optimizer is None and len(self._around.optimizers) == 1 and train is not None:
             subject.optimizer = self._around.optimizers[0]
         self._plan = with_moments(plan, subject.optimizer)
@@ -100,7 +101,7 @@ class Execution:
 
     def _kept(self) -> Callable[[], None]:
         """Remember model, optimizer, surroundings, and the process: interruptions can leave modes of torch open."""
-        subject, process = self._subject, Process()
+        subject, process = self._subject, Surroundings()
         snapshot, around = Snapshot(subject.model, subject.optimizer), self._around.kept()
 
         def put_back() -> None:
@@ -165,7 +166,7 @@ class Execution:
             limits.tolerance,
             limits.most_trainings,
             chance,
-            lambda: (gauge.brought_back(), gauge.tells_apart() and gauge.usual()),
+            lambda: (gauge.brought_back(), tells_apart(subject.outputs) and gauge.usual()),
         )
 
     def _is_spared(self, score: float, chance: Sequence[float]) -> bool:
@@ -187,7 +188,6 @@ class Execution:
             measure=gauge.metric,
             score=limits.score,
             newborn=lambda seed: gauge.newborn(seed, put_back),
-            alive=gauge.alive,
             sound=gauge.sound,
             usual=gauge.usual,
             moved=lambda: relative_change(before, subject.outputs),

@@ -25,7 +25,7 @@ from leaky.structure.label_rules import (
     weight_comes_first,
 )
 from leaky.structure.labels import Taken
-from leaky.structure.units import SiteStructure, Structure
+from leaky.structure.units import ModelSites, SiteStructure
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Ground:
         self.batches = repeatable(batches)
         self.analysis = analyse(model, self.batches)
         self.history = self.analysis.history
-        self.structure: Structure = self.analysis.structure
+        self.structure: ModelSites = self.analysis.structure
         self.layers = self.analysis.layers
         self.parameters = self.analysis.parameters
         self._outputs: list[Tensor] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,10 +17,12 @@ import torch
 from torch import nn
 
 from leaky import theory
+from leaky.arguments import takes
 from leaky.checking import finite, seed_of, some_of
 from leaky.errors import InputError
-from leaky.observation.calling import Forward, calling
+from leaky.observation.calling import calling
 from leaky.observation.following import follow
+from leaky.observation.options import DataArguments
 from leaky.repairing.left_alone import reasons_of
 from leaky.repairing.snapshot import whole_or_not_at_all
 from leaky.structure.activations import Activation
@@ -121,17 +123,33 @@ def _smooth_gain(name: str) -> float:
     return float(1 / second.sqrt())
 
 
-def initialize(
-    model: nn.Module,
-    data: Any = None,
-    *,
-    negative_slope: float | None = None,
-    mode: Mode = "fan_in",
-    orthogonal: bool = True,
-    include: Collection[str] = (),
-    seed: int | None = None,
-    forward: Forward | None = None,
-) -> Initialization:
+@dataclass(frozen=True)
+class InitializeArguments(DataArguments):
+    """What is initialised, and how: the arguments of `leaky.initialize`.
+
+    Attributes:
+        model: changed in place; the parameters stay the same objects. On an exception it is put back as it was.
+        data: they show what follows what; without data, inputs that the first layer would take are tried.
+        negative_slope: α of every rectifier, for a model whose slopes are not in it yet; by default each one's own.
+        mode: "fan_in" keeps the activations' second moment, "fan_out" the gradients'.
+        orthogonal: False draws N(0, gain²/fan) instead: in networks deeper than they are wide, independent weights let
+            the signal's size wander (docs/repair.md has the measurement).
+        include: names of weights to initialise although they would be left alone.
+        seed: of the weights; by default torch's generator goes on.
+    """
+
+    model: nn.Module
+    data: Any = None
+    _: KW_ONLY
+    negative_slope: float | None = None
+    mode: Mode = "fan_in"
+    orthogonal: bool = True
+    include: Collection[str] = ()
+    seed: int | None = None
+
+
+@takes(InitializeArguments)
+def initialize(given: InitializeArguments) -> Initialization:
     """Draw every layer's weights orthogonal, with the gain of the activation that follows it; zero biases.
 
     Rows, or columns where there are fewer, are orthogonal, and entries have the variance gain²/fan. The gain is
@@ -139,18 +157,6 @@ def initialize(
     branches is scaled by 1/√R, so that the sum does not grow with depth; where a normalisation ends the branch, its
     scale is. Normalisation layers start anew. Attention, recurrent layers, embeddings, tied and frozen weights and
     parameters of modules of your own are left alone and listed.
-
-    Args:
-        model: changed in place; the parameters stay the same objects. On an exception it is put back as it was.
-        data: as `leaky.observe` takes them, to see what follows what; without it, inputs that the first
-            layer would take are tried.
-        negative_slope: α of every rectifier, for a model whose slopes are not in it yet; by default each one's own.
-        mode: "fan_in" keeps the activations' second moment, "fan_out" the gradients'.
-        orthogonal: False draws N(0, gain²/fan) instead: in networks deeper than they are wide, independent weights let
-            the signal's size wander (docs/repair.md has the measurement).
-        include: names of weights to initialise although they would be left alone.
-        seed: of the weights; by default torch's generator goes on.
-        forward: how to call the model with the data, as `leaky.check` takes it.
 
     Returns:
         What was done, layer by layer; printed, it is a table.
@@ -161,22 +167,23 @@ def initialize(
     Source:
         He et al., "Delving deep into rectifiers", 2015; residual scale: Zhang et al., "Fixup initialization", 2019.
     """
+    model, mode, seed = given.model, given.mode, seed_of(given.seed)
     if mode not in MODES:
         raise InputError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    seed = seed_of(seed)
-    negative_slope = None if negative_slope is None else finite("negative_slope", negative_slope)
-    some_of("include", include, {without_wrappers(name) for name, _ in model.named_parameters(remove_duplicate=False)})
-    history = follow(model, calling(data, forward))
+    slope = None if given.negative_slope is None else finite("negative_slope", given.negative_slope)
+    parameters = model.named_parameters(remove_duplicate=False)
+    some_of("include", given.include, {without_wrappers(name) for name, _ in parameters})
+    history = follow(model, calling(given.data, given.forward))
     layers = layers_of(model, history)
     if not layers:
         raise InputError(
             f"the model must run a linear or convolutional layer with weights of its own; {type(model).__name__} "
             "runs none on these data"
         )
-    left_alone = reasons_of(model, history, layers, include)
+    left_alone = reasons_of(model, history, layers, given.include)
     chosen = _first_uses(layers, left_alone)
     scales, norms, scale = _residual_scales(history, layers)
-    starts = tuple(_start(layer, negative_slope, mode, scales.get(layer.production.weight, 1.0)) for layer in chosen)
+    starts = tuple(_start(layer, slope, mode, scales.get(layer.production.weight, 1.0)) for layer in chosen)
     generator = (
         None if seed is None else torch.Generator(chosen[0].weight.device if chosen else "cpu").manual_seed(seed)
     )
@@ -185,12 +192,12 @@ def initialize(
     def begin() -> Initialization:
         _reset_normalisations(model, norms, scale)
         for layer, start in zip(chosen, starts, strict=True):
-            if orthogonal:
+            if given.orthogonal:
                 orthogonal_(layer, start.standard_deviation, generator)
             else:
                 layer.weight.normal_(0.0, start.standard_deviation, generator=generator)
         _zero_biases(model, chosen)
-        return Initialization(starts, scale, tuple(left_alone.items()), orthogonal)
+        return Initialization(starts, scale, tuple(left_alone.items()), given.orthogonal)
 
     return whole_or_not_at_all(model, begin)
 

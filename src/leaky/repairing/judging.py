@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from leaky.repairing.entering import THROWS_AWAY, at_least_chance, at_most_chance
-from leaky.repairing.outcome import Trial, Verdict
+from leaky.repairing.outcome import TreatmentTrial, Verdict
 from leaky.repairing.plan import FORGOTTEN, Action, Plan, Treatment
 
 NEWBORN = 3
@@ -31,8 +31,7 @@ class Bench:
         measure: the user's metric.
         score: a metric with more being better; −inf for what is no number.
         newborn: the score of a network that begins anew with this seed; the model is put back.
-        alive: whether the outputs are finite and tell inputs apart.
-        sound: whether they do, and fewer units are in trouble than at first.
+        sound: whether the outputs are finite and tell inputs apart, and fewer units are in trouble than at first.
         usual: whether the pre-activations have a usual size.
         moved: the relative change of the outputs since the start.
     """
@@ -42,39 +41,35 @@ class Bench:
     measure: Callable[[], float]
     score: Callable[[float], float]
     newborn: Callable[[int], float]
-    alive: Callable[[], bool]
     sound: Callable[[], bool]
     usual: Callable[[], bool]
     moved: Callable[[], float]
 
     def helped(self, treatment: Treatment) -> bool:
-        """Whether units came back by what was done; weights that were blown up or shrunk are no start to go on from.
-
-        A new network may have as many units in trouble as new ones have.
-        """
-        return self.alive() if treatment.name == THROWS_AWAY else self.sound() and self.usual()
+        """Whether units came back by what was done; weights that were blown up or shrunk are no start to go on from."""
+        return self.sound() and (treatment.name == THROWS_AWAY or self.usual())
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Decision:
     """What to do, and why; the model is left with it done."""
 
     treatment: Treatment | None
     verdict: Verdict
     reason: str
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[TreatmentTrial, ...] = ()
 
 
-def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_change: float) -> Judgement:
+def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_change: float) -> Decision:
     """Choose between the treatments of a plan without training; what is chosen has been done to the model."""
     if start is None:
         return _without_a_metric(plan, bench, max_change)
     before, shown = bench.score(start), start
     if plan.training_decides:
         words = f"only training can tell what helps ({plan.doubt}); give train= to let an experiment decide"
-        return Judgement(None, "left", words)
+        return Decision(None, "left", words)
     chance = _at_chance(plan, bench, before, tolerance)
-    trials: list[Trial] = []
+    trials: list[TreatmentTrial] = []
     scores: dict[str, float] = {}
     for treatment in plan.treatments:
         if treatment.name == THROWS_AWAY:
@@ -82,7 +77,7 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         bench.do(treatment.actions)
         metric = bench.measure()
         scores[treatment.name] = bench.score(metric)
-        trials.append(Trial(treatment.name, metric, metric))
+        trials.append(TreatmentTrial(treatment.name, metric, metric))
         bench.put_back()
     # outputs that are the same for all inputs are worth nothing, however well they score
     base = before if chance is None else at_most_chance(chance) if plan.nothing_to_lose else max(before, *chance)
@@ -93,7 +88,7 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         bench.do(chosen.actions)
         after = next(trial.after for trial in trials if trial.name == chosen.name)
         words = f"{chosen.name}: validation went from {shown:.6g} to {after:.6g}"
-        return Judgement(chosen, "kept", words, tuple(trials))
+        return Decision(chosen, "kept", words, tuple(trials))
     if chance is not None:
         return _at_a_loss(plan, bench, shown, scores, at_least_chance(chance) - tolerance, tuple(trials))
     return _no_better(plan, bench, shown, scores, before - tolerance, tuple(trials))
@@ -108,8 +103,8 @@ def _at_chance(plan: Plan, bench: Bench, score: float, tolerance: float) -> list
 
 
 def _no_better(
-    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], enough: float, trials: tuple[Trial, ...]
-) -> Judgement:
+    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], enough: float, trials: tuple[TreatmentTrial, ...]
+) -> Decision:
     """The metric means something and none is better: only what moves nothing may be done."""
     for treatment in plan.treatments:
         if (
@@ -119,14 +114,14 @@ def _no_better(
         ):
             bench.do(treatment.actions)
             words = f"{treatment.name}: it moves nothing, and validation {shown:.6g} does not judge it"
-            return Judgement(treatment, "not judged", words, trials)
+            return Decision(treatment, "not judged", words, trials)
     tried = "none of the treatments is better by the metric alone" if trials else "a metric alone cannot tell"
-    return Judgement(None, "left", f"{tried} (validation {shown:.6g}); give train= to let an experiment decide", trials)
+    return Decision(None, "left", f"{tried} (validation {shown:.6g}); give train= to let an experiment decide", trials)
 
 
 def _at_a_loss(
-    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], worst: float, trials: tuple[Trial, ...]
-) -> Judgement:
+    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], worst: float, trials: tuple[TreatmentTrial, ...]
+) -> Decision:
     """The metric is at chance: the gentlest treatment that brings units back, and is no worse than any new network.
 
     Where there is nothing to lose, and nothing gentler does that, the network begins anew. It does so at once where its
@@ -143,42 +138,41 @@ def _at_a_loss(
             words = (
                 f"{treatment.name}: validation {shown:.6g} is that of a network that has learned nothing, so it judges"
             )
-            why = "nothing of what it had learned is lost" if throws_away else "fewer units are in trouble"
-            return Judgement(treatment, "not judged", f"{words} nothing; {why}", trials)
+            return Decision(treatment, "not judged", f"{words} nothing; fewer units are in trouble", trials)
         bench.put_back()
     if bench.score(shown) < worst and all(score < worst for score in scores.values()) and math.isfinite(worst):
         for treatment in plan.treatments:
             if treatment.name == THROWS_AWAY:
                 bench.do(treatment.actions)
                 words = f"{treatment.name}: validation {shown:.6g} is worse than that of every new network, and nothing"
-                return Judgement(treatment, "kept", f"{words} gentler brings it up to that", trials)
+                return Decision(treatment, "kept", f"{words} gentler brings it up to that", trials)
     words = f"validation {shown:.6g} is that of a network that has learned nothing, so it judges nothing"
     for treatment in plan.treatments:
         if treatment.name == FORGOTTEN:
             bench.do(treatment.actions)
-            return Judgement(treatment, "not judged", f"{treatment.name}: it moves nothing, and {words}", trials)
-    return Judgement(None, "left", f"{words}; give train= to let an experiment decide", trials)
+            return Decision(treatment, "not judged", f"{treatment.name}: it moves nothing, and {words}", trials)
+    return Decision(None, "left", f"{words}; give train= to let an experiment decide", trials)
 
 
-def _without_a_metric(plan: Plan, bench: Bench, max_change: float) -> Judgement:
+def _without_a_metric(plan: Plan, bench: Bench, max_change: float) -> Decision:
     if plan.nothing_to_lose is not None:
         for treatment in plan.treatments:
             bench.do(treatment.actions)
             if bench.helped(treatment):
                 words = f"{treatment.name}: {plan.nothing_to_lose}, so nothing is lost; now they tell inputs apart"
-                return Judgement(treatment, "not judged", words)
+                return Decision(treatment, "not judged", words)
             bench.put_back()
-        return Judgement(None, "rolled back", f"{plan.nothing_to_lose}, and nothing that was tried changes that")
+        return Decision(None, "rolled back", f"{plan.nothing_to_lose}, and nothing that was tried changes that")
     planned = [treatment for treatment in plan.treatments if treatment.name == plan.planned]
     for treatment in planned:
         bench.do(treatment.actions)
         change = bench.moved()
         words = f"the outputs changed by {change:.3g} of their size (at most {max_change:g} is kept)"
         if change <= max_change:
-            return Judgement(treatment, "not judged", words)
+            return Decision(treatment, "not judged", words)
         bench.put_back()
-        return Judgement(None, "rolled back", words)
-    return Judgement(None, "left", f"nothing was done without evidence: {_why(plan.treatments)}")
+        return Decision(None, "rolled back", words)
+    return Decision(None, "left", f"nothing was done without evidence: {_why(plan.treatments)}")
 
 
 def _why(treatments: Sequence[Treatment]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -9,16 +10,22 @@ from typing import Literal
 from leaky import documents
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.recipe import Recipe
-from leaky.repairing.view import record_view, trial_words
 from leaky.report.shown import Shown
-from leaky.report.view import View
-from leaky.text import printable, shortened
+from leaky.report.view import Tone, View, line, titled
+from leaky.text import percentage, printable, shortened
 
 Verdict = Literal["kept", "not judged", "left", "rolled back", "nothing to do"]
+TITLES: dict[Verdict, str] = {
+    "kept": "Kept",
+    "not judged": "Done, not judged",
+    "left": "Left as it was",
+    "nothing to do": "Left as it was",
+    "rolled back": "Rolled back",
+}
 
 
 @dataclass(frozen=True)
-class Trial:
+class TreatmentTrial:
     """What became of the model under one treatment.
 
     Attributes:
@@ -34,7 +41,7 @@ class Trial:
     trainings: int = 0
 
     def __str__(self) -> str:
-        return printable(trial_words(self))
+        return printable(_trial_words(self))
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class RepairRecord(Shown):
     metric: tuple[float, float] | None
     lost_share: tuple[float, float]
     recipe: Recipe
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[TreatmentTrial, ...] = ()
     trainings: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
     drift: tuple[SiteDrift, ...] = ()
@@ -106,4 +113,31 @@ class RepairRecord(Shown):
 
     def view(self) -> View:
         """What a reader is shown."""
-        return record_view(self)
+        return _record_view(self)
+
+
+def _record_view(record: RepairRecord) -> View:
+    """What was done, on which evidence."""
+    tone: Tone = "good" if record.verdict == "kept" else "strong"
+    lines = [titled(TITLES[record.verdict], record.reason, tone)]
+    if record.verdict not in ("left", "nothing to do"):
+        known = math.isfinite(record.output_change)
+        change = f"{record.output_change:.3g} of their size" if known else "all they were"
+        lines.append(line(f"outputs changed by {change}", indent=1))
+        lines += [line(change, indent=1) for action in record.actions for change in action.changes]
+    if record.metric is not None:
+        lines.append(line(f"validation {record.metric[0]:.6g} before, {record.metric[1]:.6g} after", indent=1))
+    lines += [line(_trial_words(trial), indent=1) for trial in record.trials]
+    if record.trainings is not None:
+        lines.append(line(f"{record.trainings[0]} short trainings, of at most {record.trainings[1]}", indent=1))
+    before, after = map(percentage, record.lost_share)
+    lines.append(line(f"dead or constant units {before} before, {after} after", indent=1))
+    return (*lines, *(titled("note", note, "quiet", indent=1) for note in record.notes))
+
+
+def _trial_words(trial: TreatmentTrial) -> str:
+    """What became of the model under one treatment."""
+    if not trial.trainings:
+        return f"{trial.name}: {trial.before:.6g}"
+    times = "" if trial.trainings == 1 else f" ({trial.trainings} times)"
+    return f"{trial.name}: {trial.before:.6g}, trained for a while{times} {trial.after:.6g}"

@@ -7,18 +7,17 @@ keys of the state dict that appear.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from leaky import documents
 from leaky.errors import InputError
-from leaky.repairing.view import action_lines, left_words, plan_view
 from leaky.report.shown import Shown, as_text
-from leaky.report.view import View
-from leaky.text import counted, listed, printable
+from leaky.report.view import Line, View, line, titled
+from leaky.text import counted, listed, printable, ranges
 
-Kind = Literal[
+ActionKind = Literal[
     "forget moments",
     "standardise",
     "estimate statistics",
@@ -30,12 +29,19 @@ Kind = Literal[
     "reinitialise",
     "begin anew",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
+MOST_SITES = 6
+"""Sites that a treatment's line names."""
+UNSEEN_OPTIMIZER = (
+    "an optimizer that apply is given, or train holds, forgets its moments if they are of gradients of another size; "
+    "repair(…, optimizer=…) tells now whether it does"
+)
+"""What a plan can say of an optimizer that it was not made with."""
 
 FORGOTTEN = "moments forgotten"
 """The treatment that moves nothing of the model: the optimizer's memory of other gradients begins anew."""
 
-Moments = Literal["not looked at", "looked at", "left alone"]
+MomentsSeen = Literal["not looked at", "looked at", "left alone"]
 """Of an optimizer's memory: before it is seen, a plan can only say under which condition it is forgotten."""
 
 
@@ -53,7 +59,7 @@ class Action:
             anew, in words.
     """
 
-    kind: Kind
+    kind: ActionKind
     site: str | None
     units: tuple[int, ...]
     reason: str
@@ -61,7 +67,7 @@ class Action:
     changes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return as_text(tuple(action_lines(self)))
+        return as_text(tuple(_action_lines(self)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Left:
     reason: str
 
     def __str__(self) -> str:
-        return printable(left_words(self))
+        return printable(_left_words(self))
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ class Plan(Shown):
     lost_share: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
-    moments: Moments = "not looked at"
+    moments: MomentsSeen = "not looked at"
 
     def __bool__(self) -> bool:
         return bool(self.actions)
@@ -150,7 +156,7 @@ class Plan(Shown):
             if treatment.name not in names and actions and worth:
                 rest.append(replace(treatment, actions=actions))
         planned = self.planned if any(t.name == self.planned for t in rest) else None
-        moments: Moments = "left alone" if FORGOTTEN in names else self.moments
+        moments: MomentsSeen = "left alone" if FORGOTTEN in names else self.moments
         return replace(self, treatments=tuple(rest), planned=planned, moments=moments)
 
     def __repr__(self) -> str:
@@ -161,7 +167,7 @@ class Plan(Shown):
 
     def view(self) -> View:
         """What a reader is shown."""
-        return plan_view(self)
+        return _plan_view(self)
 
     def to_dict(self) -> documents.Json:
         """The plan as JSON-safe data, a document of the kind "plan"."""
@@ -185,3 +191,59 @@ def read_plan(source: Mapping[str, Any] | str | os.PathLike[str]) -> Plan:
     """
     plan: Plan = documents.load_as("plan", source)
     return plan
+
+
+def _plan_view(plan: Plan) -> View:
+    """What would be done, what would be tried besides, and what is left alone."""
+    told: set[object] = set()
+    lines: list[Line] = []
+    if not plan.treatments:
+        nothing = "Nothing that could be repaired." if plan.left or plan.doubt else "Nothing to repair."
+        sites, units = plan.examined
+        lines.append(line(f"{nothing} {counted(units, 'unit')} at {counted(sites, 'site')} were examined.", "strong"))
+    for action in plan.actions:
+        told |= {(action.site, action.units), action.reason, *action.changes}
+        lines += _action_lines(action)
+    others = [treatment for treatment in plan.treatments if treatment.name != plan.planned]
+    if others and plan.planned is not None:
+        lines.append(line("with validate=… and train=… these are tried too, gentlest first:", "strong"))
+    elif others:
+        lines.append(line("nothing is done without evidence; with validate=… and train=… these are tried:", "strong"))
+    for treatment in others:
+        lines += _treatment(treatment, told)
+    if plan.moments == "not looked at":
+        lines.append(titled("first of all", UNSEEN_OPTIMIZER, "quiet"))
+    lines += [titled("left alone", _left_words(left), "quiet") for left in plan.left]
+    if plan.doubt is not None:
+        lines.append(titled("in doubt", plan.doubt, "warning"))
+    return tuple(lines)
+
+
+def _action_lines(action: Action) -> list[Line]:
+    """An action in full: what, where, why, and what it changes."""
+    units = f" units {ranges(action.units)}" if action.units else ""
+    lines = [titled(f"{action.kind} {action.site or 'the whole network'}{units}", action.reason)]
+    return lines + [line(f"changes {change}", "quiet", 2) for change in action.changes]
+
+
+def _left_words(left: Left) -> str:
+    """What is left alone, and why."""
+    return f"{left.site}{f' units {ranges(left.units)}' if left.units else ''}: {left.reason}"
+
+
+def _treatment(treatment: Treatment, told: set[object]) -> Iterable[Line]:
+    """A treatment in a line, with what was not said before; it is `told` afterwards."""
+    by_kind: dict[str, list[str]] = {}
+    for action in treatment.actions:
+        known = not action.units or (action.site, action.units) in told
+        site = action.site or "the whole network"
+        by_kind.setdefault(action.kind, []).append(site if known else f"{site} (units {ranges(action.units)})")
+        told.add((action.site, action.units))
+    what = "; ".join(f"{kind} {listed(sites, MOST_SITES)}" for kind, sites in by_kind.items())
+    reasons = [reason for reason in dict.fromkeys(a.reason for a in treatment.actions) if reason not in told]
+    told |= set(reasons)
+    yield titled(treatment.name, what + (f": {listed(reasons, 2)}" if reasons else ""), indent=1)
+    for change in dict.fromkeys(change for action in treatment.actions for change in action.changes):
+        if change not in told:
+            yield line(f"changes {change}", "quiet", 2)
+    told |= {change for action in treatment.actions for change in action.changes}

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from leaky.checkup import Checkup
 from leaky.repairing.design import by_design, cut_off
-from leaky.repairing.gates import blown_up_gates
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.operations.anew import DEEP, tailored
 from leaky.repairing.operations.standardise import first_steps, input_ranges
 from leaky.repairing.operations.statistics import stale
-from leaky.repairing.plan import Action, Kind, Left, Plan, Treatment
+from leaky.repairing.plan import Action, ActionKind, Left, Plan, Treatment
 from leaky.repairing.sizes import blown_up, doubt
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import Trouble, trouble_of
@@ -93,8 +92,7 @@ def propose(
     else:
         alike = None
     lost = alike or nothing or _range_lost(checkup)
-    # with inputs that are too large, the weights need not be
-    sized = None if first else blown_up(checkup.record) or blown_up_gates(subject.model)
+    sized = None if first else blown_up(checkup.record)  # else the inputs were too large
     unsure = unsure or sized
     treatments = _treatments(draft, wanted, first, (sized, lost or unsure), negative_slope)
     decides = alike is not None and nothing is None
@@ -211,10 +209,10 @@ def _begun_anew(draft: _Draft, reason: str | None, negative_slope: float | None)
     return draft.able([Action("begin anew", None, (), words, slope)], silent=negative_slope == 0)
 
 
-_BY_UNIT: tuple[Kind, ...] = ("recentre", "revive", "recycle")
+_BY_UNIT: tuple[ActionKind, ...] = ("recentre", "revive", "recycle")
 
 
-def _as(actions: Sequence[Action], kind: Kind, others: Sequence[Action]) -> Sequence[Action]:
+def _as(actions: Sequence[Action], kind: ActionKind, others: Sequence[Action]) -> Sequence[Action]:
     return [Action(kind, other.site, other.units, other.reason) for other in others] if actions else []
 
 

@@ -14,18 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leaky.arguments import takes
 from leaky.checking import shown, whole
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
-from leaky.observation.calling import Forward, calling
+from leaky.observation.calling import calling
+from leaky.observation.options import DataArguments
 from leaky.repairing.ground import Ground, owned, relative_change
 from leaky.repairing.operations.refusals import refusals
-from leaky.repairing.view import pruning_view
 from leaky.report.shown import Shown
-from leaky.report.view import View
+from leaky.report.view import View, line, titled
 from leaky.structure.modules import without_wrappers
 from leaky.structure.units import SiteStructure
-from leaky.text import counted
+from leaky.text import counted, percentage, ranges
 
 TOLERANCE = 1e-6
 """The largest relative change of the outputs that counts as none."""
@@ -55,27 +56,40 @@ class Pruning(Shown):
         return f"<Pruning of {counted(sum(map(len, self.removed.values())), 'unit')}>"
 
     def view(self) -> View:
-        """What a reader is shown."""
-        return pruning_view(self)
+        """What was removed, and what stayed for which reason."""
+        count = sum(map(len, self.removed.values()))
+        before, after = self.parameters
+        less = f"{before:,} parameters before, {after:,} after ({percentage(1 - after / before)} less)" if count else ""
+        lines = [titled(f"{counted(count, 'unit')} removed", less) if count else line("No unit was removed.", "strong")]
+        lines += [titled(name, f"units {ranges(units)}", indent=1) for name, units in self.removed.items()]
+        for name, reasons in self.refused.items():
+            for reason in dict.fromkeys(reasons.values()):
+                stayed = [unit for unit, own in reasons.items() if own == reason]
+                lines.append(titled("left alone", f"{name} units {ranges(stayed)}: {reason}", "quiet", indent=1))
+        return (*lines, line(f"outputs changed by {self.change:.3g} of their size", indent=1))
 
 
-def prune(
-    model: nn.Module,
-    data: Any,
-    units: Mapping[str, Sequence[int]] | Checkup | None = None,
-    *,
-    forward: Forward | None = None,
-) -> Pruning:
+@dataclass(frozen=True)
+class PruneArguments(DataArguments):
+    """What is pruned, on which evidence: the arguments of `leaky.prune`.
+
+    Attributes:
+        model: left as it was. Its parameters are not the new one's: an optimizer needs to be made anew.
+        data: the evidence.
+        units: which, by the site's name; or a checkup, of which the dead and constant units are taken, as those of a
+            new one are by default.
+    """
+
+    model: nn.Module
+    data: Any
+    units: Mapping[str, Sequence[int]] | Checkup | None = None
+
+
+@takes(PruneArguments)
+def prune(given: PruneArguments) -> Pruning:
     """A smaller network without units that give nothing, with the same outputs on the data to 1e-6.
 
     Every tensor that has an entry for such a unit loses it; what the unit gave goes into the next bias.
-
-    Args:
-        model: left as it was. Its parameters are not the new one's: an optimizer needs to be made anew.
-        data: the evidence, as `leaky.check` takes them.
-        units: which, by the site's name; or a checkup, of which the dead and constant units are taken, as those of a
-            new one are by default.
-        forward: how to call the model with a batch of the data, as `leaky.check` takes it.
 
     Returns:
         The new network, what was removed, and why other units stayed.
@@ -84,9 +98,9 @@ def prune(
         InputError: if the smaller network does not run or differs, because the model's own code has a size written
             into it.
     """
-    data = calling(data, forward)
+    model, data, units = given.model, calling(given.data, given.forward), given.units
     if isinstance(units, Mapping):
-        units = {name: _numbers_of(name, given) for name, given in units.items()}
+        units = {name: _numbers_of(name, numbers) for name, numbers in units.items()}
     else:
         checkup = check(model, data, seed=0) if units is None else units
         if not isinstance(checkup, Checkup):

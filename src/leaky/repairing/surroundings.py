@@ -20,7 +20,7 @@ from torch import nn
 from leaky.repairing.snapshot import Snapshot
 
 
-class Surroundings:
+class TrialSurroundings:
     """The state around a model that functions of the user's change.
 
     Attributes:

@@ -15,7 +15,7 @@ from leaky.diagnosis import Diagnosis
 from leaky.diagnosis.rules.advice import second_moment
 from leaky.errors import InputError, MissingExtraError
 from leaky.record import FloatArray
-from leaky.report.rows import Row, rows
+from leaky.report.rows import SiteRow, rows
 from leaky.text import printable, shortened
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _draw_rates(axes: Axes, table: list[Row]) -> None:
+def _draw_rates(axes: Axes, table: list[SiteRow]) -> None:
     picture = np.array([_across(np.sort(row.site.firing_rate)) for row in table])
     edges = (0, 100, len(table) - 0.5, -0.5)
     axes.imshow(picture, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0, vmax=1, extent=edges)
@@ -136,7 +136,7 @@ def _across(rates: FloatArray) -> FloatArray:
     return rates[np.minimum(np.arange(COLUMNS) * rates.size // COLUMNS, rates.size - 1)]
 
 
-def _draw_shares(axes: Axes, table: list[Row]) -> None:
+def _draw_shares(axes: Axes, table: list[SiteRow]) -> None:
     left = np.zeros(len(table))
     places = np.arange(len(table))
     units = np.array([max(row.site.units, 1) for row in table])
@@ -151,7 +151,7 @@ def _draw_shares(axes: Axes, table: list[Row]) -> None:
         axes.legend(frameon=False, fontsize=8)
 
 
-def _draw_range(axes: Axes, table: list[Row]) -> None:
+def _draw_range(axes: Axes, table: list[SiteRow]) -> None:
     with np.errstate(all="ignore"):
         values = [second_moment(row.site) for row in table]
     kept = [(value, place) for place, value in enumerate(values) if 0 < value < math.inf]

@@ -14,7 +14,7 @@ import numpy as np
 
 from leaky.diagnosis import Diagnosis
 from leaky.record import FloatArray
-from leaky.report.rows import Row
+from leaky.report.rows import SiteRow
 from leaky.text import number
 
 MANY = 24
@@ -28,8 +28,8 @@ BLOCKS = 14
 
 
 @dataclass(frozen=True)
-class Block:
-    """Several sites of one part of the network in one line; the figures are those of `Row`, summed."""
+class Group:
+    """Several sites of one part of the network in one line; the figures are those of `SiteRow`, summed."""
 
     name: str
     activation: str
@@ -45,7 +45,7 @@ class Block:
     gradient: float | None = None
 
 
-def shortened(rows: Sequence[Row], diagnosis: Diagnosis) -> list[Row | Block]:
+def shortened(rows: Sequence[SiteRow], diagnosis: Diagnosis) -> list[SiteRow | Group]:
     """All rows of a short table; of a long one those with something to tell, then a line for each block of the rest."""
     if len(rows) <= MANY:
         return list(rows)
@@ -60,18 +60,18 @@ def shortened(rows: Sequence[Row], diagnosis: Diagnosis) -> list[Row | Block]:
     return [*(row for row in rows if row.name in told), *_blocks(rest)]
 
 
-def _idle(row: Row) -> float:
+def _idle(row: SiteRow) -> float:
     """Share of the units that are dead, locked or silent so far."""
     return (row.dead + row.locked + row.unproven) / max(row.units, 1)
 
 
-def _blocks(rows: Sequence[Row]) -> list[Row | Block]:
+def _blocks(rows: Sequence[SiteRow]) -> list[SiteRow | Group]:
     """The rows by the longest prefixes of their names that make few enough blocks."""
     parts = [re.split(r"[. #(]", row.name) for row in rows]
     depth = 1
     while len({tuple(part[: depth + 1]) for part in parts}) <= BLOCKS and depth < max(map(len, parts), default=1):
         depth += 1
-    grouped: dict[tuple[str, ...], list[Row]] = {}
+    grouped: dict[tuple[str, ...], list[SiteRow]] = {}
     for part, row in zip(parts, rows, strict=True):
         grouped.setdefault(tuple(part[:depth]), []).append(row)
     if len(grouped) > BLOCKS:
@@ -79,19 +79,19 @@ def _blocks(rows: Sequence[Row]) -> list[Row | Block]:
     return [group[0] if len(group) == 1 else _block(".".join(key), group) for key, group in grouped.items()]
 
 
-def _runs(rows: list[Row]) -> dict[tuple[str, ...], list[Row]]:
+def _runs(rows: list[SiteRow]) -> dict[tuple[str, ...], list[SiteRow]]:
     """Where names have no blocks: as many runs along the flow as there may be lines, named by their ends."""
     size = -(-len(rows) // BLOCKS)
     runs = [rows[start : start + size] for start in range(0, len(rows), size)]
     return {(f"{run[0].name} … {run[-1].name}",): run for run in runs}
 
 
-def _block(name: str, rows: Sequence[Row]) -> Block:
+def _block(name: str, rows: Sequence[SiteRow]) -> Group:
     seen = [row.site.statistics for row in rows if (row.site.statistics.elements > 0).any()]
     low = min((float(s.minimum[s.elements > 0].min()) for s in seen), default=np.nan)
     high = max((float(s.maximum[s.elements > 0].max()) for s in seen), default=np.nan)
     kinds = list(dict.fromkeys(row.activation for row in rows))
-    return Block(
+    return Group(
         name=f"{name}: {len(rows)} sites",
         activation=kinds[0] if len(kinds) == 1 else f"{kinds[0]} …",
         units=sum(row.units for row in rows),

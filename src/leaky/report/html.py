@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leaky.report.fragment import words
-from leaky.report.groups import Block
-from leaky.report.rows import Row
+from leaky.report.groups import Group
+from leaky.report.rows import SiteRow
 from leaky.report.strip import histogram
 from leaky.text import number, share
 
@@ -14,7 +14,7 @@ STRIP_COLOURS = ("#c0392b", *["#7f8c8d"] * 8, "#b9770e")
 """Never, the parts between, always."""
 
 
-def html_table(rows: Sequence[Row | Block]) -> str:
+def html_table(rows: Sequence[SiteRow | Group]) -> str:
     """A row a site, or a block of sites."""
     gradient = any(row.gradient is not None for row in rows)
     names = ["site", "units", "never → always", "dead", "locked", "dormant", "range of z"] + ["grad"] * gradient
@@ -22,7 +22,7 @@ def html_table(rows: Sequence[Row | Block]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_row(row, gradient) for row in rows)}</tbody></table>"
 
 
-def _row(row: Row | Block, gradient: bool) -> str:
+def _row(row: SiteRow | Group, gradient: bool) -> str:
     bound = "" if row.bound is None else f" title='silent units fire on at most {share(row.bound)} of such samples'"
     cells = [
         f"{words(row.name)} <small>{words(row.activation)}{' (output)' * row.is_output}</small>",
@@ -38,7 +38,7 @@ def _row(row: Row | Block, gradient: bool) -> str:
     return f"<tr{bound}>{data}</tr>"
 
 
-def _strip(row: Row | Block) -> str:
+def _strip(row: SiteRow | Group) -> str:
     """The histogram of firing rates as ten bars."""
     counts = histogram(row.firing_rate)
     fullest = max(counts) or 1

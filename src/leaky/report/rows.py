@@ -13,7 +13,7 @@ from leaky.text import counted, number, share
 
 
 @dataclass(frozen=True)
-class Row:
+class SiteRow:
     """One site, in numbers and in words.
 
     Attributes:
@@ -69,12 +69,12 @@ class Shares:
         return self.dead + self.locked + self.unproven + self.dormant + self.others
 
 
-def rows(diagnosis: Diagnosis) -> list[Row]:
+def rows(diagnosis: Diagnosis) -> list[SiteRow]:
     """One row a site, in the order of the record."""
     return [_row(site, diagnosis) for site in diagnosis.record.sites]
 
 
-def shares(table: list[Row]) -> Shares:
+def shares(table: list[SiteRow]) -> Shares:
     """The states of all units of all rows."""
     dead, locked, dormant, unproven = (
         sum(getattr(row, name) for row in table) for name in ("dead", "locked", "dormant", "unproven")
@@ -114,7 +114,7 @@ def headline(diagnosis: Diagnosis) -> str:
     return f"Of {units}{noise}: {', '.join(found)}. Most at {worst.site.name}."
 
 
-def _nonfinite_units(row: Row) -> int:
+def _nonfinite_units(row: SiteRow) -> int:
     return int((row.site.statistics.nonfinite > 0).sum())
 
 
@@ -126,12 +126,12 @@ def subtitle(diagnosis: Diagnosis) -> str:
     return f"{record.model} · {data} · {record.mode} mode"
 
 
-def _row(site: Site, diagnosis: Diagnosis) -> Row:
+def _row(site: Site, diagnosis: Diagnosis) -> SiteRow:
     v = diagnosis.verdicts.get(site.name, UnitVerdicts())
     dead, locked, unproven = set(v.dead), {*v.locked_negative, *v.locked_positive}, set(v.unproven)
     silent = len(v.silent) > 0 and site.samples > 0
     delta, units = diagnosis.thresholds.delta, diagnosis.units_examined
-    return Row(
+    return SiteRow(
         site=site,
         verdicts=v,
         activation=_activation(site),

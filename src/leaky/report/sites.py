@@ -9,9 +9,9 @@ from typing import Literal
 from rich.table import Table
 from rich.text import Text
 
-from leaky.report.groups import Block, folded
+from leaky.report.groups import Group, folded
 from leaky.report.pen import Pen
-from leaky.report.rows import Row
+from leaky.report.rows import SiteRow
 from leaky.report.strip import ASCII_RAMP, RAMP, strip
 from leaky.text import number, share
 
@@ -23,7 +23,7 @@ NARROWEST = 12
 """Columns that a site's name has at least."""
 
 
-def site_table(rows: Sequence[Row | Block], pen: Pen) -> Table:
+def site_table(rows: Sequence[SiteRow | Group], pen: Pen) -> Table:
     """The table; a column has its place where it has something to show and the terminal has the width for it."""
     columns = [column for column in COLUMNS if pen.width >= column.least_width]
     if all(row.gradient is None for row in rows):
@@ -43,7 +43,7 @@ def site_table(rows: Sequence[Row | Block], pen: Pen) -> Table:
     return table
 
 
-def legend(rows: list[Row]) -> str:
+def legend(rows: list[SiteRow]) -> str:
     """What the table's signs mean, as far as they occur in it."""
     words = []
     if any(row.unproven for row in rows):
@@ -56,12 +56,12 @@ def legend(rows: list[Row]) -> str:
     return "; ".join(words)
 
 
-def _name(row: Row | Block, pen: Pen, width: int) -> Text:
+def _name(row: SiteRow | Group, pen: Pen, width: int) -> Text:
     output = " (output)" if row.is_output else ""
     return Text("\n".join(folded(pen.words(f"{row.name} {row.activation}{output}"), width, pen.words("…"))))
 
 
-def _strip(row: Row | Block, pen: Pen) -> Text:
+def _strip(row: SiteRow | Group, pen: Pen) -> Text:
     cells = strip(row.firing_rate, ASCII_RAMP if pen.ascii else RAMP)
     if not cells:
         return Text("no samples", "dim")
@@ -75,23 +75,23 @@ def _count(count: int, style: str, uncertain: str = "") -> Text:
 
 
 @dataclass(frozen=True)
-class Column:
+class SiteColumn:
     """What the table shows of a row, and from which width of the terminal on."""
 
     name: str
     least_width: int
-    cell: Callable[[Row | Block, Pen], Text]
+    cell: Callable[[SiteRow | Group, Pen], Text]
     justify: Literal["left", "right"] = "right"
 
 
 COLUMNS = (
-    Column("units", 56, lambda row, _: Text(f"{row.units:,}")),
-    Column("never → always", 0, _strip, "left"),
-    Column("dead", 0, lambda row, _: _count(row.dead, "red", f"+{row.unproven}?" if row.unproven else "")),
-    Column("locked", 0, lambda row, _: _count(row.locked, "yellow")),
-    Column("dormant", 56, lambda row, _: _count(row.dormant, "cyan")),
-    Column("fires ≤", WIDE, lambda row, _: Text("" if row.bound is None else share(row.bound))),
-    Column("range of z", 72, lambda row, pen: pen.text(row.z_range)),
-    Column("grad", 72, lambda row, pen: pen.text(number(float("nan") if row.gradient is None else row.gradient))),
+    SiteColumn("units", 56, lambda row, _: Text(f"{row.units:,}")),
+    SiteColumn("never → always", 0, _strip, "left"),
+    SiteColumn("dead", 0, lambda row, _: _count(row.dead, "red", f"+{row.unproven}?" if row.unproven else "")),
+    SiteColumn("locked", 0, lambda row, _: _count(row.locked, "yellow")),
+    SiteColumn("dormant", 56, lambda row, _: _count(row.dormant, "cyan")),
+    SiteColumn("fires ≤", WIDE, lambda row, _: Text("" if row.bound is None else share(row.bound))),
+    SiteColumn("range of z", 72, lambda row, pen: pen.text(row.z_range)),
+    SiteColumn("grad", 72, lambda row, pen: pen.text(number(float("nan") if row.gradient is None else row.gradient))),
 )
 """In their order, behind the site's name; with the widths that keep at least twelve characters for that."""

@@ -16,11 +16,10 @@ from leaky.diagnosis import Diagnosis, Level
 from leaky.report import rows as report_rows
 from leaky.report.drawing import Drawing
 from leaky.report.findings import LEVEL_TONES, all_findings, findings_by_rule
-from leaky.report.groups import Block as Group
-from leaky.report.groups import shortened
+from leaky.report.groups import Group, shortened
 from leaky.report.html import html_table
 from leaky.report.pen import Pen
-from leaky.report.rows import Row, Shares
+from leaky.report.rows import Shares, SiteRow
 from leaky.report.sites import WIDE, legend, site_table
 from leaky.report.view import Block, Gap, Picture, View, line, points
 
@@ -89,7 +88,7 @@ class Bar(Picture):
 class Sites(Picture):
     """A row a site, or a block of sites."""
 
-    rows: tuple[Row | Group, ...]
+    rows: tuple[SiteRow | Group, ...]
 
     def on_terminal(self, pen: Pen) -> RichTable:
         """A table with the columns that the terminal has the width for."""

@@ -18,7 +18,7 @@ from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 from leaky.structure.residuals import Residual, residuals
 from leaky.structure.signal_graph import graph_of
-from leaky.structure.units import SiteStructure, Structure, structure_of
+from leaky.structure.units import ModelSites, SiteStructure, structure_of
 from leaky.theory import Graph
 
 
@@ -40,7 +40,7 @@ class Analysis:
         return {layer.step.number: layer for layer in layers_of(self.model, self.history)}
 
     @cached_property
-    def structure(self) -> Structure:
+    def structure(self) -> ModelSites:
         """What stands before and behind the units of each site."""
         return structure_of(self.model, self.history)
 

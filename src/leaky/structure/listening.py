@@ -12,7 +12,7 @@ from leaky.structure.axes import Layout
 from leaky.structure.graph import Node
 from leaky.structure.history import SiteUse
 from leaky.structure.members import MemberCall
-from leaky.structure.samples import Ids, Places
+from leaky.structure.samples import Ids, Positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class SiteCall:
     source: str | None
     operator: Any
     ids: Ids | None = None
-    places: Places | None = None
+    places: Positions | None = None
     parts: tuple[MemberCall, ...] = ()
 
     @property

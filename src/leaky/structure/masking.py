@@ -43,7 +43,7 @@ class _Candidate:
 
 
 @dataclass(frozen=True)
-class Rule:
+class MaskRule:
     """How a candidate masks.
 
     Attributes:
@@ -88,7 +88,7 @@ class Masks:
     """
 
     def __init__(self, wanted: bool) -> None:
-        self.plan: dict[Spot, Rule] = {}
+        self.plan: dict[Spot, MaskRule] = {}
         self.by_key: dict[int, Tensor] = {}
         self.learned = False
         self.hid: dict[str, None] = {}
@@ -214,7 +214,7 @@ class Masks:
                 continue
             real = _real_where_true(call, values, name, derived)
             if real is not None:
-                self.plan[derived.candidate.spot] = Rule(real, self._hidden_in(call, node))
+                self.plan[derived.candidate.spot] = MaskRule(real, self._hidden_in(call, node))
                 self.learned = True
                 self._apply(derived.candidate)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from leaky.structure.axes import Axes, Factor, Layout, factor, layout
 from leaky.structure.graph import Call, Members, Node
 from leaky.structure.operators import operator_named
-from leaky.structure.samples import Ids, Places, SampleIds
+from leaky.structure.samples import Ids, Positions, SampleIds
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class MemberCall:
     rows: Ids | None
     layout: Layout
     ids: Ids | None
-    places: Places | None = None
+    places: Positions | None = None
     arrangement: Arrangement | None = None
 
 

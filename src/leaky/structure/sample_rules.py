@@ -16,7 +16,7 @@ from torch import Tensor
 from leaky.structure.axes import Axes, Axis, has, replaced, reshape
 from leaky.structure.graph import Call, Node
 from leaky.structure.operators import operator_named
-from leaky.structure.samples import Ids, Places, Sampled, SampleIds
+from leaky.structure.samples import Ids, Positions, Sampled, SampleIds
 
 
 def samples_of(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled]:
@@ -41,7 +41,7 @@ def samples_of(ids: SampleIds, call: Call, values: Sequence[Any], results: list[
     return [Sampled(axes, sample) for axes in results]
 
 
-Rule = Callable[[SampleIds, Call, Sequence[Any], list[Axes]], "list[Sampled] | None"]
+SampleRule = Callable[[SampleIds, Call, Sequence[Any], list[Axes]], "list[Sampled] | None"]
 
 
 def _cut(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
@@ -160,7 +160,7 @@ def _both(ids: SampleIds, first: Axis, second: Axis, rows: Ids, columns: Ids) ->
         return None
     chosen, places = (rows, columns) if order else (columns, rows)
     own = ids.numbers(samples)
-    return ids.axis(own[chosen], Places(positions[0].key, places) if positions else None)
+    return ids.axis(own[chosen], Positions(positions[0].key, places) if positions else None)
 
 
 def _joined(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
@@ -178,7 +178,7 @@ def _joined(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
         places.append(ids.places_of(axis))
     known = [place for place in places if place is not None]
     one = len(known) == len(places) and len({place.key for place in known}) == 1
-    joined = Places(known[0].key, np.concatenate([place.numbers for place in known])) if one else None
+    joined = Positions(known[0].key, np.concatenate([place.numbers for place in known])) if one else None
     return [Sampled(replaced(results[0], dim, ids.axis(np.concatenate(parts), joined)))]
 
 
@@ -216,7 +216,7 @@ def _packed(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
     counts = [int((long > t).sum()) for t in range(int(long.max()))]
     rows = np.concatenate([numbers[:count] for count in counts])
     steps = node.axes[1 if first else 0]
-    places = Places(steps[0].key, np.repeat(np.arange(len(counts)), counts)) if len(steps) == 1 else None
+    places = Positions(steps[0].key, np.repeat(np.arange(len(counts)), counts)) if len(steps) == 1 else None
     return [Sampled((ids.axis(rows, places), *results[0][1:])), *(Sampled(axes) for axes in results[1:])]
 
 
@@ -256,7 +256,7 @@ def _repeated(ids: SampleIds, call: Call, values: Sequence[Any], results: list[A
     return [Sampled(axes, node.sample)]
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, SampleRule] = {
     "cut": _cut,
     "taken_off": _take_off,
     "picked": _picked,

@@ -20,7 +20,7 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Places:
+class Positions:
     """At which position of its sample each entry of a folded or picked axis stands.
 
     Attributes:
@@ -31,9 +31,9 @@ class Places:
     key: int
     numbers: Ids
 
-    def at(self, entries: Ids) -> Places:
+    def at(self, entries: Ids) -> Positions:
         """Of these entries alone."""
-        return Places(self.key, self.numbers[entries])
+        return Positions(self.key, self.numbers[entries])
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SampleIds:
 
     def __init__(self) -> None:
         self._ids: dict[int, Ids] = {}
-        self._places: dict[int, Places] = {}
+        self._places: dict[int, Positions] = {}
         self._groups: Ids | None = None
 
     def clear(self) -> None:
@@ -82,7 +82,7 @@ class SampleIds:
         keys = [f.key for f in axis if f.role == "sample"]
         return self._ids.get(keys[0]) if len(keys) == 1 else None
 
-    def places_of(self, axis: Axis) -> Places | None:
+    def places_of(self, axis: Axis) -> Positions | None:
         """The positions along an axis of samples whose positions were folded into it or picked; None for others."""
         samples = [f for f in axis if f.role == "sample"]
         if len(samples) != 1:
@@ -92,7 +92,7 @@ class SampleIds:
         inside = axis[axis.index(samples[0]) + 1 :]
         if len(inside) != 1 or len(axis) != 2 or inside[0].role != "other" or inside[0].size != inside[0].whole:
             return None
-        return Places(inside[0].key, np.tile(np.arange(inside[0].size), samples[0].size))
+        return Positions(inside[0].key, np.tile(np.arange(inside[0].size), samples[0].size))
 
     def numbers(self, axis: Axis) -> Ids:
         """The samples along an axis that is one sample factor."""
@@ -165,7 +165,7 @@ class SampleIds:
         kept = np.tile(np.repeat(own, inside), outside)[entries]
         return self.axis(kept, None if places is None else places.at(entries))
 
-    def axis(self, ids: Ids, places: Places | None = None) -> Axis:
+    def axis(self, ids: Ids, places: Positions | None = None) -> Axis:
         """A fresh sample axis that holds these samples, an entry at its place of the sample each."""
         made = factor(len(ids), "sample")
         self._ids[made.key] = ids

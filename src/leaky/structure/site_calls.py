@@ -22,7 +22,7 @@ from leaky.structure.listening import Listener, SiteCall
 from leaky.structure.members import parts_of
 from leaky.structure.modules import ModuleStack, is_gated, is_scripted, user_line
 from leaky.structure.naming import Place, SiteNames
-from leaky.structure.samples import Ids, Places, SampleIds
+from leaky.structure.samples import Ids, Positions, SampleIds
 from leaky.structure.softmaxes import Softmaxes
 
 OF_CONSTANTS = "it rectifies what is made of constants alone, so it does the same for every sample"
@@ -181,7 +181,7 @@ class SiteCalls:
         parts = parts_of(node, view, self._ids, ids)
         return SiteCall(name, activation, node, view, place.source, func, ids, places, parts)
 
-    def _samples_of(self, node: Node, view: Layout) -> tuple[Ids | None, Places | None]:
+    def _samples_of(self, node: Node, view: Layout) -> tuple[Ids | None, Positions | None]:
         if view.sample_dim is None:
             return None if node.sample is None else np.asarray([node.sample]), None
         axis = node.axes[view.sample_dim]

@@ -92,7 +92,7 @@ class SiteStructure:
 
 
 @dataclass(eq=False)
-class Structure:
+class ModelSites:
     """The sites of a model, in the order in which they run.
 
     Attributes:
@@ -104,7 +104,7 @@ class Structure:
     atlas: Atlas
 
 
-def structure_of(model: nn.Module, history: History) -> Structure:
+def structure_of(model: nn.Module, history: History) -> ModelSites:
     """What stands before and behind each site of a recorded pass of `model`."""
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     atlas = Atlas(history, {without_wrappers(name): tuple(tensor.shape) for name, tensor in named})
@@ -122,7 +122,7 @@ def structure_of(model: nn.Module, history: History) -> Structure:
         site.every_time = _every_time(site, calls[site.name], lanes)
         if calls[site.name] > 1:
             site.not_made = dict.fromkeys(range(site.units), f"the site runs {calls[site.name]} times in one pass")
-    return Structure(sites, atlas)
+    return ModelSites(sites, atlas)
 
 
 def _behind(atlas: Atlas, step: Step, use: SiteUse, uses: Counter[str]) -> SiteStructure:

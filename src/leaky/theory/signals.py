@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["input", "layer", "rectifier", "sum", "concatenation", "normalisation", "same"]
+NodeKind = Literal["input", "layer", "rectifier", "sum", "concatenation", "normalisation", "same"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Vertex:
         centres: of a normalisation, whether it subtracts a mean over the samples.
     """
 
-    kind: Kind
+    kind: NodeKind
     inputs: tuple[int, ...] = ()
     factors: tuple[float, ...] = ()
     backward: tuple[float, ...] = ()

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from leaky.tuning.engines.objective import Result
     from leaky.tuning.saving import load_study
     from leaky.tuning.search import Range
-    from leaky.tuning.study import Study, Trial
+    from leaky.tuning.study import Study
     from leaky.tuning.task import Task
+    from leaky.tuning.trial import Trial
 
 __all__ = ["Range", "Result", "Study", "Task", "Trial", "load_study", "tune"]
 
@@ -21,7 +22,7 @@ _HOME = {
     "Result": "leaky.tuning.engines.objective",
     "load_study": "leaky.tuning.saving",
     "Study": "leaky.tuning.study",
-    "Trial": "leaky.tuning.study",
+    "Trial": "leaky.tuning.trial",
     "Task": "leaky.tuning.task",
 }
 

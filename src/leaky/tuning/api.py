@@ -14,7 +14,7 @@ from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, REFERENCES, AnyArm, Arm, Slope, arms_of
 from leaky.tuning.engines.by_name import NamedEngine, task_named
 from leaky.tuning.engines.engine import Engine
-from leaky.tuning.engines.isolation import IsolatedEngine, Limits, must_be_sendable
+from leaky.tuning.engines.isolation import IsolatedEngine, TrainingLimits, must_be_sendable
 from leaky.tuning.engines.objective import ObjectiveEngine
 from leaky.tuning.running.study_run import nominate, run, running_of
 from leaky.tuning.running.worker import Design, Progress
@@ -153,7 +153,7 @@ def tune(
     settled = partial(design_of, worth=worth, patience=patience)
     design = settled(given, seeds, budget, higher_is_better, confirm, searching=space is not None)
     alone = isolate or training_seconds is not None or training_memory is not None
-    limits = Limits(training_seconds, training_memory) if alone else None
+    limits = TrainingLimits(training_seconds, training_memory) if alone else None
     arms = AnyArm({arm.label: arm for arm in design.arms})
     make = partial(_engine, arms=arms, engine=engine, name=name, limits=limits)
     ready = make(task if checked is None else checked)
@@ -209,7 +209,7 @@ def _task(task: Any, training: dict[str, Any]) -> Any:
 
 
 def _engine(
-    task: Any, arms: dict[str, Arm], engine: str, name: str | None = None, limits: Limits | None = None
+    task: Any, arms: dict[str, Arm], engine: str, name: str | None = None, limits: TrainingLimits | None = None
 ) -> Engine:
     """What trains a task or an objective; where there are `limits`, each training in a process of its own."""
     if limits is not None:
@@ -223,7 +223,7 @@ def _engine(
     return TorchEngine(task, arms, engine if engine in KINDS else AUTO)
 
 
-def _isolated(task: Any, arms: dict[str, Arm], engine: str, name: str | None, limits: Limits) -> Engine:
+def _isolated(task: Any, arms: dict[str, Arm], engine: str, name: str | None, limits: TrainingLimits) -> Engine:
     if engine in ("batched", "ray"):
         why = "trains several in one process" if engine == "batched" else "has processes of its own"
         raise InputError(f"isolate must go with engine 'auto' or 'local'; {engine!r} {why}")

@@ -15,8 +15,10 @@ from leaky.documents import Json, Reader, plain
 from leaky.errors import InputError
 from leaky.text import named
 from leaky.tuning.arms import Arm, arms_of
+from leaky.tuning.conclusions import Searched
 from leaky.tuning.scheduling import Budget
-from leaky.tuning.study import LARGEST_FIGURE, Searched, Study, Trial
+from leaky.tuning.study import Study
+from leaky.tuning.trial import LARGEST_FIGURE, Trial
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from leaky.documents import Json
 from leaky.errors import InputError
 from leaky.tuning.arms import Arm, arm_of
+from leaky.tuning.conclusions import Searched
 from leaky.tuning.engines.engine import Engine
 from leaky.tuning.running.worker import POLL
-from leaky.tuning.study import Cell, Searched, Trial
+from leaky.tuning.trial import Cell, Trial
 
 if TYPE_CHECKING:
     import optuna

@@ -34,7 +34,7 @@ INITIALIZATIONS = ("matched", "own")
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class TaskData:
     """Inputs and targets, as tensors of the same length."""
 
     inputs: Tensor
@@ -89,12 +89,12 @@ class Task:
             )
 
     @cached_property
-    def data(self) -> Data:
+    def data(self) -> TaskData:
         """What is trained on, and split from where there are no validation data apart."""
         return _data(self.train, "train")
 
     @cached_property
-    def _valid(self) -> Data | None:
+    def _valid(self) -> TaskData | None:
         if isinstance(self.valid, float):
             if not 0 < self._chosen < len(self.data):
                 raise InputError(f"valid must be a share that leaves samples on both sides, not {self.valid}")
@@ -106,7 +106,7 @@ class Task:
         """Samples that a share for validation splits off."""
         return round(self.valid * len(self.data)) if isinstance(self.valid, float) else 0
 
-    def split(self, seed: int) -> tuple[Tensor, Data]:
+    def split(self, seed: int) -> tuple[Tensor, TaskData]:
         """The places in `data` to train on, and the data to choose by.
 
         A share is drawn anew for each seed, the same for all slopes: what differs between splits is then part of the
@@ -116,10 +116,10 @@ class Task:
             return torch.arange(len(self.data)), self._valid
         order = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(seed))
         kept, chosen = order[self._chosen :], order[: self._chosen]
-        return kept, Data(self.data.inputs[chosen], self.data.targets[chosen])
+        return kept, TaskData(self.data.inputs[chosen], self.data.targets[chosen])
 
     @cached_property
-    def test_data(self) -> Data | None:
+    def test_data(self) -> TaskData | None:
         """The data that nothing is chosen by."""
         return None if self.test is None else _data(self.test, "test")
 
@@ -230,7 +230,7 @@ def put_seed(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-def _data(pair: Any, name: str) -> Data:
+def _data(pair: Any, name: str) -> TaskData:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise InputError(f"{name} must be a pair (inputs, targets), not {type(pair).__name__}")
     inputs, targets = (torch.as_tensor(part) for part in pair)
@@ -243,7 +243,7 @@ def _data(pair: Any, name: str) -> Data:
         )
     if not targets.is_floating_point():
         targets = targets.long()
-    return Data(inputs, targets)
+    return TaskData(inputs, targets)
 
 
 def _name(build: Any) -> str:

@@ -6,16 +6,13 @@ Must say no more than the scores allow.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from leaky.report.view import Column, Gap, Table, View, line
 from leaky.text import counted, percentage, together
 from leaky.tuning.arms import Arm
+from leaky.tuning.conclusions import Conclusions
 from leaky.tuning.statistics.answering import BETTER, EQUAL, UNDECIDED
 from leaky.tuning.statistics.judging import Difference
-
-if TYPE_CHECKING:
-    from leaky.tuning.study import Study
 
 REFERENCES = ("0", "0.01")
 """What everything is compared with besides the best: ReLU, and torch's default."""
@@ -25,13 +22,13 @@ COLUMNS = {"dead_share": "dead", "second_moment": "E[h²]"}
 """Measurements that stand beside the scores, and their headings."""
 
 
-def study_view(study: Study) -> View:
+def study_view(study: Conclusions) -> View:
     """Everything that a reader is shown."""
     said = (_searched(study), _differences_known(study), _reported(study), _cost(study), *_failures(study))
     return (line(verdict(study), "strong"), Gap(), _table(study), Gap(), *(line(words) for words in said if words))
 
 
-def verdict(study: Study) -> str:
+def verdict(study: Conclusions) -> str:
     """The answer in a sentence or two."""
     unfinished = "" if study.ended else " The study was stopped before its end; the same call resumes it."
     if not study.trials:
@@ -42,7 +39,7 @@ def verdict(study: Study) -> str:
     return f"{said}{unfinished}"
 
 
-def _better(study: Study) -> str:
+def _better(study: Conclusions) -> str:
     found, worse = study.answer, [study.arms[out.arm].label for out in study.judgement.eliminations]
     taken, reference = Arm(study.best_slope or 0.0).label, study.reference.label
     by = f"by at least {found.at_least:.2g}"
@@ -56,7 +53,7 @@ def _better(study: Study) -> str:
     return f"{text} {together(rest)} cannot be told apart from it." if rest else text
 
 
-def _equal(study: Study) -> str:
+def _equal(study: Conclusions) -> str:
     found, reference = study.answer, study.reference
     out = [study.arms[each.arm] for each in study.judgement.eliminations]
     worse = [arm.label for arm in out if arm != reference]
@@ -72,7 +69,7 @@ def _equal(study: Study) -> str:
     return text
 
 
-def _undecided(study: Study) -> str:
+def _undecided(study: Conclusions) -> str:
     found, reference = study.answer, study.reference.label
     open_arms = [study.arms[arm].label for arm in study.judgement.ranking if arm in found.open]
     text = (
@@ -82,7 +79,7 @@ def _undecided(study: Study) -> str:
     return f"{text} {_what_would_tell(study)} Nothing is recommended."
 
 
-def _what_would_tell(study: Study) -> str:
+def _what_would_tell(study: Conclusions) -> str:
     more, seconds = study.answer.more_trainings, study.more_seconds
     if more is None or seconds is None:
         return "Too few trainings have ended to say how many more would tell."
@@ -103,11 +100,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _progress(study: Study) -> str:
+def _progress(study: Conclusions) -> str:
     return f"{len(study.trials)} of {len(study.arms) * study.budget.seeds} trainings have ended"
 
 
-def _table(study: Study) -> Table:
+def _table(study: Conclusions) -> Table:
     best = study.ranking[0]
     labels = {arm.label: arm for arm in study.arms}
     references = [labels[name] for name in REFERENCES if name in labels]
@@ -138,14 +135,14 @@ def _interval(difference: Difference, same: bool) -> str:
     return f"{estimate} [{difference.low:+.3g}, {difference.high:+.3g}]"
 
 
-def _measured(study: Study, arm: Arm, name: str) -> str:
+def _measured(study: Conclusions, arm: Arm, name: str) -> str:
     value = study.measurement(arm, name)
     if math.isnan(value):
         return "–"
     return percentage(value) if name.endswith("_share") else f"{value:.3g}"
 
 
-def _differences_known(study: Study) -> str:
+def _differences_known(study: Conclusions) -> str:
     smallest = study.judgement.smallest_detectable
     if smallest is None or study.judgement.seeds == 0:
         return ""
@@ -157,7 +154,7 @@ def _differences_known(study: Study) -> str:
     )
 
 
-def _searched(study: Study) -> str:
+def _searched(study: Conclusions) -> str:
     searched = study.searched
     if searched is None:
         return ""
@@ -170,7 +167,7 @@ def _searched(study: Study) -> str:
     )
 
 
-def _reported(study: Study) -> str:
+def _reported(study: Conclusions) -> str:
     reported = study.reported
     if reported is None or study.recommended is None:
         return ""
@@ -181,7 +178,7 @@ def _reported(study: Study) -> str:
     )
 
 
-def _cost(study: Study) -> str:
+def _cost(study: Conclusions) -> str:
     better = "higher" if study.higher_is_better else "lower"
     engine = f", {study.engine}" if study.engine else ""
     ended = f" It ended because {study.ended}." if study.ended else ""
@@ -190,7 +187,7 @@ def _cost(study: Study) -> str:
     return f"{total}; {better} scores are better; a difference of {worth:.2g} matters ({why}).{ended}"
 
 
-def _failures(study: Study) -> list[str]:
+def _failures(study: Conclusions) -> list[str]:
     lines = []
     for arm in study.arms:
         failed = [trial for trial in study.trials_of(arm) if not trial.finished]

@@ -18,7 +18,7 @@ from leaky.activation.kernels.statistics import GRADIENT_ROWS
 from leaky.observation.reduction import as_units
 from leaky.record import FloatArray
 from leaky.structure.activations import Activation
-from leaky.watching.bounds import OPEN, Bounds
+from leaky.watching.bounds import OPEN, Edges
 from leaky.watching.sums import (
     FIRED,
     LAST_FIRED,
@@ -146,7 +146,7 @@ class Afar:
         self._scaled = False
         self.empty = True
 
-    def take(self, z: Tensor, reading: Reading, bounds: Bounds, step: int, of_pass: int, repeated: bool) -> None:
+    def take(self, z: Tensor, reading: Reading, bounds: Edges, step: int, of_pass: int, repeated: bool) -> None:
         """Take in a pre-activation."""
         self.empty = False
         rows, fired = plain_rows(as_units(z, reading.layout), bounds, step)
@@ -163,7 +163,7 @@ class Afar:
         assert self.output is not None
         self.output.add(plain_rows(as_units(h, reading.layout), OPEN, 0)[0])
 
-    def take_gradient(self, gradient: Tensor, value: Tensor, reading: Reading, bounds: Bounds) -> None:
+    def take_gradient(self, gradient: Tensor, value: Tensor, reading: Reading, bounds: Edges) -> None:
         """Take in a gradient, by the regions of the value beside it."""
         self.empty = False
         layout = reading.layout

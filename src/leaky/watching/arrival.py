@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from leaky.watching.bounds import Bounds
+from leaky.watching.bounds import Edges
 from leaky.watching.sums import Reading
 
 _KEY = -1
@@ -19,7 +19,7 @@ _KEY = -1
 class Waiting(Protocol):
     """Who takes in the gradient."""
 
-    def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:
+    def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Edges, of_pass: int) -> None:
         """Take in a gradient, whatever its form."""
 
     def count_gradient(self, reading: Reading, of_pass: int) -> None:
@@ -42,7 +42,7 @@ class Arrival:
 
     __slots__ = ("_bounds", "_pass", "_reading", "_site", "_value")
 
-    def __init__(self, site: Waiting, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:
+    def __init__(self, site: Waiting, reading: Reading, value: Tensor, bounds: Edges, of_pass: int) -> None:
         self._site, self._reading, self._bounds, self._pass = site, reading, bounds, of_pass
         self._value: Tensor | None = value
 

@@ -15,7 +15,7 @@ from leaky.structure.activations import Activation
 
 
 @dataclass(frozen=True, eq=False)
-class Bounds:
+class Edges:
     """Where the regions of a site meet, as the core reads them; None for none."""
 
     threshold: float
@@ -24,7 +24,7 @@ class Bounds:
     _sent: dict[Any, tuple[Tensor | None, ...]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, activation: Activation, units: int) -> Bounds:
+    def of(cls, activation: Activation, units: int) -> Edges:
         """Of an activation's pre-activation."""
         floor, cap = activation.floor, activation.cap
         return cls(
@@ -49,10 +49,10 @@ class Bounds:
         return low, high
 
 
-OPEN = Bounds(0.0, None, None)
+OPEN = Edges(0.0, None, None)
 
 
-def region_masks(z: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def region_masks(z: Tensor, bounds: Edges) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Which elements of (samples, units, positions) are in each region."""
     above = z > bounds.threshold
     low, high = (

@@ -34,7 +34,6 @@ FIGURES = (
     "idle_gates",
     "alike",
     "even",
-    "proportional",
 )
 """What is known of a site at a report.
 
@@ -43,17 +42,16 @@ silent: share of its units that have not fired for as many samples. rate: mean s
 second_moment, output_moment: E z², E h². gradient: √E(∂L/∂h)² of one element of the batch's loss. nonfinite: elements
 that were NaN or infinite. update: ‖ΔW‖ ÷ ‖W‖ of one optimizer step on the weights behind the site; weight: √E w².
 alike: (E z)² ÷ E z², the median over units, 1 where all samples look the same. even: (E|g|)² ÷ E g² of the
-gradient g = ∂L/∂h, 1 where it is of one size everywhere; proportional: the correlation over units of ln E g² with
-ln E h², 1 where the gradient is proportional to the output. asleep: share of its units that have not fired for
+gradient g = ∂L/∂h, 1 where it is of one size everywhere. asleep: share of its units that have not fired for
 `asleep_samples` samples; NaN before so many were seen. Where it was asked for: srank, the effective rank of its output;
 idle_gates, the share of a gated site's units that give and learn next to nothing.
 """
 
-Row = dict[str, dict[str, float]]
+SiteFigures = dict[str, dict[str, float]]
 """The figures of each site at one report, by the site's name."""
 
 
-class History(Mapping[str, dict[str, FloatArray]]):
+class FigureHistory(Mapping[str, dict[str, FloatArray]]):
     """The reports so far: `history["layer1.relu"]["dead"]` is an array over `history.steps`.
 
     Attributes:
@@ -70,7 +68,7 @@ class History(Mapping[str, dict[str, FloatArray]]):
     def __repr__(self) -> str:
         return f"<History: {self._reports} reports on {len(self.units)} sites>"
 
-    def add(self, step: int, samples: int, row: Row) -> None:
+    def add(self, step: int, samples: int, row: SiteFigures) -> None:
         """Keep a report: the step at which it was made, the samples since the last one, the figures."""
         if self._reports > MOST:
             self._thin_out()
@@ -104,7 +102,7 @@ class History(Mapping[str, dict[str, FloatArray]]):
         samples: IntArray = _to_read(self._when[: self._reports, 1])
         return samples
 
-    def reports(self) -> Iterator[tuple[int, int, Row]]:
+    def reports(self) -> Iterator[tuple[int, int, SiteFigures]]:
         """Each report: its step, its samples, its figures."""
         for n in range(self._reports):
             row = {
@@ -172,7 +170,7 @@ def _to_read(array: Any) -> Any:
     return array
 
 
-def total(row: Row, units: Mapping[str, int], figure: str) -> float:
+def total(row: SiteFigures, units: Mapping[str, int], figure: str) -> float:
     """A share over the units of all sites that have it; NaN where none has."""
     known = [(units[name], figures[figure]) for name, figures in row.items() if not np.isnan(figures[figure])]
     count = sum(number for number, _ in known)

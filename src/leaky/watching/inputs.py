@@ -27,7 +27,7 @@ APART = 16
 """Reports between two looks, at most, unless a batch is odd: the first ones are looked at after 1, 2, 4, 8."""
 
 
-class Inputs:
+class InputSizes:
     """The sizes of the batches so far.
 
     Attributes:

@@ -20,9 +20,9 @@ from leaky.errors import InputError
 from leaky.text import named
 from leaky.watching.alarm import Alarm
 from leaky.watching.control_record import ControlRecord
-from leaky.watching.history import Row
+from leaky.watching.history import SiteFigures
 from leaky.watching.run import Run
-from leaky.watching.unit_rates import Levels, Moments, UnitRates
+from leaky.watching.unit_rates import KeptMoments, Levels, UnitRates
 
 KIND, VERSION = "run-log", 1
 
@@ -51,7 +51,7 @@ class Log:
         self,
         step: int,
         samples: int,
-        row: Row,
+        row: SiteFigures,
         sites: dict[str, tuple[int, str]],
         rates: Mapping[str, Levels] | None = None,
     ) -> None:
@@ -101,11 +101,11 @@ def read(path: str | os.PathLike[str]) -> Run:
     if head.count("schema_version", 1) > VERSION:
         raise InputError(f"{source} was written by a newer leaky: install it (pip install --upgrade leaky)")
     sites: dict[str, tuple[int, str]] = {}
-    reports: list[tuple[int, int, Row]] = []
+    reports: list[tuple[int, int, SiteFigures]] = []
     alarms: list[Alarm] = []
     notes: list[str] = []
     controls: dict[int, ControlRecord] = {}
-    ended, moments = "", Moments()
+    ended, moments = "", KeptMoments()
     for line in found:
         for name in line.get("sites", dict, {}):
             about = line.inside("sites").inside(name)
@@ -128,7 +128,7 @@ def read(path: str | os.PathLike[str]) -> Run:
     return Run.of_rows(head.get("model", str), sites, reports, **rest)
 
 
-def _row(line: Reader) -> Row:
+def _row(line: Reader) -> SiteFigures:
     figures = line.get("figures", dict)
     return {
         name: {key: float(value) if _is_number(value) else math.nan for key, value in each.items()}

@@ -26,11 +26,10 @@ from leaky.watching.compiled.passes import Passes
 from leaky.watching.compiled.regions import compiled_parts, functions_in_parts, in_python, unseen
 from leaky.watching.experts import alike_groups, shares
 from leaky.watching.figures import Stretch
-from leaky.watching.inputs import Inputs
+from leaky.watching.inputs import InputSizes
 from leaky.watching.latents import Latents, module_of
 from leaky.watching.measures import Measures, Products
 from leaky.watching.site import WatchedSite
-from leaky.watching.sums import GRADIENT_NONFINITE
 from leaky.watching.usual import Usual
 
 
@@ -71,13 +70,13 @@ class Observer:
         self._on_coders: list[Any] = []
         self.samples = self.batches = 0
         self.last: Batch | None = None
-        self.inputs = Inputs()
+        self.inputs = InputSizes()
         self.waiting: frozenset[str] = frozenset()
         self._in_parts: set[str] = set()
         self._joined: Structure | None = None
         self._gradient, self._gradient_before = Usual(), 0.0
         self._groups = alike_groups(model)
-        self._unit_dim, self.note, self._scaled = given.unit_dim, noted, given.scaler is not None
+        self._unit_dim, self.note = given.unit_dim, noted
         self._tracer: Tracer | None = None
         self._ears = _Ears()
         self._trains = False
@@ -137,14 +136,10 @@ class Observer:
         return shares(self._groups, {name: stretch.total.samples for name, stretch in self.stretches.items()})
 
     def gradient_jump(self) -> float:
-        """How many times the usual one this step's gradient is, at the site nearest to the loss; 0 if not known.
-
-        One that is not finite is noted as values are.
-        """
+        """How many times the usual one this step's gradient is, at the site nearest to the loss; 0 if not known."""
         last = next(reversed(self.sites.values()), None)
         if last is None or last.afar is not None:  # asking would wait for the device
             return 0.0
-        self.clock.nonfinite |= not self._scaled and bool(last.rows.gradient[GRADIENT_NONFINITE].any())
         total = last.gradient_squares
         squares, self._gradient_before = total - self._gradient_before, total
         return self._gradient.see(math.sqrt(squares)) if squares > 0 else 0.0

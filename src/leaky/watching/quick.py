@@ -1,6 +1,6 @@
 """The quick way to meet a call of a site: all of it in the compiled core, for tensors of one form.
 
-What the core cannot do as quickly it leaves alone, and `WatchedSite` does it in its own way.
+What the core cannot do as quickly it leaves alone, and the site does it in its own way.
 """
 
 from __future__ import annotations
@@ -8,16 +8,14 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from leaky.observation.riding.structure import KnownCall
-from leaky.watching.sums import Reading
-
-if TYPE_CHECKING:
-    from leaky.watching.site import WatchedSite
+from leaky.watching.arrival import Waiting
+from leaky.watching.sums import Reading, Rows
 
 Quick = dict[KnownCall, tuple[Callable[..., int], Any]]
 """By call, the core's function that meets it and what it needs to know."""
@@ -27,7 +25,13 @@ kept: Callable[[bool], Any] = getattr(torch._C._autograd, "_top_saved_tensors_de
 one byte an element is kept then, which is right in both cases."""
 
 
-def quick_for(site: WatchedSite, reading: Reading, by_output: bool) -> tuple[Callable[..., int], Any] | None:
+class Summed(Waiting, Protocol):
+    """A site whose sums are added to."""
+
+    rows: Rows
+
+
+def quick_for(site: Summed, reading: Reading, by_output: bool) -> tuple[Callable[..., int], Any] | None:
     """What meets the calls of a site on tensors of one form; None where the core has no way to.
 
     Args:
@@ -46,7 +50,7 @@ def quick_for(site: WatchedSite, reading: Reading, by_output: bool) -> tuple[Cal
     return meet, reading.meeting
 
 
-def _late(site: weakref.ref[WatchedSite], reading: Reading) -> Callable[[Tensor, Tensor, int], None]:
+def _late(site: weakref.ref[Summed], reading: Reading) -> Callable[[Tensor, Tensor, int], None]:
     """Takes in a gradient that lies in another way than what it is the gradient of."""
     bounds = reading.bounds
 

@@ -9,11 +9,11 @@ from leaky.diagnosis import Thresholds, level_rank
 from leaky.record import FloatArray
 from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
 from leaky.watching.alarm_rules.now import Loop, Now
-from leaky.watching.alarms import Raised
+from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import Reaction
 from leaky.watching.control_record import ControlRecord
 from leaky.watching.controlling.controller import Controller
-from leaky.watching.history import History, Row
+from leaky.watching.history import FigureHistory, SiteFigures
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
 from leaky.watching.reporting import (
@@ -25,7 +25,7 @@ from leaky.watching.reporting import (
     sites_now,
     unit_levels,
 )
-from leaky.watching.unit_rates import Moments
+from leaky.watching.unit_rates import KeptMoments
 
 UNSEEN_STEPS = 3
 """Observed steps in a row without a pass of the model after which that is said."""
@@ -65,9 +65,9 @@ class Reporter:
     controller: Controller
 
     def __init__(
-        self, thresholds: Thresholds, raised: Raised, on_alarm: Reaction, log: Log | None, scaled: bool
+        self, thresholds: Thresholds, raised: StandingAlarms, on_alarm: Reaction, log: Log | None, scaled: bool
     ) -> None:
-        self.history, self.moments = History(), Moments()
+        self.history, self.moments = FigureHistory(), KeptMoments()
         self.alarms: list[Alarm] = []
         self.notes: dict[str, None] = {}
         self.samples = 0
@@ -82,7 +82,7 @@ class Reporter:
             self._log.note(note)
         self.notes.setdefault(note)
 
-    def report(self, measured: Measured, loop: Loop, act: bool) -> Row:
+    def report(self, measured: Measured, loop: Loop, act: bool) -> SiteFigures:
         """Draw together what was seen since the last report; its figures.
 
         Args:
@@ -113,7 +113,7 @@ class Reporter:
             self._act_on(raised)
         return row
 
-    def _now(self, row: Row, loop: Loop, nonfinite: Mapping[str, FloatArray], late: int) -> Now:
+    def _now(self, row: SiteFigures, loop: Loop, nonfinite: Mapping[str, FloatArray], late: int) -> Now:
         """What the alarms' rules are given.
 
         Args:

@@ -15,7 +15,7 @@ from leaky.diagnosis import Thresholds
 from leaky.record import FloatArray, Record
 from leaky.watching.alarm_rules.now import SiteNow
 from leaky.watching.figures import figures
-from leaky.watching.history import FIGURES, Row
+from leaky.watching.history import FIGURES, SiteFigures
 from leaky.watching.observer import Observer
 from leaky.watching.sums import FIRED, LAST_FIRED, NONFINITE
 from leaky.watching.unit_rates import Levels, levels
@@ -57,10 +57,10 @@ def unit_levels(observer: Observer) -> dict[str, Levels]:
     return {name: levels(site.rows.seen[FIRED], site.rows.samples) for name, site in observer.reported_sites.items()}
 
 
-def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, model: nn.Module) -> Row:
+def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, model: nn.Module) -> SiteFigures:
     """The figures of every site since the last report; its sums begin anew."""
     needed = samples_needed(observer, thresholds)
-    row: Row = {}
+    row: SiteFigures = {}
     for name, site in observer.reported_sites.items():
         rows, stretch = site.rows, observer.stretches[name]
         slopes = site.slopes(model)

@@ -16,7 +16,7 @@ from leaky.record import FloatArray, IntArray
 from leaky.text import counted, named, printable
 from leaky.watching.alarm import Alarm
 from leaky.watching.control_record import ControlRecord
-from leaky.watching.history import FIGURES, Row, total
+from leaky.watching.history import FIGURES, SiteFigures, total
 from leaky.watching.unit_rates import UnitRates
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Run:
 
     @classmethod
     def of_rows(
-        cls, model: str, sites: dict[str, tuple[int, str]], reports: Iterable[tuple[int, int, Row]], **rest: Any
+        cls, model: str, sites: dict[str, tuple[int, str]], reports: Iterable[tuple[int, int, SiteFigures]], **rest: Any
     ) -> Run:
         """A run from its reports: step, samples and figures of each."""
         found = list(reports)

@@ -21,7 +21,7 @@ from leaky.structure.activations import Activation
 from leaky.structure.listening import SiteCall
 from leaky.watching.afar import Afar, afar_of
 from leaky.watching.arrival import Arrival, wait_for_gradient
-from leaky.watching.bounds import OPEN, Bounds
+from leaky.watching.bounds import OPEN, Edges
 from leaky.watching.clock import Clock
 from leaky.watching.described import DescribedSite
 from leaky.watching.measures import Measures
@@ -62,7 +62,7 @@ class WatchedSite(DescribedSite):
         self._repeated = True
         self._quick: Quick = {}
         self._clock, self.failed = clock, clock.failed
-        self._bounds = Bounds.of(call.activation, self.units)
+        self._bounds = Edges.of(call.activation, self.units)
         self._readings: dict[tuple[Any, ...], Reading | None] = {}
         self._reading: Reading | None = None
         self._recent: dict[KnownCall, Reading] = {}
@@ -81,7 +81,7 @@ class WatchedSite(DescribedSite):
 
     def _become(self, activation: Activation) -> None:
         """Another rectifier stands in its place."""
-        self.activation, self._bounds = activation, Bounds.of(activation, self.units)
+        self.activation, self._bounds = activation, Edges.of(activation, self.units)
         self._monotone, self._relu = monotone(activation.name), activation.name == "ReLU"
         self.__dict__.pop("_bounds_of_output", None)
         self._forget_forms()
@@ -197,7 +197,7 @@ class WatchedSite(DescribedSite):
             value, bounds = self._beside(z, output)
             wait_for_gradient(output, Arrival(self, reading, value, bounds, self._clock.passes))
 
-    def _beside(self, z: Tensor | None, output: Tensor) -> tuple[Tensor, Bounds]:
+    def _beside(self, z: Tensor | None, output: Tensor) -> tuple[Tensor, Edges]:
         """What the gradient's elements are parted by, and where: the one that autograd keeps as well."""
         if self._mask is not None:
             mask, self._mask = self._mask, None
@@ -211,10 +211,10 @@ class WatchedSite(DescribedSite):
         return value, bounds
 
     @cached_property
-    def _bounds_of_output(self) -> Bounds:
+    def _bounds_of_output(self) -> Edges:
         """The regions by the output of an activation that never falls: it is at its cap where z is at or beyond it."""
         cap = self._bounds.cap
-        return Bounds(0.0, None, None if cap is None else np.nextafter(cap, 0.0))
+        return Edges(0.0, None, None if cap is None else np.nextafter(cap, 0.0))
 
     def arrived(self, gradient: Tensor, value: Tensor, by_output: bool, call: KnownCall, of_pass: int) -> None:
         """Take in the gradient of a call in compiled code, parted by its output, a mask or its pre-activation."""
@@ -225,7 +225,7 @@ class WatchedSite(DescribedSite):
             bounds = _HALF if value.dtype == torch.uint8 else bounds
             self.gradient_arrived(gradient, reading, value, bounds, of_pass)
 
-    def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Bounds, of_pass: int) -> None:
+    def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Edges, of_pass: int) -> None:
         """Take in ∂L/∂h of one call; several calls of one pass have the same samples."""
         if not reading.fits(gradient) or type(gradient) is not Tensor:
             spread = torch.empty_strided(value.shape, value.stride(), dtype=reading.dtype, device=value.device)

@@ -19,7 +19,7 @@ from leaky.observation.reduction import as_units
 from leaky.observation.running import dense
 from leaky.record import FloatArray, GradientStatistics, IntArray, UnitStatistics
 from leaky.structure.axes import Layout
-from leaky.watching.bounds import Bounds, region_masks
+from leaky.watching.bounds import Edges, region_masks
 
 COUNTS, SUMS, SQUARES = slice(0, 4), slice(4, 8), slice(8, 12)
 MINIMUM, MAXIMUM, NONFINITE, FIRED, LAST_FIRED = range(12, 17)
@@ -171,7 +171,7 @@ class Reading:
 
     def __init__(self, value: Tensor, layout: Layout) -> None:
         self.reader: Any = None
-        self.bounds: Bounds | None = None
+        self.bounds: Edges | None = None
         self.meeting: Any = None
         self.layout = layout
         self.samples, self.units = layout.samples, layout.units
@@ -185,7 +185,7 @@ class Reading:
         self.threads = torch.get_num_threads()
         self.waits = self.core is None and waits(value.device)
 
-    def read_for(self, rows: Rows, bounds: Bounds) -> Reading:
+    def read_for(self, rows: Rows, bounds: Edges) -> Reading:
         """Have a reader for the rows of a site, whose arrays must live as long as this does."""
         exchange = getattr(Tensor, "__dlpack_c_exchange_api__", None)
         make = getattr(self.core, "Reader", None)
@@ -203,7 +203,7 @@ class Reading:
         return alike and not value.is_neg()
 
 
-def add(rows: Any, value: Tensor, reading: Reading, bounds: Bounds, fired: Any, step: int, address: int = 0) -> None:
+def add(rows: Any, value: Tensor, reading: Reading, bounds: Edges, fired: Any, step: int, address: int = 0) -> None:
     """Add a tensor's elements to rows, (ROWS, units) on the host.
 
     Args:
@@ -235,7 +235,7 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def plain_rows(z: Tensor, bounds: Bounds, step: Any) -> tuple[Tensor, Tensor]:
+def plain_rows(z: Tensor, bounds: Edges, step: Any) -> tuple[Tensor, Tensor]:
     """The rows of one tensor, (samples, units, positions), and which unit fired on which sample, on its device."""
     precise = precision(z.device)
     z = z.detach().to(precise)
@@ -258,7 +258,7 @@ def plain_rows(z: Tensor, bounds: Bounds, step: Any) -> tuple[Tensor, Tensor]:
 
 
 def add_gradient(
-    rows: FloatArray, gradient: Tensor, value: Tensor, reading: Reading, bounds: Bounds, address: int = 0
+    rows: FloatArray, gradient: Tensor, value: Tensor, reading: Reading, bounds: Edges, address: int = 0
 ) -> None:
     """Add a gradient's elements to rows, (GRADIENT_ROWS, units) on the host, by the regions of the value beside it."""
     if reading.core is not None:
@@ -273,7 +273,7 @@ def add_gradient(
     )
 
 
-def plain_gradient_rows(gradient: Tensor, value: Tensor, bounds: Bounds) -> Tensor:
+def plain_gradient_rows(gradient: Tensor, value: Tensor, bounds: Edges) -> Tensor:
     """The rows of one gradient, both seen as (samples, units, positions), on their device."""
     precise = precision(gradient.device)
     gradient = gradient.detach().to(precise)

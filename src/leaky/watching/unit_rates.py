@@ -79,7 +79,7 @@ def _bytes(name: str, text: str) -> bytes:
 
 
 @dataclass(eq=False)
-class Moments:
+class KeptMoments:
     """The moments of a running training that are kept."""
 
     _kept: list[tuple[int, dict[str, Levels]]] = field(default_factory=list)

@@ -18,10 +18,10 @@ from leaky.interruptions import Kind, Leaving, surely_twice, undone_unless_done
 from leaky.record import IntArray, Record
 from leaky.watching.afar import unscale
 from leaky.watching.alarm_rules.now import Loop
-from leaky.watching.alarms import Raised
+from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import WatchArguments
 from leaky.watching.controlling.controller import Controller
-from leaky.watching.history import Row
+from leaky.watching.history import SiteFigures
 from leaky.watching.leftovers import Leftovers
 from leaky.watching.log import Log
 from leaky.watching.observer import Observer
@@ -58,7 +58,7 @@ class Watch:
         self._thresholds = thresholds
         writes = is_first(group)  # refuses what is no group, where nothing is written too
         log = Log(given.log, type(model).__name__, thresholds.as_dict()) if given.log is not None and writes else None
-        raised = Raised(given.chosen_alarms)
+        raised = StandingAlarms(given.chosen_alarms)
         self._reporter = Reporter(thresholds, raised, given.reaction, log, given.scaler is not None)
         self.observer = self._reporter.observer = Observer(given, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
@@ -186,7 +186,7 @@ class Watch:
         if self._optimizer is None:
             self._before_step()
 
-    def report(self) -> Row:
+    def report(self) -> SiteFigures:
         """Draw together what was seen since the last report, now; the next row of `history`."""
         return self._report()
 
@@ -247,7 +247,7 @@ class Watch:
         if self._urgency.measures(self.step_number, self._observed) and self.observer.observing:
             self._updates.before()
 
-    def _report(self, act: bool = True) -> Row:
+    def _report(self, act: bool = True) -> SiteFigures:
         changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
         self.observer.bring()
         self._ranks.merge(self.observer, changes, self._leftovers.steps)

@@ -26,16 +26,16 @@ import leaky
 from leaky.errors import InputError
 from leaky.tuning.arms import Arm
 from leaky.tuning.engines import isolation
-from leaky.tuning.engines.isolation import IsolatedEngine, Limits
+from leaky.tuning.engines.isolation import IsolatedEngine, TrainingLimits
 from leaky.tuning.engines.objective import ObjectiveEngine
 from leaky.tuning.engines.training import LocalEngine
-from leaky.tuning.study import DIVERGED, FINISHED, OUT_OF_MEMORY, RAISED, Cell, Trial
+from leaky.tuning.trial import DIVERGED, FINISHED, OUT_OF_MEMORY, RAISED, Cell, Trial
 
-NONE = Limits()
+NONE = TrainingLimits()
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 
 
-def trials_of(act: Callable[[], Any], limits: Limits = NONE, cells: int = 3) -> list[Trial]:
+def trials_of(act: Callable[[], Any], limits: TrainingLimits = NONE, cells: int = 3) -> list[Trial]:
     """Of an objective that acts on seed 1 and is fine elsewhere."""
 
     def objective(slope: float, seed: int, report: Any) -> Any:
@@ -75,24 +75,24 @@ def blocks_signals() -> None:
 @pytest.mark.parametrize(
     ("act", "limits", "outcome", "words"),
     [
-        (lambda: 0.25, Limits(60, 2), FINISHED, ""),
-        (lambda: float("nan"), Limits(), DIVERGED, "its score is nan"),
-        (lambda: 1 / 0, Limits(), RAISED, "ZeroDivisionError"),
-        (lambda: sys.exit(0), Limits(), RAISED, "it ended the program"),
-        (lambda: os._exit(0), Limits(), RAISED, "it ended its process, with status 0"),
-        (lambda: os._exit(7), Limits(), RAISED, "it ended its process, with status 7"),
-        (lambda: crashes(ctypes.string_at, 0), Limits(), RAISED, "its process was ended by SIGSEGV"),
-        (lambda: crashes(os.abort), Limits(), RAISED, "its process was ended by SIGABRT"),
-        (by(signal.SIGKILL), Limits(), OUT_OF_MEMORY, "its process was ended by SIGKILL, 2 times"),
-        (by(signal.SIGTERM), Limits(), RAISED, "its process was ended by SIGTERM, 2 times"),
-        (blocks_signals, Limits(seconds=0.5), RAISED, "it was ended after 0.5 s, the limit"),
-        (fills, Limits(gibibytes=0.5), OUT_OF_MEMORY, "MemoryError"),
-        (fills_by_torch, Limits(gibibytes=0.5), OUT_OF_MEMORY, "can't allocate memory"),
+        (lambda: 0.25, TrainingLimits(60, 2), FINISHED, ""),
+        (lambda: float("nan"), TrainingLimits(), DIVERGED, "its score is nan"),
+        (lambda: 1 / 0, TrainingLimits(), RAISED, "ZeroDivisionError"),
+        (lambda: sys.exit(0), TrainingLimits(), RAISED, "it ended the program"),
+        (lambda: os._exit(0), TrainingLimits(), RAISED, "it ended its process, with status 0"),
+        (lambda: os._exit(7), TrainingLimits(), RAISED, "it ended its process, with status 7"),
+        (lambda: crashes(ctypes.string_at, 0), TrainingLimits(), RAISED, "its process was ended by SIGSEGV"),
+        (lambda: crashes(os.abort), TrainingLimits(), RAISED, "its process was ended by SIGABRT"),
+        (by(signal.SIGKILL), TrainingLimits(), OUT_OF_MEMORY, "its process was ended by SIGKILL, 2 times"),
+        (by(signal.SIGTERM), TrainingLimits(), RAISED, "its process was ended by SIGTERM, 2 times"),
+        (blocks_signals, TrainingLimits(seconds=0.5), RAISED, "it was ended after 0.5 s, the limit"),
+        (fills, TrainingLimits(gibibytes=0.5), OUT_OF_MEMORY, "MemoryError"),
+        (fills_by_torch, TrainingLimits(gibibytes=0.5), OUT_OF_MEMORY, "can't allocate memory"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_whatever_a_training_does_to_its_process_is_its_result(
-    act: Callable[[], Any], limits: Limits, outcome: str, words: str
+    act: Callable[[], Any], limits: TrainingLimits, outcome: str, words: str
 ) -> None:
     trial = trials_of(act, limits)[1]
     assert (trial.outcome, words in trial.reason) == (outcome, True), trial
@@ -138,7 +138,7 @@ def test_torch_works_after_its_threads_have_run_here() -> None:
     try:
         large = torch.randn(700, 700)
         expected = float((large @ large).double().sum())  # with threads, which a fork does not have
-        limits = Limits(seconds=120)
+        limits = TrainingLimits(seconds=120)
         assert trials_of(lambda: float((large @ large).double().sum()), limits)[1].score == pytest.approx(
             expected, 1e-3
         )
@@ -195,7 +195,7 @@ def test_where_processes_begin_anew_the_task_must_be_importable(monkeypatch: pyt
     monkeypatch.setattr(isolation, "start_method", lambda: isolation.SPAWN)
     with pytest.raises(InputError, match="must be importable here"):
         leaky.tune(lambda *_: 0.5, slopes=[0.0, 0.1], isolate=True)
-    engine = IsolatedEngine(ObjectiveEngine(at_top_level, {"0.1": Arm(0.1)}), Limits(seconds=120))
+    engine = IsolatedEngine(ObjectiveEngine(at_top_level, {"0.1": Arm(0.1)}), TrainingLimits(seconds=120))
     (trial,) = engine.run([Cell("0.1", 5)])
     assert trial.score == 5.1
 

@@ -24,8 +24,8 @@ from leaky.tuning.engines.torch_engine import TorchEngine, Way, shares
 from leaky.tuning.engines.training import LocalEngine
 from leaky.tuning.engines.variants import ELEMENTWISE
 from leaky.tuning.engines.worker_pool import Crew, Died
-from leaky.tuning.study import Cell, Trial
 from leaky.tuning.task import Task
+from leaky.tuning.trial import Cell, Trial
 
 ARMS = {arm.label: arm for arm in arms_of((0.0, 0.1, 0.2))}
 CELLS = [Cell(label, seed) for label in ARMS for seed in (0, 1)]

@@ -15,7 +15,7 @@ pytest.importorskip("optuna")
 from leaky.errors import InputError
 from leaky.tuning.storage import journal
 from leaky.tuning.storage.store import Store
-from leaky.tuning.study import Cell
+from leaky.tuning.trial import Cell
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the kernel's locks are those of POSIX")
 

@@ -4,8 +4,8 @@ Files come from outside: arrays are read without pickles, and what does not fit 
 sentence that says what must hold, what came and what to do. Only the user's own Python code is executed.
 """
 
-from leaky.commands.loading.arrays import Data
+from leaky.commands.loading.arrays import LoadedData
 from leaky.commands.loading.data import load_data
 from leaky.commands.loading.models import Model, load_model
 
-__all__ = ["Data", "Model", "load_data", "load_model"]
+__all__ = ["LoadedData", "Model", "load_data", "load_model"]

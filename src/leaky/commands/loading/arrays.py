@@ -34,7 +34,7 @@ LAZY_NOISE = 2**24
 
 
 @dataclass(frozen=True)
-class Data:
+class LoadedData:
     """What to observe a model on.
 
     Attributes:
@@ -64,7 +64,7 @@ class Repeatable:
         return self.start()
 
 
-def from_file(name: str, model: Model, dim: int) -> Data:
+def from_file(name: str, model: Model, dim: int) -> LoadedData:
     """The array of an .npy file, mapped and not read.
 
     Args:
@@ -116,9 +116,9 @@ def _read_named(name: str) -> dict[str, Array]:
     return found
 
 
-def _from_array(array: Array, name: str, model: Model, dim: int) -> Data:
+def _from_array(array: Array, name: str, model: Model, dim: int) -> LoadedData:
     array, notes = _usable(array, name, model, dim)
-    return Data(array, name, samples=array.shape[dim], notes=notes, form=form(array))
+    return LoadedData(array, name, samples=array.shape[dim], notes=notes, form=form(array))
 
 
 def _usable(array: Array, name: str, model: Model, dim: int) -> tuple[Array, tuple[str, ...]]:
@@ -140,7 +140,7 @@ def form(array: Array) -> str:
     return f"{array.dtype} of shape {tuple(array.shape)}"
 
 
-def from_named(name: str, model: Model, dim: int, size: int) -> Data:
+def from_named(name: str, model: Model, dim: int, size: int) -> LoadedData:
     """The arrays of an .npz file as the inputs that their names say.
 
     Args:
@@ -169,11 +169,11 @@ def from_named(name: str, model: Model, dim: int, size: int) -> Data:
         notes += (f"{', '.join(ignored)} in {Path(name).name} is no input of the model and was left alone",)
     if first is not None:
         data = _from_array(chosen[first], Path(name).name, model, dim)
-        return Data(data.batches, data.name, data.samples, notes=notes, form=data.form)
+        return LoadedData(data.batches, data.name, data.samples, notes=notes, form=data.form)
     words = ", ".join(f"{key}: {form(array)}" for key, array in chosen.items())
     samples = next(iter(lengths.values()))
     batches = Repeatable(lambda: _slices(chosen, samples, dim, size))
-    return Data(batches, Path(name).name, samples, notes=notes, form=words)
+    return LoadedData(batches, Path(name).name, samples, notes=notes, form=words)
 
 
 def _slices(arrays: Mapping[str, Array], samples: int, dim: int, size: int) -> Iterator[dict[str, Array]]:
@@ -217,7 +217,7 @@ def _argument_names(model: Model) -> tuple[list[str], bool]:
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def noise(shape: str, seed: int, dim: int, size: int, model: Model | None = None) -> Data:
+def noise(shape: str, seed: int, dim: int, size: int, model: Model | None = None) -> LoadedData:
     """Standard normal numbers, or tokens where the model looks its input up; the same whatever the batch size.
 
     Args:
@@ -245,9 +245,11 @@ def noise(shape: str, seed: int, dim: int, size: int, model: Model | None = None
     name = f"standard normal noise, seed {seed}" if tokens is None else f"random tokens, seed {seed}"
     samples, words = sizes[dim], f"{'float32' if tokens is None else 'int64'} of shape {sizes}"
     if dim == 0 and math.prod(sizes) > LAZY_NOISE:
-        return Data(Repeatable(lambda: _drawn(sizes, seed, size, tokens)), name, samples, on_noise=True, form=words)
+        return LoadedData(
+            Repeatable(lambda: _drawn(sizes, seed, size, tokens)), name, samples, on_noise=True, form=words
+        )
     (array,) = _drawn(sizes, seed, sizes[0], tokens)
-    return Data(array, name, samples, on_noise=True, form=words)
+    return LoadedData(array, name, samples, on_noise=True, form=words)
 
 
 def _powers(count: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leaky.commands.loading.arrays import Data, form, from_file, from_named, noise
+from leaky.commands.loading.arrays import LoadedData, form, from_file, from_named, noise
 from leaky.errors import InputError
 from leaky.user_code import call_without_arguments, resolve
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def load_data(
     name: str, model: Model, *, seed: int | None = None, sample_dim: int | None = None, batch_size: int | None = None
-) -> Data:
+) -> LoadedData:
     """The data that `name` names.
 
     Args:
@@ -44,7 +44,7 @@ def load_data(
     return _from_code(name, size)
 
 
-def _from_code(name: str, size: int) -> Data:
+def _from_code(name: str, size: int) -> LoadedData:
     if ":" not in name:
         raise InputError(f"DATA must be a .npy or .npz file, noise:SHAPE, module:name or file.py:name, not {name!r}")
     found = resolve(name, "DATA")
@@ -53,7 +53,7 @@ def _from_code(name: str, size: int) -> Data:
         found = call_without_arguments(function, name, "DATA")
     if isinstance(found, tuple) and found and not isinstance(found[0], tuple):
         # As with a batch: the first item of a tuple is the input.
-        return Data(found[0], name, notes=(f"{name} is a tuple; its first item was taken as the input",))
+        return LoadedData(found[0], name, notes=(f"{name} is a tuple; its first item was taken as the input",))
     if isinstance(found, Iterator) and function is not None:
         found = _Restarting(found, function)
     if not _is_data(found):
@@ -61,7 +61,7 @@ def _from_code(name: str, size: int) -> Data:
             f"DATA {name!r} must be a tensor, an array, an iterable of batches or a function that returns one, "
             f"not {type(found).__name__}"
         )
-    return Data(_batched(found, size), name, form=form(found) if isinstance(found, np.ndarray) else "")
+    return LoadedData(_batched(found, size), name, form=form(found) if isinstance(found, np.ndarray) else "")
 
 
 class _Restarting:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from leaky.observation.batches import Batch
-from leaky.observation.collector import Collector, KnownCall
+from leaky.observation.collector import Collector, RepeatedCall
 from leaky.observation.gradients import needs_gradients
 from leaky.observation.options import Options
 from leaky.observation.padding import hides_positions
@@ -111,7 +111,7 @@ class Along:
             return
         calls = None if masks.plan or masks.by_key else recording.course
         self._known[form] = _Known(calls, _masklike(inputs), recording.writes)
-        intakes = [call.intake for call in calls or () if isinstance(call.intake, KnownCall)]
+        intakes = [call.intake for call in calls or () if isinstance(call.intake, RepeatedCall)]
         of_site = Counter(intake.accumulator for intake in intakes)
         for intake in intakes:
             intake.alone = of_site[intake.accumulator] == 1

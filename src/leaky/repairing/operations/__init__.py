@@ -12,9 +12,9 @@ from leaky.repairing.operations.revive import RECYCLE, REVIVE
 from leaky.repairing.operations.standardise import STANDARDISE
 from leaky.repairing.operations.statistics import ESTIMATE_STATISTICS
 from leaky.repairing.operations.swap import SWAP
-from leaky.repairing.plan import Kind
+from leaky.repairing.plan import ActionKind
 
-OPERATIONS: dict[Kind, Operation] = {
+OPERATIONS: dict[ActionKind, Operation] = {
     operation.kind: operation
     for operation in (
         FORGET_MOMENTS,

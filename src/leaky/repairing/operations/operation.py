@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from leaky.repairing.plan import Action, Kind, Left
+from leaky.repairing.plan import Action, ActionKind, Left
 from leaky.repairing.subject import Subject
 
 Able: TypeAlias = Callable[[Subject, Action], tuple[Action | None, tuple[Left, ...]]]
@@ -29,7 +29,7 @@ class Operation:
         carry_out: does actions of this kind together.
     """
 
-    kind: Kind
+    kind: ActionKind
     needs: str
     promises: str
     keeps_function: bool

@@ -94,7 +94,7 @@ def _worded(value: object) -> Any:
 
 
 def _sites(
-    diagnosis: Diagnosis, table: list[report_rows.Row], columns: Columns, detail: Detail
+    diagnosis: Diagnosis, table: list[report_rows.SiteRow], columns: Columns, detail: Detail
 ) -> list[dict[str, Any]]:
     sites: list[dict[str, Any]] = []
     start, before = 0, math.nan
@@ -106,7 +106,7 @@ def _sites(
     return sites
 
 
-def _site(row: report_rows.Row) -> dict[str, Any]:
+def _site(row: report_rows.SiteRow) -> dict[str, Any]:
     site = row.site
     return {
         "name": printable(site.name),

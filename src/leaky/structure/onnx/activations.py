@@ -16,7 +16,7 @@ from leaky.record import NotExamined
 from leaky.structure.activations import Activation, recognise
 from leaky.structure.graph import Affine, Call, Node
 from leaky.structure.onnx.functions import Spelling, same, smooth, spelled, spelling_of
-from leaky.structure.onnx.model import Array, OnnxModel, Operation, operations_of
+from leaky.structure.onnx.model import Array, OnnxModel, OnnxOperation, operations_of
 from leaky.structure.operators import operator_named
 
 _LARGEST = 1 << 16
@@ -115,7 +115,7 @@ def _repeated(
     return None
 
 
-def _absorb(model: OnnxModel, found: dict[str, OnnxSite], op: Operation, spelling: Spelling) -> None:
+def _absorb(model: OnnxModel, found: dict[str, OnnxSite], op: OnnxOperation, spelling: Spelling) -> None:
     """Take out the sites that are only steps of a larger one."""
     inside = {model.producers[name] for name in (*spelling.inside, op.outputs[0])}
     for name in spelling.inside & found.keys():
@@ -140,7 +140,7 @@ _CALLS: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
 _SWISHES = {"Swish": 1.0, "com.microsoft::QuickGelu": 1.702}
 
 
-def _named(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> tuple[Activation, str] | None:
+def _named(model: OnnxModel, numbers: Mapping[str, float], op: OnnxOperation) -> tuple[Activation, str] | None:
     """The activation of an operator that is one by name, and of which value."""
     found: Activation | None = None
     if op.kind == "PRelu":
@@ -164,7 +164,7 @@ def _recognised(name: str, arguments: list[Any]) -> Activation | None:
     return recognise(Call(name, arguments, {}, [], operator_named(name).arguments), [])
 
 
-def clip_bounds(op: Operation, numbers: Mapping[str, float]) -> tuple[float | None, float | None]:
+def clip_bounds(op: OnnxOperation, numbers: Mapping[str, float]) -> tuple[float | None, float | None]:
     """The bounds of a Clip; None for none, NaN for one that is not one known number."""
 
     def bound(position: int, key: str) -> float | None:
@@ -215,7 +215,7 @@ def _outputs_of_sites(model: OnnxModel, numbers: Mapping[str, float]) -> set[str
     return {site.output for site in sites_of(model, numbers)}
 
 
-def _ends_in(model: OnnxModel, op: Operation, judged: set[str]) -> bool:
+def _ends_in(model: OnnxModel, op: OnnxOperation, judged: set[str]) -> bool:
     """Whether an operation is a step of a site (the sigmoid of a SiLU), works on no data, or makes the output."""
     last = {name for name in op.outputs if name}
     if last & {*model.outputs, *model.constants}:
@@ -228,7 +228,7 @@ def _ends_in(model: OnnxModel, op: Operation, judged: set[str]) -> bool:
     return bool(last & judged)
 
 
-def _hides(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> Iterator[str]:
+def _hides(model: OnnxModel, numbers: Mapping[str, float], op: OnnxOperation) -> Iterator[str]:
     inside = list(_rectifiers(op.subgraphs, numbers))
     if op.kind in _RECURRENT:
         given = [name.decode() for name in op.attributes.get("activations", [])]
@@ -245,7 +245,7 @@ def _hides(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> Ite
         yield f"the quantised operator {op.kind} may have a rectifier folded into its rounding"
 
 
-def _cuts_off(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> bool:
+def _cuts_off(model: OnnxModel, numbers: Mapping[str, float], op: OnnxOperation) -> bool:
     """Whether a quantisation has no place for what a layer makes below 0, as after a rectifier that it took in."""
     if op.kind != "QuantizeLinear" or op.input(0) not in model.producers:
         return False

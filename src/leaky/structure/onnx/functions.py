@@ -15,7 +15,7 @@ import numpy as np
 
 from leaky.record import FloatArray
 from leaky.structure.activations import Activation
-from leaky.structure.onnx.model import OnnxModel, Operation
+from leaky.structure.onnx.model import OnnxModel, OnnxOperation
 from leaky.structure.saturation import saturation_threshold
 
 Function: TypeAlias = Callable[[FloatArray], FloatArray]
@@ -36,13 +36,13 @@ def _softplus(z: Any) -> Any:
     return np.logaddexp(0.0, z)
 
 
-def _clip(op: Operation, z: Any, low: Any = None, high: Any = None) -> Any:
+def _clip(op: OnnxOperation, z: Any, low: Any = None, high: Any = None) -> Any:
     low = op.attributes.get("min", -np.inf) if low is None else low
     high = op.attributes.get("max", np.inf) if high is None else high
     return np.minimum(np.maximum(z, low), high)
 
 
-def _hard_sigmoid(op: Operation, z: Any) -> Any:
+def _hard_sigmoid(op: OnnxOperation, z: Any) -> Any:
     return np.clip(op.attributes.get("alpha", 0.2) * z + op.attributes.get("beta", 0.5), 0, 1)
 
 
@@ -99,7 +99,7 @@ class Spelling:
     inside: set[str] = field(default_factory=set)
 
 
-def spelled(model: OnnxModel, numbers: Mapping[str, float], op: Operation) -> tuple[Activation, Spelling] | None:
+def spelled(model: OnnxModel, numbers: Mapping[str, float], op: OnnxOperation) -> tuple[Activation, Spelling] | None:
     """The activation that arithmetic ending in this operation spells out, and of which value.
 
     Args:

@@ -33,7 +33,7 @@ _STANDARD = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
+class OnnxOperation:
     """One node of the graph.
 
     Attributes:
@@ -97,7 +97,7 @@ class OnnxModel:
     """
 
     name: str
-    operations: tuple[Operation, ...]
+    operations: tuple[OnnxOperation, ...]
     inputs: dict[str, Declared]
     outputs: tuple[str, ...]
     weights: dict[str, Any]
@@ -197,13 +197,13 @@ def shape_node(value: str, name: str) -> Any:
     return helper.make_node("Shape", [value], [name])
 
 
-def operations_of(graph: Any) -> Iterator[Operation]:
+def operations_of(graph: Any) -> Iterator[OnnxOperation]:
     """The nodes of a graph as the file has it."""
     names: dict[str, int] = {}
     for node in graph.node:
         name = node.name or next(filter(None, node.output), node.op_type)
         names[name] = names.get(name, 0) + 1
-        yield Operation(
+        yield OnnxOperation(
             name=name if names[name] == 1 else f"{name}#{names[name]}",
             kind=node.op_type if node.domain in _STANDARD else f"{node.domain}::{node.op_type}",
             inputs=tuple(node.input),

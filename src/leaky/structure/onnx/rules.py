@@ -12,16 +12,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from leaky.structure.axes import Axes, Axis, broadcast, demoted, has, plain, renewed
+from leaky.structure.axes import Axes, Axis, broadcast, demoted, has, plain
 from leaky.structure.graph import Call, Node
-from leaky.structure.onnx.model import Array, Operation
+from leaky.structure.onnx.model import Array, OnnxOperation
 from leaky.structure.operators import axes_of, operator_named
 
-Translation: TypeAlias = Callable[[Operation, Sequence[Any], Mapping[str, Array]], tuple[str, list[Any]]]
+Translation: TypeAlias = Callable[[OnnxOperation, Sequence[Any], Mapping[str, Array]], tuple[str, list[Any]]]
 
 
 def call_of(
-    op: Operation, arguments: Sequence[Node | None], values: Mapping[str, Array], shapes: list[tuple[int, ...]]
+    op: OnnxOperation, arguments: Sequence[Node | None], values: Mapping[str, Array], shapes: list[tuple[int, ...]]
 ) -> Call:
     """The operation as torch's dispatcher would name it.
 
@@ -39,7 +39,7 @@ def call_of(
     return Call(name, translated, {}, shapes, operator_named(name).arguments)
 
 
-def axes_of_operation(op: Operation, call: Call) -> list[Axes]:
+def axes_of_operation(op: OnnxOperation, call: Call) -> list[Axes]:
     """The axes of each of its outputs."""
     own = _OWN.get(op.kind)
     if own is None:
@@ -66,6 +66,7 @@ _NAMES = {
     "Neg": "neg",
     "Reshape": "reshape",
     "Flatten": "flatten",
+    "DepthToSpace": "pixel_shuffle",
     "Expand": "expand",
     "Slice": "slice",
     "Split": "split",
@@ -80,33 +81,33 @@ def _numbers(values: Mapping[str, Array], name: str) -> list[int] | None:
     return None if value is None else [int(number) for number in value.reshape(-1)]
 
 
-def _axes_given(op: Operation, values: Mapping[str, Array]) -> list[int] | None:
+def _axes_given(op: OnnxOperation, values: Mapping[str, Array]) -> list[int] | None:
     """The axes that an operator works on: an attribute in old versions, an input in new ones."""
     own = op.attributes.get("axes")
     return [int(axis) for axis in own] if own is not None else _numbers(values, op.input(1))
 
 
-def _reduction(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
+def _reduction(op: OnnxOperation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
     given = _axes_given(op, values)
     if "axis" in op.attributes:
         given = [int(op.attributes["axis"])]
     return "sum", [arguments[0], given]
 
 
-def _transpose(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
+def _transpose(op: OnnxOperation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
     order = op.attributes.get("perm") or range(len(arguments[0].axes))[::-1]
     return "permute", [arguments[0], [int(axis) for axis in order]]
 
 
-def _squeeze(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
+def _squeeze(op: OnnxOperation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
     return "squeeze", [arguments[0], _axes_given(op, values)]
 
 
-def _concatenation(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
+def _concatenation(op: OnnxOperation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
     return "cat", [[a for a in arguments if isinstance(a, Node)], int(op.attributes.get("axis", 1))]
 
 
-def _gather(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
+def _gather(op: OnnxOperation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
     """A row of a weight for each index, one entry of an axis, or several."""
     source, index = arguments
     axis = int(op.attributes.get("axis", 0))
@@ -115,7 +116,7 @@ def _gather(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]
     return {0: "select", 1: "index_select"}.get(len(index.shape), "Gather"), [source, axis, index]
 
 
-def _convolution(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
+def _convolution(op: OnnxOperation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
     bias = arguments[2] if len(arguments) > 2 else None
     transposed = op.kind == "ConvTranspose"
     groups = int(op.attributes.get("group", 1))
@@ -123,7 +124,7 @@ def _convolution(op: Operation, arguments: Sequence[Any], values: Mapping[str, A
     return "convolution", [arguments[0], arguments[1], bias, stride, None, None, transposed, None, groups]
 
 
-def _gemm(op: Operation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
+def _gemm(op: OnnxOperation, arguments: Sequence[Any], values: Mapping[str, Array]) -> tuple[str, list[Any]]:
     left, right = (
         _transposed(node) if op.attributes.get(key, 0) else node
         for key, node in zip(("transA", "transB"), arguments, strict=False)
@@ -150,7 +151,7 @@ _TRANSLATIONS: dict[str, Translation] = {
 }
 
 
-def _recurrent(op: Operation, call: Call) -> list[Axes]:
+def _recurrent(op: OnnxOperation, call: Call) -> list[Axes]:
     """Y of (time, direction, batch, unit) and the last states; the units of both directions are units."""
     value, weight, shape = call.args[0], call.args[1], call.shapes[0]
     batch_first = bool(op.attributes.get("layout", 0))
@@ -166,13 +167,7 @@ def _recurrent(op: Operation, call: Call) -> list[Axes]:
     return [(time, direction, batch, last), (direction, batch, last), (direction, batch, last)]
 
 
-def _depth_to_space(op: Operation, call: Call) -> list[Axes]:
-    """Every channel is spread over the pixels of a square: of the units, its share is left."""
-    axes, shape = call.args[0].axes, call.shapes[0]
-    return [(*axes[:-3], renewed(axes[-3], shape[-3], ("unit",)), *plain(shape[-2:]))]
-
-
-def _einsum(op: Operation, call: Call) -> list[Axes]:
+def _einsum(op: OnnxOperation, call: Call) -> list[Axes]:
     """Axes go where their letters go; letters that only a weight has make fresh units."""
     left, _, right = op.attributes["equation"].decode().replace(" ", "").partition("->")
     operands = [(term, node) for term, node in zip(left.split(","), call.args, strict=True) if isinstance(node, Node)]
@@ -193,17 +188,16 @@ def _einsum(op: Operation, call: Call) -> list[Axes]:
     return [tuple(axes.get(letter, ()) for letter in right)]
 
 
-def _elementwise(op: Operation, call: Call) -> list[Axes]:
+def _elementwise(op: OnnxOperation, call: Call) -> list[Axes]:
     """Data tell what an axis is; a constant may still be what gives the result its rank."""
     nodes = sorted(call.nodes, key=lambda node: not node.from_data)
     return [broadcast([(node.axes, node.shape) for node in nodes], call.shapes[0])]
 
 
-_OWN: dict[str, Callable[[Operation, Call], list[Axes]]] = {
+_OWN: dict[str, Callable[[OnnxOperation, Call], list[Axes]]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "PRelu"), _elementwise),
     "RNN": _recurrent,
     "GRU": _recurrent,
     "LSTM": _recurrent,
-    "DepthToSpace": _depth_to_space,
     "Einsum": _einsum,
 }

@@ -17,14 +17,14 @@ from leaky.structure.axes import Axes, Layout, factor, layout, marked, plain, re
 from leaky.structure.flow import result_node
 from leaky.structure.graph import Node, Production, SampleEvidence
 from leaky.structure.onnx.activations import OnnxSite
-from leaky.structure.onnx.model import Array, OnnxModel, Operation
+from leaky.structure.onnx.model import Array, OnnxModel, OnnxOperation
 from leaky.structure.onnx.rules import axes_of_operation, call_of
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class SiteView:
     """How to look at a site.
 
     Attributes:
@@ -82,7 +82,7 @@ class OnnxTracer:
             nodes[name] = Node(index, "input", "", shapes[name], axes)
         return nodes
 
-    def _follow(self, op: Operation, nodes: dict[str, Node], shapes: Shapes) -> list[tuple[Axes, str]]:
+    def _follow(self, op: OnnxOperation, nodes: dict[str, Node], shapes: Shapes) -> list[tuple[Axes, str]]:
         results = [name for name in op.outputs if name]
         if not all(name in shapes for name in results):
             return []
@@ -109,7 +109,7 @@ class OnnxTracer:
         learned = sum(size > 1 for size in shape) > 1 and self._model.types.get(name) not in _INTEGERS
         return Node(index, "weight", "", shape, plain(shape), from_data=False, weights=(name,), learned=learned)
 
-    def view(self, site: OnnxSite, nodes: Mapping[str, Node]) -> View | NotExamined | None:
+    def view(self, site: OnnxSite, nodes: Mapping[str, Node]) -> SiteView | NotExamined | None:
         """How to look at a site; None where no data flow through it."""
         node = nodes.get(site.pre_activation)
         if node is None:
@@ -127,8 +127,8 @@ class OnnxTracer:
             return NotExamined(site.name, slopes)
         return self._view(replace(site.activation, negative_slope=slopes), view, node)
 
-    def _view(self, activation: Activation, view: Layout, node: Node) -> View:
-        return View(activation, view, node.productions)
+    def _view(self, activation: Activation, view: Layout, node: Node) -> SiteView:
+        return SiteView(activation, view, node.productions)
 
     def _slopes(self, name: str, node: Node, view: Layout) -> np.ndarray | str:
         """The slope of each unit, or why there is none."""

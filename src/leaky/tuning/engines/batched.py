@@ -16,9 +16,9 @@ from leaky.tuning.engines.engine import never
 from leaky.tuning.engines.objective import failure_of, trial_of
 from leaky.tuning.engines.stacked_training import WHOLE, Curve, seconds_alone, seconds_stacked, train_stacked
 from leaky.tuning.engines.training import LocalEngine, result
-from leaky.tuning.engines.variants import Signature, Variant, Variants
-from leaky.tuning.study import DIVERGED, FINISHED, Cell, Trial
+from leaky.tuning.engines.variants import StackKey, Variant, Variants
 from leaky.tuning.task import Task
+from leaky.tuning.trial import DIVERGED, FINISHED, Cell, Trial
 
 CHUNK = 16
 """Variants in a stack: more make the matrix products slower again."""
@@ -47,7 +47,7 @@ class BatchedEngine:
     measured: bool = True
     at_once: int = CHUNK
     variants: Variants = field(init=False)
-    _widths: dict[Signature, int] = field(default_factory=dict)
+    _widths: dict[StackKey, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.variants = Variants(self.task, self.arms)
@@ -95,7 +95,7 @@ class BatchedEngine:
         found = {width: seconds_stacked(self.task, some, width) / len(some) for width in WIDTHS}
         return {ALONE: seconds_alone(self.task, some[0].model, some[0].cell.seed), **found}
 
-    def _width(self, signature: Signature, group: list[Variant]) -> int:
+    def _width(self, signature: StackKey, group: list[Variant]) -> int:
         """What is given, or the fastest of a short trial."""
         if self.width is not None:
             return self.width

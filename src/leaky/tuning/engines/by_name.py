@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leaky.tuning.engines.engine import Engine, never
-from leaky.tuning.study import Cell, Trial
+from leaky.tuning.trial import Cell, Trial
 from leaky.user_code import resolve
 
 

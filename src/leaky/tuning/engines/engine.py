@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-from leaky.tuning.study import Cell, Trial
+from leaky.tuning.trial import Cell, Trial
 
 
 def never() -> bool:

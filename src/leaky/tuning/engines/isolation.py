@@ -28,7 +28,7 @@ from leaky.activation import kernels
 from leaky.errors import InputError
 from leaky.tuning.engines.engine import Engine, never
 from leaky.tuning.engines.objective import trial_of
-from leaky.tuning.study import OUT_OF_MEMORY, RAISED, Cell, Trial
+from leaky.tuning.trial import OUT_OF_MEMORY, RAISED, Cell, Trial
 
 FORK, SPAWN = "fork", "spawn"
 TICK = 0.05
@@ -43,7 +43,7 @@ ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
-class Limits:
+class TrainingLimits:
     """What each training may take.
 
     Attributes:
@@ -92,7 +92,7 @@ class IsolatedEngine:
     """
 
     engine: Engine
-    limits: Limits = Limits()
+    limits: TrainingLimits = TrainingLimits()
     several: bool = False
 
     @property
@@ -240,7 +240,9 @@ def must_be_sendable(engine: Engine) -> None:
         ) from error
 
 
-def _train(connection: Connection, engine: Engine, cell: Cell, limits: Limits, parent: int, forked: bool) -> None:
+def _train(
+    connection: Connection, engine: Engine, cell: Cell, limits: TrainingLimits, parent: int, forked: bool
+) -> None:
     """In the process: the training, and its result into the pipe."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpgid(0, 0)  # Ctrl-C is the study's, and what is started here ends with it

@@ -18,7 +18,7 @@ from leaky.failures import one_line
 from leaky.signals import Terminated
 from leaky.tuning.arms import Arm
 from leaky.tuning.engines.engine import never
-from leaky.tuning.study import DIVERGED, FINISHED, LARGEST_FIGURE, OUT_OF_MEMORY, RAISED, Cell, Trial
+from leaky.tuning.trial import DIVERGED, FINISHED, LARGEST_FIGURE, OUT_OF_MEMORY, RAISED, Cell, Trial
 
 Report = Callable[[int, float], None]
 Objective = Callable[[Any, int, Report], Any]

@@ -28,7 +28,7 @@ class CannotStackError(LeakyError):
 
 
 @dataclass(frozen=True)
-class Step:
+class StackedStep:
     """One operation of the stacked model.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Tracer(fx.Tracer):
         return isinstance(m, LeakyReLU) or super().is_leaf_module(m, module_qualified_name)
 
 
-def steps_of(model: nn.Module) -> tuple[Step, ...]:
+def steps_of(model: nn.Module) -> tuple[StackedStep, ...]:
     """The operations of a model, in order.
 
     Raises:
@@ -75,12 +75,12 @@ def steps_of(model: nn.Module) -> tuple[Step, ...]:
     return steps
 
 
-def _step(node: fx.Node, modules: dict[str, nn.Module]) -> Step:
+def _step(node: fx.Node, modules: dict[str, nn.Module]) -> StackedStep:
     arguments = tuple(_plain(argument) for argument in node.args)
     keywords = tuple((key, _plain(value)) for key, value in node.kwargs.items())
     if node.op in ("placeholder", "output"):
         kind = "input" if node.op == "placeholder" else "output"
-        return Step(node.name, kind, None, arguments if kind == "output" else (), ())
+        return StackedStep(node.name, kind, None, arguments if kind == "output" else (), ())
     if node.op == "call_module":
         return _module_step(node, modules[str(node.target)], arguments)
     if node.op == "get_attr":
@@ -89,32 +89,32 @@ def _step(node: fx.Node, modules: dict[str, nn.Module]) -> Step:
         slope = 0.0
         if node.target is functional.leaky_relu:
             slope = node.kwargs.get("negative_slope", node.args[1] if len(node.args) > 1 else 0.01)  # type: ignore[assignment]
-        return Step(node.name, "rectify", None, arguments[:1], (), float(slope))
+        return StackedStep(node.name, "rectify", None, arguments[:1], (), float(slope))
     if node.target is torch.flatten or (node.op == "call_method" and node.target == "flatten"):
         if arguments[1:] != (1,) and keywords != (("start_dim", 1),):
             raise CannotStackError("flatten is stacked only from dimension 1 to the last")
-        return Step(node.name, "flatten", None, arguments[:1], ())
+        return StackedStep(node.name, "flatten", None, arguments[:1], ())
     if node.op == "call_function" and node.target in FUNCTIONS:
-        return Step(node.name, "function", node.target, arguments, keywords)
+        return StackedStep(node.name, "function", node.target, arguments, keywords)
     if node.op == "call_method" and node.target in METHODS:
-        return Step(node.name, "method", node.target, arguments, keywords)
+        return StackedStep(node.name, "method", node.target, arguments, keywords)
     raise CannotStackError(f"{getattr(node.target, '__name__', node.target)} has no stacked form")
 
 
-def _module_step(node: fx.Node, module: nn.Module, arguments: tuple[Any, ...]) -> Step:
+def _module_step(node: fx.Node, module: nn.Module, arguments: tuple[Any, ...]) -> StackedStep:
     if type(module) is nn.ReLU:
-        return Step(node.name, "rectify", None, arguments, ())
+        return StackedStep(node.name, "rectify", None, arguments, ())
     if type(module) is nn.LeakyReLU:
-        return Step(node.name, "rectify", None, arguments, (), module.negative_slope)
+        return StackedStep(node.name, "rectify", None, arguments, (), module.negative_slope)
     plain = type(module) is LeakyReLU and module.gain == 1.0 and module.clamp is None
     if plain and isinstance(module.negative_slope, float):
-        return Step(node.name, "rectify", None, arguments, (), module.negative_slope)
+        return StackedStep(node.name, "rectify", None, arguments, (), module.negative_slope)
     reason = unsupported(module)
     if reason:
         raise CannotStackError(reason)
     if len(arguments) != 1 or node.kwargs:
         raise CannotStackError(f"{node.target!r} takes more than one input")
-    return Step(node.name, "module", str(node.target), arguments, ())
+    return StackedStep(node.name, "module", str(node.target), arguments, ())
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Stack:
         steps: of each.
     """
 
-    def __init__(self, models: Sequence[nn.Module], steps: Sequence[tuple[Step, ...]]) -> None:
+    def __init__(self, models: Sequence[nn.Module], steps: Sequence[tuple[StackedStep, ...]]) -> None:
         self._models = list(models)
         self._template = copy.deepcopy(models[0])
         self._steps = steps[0]
@@ -184,7 +184,7 @@ class Stack:
             values[step.name] = x if step.kind == "input" else self._run(step, arguments, values)
         raise AssertionError("a graph ends with its output")
 
-    def _run(self, step: Step, arguments: list[Any], values: dict[str, Any]) -> Any:
+    def _run(self, step: StackedStep, arguments: list[Any], values: dict[str, Any]) -> Any:
         if step.kind == "rectify":
             return rectify(arguments[0], self._slopes[step.name])
         if step.kind == "module":

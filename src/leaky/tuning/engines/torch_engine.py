@@ -21,8 +21,8 @@ from leaky.tuning.engines.objective import trial_of
 from leaky.tuning.engines.stacked_training import WHOLE, seconds_alone
 from leaky.tuning.engines.training import LocalEngine
 from leaky.tuning.engines.worker_pool import Crew, Died, most_processes
-from leaky.tuning.study import OUT_OF_MEMORY, RAISED, Cell, Trial
 from leaky.tuning.task import Task
+from leaky.tuning.trial import OUT_OF_MEMORY, RAISED, Cell, Trial
 
 AUTO, BATCHED, LOCAL = KINDS = ("auto", "batched", "local")
 AHEAD = 2

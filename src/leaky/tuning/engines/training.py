@@ -14,8 +14,8 @@ from leaky.observation import observe
 from leaky.tuning.arms import Arm, Slope
 from leaky.tuning.engines.engine import never
 from leaky.tuning.engines.objective import Report, Result, attempt
-from leaky.tuning.study import Cell, Trial
-from leaky.tuning.task import EVALUATION_BATCH, Data, Task
+from leaky.tuning.task import EVALUATION_BATCH, Task, TaskData
+from leaky.tuning.trial import Cell, Trial
 
 MEASURED_SAMPLES = 1000
 """Training samples that a trained network is observed on: of so many, a unit that fires on 1% is never silent."""
@@ -56,7 +56,7 @@ def result(task: Task, arm: Arm, seed: int, model: nn.Module, measured: bool = T
     )
 
 
-def outputs(model: nn.Module, data: Data) -> Tensor:
+def outputs(model: nn.Module, data: TaskData) -> Tensor:
     """The model's outputs on all of some data, in eval mode."""
     model.eval()
     with torch.no_grad():

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from leaky.tuning.arms import Arm
-from leaky.tuning.engines.stacking import CannotStackError, Step, steps_of
-from leaky.tuning.study import Cell
+from leaky.tuning.engines.stacking import CannotStackError, StackedStep, steps_of
 from leaky.tuning.task import Task
+from leaky.tuning.trial import Cell
 
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
 """torch's optimizers that treat each weight by itself, so that a stack of weights is like each weight alone."""
 
-Signature = tuple[object, ...]
+StackKey = tuple[object, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,10 @@ class Variant:
     cell: Cell
     arm: Arm
     model: nn.Module
-    steps: tuple[Step, ...]
+    steps: tuple[StackedStep, ...]
 
     @property
-    def signature(self) -> Signature:
+    def signature(self) -> StackKey:
         """The same for variants that can share a stack."""
         shapes = tuple((name, tuple(p.shape), p.requires_grad) for name, p in self.model.named_parameters())
         return (*(step.signature for step in self.steps), shapes)
@@ -48,12 +48,12 @@ class Variants:
     task: Task
     arms: Mapping[str, Arm]
     reasons: dict[str, str] = field(default_factory=dict)
-    _steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
+    _steps: dict[str, tuple[StackedStep, ...]] = field(default_factory=dict)
     _made: dict[Cell, Variant] = field(default_factory=dict)
 
-    def groups(self, cells: Sequence[Cell], keep: bool = False) -> dict[Signature, list[Variant]]:
+    def groups(self, cells: Sequence[Cell], keep: bool = False) -> dict[StackKey, list[Variant]]:
         """Variants that can share a stack, those of one slope side by side; `keep` those for the next call."""
-        groups: dict[Signature, list[Variant]] = {}
+        groups: dict[StackKey, list[Variant]] = {}
         for cell in sorted(cells, key=lambda c: (self.arms[c.arm].complexity, c.arm)):
             try:
                 variant = self._made.pop(cell, None) or self._make(cell)

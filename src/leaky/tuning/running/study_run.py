@@ -11,12 +11,13 @@ from typing import Any
 from leaky.checking import file_name, finite, shown, whole
 from leaky.errors import InputError
 from leaky.tuning.arms import Slope
+from leaky.tuning.conclusions import Searched
 from leaky.tuning.engines.engine import Engine
 from leaky.tuning.running.processes import StudyLocation, work_in_processes
 from leaky.tuning.running.ray_tasks import must_be_shared, work_in_ray
 from leaky.tuning.running.worker import Design, Progress, work
 from leaky.tuning.search import Range, Search
-from leaky.tuning.study import Searched, Study
+from leaky.tuning.study import Study
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from leaky.tuning.engines.engine import Engine
 from leaky.tuning.engines.objective import trial_of
 from leaky.tuning.scheduling import Budget, NextTrainings, next_trainings
 from leaky.tuning.statistics.boundaries import FIRST_LOOK
-from leaky.tuning.study import RAISED, Cell, Study, Trial
+from leaky.tuning.study import Study
+from leaky.tuning.trial import RAISED, Cell, Trial
 
 if TYPE_CHECKING:
     from leaky.tuning.storage.store import Store

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from leaky.documents import Reader
 from leaky.tuning.saving import trial_from, trial_to_dict
 from leaky.tuning.storage.store import OWNER, SIGN, Store
-from leaky.tuning.study import Trial
+from leaky.tuning.trial import Trial
 
 ARM, SEED = "leaky:arm", "leaky:seed "
 

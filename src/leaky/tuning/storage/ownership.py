@@ -59,7 +59,7 @@ def _lives_here(owner: str) -> bool:
 
 
 @dataclass
-class Watch:
+class OrphanWatch:
     """Which of the running trainings are orphans; remembers what it saw of other machines."""
 
     _seen: dict[int, tuple[object, float]] = field(default_factory=dict)

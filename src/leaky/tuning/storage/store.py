@@ -18,8 +18,8 @@ from typing import Any
 from leaky.documents import Json, Reader, loads
 from leaky.errors import InputError, MissingExtraError
 from leaky.tuning.saving import trial_from, trial_to_dict
-from leaky.tuning.storage.ownership import SIGN_OF_LIFE_EVERY, Watch, this_process
-from leaky.tuning.study import FINISHED, Cell, Trial
+from leaky.tuning.storage.ownership import SIGN_OF_LIFE_EVERY, OrphanWatch, this_process
+from leaky.tuning.trial import FINISHED, Cell, Trial
 
 try:
     import optuna
@@ -61,7 +61,7 @@ class Store:
         self._storage = _opened(storage)
         self._place = "the storage" if storage is None else f"the storage {storage!r}"
         self._labels = list(labels)
-        self._watch = Watch()
+        self._watch = OrphanWatch()
         self._owner = this_process()
         direction = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
         self._where = id(self) if storage is None else storage if "://" in storage else os.path.realpath(storage)

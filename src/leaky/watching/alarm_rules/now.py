@@ -11,7 +11,7 @@ import numpy as np
 from leaky.diagnosis import Finding, Level, Thresholds
 from leaky.diagnosis.wording import evidence
 from leaky.record import FloatArray, TensorStatistics
-from leaky.watching.history import History, Row
+from leaky.watching.history import FigureHistory, SiteFigures
 from leaky.watching.weights import Series
 
 
@@ -83,8 +83,8 @@ class Now:
 
     step: int
     batch: int
-    row: Row
-    history: History
+    row: SiteFigures
+    history: FigureHistory
     sites: tuple[SiteNow, ...]
     needed: int
     thresholds: Thresholds

@@ -7,7 +7,7 @@ hook does for both, for Dynamo leaves these functions to Python where it meets t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,21 @@ from leaky.watching.arrival import Arrival
 from leaky.watching.compiled.skipping import leave_to_python
 from leaky.watching.site import WatchedSite
 
-if TYPE_CHECKING:
-    from leaky.watching.compiled.passes import Passes
+
+class OuterListener(Protocol):
+    """Who is told of compiled passes around which Python runs the hooks.
+
+    Attributes:
+        discovering: whether a pass aside is going on.
+    """
+
+    discovering: bool
+
+    def begin_outside(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module whose forward pass is compiled starts."""
+
+    def end_outside(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """It has run, or has raised (output None)."""
 
 
 class _Passage(riding.Hook):
@@ -31,7 +44,7 @@ class _Passage(riding.Hook):
         number: of the module's plan.
     """
 
-    def __init__(self, rider: riding.Driver, passes: Passes, number: int) -> None:
+    def __init__(self, rider: riding.Driver, passes: OuterListener, number: int) -> None:
         super().__init__(rider)
         self.number = number
         self._passes = passes

@@ -10,7 +10,7 @@ import itertools
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -21,10 +21,29 @@ from leaky.structure.operators import operator_named
 from leaky.watching.compiled.operators import MEETINGS, PASSAGES
 from leaky.watching.slopes import monotone
 
-if TYPE_CHECKING:
-    from leaky.watching.compiled.passes import Passes
-
 _NUMBERS = itertools.count(1)
+
+
+class PassListener(Protocol):
+    """Who is told of the compiled passes of one watch."""
+
+    def prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan | None:
+        """A pass begins, or is being compiled; None where it is part of another or not observed."""
+
+    def open(self, plan: Plan, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
+        """A pass of the plan's module begins."""
+
+    def close(self, plan: Plan, completed: bool) -> None:
+        """It has ended, or has raised."""
+
+    def take(self, meeting: Meeting, z: Tensor) -> int:
+        """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
+
+    def follow(self, meeting: Meeting, output: Tensor) -> None:
+        """Take in the output of a smooth activation."""
+
+    def arrive(self, meeting: Meeting, gradient: Tensor, value: Tensor, of_pass: int) -> None:
+        """Take in the gradient of the output."""
 
 
 @dataclass(eq=False)
@@ -100,7 +119,7 @@ class Plan:
 
     number: int
     module: Callable[[], nn.Module | None]
-    passes: Passes | None = None
+    passes: PassListener | None = None
     structure: Structure | None = None
     by_module: dict[nn.Module, int] = field(default_factory=dict)
     by_function: dict[Any, list[Meeting | None]] = field(default_factory=dict)

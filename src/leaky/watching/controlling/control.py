@@ -13,7 +13,7 @@ from leaky.diagnosis import Finding, Thresholds
 from leaky.errors import LeakyError
 from leaky.structure.modules import without_wrappers
 from leaky.watching.control_record import ControlRecord
-from leaky.watching.history import History
+from leaky.watching.history import FigureHistory
 from leaky.watching.observer import Observer
 
 
@@ -58,7 +58,7 @@ class Wanted:
     model: nn.Module
     optimizer: torch.optim.Optimizer | None
     observer: Observer
-    history: History
+    history: FigureHistory
     thresholds: Thresholds
     modules: Mapping[nn.Module, set[str]]
     paths: dict[nn.Module, str] = field(init=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,9 +23,9 @@ from leaky.watching.controlling.rate import AIM, Shortened, Steps, layers_of, sh
 from leaky.watching.controlling.rescale import Rescaled
 from leaky.watching.controlling.slope import Raised
 from leaky.watching.controlling.table import Table
-from leaky.watching.history import History
+from leaky.watching.history import FigureHistory
 from leaky.watching.observer import Observer
-from leaky.watching.optimizers import least_square, unmeasured
+from leaky.watching.optimizers import least_square
 
 _LONG = ("update-size", "gradient-spike")
 """Alarms of a step that is too long, which may be so for layers that no site follows, too."""
@@ -56,7 +57,7 @@ class Controller:
         self,
         observer: Observer,
         optimizer: torch.optim.Optimizer | None,
-        history: History,
+        history: FigureHistory,
         thresholds: Thresholds,
         table: Table,
         agree: Callable[[str], bool],
@@ -89,7 +90,9 @@ class Controller:
             for name, p in layer.items():
                 if name in behind and p.ndim >= 2:
                     change, size = map(float, self._steps.lengths([p]))
-                    found[name] = unmeasured(change, size, p.numel(), least_square(p, p.numel()))
+                    found[name] = np.array(
+                        [change**2, size**2, p.numel(), math.nan, math.nan, least_square(p, p.numel())]
+                    )
         return found
 
     def look(self, raised: list[Alarm]) -> list[tuple[Alarm, Control]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from tests.repairing.learning import Task
 from torch import nn
 
 import leaky
@@ -16,6 +17,8 @@ from leaky.repairing.operations.moments import LEAST, MOST, out_of_date
 
 DATA = torch.randn(800, 6, generator=torch.Generator().manual_seed(1))
 LABELS = (DATA[:, 0] + DATA[:, 1] > 0).long()
+TASK = Task(DATA, LABELS)
+accuracy, training = TASK.accuracy, TASK.training
 
 
 def fed(gradients: list[float], **options: float) -> torch.optim.Adam:
@@ -90,22 +93,6 @@ def frozen_by_its_optimizer() -> tuple[nn.Module, torch.optim.Adam]:
     model.load_state_dict(before)
     training(optimizer)(model)
     return model, optimizer
-
-
-def training(optimizer: torch.optim.Optimizer, steps: int = 30) -> Callable[[nn.Module], None]:
-    def train(model: nn.Module) -> None:
-        for _ in range(steps):
-            batch = torch.randint(len(DATA), (64,))
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(DATA[batch]), LABELS[batch]).backward()
-            optimizer.step()
-
-    return train
-
-
-def accuracy(model: nn.Module) -> float:
-    with torch.no_grad():
-        return float((model(DATA).argmax(1) == LABELS).float().mean())
 
 
 def test_a_network_that_its_optimizer_has_frozen_learns_again() -> None:
