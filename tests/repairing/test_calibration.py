@@ -147,3 +147,15 @@ def test_a_deep_network_is_centred_at_its_inputs_only_so_that_its_gradients_do_n
     # √1.47 a layer, over nine layers, is 5.6; what is not centred stays where it was
     assert growth(whole, data) > 3 * growth(default, data)
     assert growth(default, data) < 2 * growth(plain, data)
+
+
+def test_what_each_layer_put_out_before_is_a_table() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3, bias=False)), torch.randn(50, 6)
+    first = model[0](x).double().detach()
+    lines = str(leaky.calibrate(model, x)).splitlines()
+    assert lines[0] == "2 layers brought to size 1; before:"
+    assert lines[1].split() == ["weight", "largest", "mean", "deviation", "constant", "units", "centred"]
+    mean, size = first.mean(0).abs().max(), first.var(0, correction=0).mean().sqrt()
+    assert lines[2].split() == ["0.weight", f"{mean:.4g}", f"{size:.4g}", "0", "yes"]
+    assert lines[3].split()[-2:] == ["0", "no"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from leaky.diagnosis import Finding, Level
 from leaky.watching.alarm import Alarm
-from leaky.watching.run import MOST_SITES, Run, lines
+from leaky.watching.run import MOST_SITES, Run
 
 
 def alarm(step: int, rule: str, level: Level, site: str | None, advice: str = "Lower the rate.") -> Alarm:
@@ -19,7 +19,7 @@ def run(*alarms: Alarm) -> Run:
 
 def said(watched: Run) -> list[str]:
     """The lines from the first alarm on."""
-    found = lines(watched)
+    found = str(watched).splitlines()
     return found[next(i for i, line in enumerate(found) if line.startswith(("step 1", "No alarm"))) :]
 
 
@@ -52,3 +52,10 @@ def test_each_piece_of_advice_is_said_once_and_many_sites_are_counted() -> None:
 
 def test_no_alarm_is_said() -> None:
     assert said(run(alarm(10, "dead", "info", "a"))) == ["No alarm above info."]
+
+
+def test_what_is_said_of_alarms_parts_those_of_level_info_from_the_others() -> None:
+    told, aside = alarm(10, "drift", "warning", "a"), alarm(10, "dead", "info", "a")
+    watched = run(aside, told)
+    assert watched.alarms_together() == [(told,)]
+    assert watched.remarks == (aside,)

@@ -30,10 +30,12 @@ def show_saved(path: str, fail_on: str, full: bool, sites: str) -> Status:
     """
     from leaky import documents
     from leaky.diagnosis import level_rank
+    from leaky.report.shown import Shown
     from leaky.report.terminal import TerminalReport
 
     kind, thing = documents.opened(path)
-    show(TerminalReport(thing.diagnosis, full=full, sites=sites) if kind == "checkup" else str(thing))
+    report = thing if isinstance(thing, Shown) else str(thing)
+    show(TerminalReport(thing.diagnosis, full=full, sites=sites) if kind == "checkup" else report)
     if fail_on == "never":
         return Status.OK
     worst = max((level_rank(level) for level in _levels(thing)), default=-1)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leaky.commands.options import PROPER_SHARE
-from leaky.commands.output import own_stdout, say
+from leaky.commands.output import own_stdout, say, show
 
 if TYPE_CHECKING:
+    from leaky.report.view import View
     from leaky.theory import TailoredSlope
 
 DEPTH = click.IntRange(1, 100_000)
@@ -39,7 +40,9 @@ def command(model: str | None, targets: tuple[float, ...], depth: int | None, da
     if model is not None and depth is not None:
         raise click.UsageError("either MODEL or --depth can be given, not both")
     if model is None and depth is None:
-        say(_table(targets or (0.9, 0.95)))
+        from leaky.report.drawing import Drawing
+
+        show(Drawing(_table(targets or (0.9, 0.95))))
         return
     from leaky import theory
 
@@ -78,18 +81,16 @@ def _sentence(found: TailoredSlope, name: str) -> str:
     return "\n".join([*lines, *(f"  Assumed: {assumption}." for assumption in found.assumptions)])
 
 
-def _table(targets: tuple[float, ...]) -> str:
+def _table(targets: tuple[float, ...]) -> View:
     from leaky import theory
+    from leaky.report.view import Column, Gap, Table, line
 
-    rows = [["layers", *(f"target {target:g}" for target in targets)]]
-    for depth in DEPTHS:
-        found = [theory.tailored_slope(depth, target) for target in targets]
-        rows.append([str(depth), *(_cell(one) for one in found)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    rows = [(str(depth), *(_cell(theory.tailored_slope(depth, target)) for target in targets)) for depth in DEPTHS]
+    names = ("layers", *(f"target {target:g}" for target in targets))
     heading = "The negative slope of plain networks (no shortcuts, no normalisation), by depth:"
     footing = "0 (c): the target is out of reach; at slope 0 orthogonal inputs reach the correlation c."
-    return "\n".join([heading, "", *lines, "", footing])
+    table = Table(tuple(Column(name, numbers=True) for name in names), tuple(rows))
+    return (line(heading), Gap(), table, Gap(), line(footing))
 
 
 def _cell(found: TailoredSlope) -> str:

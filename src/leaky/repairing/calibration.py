@@ -22,10 +22,13 @@ from leaky.observation.following import follow, replay
 from leaky.observation.options import DataArguments
 from leaky.repairing.inputs import as_they_came
 from leaky.repairing.snapshot import whole_or_not_at_all
+from leaky.report.shown import Shown
+from leaky.report.view import Column, Table, View, line, titled
 from leaky.structure.history import History
 from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 from leaky.structure.operators import operator_named
+from leaky.text import counted
 
 _SMALLEST_DEVIATION = 1e-12
 
@@ -56,8 +59,8 @@ class LayerRange:
     centred: bool
 
 
-@dataclass(frozen=True)
-class Calibration:
+@dataclass(frozen=True, repr=False)
+class Calibration(Shown):
     """What `leaky.calibrate` did.
 
     Attributes:
@@ -68,6 +71,22 @@ class Calibration:
     layers: tuple[LayerRange, ...]
     left_alone: tuple[tuple[str, str], ...]
 
+    def __repr__(self) -> str:
+        return f"<Calibration of {counted(len(self.layers), 'layer')}>"
+
+    def view(self) -> View:
+        """What a reader is shown: what each layer put out before, and what was left alone."""
+        numbers = (Column(name, numbers=True) for name in ("largest mean", "deviation", "constant units"))
+        columns = (Column("weight"), *numbers, Column("centred"))
+        left = (titled("left alone", f"{name}: {reason}", "quiet", indent=1) for name, reason in self.left_alone)
+        title = f"{counted(len(self.layers), 'layer')} brought to size 1; before:"
+        return (line(title, "strong"), Table(columns, tuple(map(_row, self.layers))), *left)
+
+
+def _row(layer: LayerRange) -> tuple[str, ...]:
+    figures = (f"{layer.mean:.4g}", f"{layer.standard_deviation:.4g}", f"{layer.constant_units:,}")
+    return (layer.weight, *figures, "yes" if layer.centred else "no")
+
 
 @dataclass(frozen=True)
 class CalibrateArguments(DataArguments):
@@ -77,7 +96,7 @@ class CalibrateArguments(DataArguments):
         model: changed in place; on an exception it is put back as it was. Runs in eval mode.
         data: one batch; what would be cut up runs whole, and of several batches the first counts.
         centre: True for every layer, False for none; by default for the layers that take the inputs, and for all where
-            fewer than `DEEP` rectifiers run.
+            fewer than four rectifiers run.
     """
 
     model: nn.Module

@@ -25,13 +25,15 @@ from leaky.observation.following import follow
 from leaky.observation.options import DataArguments
 from leaky.repairing.left_alone import reasons_of
 from leaky.repairing.snapshot import whole_or_not_at_all
+from leaky.report.shown import Shown
+from leaky.report.view import Column, Table, View, line, titled
 from leaky.structure.activations import Activation
 from leaky.structure.graph import Node
 from leaky.structure.history import History, Step
 from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 from leaky.structure.residuals import residuals
-from leaky.text import printable
+from leaky.text import counted
 
 Mode = Literal["fan_in", "fan_out"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -60,8 +62,8 @@ class LayerStart:
     standard_deviation: float
 
 
-@dataclass(frozen=True)
-class Initialization:
+@dataclass(frozen=True, repr=False)
+class Initialization(Shown):
     """What `leaky.initialize` did.
 
     Attributes:
@@ -76,24 +78,25 @@ class Initialization:
     left_alone: tuple[tuple[str, str], ...]
     orthogonal: bool = True
 
-    def __str__(self) -> str:
-        rows = [("weight", "followed by", "slope", "gain", "fan", "deviation")]
-        for layer in self.layers:
-            slope = "–" if layer.negative_slope is None else f"{layer.negative_slope:.4g}"
-            figures = (f"{layer.gain:.4f}", f"{layer.fan:.4g}", f"{layer.standard_deviation:.4g}")
-            rows.append((printable(layer.weight), layer.activation or "–", slope, *figures))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    def __repr__(self) -> str:
+        return f"<Initialization of {counted(len(self.layers), 'weight')}>"
+
+    def view(self) -> View:
+        """What a reader is shown: a row each weight, and what was left alone."""
         kind = "orthogonal" if self.orthogonal else "independent"
-        lines = [f"{len(self.layers)} weights drawn anew ({kind}), biases 0:"]
-        for row in rows:
-            cells = [
-                cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  " + "  ".join(cells).rstrip())
-        if self.residual_scale != 1:
-            lines.append(f"  the last layer, or norm, of each residual branch is scaled by {self.residual_scale:.4g}")
-        lines += [f"  left alone: {printable(name)}: {reason}" for name, reason in self.left_alone]
-        return "\n".join(lines)
+        title = f"{counted(len(self.layers), 'weight')} drawn anew ({kind}), biases 0:"
+        numbers = (Column(name, numbers=True) for name in ("slope", "gain", "fan", "deviation"))
+        table = Table((Column("weight"), Column("followed by"), *numbers), tuple(map(_row, self.layers)))
+        scaled = f"the last layer, or norm, of each residual branch is scaled by {self.residual_scale:.4g}"
+        residual = (line(scaled, indent=1),) if self.residual_scale != 1 else ()
+        left = (titled("left alone", f"{name}: {reason}", "quiet", indent=1) for name, reason in self.left_alone)
+        return (line(title, "strong"), table, *residual, *left)
+
+
+def _row(layer: LayerStart) -> tuple[str, ...]:
+    slope = "–" if layer.negative_slope is None else f"{layer.negative_slope:.4g}"
+    figures = (f"{layer.gain:.4f}", f"{layer.fan:.4g}", f"{layer.standard_deviation:.4g}")
+    return (layer.weight, layer.activation or "–", slope, *figures)
 
 
 def gain_of(activation: Activation | None, negative_slope: float | None = None) -> float:

@@ -13,6 +13,9 @@ from leaky import documents
 from leaky.diagnosis import level_rank
 from leaky.errors import InputError
 from leaky.record import FloatArray, IntArray
+from leaky.report.findings import LEVEL_TONES
+from leaky.report.shown import Shown
+from leaky.report.view import Column, Gap, Line, Table, View, line, titled
 from leaky.text import counted, named, printable
 from leaky.watching.alarm import Alarm
 from leaky.watching.control_record import ControlRecord
@@ -26,7 +29,7 @@ SHARES = ("dead", "locked", "nearly_dead", "dormant", "silent")
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Shown):
     """What a watched training showed.
 
     Attributes:
@@ -109,6 +112,11 @@ class Run:
                 together.setdefault((alarm.step, alarm.finding.rule), []).append(alarm)
         return [tuple(sorted(each, key=lambda a: -level_rank(a.finding.level))) for each in together.values()]
 
+    @property
+    def remarks(self) -> tuple[Alarm, ...]:
+        """The alarms of level info, as raised."""
+        return tuple(alarm for alarm in self.alarms if alarm.finding.level == "info")
+
     def plot(self) -> Figure:
         """A matplotlib figure for a paper: shares of the units over the steps, and the layers that fell silent.
 
@@ -128,73 +136,75 @@ class Run:
         """
         documents.save(path, "run", self)
 
-    def __str__(self) -> str:
-        return "\n".join(lines(self))
-
-
-def lines(run: Run, most: int = 20) -> list[str]:
-    """The run as text: a table over time, then the alarms."""
-    end = int(run.steps[-1]) + 1 if len(run.steps) else 0
-    units = sum(run.units.values())
-    sites = f"{counted(units, 'unit')} at {counted(len(run.units), 'site')}"
-    head = f"{printable(run.model)} · {sites} · {counted(end, 'step')}"
-    said = [head + (f" · ended by {run.ended}" if run.ended not in ("", "stopped") else ""), ""]
-    if len(run.steps):
-        chosen = np.unique(np.linspace(0, len(run.steps) - 1, min(most, len(run.steps))).astype(int))
-        shares = {share: run.network(share) for share in SHARES}
-        said.append(
-            f"{'step':>8} {'samples':>9} " + " ".join(f"{s.replace('_', ' '):>11}" for s in SHARES) + "  alarms"
+    def view(self) -> View:
+        """What a reader is shown: the network over time, the sites as they were last, the alarms and controls."""
+        sites = f"{counted(sum(self.units.values()), 'unit')} at {counted(len(self.units), 'site')}"
+        end = int(self.steps[-1]) + 1 if len(self.steps) else 0
+        ended = f" · ended by {self.ended}" if self.ended not in ("", "stopped") else ""
+        tables = (_over_time(self), Gap(), *_layers(self), Gap()) if len(self.steps) else ()
+        told = [said for alike in self.alarms_together() for said in _alarm_lines(alike)]
+        return (
+            line(f"{self.model} · {sites} · {counted(end, 'step')}{ended}", "strong"),
+            Gap(),
+            *tables,
+            *(told or [line("No alarm above info.")]),
+            *(titled("Control", str(control)) for control in self.controls),
+            *(titled("Note", note, "note") for note in self.notes),
         )
-        before = -1
-        for i in chosen:
-            step = int(run.steps[i])
-            seen = int(run.samples[: i + 1].sum())
-            raised = [a.finding.rule for a in run.alarms if before < a.step <= step]
-            before = step
-            cells = " ".join(f"{_percent(shares[s][i]):>11}" for s in SHARES)
-            said.append(f"{step:>8} {seen:>9} {cells}  {', '.join(dict.fromkeys(raised))}".rstrip())
-        said += ["", *_layers(run, most), ""]
-    told = [line for alike in run.alarms_together() for line in _alarm_lines(alike)]
-    said += told or ["No alarm above info."]
-    said += [printable(f"Control, {control}") for control in run.controls]
-    said += [printable(f"Note: {note}") for note in run.notes]
-    return said
 
 
-def _alarm_lines(alike: tuple[Alarm, ...]) -> list[str]:
+def _over_time(run: Run) -> Table:
+    """A row each of some reports: shares of all units, and the alarms since the row before."""
+    chosen = np.unique(np.linspace(0, len(run.steps) - 1, min(MOST_ROWS, len(run.steps))).astype(int))
+    shares = {share: run.network(share) for share in SHARES}
+    rows, before = [], -1
+    for i in chosen:
+        step = int(run.steps[i])
+        raised = dict.fromkeys(alarm.finding.rule for alarm in run.alarms if before < alarm.step <= step)
+        figures = (str(step), str(int(run.samples[: i + 1].sum())), *(_percent(shares[share][i]) for share in SHARES))
+        rows.append((*figures, ", ".join(raised)))
+        before = step
+    names = ("step", "samples", *(share.replace("_", " ") for share in SHARES))
+    return Table((*(Column(name, numbers=True) for name in names), Column("alarms")), tuple(rows))
+
+
+def _alarm_lines(alike: tuple[Alarm, ...]) -> list[Line]:
     """Alarms of one rule at one step: one in full, the sites of the others with what they say, one piece of advice."""
     first, *others = alike
-    said = [printable(str(first))]
+    said = [line(str(first), LEVEL_TONES[first.finding.level])]
     for alarm in others[:MOST_SITES]:
         finding = alarm.finding
         level = "" if finding.level == first.finding.level else f"{finding.level}: "
-        said.append(printable(f"    {level}{finding.site or 'network'}: {finding.message}"))
+        said.append(line(f"{level}{finding.site or 'network'}: {finding.message}", indent=2))
     if len(others) > MOST_SITES:
-        said.append(f"    ({counted(len(others) - MOST_SITES, 'site')} more)")
-    return [*said, *(f"    → {advice}" for advice in dict.fromkeys(printable(a.finding.advice) for a in alike))]
+        said.append(line(f"({counted(len(others) - MOST_SITES, 'site')} more)", indent=2))
+    advice = dict.fromkeys(alarm.finding.advice for alarm in alike)
+    return [*said, *(line(f"→ {each}", "advice", indent=2) for each in advice)]
 
 
+MOST_ROWS = 20
+"""Reports, and sites, that a table shows."""
 MOST_SITES = 6
 """Sites, beside the worst, of which an alarm says what it found there."""
 BY_LAYER = ("dead", "dormant", "idle_gates", "asleep", "rate", "srank", "weight")
 """Figures that are shown of each site, of those that are known; the last two are no shares."""
 
 
-def _layers(run: Run, most: int) -> list[str]:
-    """What was last known of each site: a line each, evenly chosen ones where there are many."""
+def _layers(run: Run) -> tuple[Table | Line, ...]:
+    """What was last known of each site: a row each, evenly chosen ones where there are many."""
     last = {
         name: {figure: _last(arrays[figure]) for figure in BY_LAYER if figure in arrays}
         for name, arrays in run.figures.items()
     }
-    columns = [f for f in BY_LAYER if any(not np.isnan(each.get(f, np.nan)) for each in last.values())]
+    shown = [f for f in BY_LAYER if any(not np.isnan(each.get(f, np.nan)) for each in last.values())]
     names = list(last)
-    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).astype(int))]
-    width = max([len("site"), *(len(printable(name)) for name in chosen)])
-    lines = [f"{'site':<{width}} {'units':>7} " + " ".join(f"{each.replace('_', ' '):>11}" for each in columns)]
-    for name in chosen:
-        cells = " ".join(f"{_cell(each, last[name].get(each, np.nan)):>11}" for each in columns)
-        lines.append(f"{printable(name):<{width}} {run.units[name]:>7} {cells}".rstrip())
-    return lines if len(chosen) == len(names) else [*lines, f"({len(names) - len(chosen)} sites more)"]
+    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, min(MOST_ROWS, len(names))).astype(int))]
+    rows = [
+        (name, str(run.units[name]), *(_cell(each, last[name].get(each, np.nan)) for each in shown)) for name in chosen
+    ]
+    headings = (Column(name, numbers=True) for name in ("units", *(each.replace("_", " ") for each in shown)))
+    table = Table((Column("site"), *headings), tuple(rows))
+    return (table,) if len(chosen) == len(names) else (table, line(f"({len(names) - len(chosen)} sites more)"))
 
 
 def _last(values: FloatArray) -> float:

@@ -58,7 +58,7 @@ def run_content(run: Any, columns: Columns) -> dict[str, Any]:
         "network": {share: columns.add(run.network(share)[kept], "f4") for share in NETWORK if share in figures},
         "unit_rates": _unit_rates(run.unit_rates, names, columns),
         "alarms": [[_alarm(alarm, places) for alarm in alike] for alike in together],
-        "remarks": [[_alarm(alarm, places)] for alarm in run.alarms if alarm.finding.level == "info"],
+        "remarks": [[_alarm(alarm, places)] for alarm in run.remarks],
         "controls": [_control(control, places) for control in run.controls],
         "notes": [told(note) for note in run.notes],
     }
