@@ -193,3 +193,49 @@ def test_a_large_input_is_a_warning_where_nothing_tells_its_samples_apart_any_mo
             nn.functional.mse_loss(model((x / 40 + 1) * scale if scale > 1 else x), x[:, -1]).backward()
             optimizer.step()
     assert ["warning" in {alarm.finding.level for alarm in watch.alarms}] == [told]
+
+
+class Gated(nn.Module):
+    """A GRU with a rectified head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.body = nn.GRU(4, 24, batch_first=True), nn.Linear(24, 24)
+        self.act, self.head = nn.ReLU(), nn.Linear(24, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.act(self.body(self.cell(x)[0][:, -1])))
+
+
+@pytest.mark.parametrize(
+    ("born", "killed", "told"),
+    [(0, 0, []), (12, 0, []), (12, 1, []), (0, 12, ["warning"]), (4, 14, ["error"]), (0, 24, ["error"])],
+    ids=["healthy", "born half dead", "one more", "half die", "most of the rest die", "all die"],
+)
+def test_units_behind_a_gru_that_die_are_told_and_those_born_dead_are_not(
+    born: int, killed: int, told: list[str]
+) -> None:
+    """A unit is killed by a bias that no gradient takes back; the healthy twin learns the same sums of a sequence."""
+    torch.manual_seed(0)
+    model, draw = Gated(), torch.Generator().manual_seed(1)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    losses = []
+    with torch.no_grad():
+        model.body.bias[:] = 0.5
+        model.body.bias[:born] = -100.0
+    with leaky.watch(model, optimizer, on_alarm=lambda alarm: None, alarms=["dead"]) as watch:
+        for step in range(120):
+            with torch.no_grad():
+                model.body.bias[born : born + (step >= 60) * killed] = -100.0
+            x = torch.randn(32, 16, 4, generator=draw)
+            loss = nn.functional.cross_entropy(model(x), (x[:, :, 0].sum(1) > 0).long())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    loud = [alarm for alarm in watch.alarms if alarm.finding.level != "info"]
+    assert [(alarm.finding.site, alarm.finding.level) for alarm in loud] == [("act", level) for level in told]
+    assert all(alarm.step >= 60 for alarm in loud)
+    assert watch.history["act"]["dead"][-1] == (born + killed) / 24
+    if not killed:
+        assert sum(losses[-10:]) < 0.6 * sum(losses[:10])

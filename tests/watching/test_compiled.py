@@ -264,3 +264,25 @@ def test_compiled_code_that_runs_eagerly_is_seen() -> None:
         steps(compiled, data, optimizer, 5)
     assert [site.samples for site in watch.record().sites] == [120, 120, 120]
     assert not watch.notes
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"measures": {"gates"}}, ["idle_gates is not counted"]),
+        ({"latents": ["1"]}, ["the latents of '1' are not counted"]),
+        ({"measures": {"gates"}, "latents": ["1"]}, ["idle_gates and the latents of '1' are not counted"]),
+        ({"measures": {"srank"}}, []),
+    ],
+)
+def test_measures_that_compiled_code_shows_nothing_of_are_told(asked: dict[str, Any], told: list[str]) -> None:
+    model, data, optimizer = prepared("mlp")
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with leaky.watch(compiled, optimizer, alarms=(), **asked) as watch:
+        steps(compiled, data, optimizer, 3)
+    assert len(watch.notes) == len(told)
+    assert all(words in note for words, note in zip(told, watch.notes, strict=True))
+    model, data, optimizer = prepared("mlp")
+    with leaky.watch(model, optimizer, alarms=(), **asked) as watch:
+        steps(model, data, optimizer, 3)
+    assert not watch.notes

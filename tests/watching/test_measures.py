@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import leaky
 from leaky.diagnosis import Thresholds
 from leaky.errors import InputError
-from leaky.watching.measures import effective_rank, idle_gates
+from leaky.structure.axes import Layout
+from leaky.watching.measures import Measures, Products, effective_rank, idle_gates
 
 torch.set_num_threads(1)
 
@@ -150,6 +154,42 @@ def test_what_is_no_gate_is_not_taken_for_one(after: Any) -> None:
     (site,) = watch.history
     assert np.isnan(watch.history[site]["idle_gates"]).all()
     assert watch.history[site]["dead"][-1] == 0.25  # squared or not, a rectifier's units die as they do
+
+
+class Asks(TorchDispatchMode):
+    """Counts how often Python asks for a value of a tensor."""
+
+    asked = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.asked += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
+        return func(*args, **(kwargs or {}))
+
+
+PRODUCTS: list[Any] = [
+    lambda gate, up: gate * up, lambda gate, up: up * gate, torch.mul, Tensor.mul, Tensor.multiply, operator.imul,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_product_of_torchs_own_is_known_without_asking_for_a_value(product: Any) -> None:
+    seen: list[Any] = []
+    products = Products()
+    measures = Measures(frozenset({"gates"}), 5, smooth=True, products=products)
+
+    class Sees(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append((func, args))
+            return func(*args, **(kwargs or {}))
+
+    gate, up = torch.rand(3, 5), torch.rand(3, 5)
+    products.made(gate, measures, Layout((3, 5), (0, 1), 3, 5, 1, 0, 1))
+    with Sees():
+        result = product(gate, up)
+    with Asks() as asks:
+        products.see(*seen[-1], result)
+    assert measures.gated
+    assert asks.asked == 0
 
 
 def test_measuring_leaves_the_training_as_it_is_bit_for_bit() -> None:

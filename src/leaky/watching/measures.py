@@ -18,6 +18,7 @@ from leaky.observation.reduction import as_units
 from leaky.record import FloatArray
 from leaky.structure.axes import Layout
 from leaky.watching.arrival import wait_for_gradient
+from leaky.watching.sums import waits
 
 MEASURES = {
     "srank": "the effective rank of a site's output: a matrix product a pass, the eigenvalues of one a report",
@@ -31,15 +32,22 @@ MOST_UNITS = 2048
 PRODUCT, TO_GATE, TO_OTHER = range(3)
 
 
+_PRODUCTS: tuple[Any, ...] = (
+    torch.mul, torch.multiply, Tensor.mul, Tensor.mul_, Tensor.multiply, Tensor.__mul__, Tensor.__rmul__,
+    Tensor.__imul__,
+)  # fmt: skip
+
+
 class Products:
     """Finds where the output of a site is multiplied, element by element, with another value of its shape.
 
-    A function of torch's is known for a product by what it computes.
+    Torch's own products are known; on the host another function is known for one by what it computes, and elsewhere
+    nobody asks, for that would wait for the device.
     """
 
     def __init__(self) -> None:
         self._made: dict[int, tuple[weakref.ref[Tensor], Measures, Layout]] = {}
-        self._multiplies: dict[Any, bool] = {}
+        self._multiplies: dict[Any, bool] = dict.fromkeys(_PRODUCTS, True)
 
     def made(self, output: Tensor, measures: Measures, layout: Layout) -> None:
         """A site has made an output."""
@@ -62,6 +70,8 @@ class Products:
                 return
 
     def _is_product(self, function: Any, args: Any, result: Tensor) -> bool:
+        if function not in self._multiplies and waits(result.device):
+            return False
         if function not in self._multiplies:
             with torch.no_grad():
                 if not bool(result.any()):

@@ -23,7 +23,7 @@ from leaky.watching.afar import bring, clear
 from leaky.watching.arguments import WatchArguments
 from leaky.watching.clock import Clock
 from leaky.watching.compiled.passes import Passes
-from leaky.watching.compiled.regions import compiled_parts, functions_in_parts, in_python, unseen
+from leaky.watching.compiled.regions import beyond, compiled_parts, functions_in_parts, in_python, unseen
 from leaky.watching.experts import alike_groups, shares
 from leaky.watching.figures import Stretch
 from leaky.watching.inputs import InputSizes
@@ -134,6 +134,11 @@ class Observer:
         if not self._groups:
             return {}
         return shares(self._groups, {name: stretch.total.samples for name, stretch in self.stretches.items()})
+
+    def unmeasured(self) -> str:
+        """What is to be said of measures that were asked for and that compiled passes show nothing of; "" for none."""
+        gates, unseen = "gates" in self._measures, [name for name, code in self.latents.items() if not code.units]
+        return beyond(gates, unseen) if self.compiled.met and (gates or unseen) else ""
 
     def gradient_jump(self) -> float:
         """How many times the usual one this step's gradient is, at the site nearest to the loss; 0 if not known."""

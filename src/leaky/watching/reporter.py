@@ -93,6 +93,8 @@ class Reporter:
         observer, step = self.observer, self.observer.clock.step
         observer.clock.nonfinite = False
         self._look_for_sites(observer.compiled.unmet())
+        if observer.unmeasured():
+            self.note(observer.unmeasured())
         nonfinite, late = first_nonfinite(observer)
         rates = unit_levels(observer) if self.moments.due() else None
         row = report_row(observer, self._thresholds, measured, observer.model)

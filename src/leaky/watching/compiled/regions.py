@@ -21,6 +21,12 @@ IN_PYTHON = (
 )
 
 
+BEYOND = (
+    "compiled code runs, in which {} {} not counted: watch some steps under "
+    'torch.compiler.set_stance("force_eager") for them'
+)
+
+
 def functions_in_parts(model: nn.Module, structure: Structure) -> list[str]:
     """Sites that are calls of functions in parts that are compiled by themselves, which nothing tells apart outside."""
     parts = [f"{without_wrappers(name)}." for name, part in model.named_modules() if name and _is_compiled(part)]
@@ -48,3 +54,9 @@ def unseen(sites: set[str]) -> str:
     """What is said of sites that compiled parts keep to themselves."""
     named = ", ".join(sorted(sites))
     return UNSEEN.format(named, "is" if len(sites) == 1 else "are", "is" if len(sites) == 1 else "are")
+
+
+def beyond(gates: bool, latents: list[str]) -> str:
+    """What is said of measures that compiled code shows nothing of."""
+    wanted = [*(["idle_gates"] if gates else []), *(f"the latents of {name!r}" for name in latents)]
+    return BEYOND.format(" and ".join(wanted), "is" if len(wanted) == 1 and gates else "are")
