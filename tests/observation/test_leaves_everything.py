@@ -13,6 +13,7 @@ import torch
 from tests.observation import networks
 from torch import Tensor, nn
 from torch.nn.modules import module as module_globals
+from torch.utils import _python_dispatch
 
 import leaky
 
@@ -26,6 +27,7 @@ def everything(model: nn.Module) -> dict[str, Any]:
     state: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state().tolist()}
     state["numpy"] = str(np.random.get_state())
     state["grad mode"] = torch.is_grad_enabled()
+    state["modes"] = {name: value for name, value in vars(_python_dispatch).items() if name.startswith("_is_in_")}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         gradient = None if tensor.grad is None else bits(tensor.grad)
         state[name] = (

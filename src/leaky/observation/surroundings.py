@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from torch.nn.modules import module as module_globals
-from torch.utils import _python_dispatch as dispatch
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+from leaky.structure.dispatching import end_modes
 
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "whether gradients are recorded": (torch.is_grad_enabled, torch._C._set_grad_enabled),
@@ -33,7 +35,7 @@ class Surroundings:
         self._settings = {name: read() for name, (read, _) in SETTINGS.items()}
         self._hooks = [(entries, dict(entries)) for entries in global_hooks()]
         self._function_modes = torch._C._len_torch_function_stack()
-        self._dispatch_modes = len(dispatch._get_current_dispatch_mode_stack())
+        self._dispatch_modes = len(_get_current_dispatch_mode_stack())
 
     def changed(self) -> list[str]:
         """Names of the settings that are not what they were."""
@@ -41,8 +43,7 @@ class Surroundings:
 
     def close_modes(self) -> None:
         """End what was begun since and is still open."""
-        while len(dispatch._get_current_dispatch_mode_stack()) > self._dispatch_modes:
-            dispatch._pop_mode()
+        end_modes(lambda modes: len(modes) > self._dispatch_modes)
         while torch._C._len_torch_function_stack() > self._function_modes:
             torch._C._pop_torch_function_stack()
 

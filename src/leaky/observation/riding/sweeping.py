@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _python_dispatch as dispatch
 
 from leaky.observation.riding.discovery import NumberedFunctions
 from leaky.observation.riding.hooks import BeforeInPlace, Functions, Hook
 from leaky.observation.surroundings import global_hooks
+from leaky.structure.dispatching import end_modes
 from leaky.structure.trace import Tracer
 
 _BESIDE = ("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
@@ -34,8 +34,7 @@ def sweep(model: nn.Module, rider: Any, tracer: Tracer | None) -> None:
         for key in [key for key, hook in entries.items() if getattr(hook, "__self__", None) is tracer.modules]:
             for each in everywhere:  # what goes with a hook has its key
                 each.pop(key, None)
-    while (modes := dispatch._get_current_dispatch_mode_stack()) and modes[-1] is tracer:
-        dispatch._pop_mode()
+    end_modes(lambda modes: modes[-1] is tracer)
     while _is_ours(_last_function_mode(), rider):
         torch._C._pop_torch_function_stack()
 
