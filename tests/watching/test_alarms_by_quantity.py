@@ -22,8 +22,8 @@ from leaky.watching.weights import Series, Weights
 torch.set_num_threads(1)
 
 NEW = (
-    "changed-aside", "rising-rate", "steady-updates", "tiny-updates", "weight-size", "pressed", "same-units",
-    "alike",
+    "changed-aside", "rising-rate", "steady-updates", "tiny-updates", "to-and-fro", "weight-size", "pressed",
+    "same-units", "alike",
 )  # fmt: skip
 
 
@@ -111,6 +111,66 @@ def test_steps_that_change_no_weight_to_speak_of_are_told(rate: float, told: boo
         assert watch.alarms[0].step == 49
 
 
+class Half(nn.Module):
+    """A network whose weights keep eight bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network().bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.net(x.bfloat16())
+        return out.float()
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1e-4, True), (5e-2, False)])
+def test_steps_that_half_precision_rounds_away_are_told(rate: float, told: bool) -> None:
+    model = Half()
+    found, watch = trained(model, sgd(model, rate))
+    assert found == [("tiny-updates", None)] * told
+    if told:
+        assert "less than half of the last digit" in watch.alarms[0].finding.message
+        assert 0 < watch.alarms[0].finding.evidence["moved"] < 0.03
+        assert max(watch.history["net.1"]["update"]) > 1e-6, "what is left of the steps is not tiny"
+
+
+def test_of_a_rate_that_still_rises_nothing_is_said() -> None:
+    model = Half()
+    optimizer = sgd(model, 1e-5)
+
+    def before(step: int) -> None:
+        optimizer.param_groups[0]["lr"] = 1e-6 * (step + 1)
+
+    assert trained(model, optimizer, before)[0] == []
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1.0, True), (0.1, False)])
+def test_weights_that_go_to_and_fro_are_told(rate: float, told: bool) -> None:
+    """On f(w) = |w|²/2·λ a step at rate 2/λ goes to the other side and stays as far away."""
+    model = network()
+    held = torch.randn(64, 16, generator=torch.Generator().manual_seed(4))
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return 0 * out.mean() + sum(p.square().sum() for p in model.parameters())
+
+    found, _ = trained(model, sgd(model, rate), loss_of=loss, inputs=lambda x: held, steps=52)
+    assert (("to-and-fro", None) in found) == told
+
+
+def test_a_loss_that_is_not_finite_is_told_at_its_step_though_every_value_is() -> None:
+    model = network()
+    optimizer, x = sgd(model, 1e-3), torch.randn(64, 16)
+    with leaky.watch(model, optimizer, on_alarm=lambda alarm: None, alarms=["non-finite"]) as watch:
+        for step in range(20):
+            optimizer.zero_grad()
+            loss = (model(x) * (math.nan if step == 13 else 1.0)).mean()
+            loss.backward()
+            optimizer.step()
+    first = watch.alarms[0]
+    assert (first.step, first.finding.site) == (13, "3")
+    assert "the gradient that arrives is NaN or infinite, in batch 14, though every value is" in first.finding.message
+
+
 def test_an_optimizer_of_another_copy_is_told() -> None:
     model = network()
     found, watch = trained(model, sgd(copy.deepcopy(model)))
@@ -142,8 +202,10 @@ def test_steps_that_stay_long_are_told_and_with_a_rate_that_rose_that_one() -> N
     assert "one step after another" in watch.alarms[0].finding.message
 
 
-@pytest.mark.parametrize(("weight", "told"), [(1.0, ["1", "3"]), (1e-4, [])])
-def test_a_penalty_that_outweighs_the_loss_is_told_where_it_presses(weight: float, told: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("power", "weight", "told"), [(1, 1.0, ["1", "3"]), (1, 1e-4, []), (2, 1.0, ["1"]), (2, 1e-4, [])]
+)
+def test_a_penalty_that_outweighs_the_loss_is_told_where_it_presses(power: int, weight: float, told: list[str]) -> None:
     model = network(nn.GELU)
     shown: list[Tensor] = []
     for place in (1, 3):
@@ -151,7 +213,7 @@ def test_a_penalty_that_outweighs_the_loss_is_told_where_it_presses(weight: floa
 
     def loss(out: Tensor, y: Tensor) -> Tensor:
         hidden, shown[:] = shown[:], []
-        return functional.mse_loss(out, y) + weight * sum(each.abs().sum(1).mean() for each in hidden)
+        return functional.mse_loss(out, y) + weight * sum(each.abs().pow(power).sum(1).mean() for each in hidden)
 
     found, _ = trained(model, torch.optim.Adam(model.parameters(), 3e-3), loss_of=loss, steps=60)
     assert [site for rule, site in found if rule == "pressed"] == told
@@ -180,7 +242,9 @@ def test_the_speed_of_a_weight_is_its_growth_a_step_however_often_a_report_is_ma
     for report in range(6):
         size = 2.0 * math.exp(0.02 * 7 * report)
         square = 4 * size**2
-        weights.add({"w": [np.array([0.01 * square, square, 4, 0.5 * square, -0.1 * square, 0.0])]}, 7 * report)
+        weights.add(
+            {"w": [np.array([0.01 * square, square, 4, 0.5 * square, -0.1 * square, 0.0, 3, 4, 1, 1, 1])]}, 7 * report
+        )
     series = weights["w"]
     assert series.speeds(4) == pytest.approx([0.02] * 4)
     assert series.gain == pytest.approx(3 * 2 * math.exp(0.7))

@@ -12,6 +12,9 @@ from torch import nn
 
 from leaky.watching.optimizers import SAMPLED, Updates, measured_by, ratio_of, untouched_units
 
+UNKNOWN = [math.nan] * 5
+"""Of a weight that is not in half precision the entries that moved, and without a gradient what came after a step."""
+
 
 def test_a_step_is_measured_as_a_share_of_the_weight_that_it_met() -> None:
     torch.manual_seed(0)
@@ -30,8 +33,8 @@ def test_a_step_is_measured_as_a_share_of_the_weight_that_it_met() -> None:
     assert list(found) == ["0.weight", "2.weight"]  # a bias has no direction that a step turns
     squares = [(each**2).sum() for each in old]
     later = (model[2].weight.detach().double().numpy() ** 2).sum()
-    first = [0.25 * squares[0], squares[0], 20, 1.25 * squares[0], math.nan, 0.01 * 4]
-    second = [16, squares[1], 12, later - squares[1], math.nan, 0.01 * 3]
+    first = [0.25 * squares[0], squares[0], 20, 1.25 * squares[0], math.nan, 0.01 * 4, *UNKNOWN]
+    second = [16, squares[1], 12, later - squares[1], math.nan, 0.01 * 3, *UNKNOWN]
     assert found["0.weight"] == pytest.approx(first, rel=1e-5, nan_ok=True)
     assert found["2.weight"] == pytest.approx(second, rel=1e-5, nan_ok=True)
     assert ratio_of(found["0.weight"]) == pytest.approx(0.5, rel=1e-5)
@@ -47,7 +50,7 @@ def test_what_others_do_to_a_weight_between_two_steps_is_seen_apart_from_the_ste
     updates.before()
     with torch.no_grad():
         model.weight.fill_(3.0)
-    assert updates.after()["weight"] == pytest.approx([6, 24, 6, 30, math.nan, 0.02], nan_ok=True)
+    assert updates.after()["weight"] == pytest.approx([6, 24, 6, 30, math.nan, 0.02, *UNKNOWN], nan_ok=True)
     with torch.no_grad():
         model.weight.fill_(1.0)
     updates.begin()
@@ -55,7 +58,32 @@ def test_what_others_do_to_a_weight_between_two_steps_is_seen_apart_from_the_ste
         model.weight.fill_(4.0)
     updates.begin()  # of a step that is not measured: what came since is not of one step
     updates.before()
-    assert updates.after()["weight"] == pytest.approx([0, 96, 6, 0, -48, 0.02])
+    assert updates.after()["weight"] == pytest.approx([0, 96, 6, 0, -48, 0.02, *UNKNOWN], nan_ok=True)
+
+
+def test_of_half_precision_the_entries_are_counted_that_had_a_gradient_and_moved() -> None:
+    model = nn.Linear(4, 2, bias=False).bfloat16()
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    model.weight.grad = torch.tensor([[0.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0]]).bfloat16()
+    updates = Updates(model)
+    updates.before()
+    with torch.no_grad():
+        model.weight.add_(torch.tensor([[1e-3, 1e-3, 1e-3, 1e-2], [1e-3, 1e-2, 1e-3, 1e-2]]))
+    assert updates.after()["weight"][6:8].tolist() == [2, 5]
+
+
+def test_the_gradient_that_comes_after_a_measured_step_is_held_against_it() -> None:
+    model = nn.Linear(2, 2, bias=False)
+    updates = Updates(model)
+    for change, gradient in ((torch.eye(2), None), (torch.ones(2, 2), torch.tensor([[3.0, 0.0], [4.0, 0.0]]))):
+        model.weight.grad = gradient
+        updates.begin()
+        updates.before()
+        with torch.no_grad():
+            model.weight.add_(change)
+        found = updates.after()["weight"]
+    assert found[8:] == pytest.approx([3, 2, 25])
 
 
 def test_of_a_large_weight_an_even_sample_tells_the_same() -> None:
@@ -73,7 +101,7 @@ def test_of_a_large_weight_an_even_sample_tells_the_same() -> None:
 
 
 def test_the_largest_of_several_steps_counts_and_the_size_of_the_last() -> None:
-    rest = [0.0, math.nan, 0.25]
+    rest = [0.0, math.nan, 0.25, *UNKNOWN]
     steps = [np.array([1.0, 100.0, 4.0, *rest]), np.array([9.0, 36.0, 4.0, *rest]), np.array([4.0, 64.0, 4.0, *rest])]
     assert measured_by({"w": steps})["w"] == pytest.approx((0.5, 4.0))
     from_nothing = np.array([1.0, 0.0, 4.0, *rest])

@@ -199,6 +199,14 @@ class Thresholds:
     update_tiny: float = _number(
         1e-6, "the same of every step since the start, up to which nothing is learned", "the last bits of float32"
     )
+    update_moved: float = _share(
+        0.03,
+        "share of a half-precision weight's entries that any step has moved, up to which steps are rounded away",
+        "trainings that learn: .04 to 1",
+    )
+    step_back: float = _share(
+        0.97, "cosine of a step with the gradient after it from which on steps go to and fro", _HEALTHY
+    )
     weight_speed: float = _number(
         0.014, "steady growth of ln ‖W‖ a step, either way, from which on it is a warning", "a quarter in 16 steps"
     )
@@ -212,6 +220,9 @@ class Thresholds:
     )
     even_gradient: float = _share(
         0.9, "(E|g|)² ÷ E g² from which on one term may outweigh the samples", "healthy classifiers: .73 at most"
+    )
+    proportional_gradient: float = _share(
+        0.95, "correlation over units of ln E g² with ln E h² from which on the same is said", "healthy trainings: .82"
     )
     pressed_output: float = _share(
         0.5, "share of the first E h² up to which such a term is said to press a site", "penalties press to a tenth"

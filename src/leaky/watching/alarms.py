@@ -16,7 +16,14 @@ from leaky.watching.alarm_rules.now import Check, Now
 from leaky.watching.alarm_rules.ranges import depth, drift, fading, non_finite, rising_rate
 from leaky.watching.alarm_rules.signals import alike, same_units
 from leaky.watching.alarm_rules.units import collapsing, dead, locked, stopped_firing
-from leaky.watching.alarm_rules.weights import changed_aside, steady_updates, tiny_updates, updates, weight_size
+from leaky.watching.alarm_rules.weights import (
+    changed_aside,
+    steady_updates,
+    tiny_updates,
+    to_and_fro,
+    updates,
+    weight_size,
+)
 
 READ = (
     "stopped_warning",
@@ -30,10 +37,13 @@ READ = (
     "update_error",
     "update_steady",
     "update_tiny",
+    "update_moved",
+    "step_back",
     "weight_speed",
     "weight_gain",
     "changed_aside",
     "even_gradient",
+    "proportional_gradient",
     "pressed_output",
     "alike_share",
     "expert_share",
@@ -50,6 +60,7 @@ ALARMS: dict[str, Check] = {
     "rising-rate": rising_rate,
     "update-size": updates,
     "steady-updates": steady_updates,
+    "to-and-fro": to_and_fro,
     "tiny-updates": tiny_updates,
     "weight-size": weight_size,
     "no-gradient": gradient,

@@ -19,6 +19,8 @@ from leaky.watching.sums import COUNTS, FIRED, GRADIENT_NONFINITE, NONFINITE, SQ
 
 ROUNDING = 1e-6
 """Relative difference of two sums of the same float32 values in another order."""
+LEAST_UNITS = 16
+"""Without which a correlation over units says nothing."""
 
 
 @dataclass(eq=False)
@@ -95,19 +97,20 @@ def figures(
     found["asleep"] = float((stretch.silent_for >= thresholds.asleep_samples).mean()) if long else math.nan
     found["rate"] = float(seen[FIRED].mean() / rows.samples) if rows.samples else math.nan
     found["second_moment"] = float(seen[SQUARES].sum() / elements) if elements else math.nan
-    found["output_moment"] = _output_moment(rows, slope, gain) / elements if elements else math.nan
+    found["output_moment"] = float(_output_squares(rows, slope, gain).sum() / elements) if elements else math.nan
     found["gradient"] = _root_mean_square(rows)
     found["alike"], found["even"] = stretch.alike, _evenness(rows)
+    found["proportional"] = _proportion(rows, slope, gain)
     found["nonfinite"] = float(seen[NONFINITE].sum() + rows.gradient[GRADIENT_NONFINITE].sum())
     return found
 
 
-def _output_moment(rows: Rows, slope: FloatArray, gain: float) -> float:
-    """Σh² of a site; beyond its bounds an element counts with its own square, at most a little too much."""
+def _output_squares(rows: Rows, slope: FloatArray, gain: float) -> FloatArray:
+    """Σh² of each unit; beyond its bounds an element counts with its own square, at most a little too much."""
     if rows.output is not None:
-        return float(rows.output[SQUARES].sum())
+        return np.asarray(rows.output[SQUARES].sum(axis=0))
     squares = rows.seen[SQUARES]
-    return gain**2 * float((squares[2:].sum(axis=0) + slope**2 * squares[BELOW]).sum())
+    return np.asarray(gain**2 * (squares[2:].sum(axis=0) + slope**2 * squares[BELOW]))
 
 
 def _root_mean_square(rows: Rows) -> float:
@@ -122,6 +125,18 @@ def _evenness(rows: Rows) -> float:
     squares, total = float(rows.gradient[4:8].sum()), float(rows.gradient[:4].sum())
     elements = rows.seen[COUNTS].sum() * rows.gradient_samples / max(1, rows.samples)
     return total**2 / (squares * elements) if squares > 0 and elements else math.nan
+
+
+def _proportion(rows: Rows, slope: FloatArray, gain: float) -> float:
+    """The correlation over the units of ln Σg² with ln Σh²; NaN where they are few, or all the same."""
+    given, arrived = _output_squares(rows, slope, gain), rows.gradient[4:8].sum(axis=0)
+    known = (given > 0) & (arrived > 0)
+    if known.sum() < max(LEAST_UNITS, len(known) / 2):
+        return math.nan
+    sizes = np.log(np.stack([given[known], arrived[known]]))
+    sizes -= sizes.mean(axis=1, keepdims=True)
+    spread = np.sqrt((sizes**2).sum(axis=1))
+    return float((sizes[0] * sizes[1]).sum() / spread.prod()) if spread.min() > ROUNDING else math.nan
 
 
 def _same(rows: Rows) -> bool:

@@ -34,6 +34,7 @@ FIGURES = (
     "idle_gates",
     "alike",
     "even",
+    "proportional",
 )
 """What is known of a site at a report.
 
@@ -42,7 +43,8 @@ silent: share of its units that have not fired for as many samples. rate: mean s
 second_moment, output_moment: E z², E h². gradient: √E(∂L/∂h)² of one element of the batch's loss. nonfinite: elements
 that were NaN or infinite. update: ‖ΔW‖ ÷ ‖W‖ of one optimizer step on the weights behind the site; weight: √E w².
 alike: (E z)² ÷ E z², the median over units, 1 where all samples look the same. even: (E|g|)² ÷ E g² of the
-gradient g = ∂L/∂h, 1 where it is of one size everywhere. asleep: share of its units that have not fired for
+gradient g = ∂L/∂h, 1 where it is of one size everywhere; proportional: the correlation over units of ln E g² with
+ln E h², 1 where the gradient is proportional to the output. asleep: share of its units that have not fired for
 `asleep_samples` samples; NaN before so many were seen. Where it was asked for: srank, the effective rank of its output;
 idle_gates, the share of a gated site's units that give and learn next to nothing.
 """

@@ -30,6 +30,7 @@ from leaky.watching.inputs import InputSizes
 from leaky.watching.latents import Latents, module_of
 from leaky.watching.measures import Measures, Products
 from leaky.watching.site import WatchedSite
+from leaky.watching.sums import GRADIENT_NONFINITE
 from leaky.watching.usual import Usual
 
 
@@ -76,7 +77,7 @@ class Observer:
         self._joined: Structure | None = None
         self._gradient, self._gradient_before = Usual(), 0.0
         self._groups = alike_groups(model)
-        self._unit_dim, self.note = given.unit_dim, noted
+        self._unit_dim, self.note, self._scaled = given.unit_dim, noted, given.scaler is not None
         self._tracer: Tracer | None = None
         self._ears = _Ears()
         self._trains = False
@@ -141,10 +142,14 @@ class Observer:
         return beyond(gates, unseen) if self.compiled.met and (gates or unseen) else ""
 
     def gradient_jump(self) -> float:
-        """How many times the usual one this step's gradient is, at the site nearest to the loss; 0 if not known."""
+        """How many times the usual one this step's gradient is, at the site nearest to the loss; 0 if not known.
+
+        One that is not finite is noted as values are.
+        """
         last = next(reversed(self.sites.values()), None)
         if last is None or last.afar is not None:  # asking would wait for the device
             return 0.0
+        self.clock.nonfinite |= not self._scaled and bool(last.rows.gradient[GRADIENT_NONFINITE].any())
         total = last.gradient_squares
         squares, self._gradient_before = total - self._gradient_before, total
         return self._gradient.see(math.sqrt(squares)) if squares > 0 else 0.0

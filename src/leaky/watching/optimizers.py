@@ -21,6 +21,9 @@ from leaky.watching.sums import waits
 SAMPLED = 1 << 14
 """Entries of a weight that its norms are taken of; more are sampled evenly."""
 
+HALVES = (torch.bfloat16, torch.float16)
+"""Whose steps may be less than half a unit in the last place of most entries: bfloat16's next to 1 is 1 + 2⁻⁷."""
+
 _MOMENTS = ("exp_avg_sq", "sum", "square_avg", "momentum_buffer")
 """Where optimizers keep what is 0 only for an entry that never had a gradient: Adam, Adagrad, RMSprop, SGD."""
 
@@ -28,7 +31,9 @@ _MOMENTS = ("exp_avg_sq", "sum", "square_avg", "momentum_buffer")
 Changes = dict[str, list[FloatArray]]
 """Of each weight, what every measured step did to it: ‖ΔW‖², ‖W‖², the entries that both are of, and ‖W‖² after it less
 ‖W‖² before; then ‖W‖² less what the measured step before had left: what others than the optimizer did, NaN where that
-is not known; and the least ‖W‖² that a step is compared with."""
+is not known; the least ‖W‖² that a step is compared with; of weights in half precision the entries that the step
+moved and those that had a gradient, NaN elsewhere; and, of the measured step before, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖², g being
+the gradient that came after it, NaN where that is not known."""
 
 LEAST_GAIN = 0.1
 """√(fan-in · E w²) of weights that are still on their way from 0: a step that is long for smaller ones does no harm."""
@@ -68,9 +73,12 @@ class Updates:
     def __init__(self, model: nn.Module) -> None:
         self._weights = {without_wrappers(name): p for name, p in model.named_parameters() if p.ndim >= 2}
         self._before: dict[str, Tensor] = {}
+        self._reached: dict[str, Tensor] = {}
         self._afar: list[tuple[str, Tensor, int]] = []
         self._left: dict[str, Tensor] = {}
         self._aside: dict[str, Tensor] = {}
+        self._change: dict[str, Tensor] = {}
+        self._answered: dict[str, Tensor] = {}
 
     @property
     def fans(self) -> dict[str, int]:
@@ -88,10 +96,19 @@ class Updates:
         for name, before in left.items():
             now = _norm(_sample(self._weights[name]))
             self._aside[name] = (now - before) * (now + before)
+        changes, self._change = self._change, {}
+        for name, change in changes.items():
+            answer = _sample_of_gradient(self._weights[name])
+            if answer is not None and answer.shape == change.shape:
+                change, answer = change.float(), answer.float()
+                self._answered[name] = torch.stack([change @ answer, change @ change, answer @ answer])
 
     def before(self) -> None:
         """The step is to be measured."""
         self._before = {name: _sample(weight).clone() for name, weight in self._weights.items()}
+        halves = {name: weight for name, weight in self._weights.items() if weight.dtype in HALVES}
+        gradients = {name: _sample_of_gradient(weight) for name, weight in halves.items()}
+        self._reached = {name: each != 0 for name, each in gradients.items() if each is not None}
 
     def after(self) -> dict[str, FloatArray]:
         """What the step has done to each weight, as `Changes` holds it; of a sharded weight, to the part here.
@@ -102,10 +119,14 @@ class Updates:
         found = {}
         for name, old in before.items():
             new = _sample(self._weights[name])
-            change, size, self._left[name] = (_norm(each) for each in (new - old, old, new))
+            self._change[name] = new - old
+            change, size, self._left[name] = (_norm(each) for each in (self._change[name], old, new))
             aside = self._aside.pop(name, None)
             aside = torch.full_like(change, math.nan) if aside is None else aside
-            seen = torch.stack([change, size, self._left[name], aside])
+            moved, reached = self._moved(name, new != old, change)
+            answered = self._answered.pop(name, None)
+            answered = change.new_full((3,), math.nan) if answered is None else answered
+            seen = torch.cat([torch.stack([change, size, self._left[name], aside, moved, reached]), answered])
             if waits(old.device):
                 self._afar.append((name, seen, old.numel()))
             else:
@@ -122,16 +143,34 @@ class Updates:
                 changes.setdefault(name, []).append(self._row(name, seen, entries))
         return changes
 
+    def _moved(self, name: str, changed: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The entries that had a gradient and changed, and those that had one; NaN where that was not looked at."""
+        reached = self._reached.pop(name, None)
+        if reached is None or reached.shape != changed.shape:
+            return torch.full_like(like, math.nan), torch.full_like(like, math.nan)
+        return (changed & reached).sum().to(like), reached.sum().to(like)
+
     def _row(self, name: str, seen: FloatArray, entries: int) -> FloatArray:
         """A step as `Changes` holds it, of ‖ΔW‖, ‖W‖ before and after, and what others did to ‖W‖²."""
-        change, old, new, aside = seen
+        change, old, new, aside, *rest = seen
         least = least_square(self._weights[name], entries)
-        return np.array([change**2, old**2, entries, new**2 - old**2, aside, least], np.float64)
+        return np.array([change**2, old**2, entries, new**2 - old**2, aside, least, *rest], np.float64)
+
+
+def unmeasured(change: float, size: float, entries: int, least: float) -> FloatArray:
+    """A step of which only ‖ΔW‖ and ‖W‖ are known, as `Changes` holds it."""
+    return np.array([change**2, size**2, entries, math.nan, math.nan, least, *[math.nan] * 5])
 
 
 def _norm(value: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(value.float())
     return norm
+
+
+def _sample_of_gradient(weight: Tensor) -> Tensor | None:
+    """The same entries of a weight's gradient as `_sample` has of it; None where it has none that is dense."""
+    grad = weight.grad
+    return _sample(grad) if grad is not None and grad.layout == torch.strided else None
 
 
 def _sample(weight: Tensor) -> Tensor:

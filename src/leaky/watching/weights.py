@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ KEPT = 32
 """Measured steps that are kept of each weight, and reports."""
 
 
-def _kept() -> deque[float]:
+def _kept() -> deque[Any]:
     return deque(maxlen=KEPT)
 
 
@@ -33,7 +34,11 @@ class Series:
         aside: the same by others than the optimizer, since the step before; NaN where that was not measured.
         longest: the largest ‖ΔW‖ ÷ ‖W‖ of each of the last reports.
         when, sizes: the step of each of the last reports, and √E w² then.
+        answers: after each measured step of the last reports, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖² with the gradient g that came
+            next, shape (steps, 3).
         most: the largest ‖ΔW‖ ÷ ‖W‖ so far.
+        moved: of a weight in half precision, the largest share of the entries with a gradient that a step has changed
+            so far; NaN elsewhere.
         reports: so far.
     """
 
@@ -43,7 +48,9 @@ class Series:
     longest: deque[float] = field(default_factory=_kept)
     when: deque[float] = field(default_factory=_kept)
     sizes: deque[float] = field(default_factory=_kept)
+    answers: deque[FloatArray] = field(default_factory=_kept)
     most: float = 0.0
+    moved: float = math.nan
     reports: int = 0
 
     def add(self, steps: list[FloatArray], when: int) -> None:
@@ -52,6 +59,9 @@ class Series:
             square = max(float(step[1]), np.finfo(np.float64).tiny)
             self.grown.append(float(step[3]) / square)
             self.aside.append(float(step[4]) / square)
+            if step[7] > 0:
+                self.moved = float(np.fmax(self.moved, step[6] / step[7]))
+        self.answers.append(np.stack([step[8:11] for step in steps]))
         longest = float(np.fmax.reduce([ratio_of(step) for step in steps]))
         self.most = max(self.most, longest)
         self.longest.append(longest)

@@ -74,22 +74,27 @@ def gradient(now: Now) -> list[Finding]:
 
 
 def pressed(now: Now) -> list[Finding]:
-    """Sites at which the gradient has one size wherever it arrives, and what they give has become less.
+    """Sites at which the gradient is that of a penalty on what they give, and it has become less.
 
-    A penalty on the size of values asks the same of every sample; what labels or targets ask for differs from sample to
-    sample and from unit to unit.
+    A penalty on the size of values asks the same of every sample, one on their square asks of each unit in proportion
+    to what it gives; what labels or targets ask for differs from sample to sample and from unit to unit.
     """
     found, t = [], now.thresholds
     for site in now.sites:
-        share, moments = (now.history[site.name][figure] for figure in ("even", "output_moment"))
-        moments = moments[np.isfinite(moments)]
-        even, left = stayed(share), float(moments[-1] / moments[0]) if len(moments) and moments[0] > 0 else math.nan
-        if site.units < LEAST_UNITS or not even >= t.even_gradient or not left <= t.pressed_output:
+        figures = now.history[site.name]
+        moments = figures["output_moment"][np.isfinite(figures["output_moment"])]
+        even, proportional = stayed(figures["even"]), stayed(figures["proportional"])
+        left = float(moments[-1] / moments[0]) if len(moments) and moments[0] > 0 else math.nan
+        if site.units < LEAST_UNITS or not left <= t.pressed_output:
             continue
-        message = (
-            f"the gradient is of one size everywhere, (E|g|)² being {even:.3g} of E g², and E h² has fallen to "
-            f"{left:.2g} of what it was"
-        )
+        if even >= t.even_gradient:
+            how = f"is of one size everywhere, (E|g|)² being {even:.3g} of E g²"
+        elif proportional >= t.proportional_gradient:
+            how = f"of each unit is proportional to what it gives, with a correlation of {proportional:.3g}"
+        else:
+            continue
+        message = f"the gradient {how}, and E h² has fallen to {left:.2g} of what it was"
         advice = "One term outweighs what the samples say: look at penalties on these values, and at their weight."
-        found.append(finding("pressed", "warning", site, message, advice, even=even, left=left))
+        numbers = {"even": even, "proportional": proportional, "left": left}
+        found.append(finding("pressed", "warning", site, message, advice, **numbers))
     return found

@@ -48,7 +48,7 @@ def tiny_updates(now: Now) -> list[Finding]:
     largest = max((each.most for each in known.values()), default=math.nan)
     enough = now.history.samples.sum() >= now.needed and len(known) == len(now.loop.weights)
     if not (arrives and enough and largest <= now.thresholds.update_tiny):
-        return []
+        return _rounded_away(now)
     if largest == 0:
         message = "gradients arrive, and no step has changed any weight"
         advice = "Does the optimizer hold this model's parameters, and not those of a copy? Is its rate above 0?"
@@ -56,6 +56,48 @@ def tiny_updates(now: Now) -> list[Finding]:
         message = f"no step has changed any weight by more than {largest:.2g} of its norm"
         advice = "At this speed nothing is learned: look at the rate, at clipping, at the scale of the loss."
     return [finding("tiny-updates", "warning", None, message, advice, largest=largest)]
+
+
+def _rounded_away(now: Now) -> list[Finding]:
+    """Weights in half precision, more than half of those there are, whose steps are lost in rounding since the start.
+
+    Next to no entry moves, though a gradient reaches it. A rate that still rises is another matter, and so are weights
+    none of which moves: the optimizer may not have them.
+    """
+    known = {name: each.moved for name, each in _long_known(now).items() if each.moved > 0}
+    lost = {name: share for name, share in known.items() if share <= now.thresholds.update_moved}
+    if now.loop.rate_rise > 1 or 2 * len(lost) <= len(known):
+        return []
+    message = (
+        f"a step moves {max(lost.values()):.1%} at most of the entries of {_worst(lost)} that get a gradient: to the "
+        "others it adds less than half of the last digit that half precision keeps, and nothing is left of it"
+    )
+    advice = "Keep the weights in float32 and compute under torch.autocast, round at random, or look at the rate."
+    return [finding("tiny-updates", "warning", None, message, advice, weights=list(lost), moved=max(lost.values()))]
+
+
+def to_and_fro(now: Now) -> list[Finding]:
+    """Steps after each of which the gradient points back along the step: all weights go across a valley and back.
+
+    Judged is the cosine of ΔW, of all weights together, with the gradient that comes next, over the measured steps of
+    some reports: about −1 where steps are short, and about 0 where batches differ.
+    """
+    kept = [np.concatenate(list(each.answers)[-STEADY:])[1:] for each in _long_known(now).values()]
+    known = [each for each in kept if np.isfinite(each).all()]  # nobody knows what came before the very first
+    if not known or len({len(each) for each in known}) > 1:
+        return []
+    across, changes, gradients = np.sum(known, axis=0).T
+    if not (changes * gradients > 0).all():
+        return []
+    least = float((across / np.sqrt(changes * gradients)).min())
+    if least < now.thresholds.step_back:
+        return []
+    message = (
+        f"after each measured step of {STEADY} reports the gradient points straight back, the cosine of the step with "
+        f"the next gradient being {least:.3g} or more: the weights go to and fro"
+    )
+    advice = "The rate is at the edge of what this loss allows: lower it, or let it fall over the steps."
+    return [finding("to-and-fro", "warning", None, message, advice, cosine=least)]
 
 
 def weight_size(now: Now) -> list[Finding]:

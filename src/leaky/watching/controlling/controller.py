@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -25,7 +24,7 @@ from leaky.watching.controlling.slope import Raised
 from leaky.watching.controlling.table import Table
 from leaky.watching.history import FigureHistory
 from leaky.watching.observer import Observer
-from leaky.watching.optimizers import least_square
+from leaky.watching.optimizers import least_square, unmeasured
 
 _LONG = ("update-size", "gradient-spike")
 """Alarms of a step that is too long, which may be so for layers that no site follows, too."""
@@ -90,9 +89,7 @@ class Controller:
             for name, p in layer.items():
                 if name in behind and p.ndim >= 2:
                     change, size = map(float, self._steps.lengths([p]))
-                    found[name] = np.array(
-                        [change**2, size**2, p.numel(), math.nan, math.nan, least_square(p, p.numel())]
-                    )
+                    found[name] = unmeasured(change, size, p.numel(), least_square(p, p.numel()))
         return found
 
     def look(self, raised: list[Alarm]) -> list[tuple[Alarm, Control]]:
