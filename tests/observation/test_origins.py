@@ -85,7 +85,30 @@ def test_behind_a_lost_origin_units_and_samples_are_counted(way: str) -> None:
     assert [(site.units, site.samples) for site in record.sites] == [(5, N), (4, N)]
     assert record.sites[1].statistics.fired.tolist() == fired.tolist()
     assert record.sites[1].producers[0].name == "second.weight"
-    assert record.not_examined == ()
+    outside = way in ("numpy", "a list", "float64 and back")  # where a rectifier may have been
+    assert ["comes from outside torch" in item.reason for item in record.not_examined] == [True] * outside
+
+
+RECTIFIED: dict[str, Callable[[Tensor], Tensor]] = {
+    "maximum": lambda h: torch.from_numpy(np.maximum(h.detach().numpy(), 0)),
+    "where": lambda h: torch.as_tensor(np.where(h.detach().numpy() > 0, h.detach().numpy(), 0)),
+    "clip": lambda h: torch.tensor(h.detach().numpy().clip(0)),
+    "a list": lambda h: torch.tensor([[max(v, 0.0) for v in row] for row in h.tolist()]),
+}
+
+
+@pytest.mark.parametrize("way", RECTIFIED)
+def test_what_is_rectified_outside_torch_is_listed(way: str) -> None:
+    class Outside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(RECTIFIED[way](self.first(x)))  # type: ignore[no-any-return]
+
+    record = leaky.observe(Outside(), torch.randn(N, 6))
+    assert [(item.name, "a rectifier too" in item.reason) for item in record.not_examined] == [("last", True)]
 
 
 def by_numpy_into_a_buffer(h: Tensor) -> Tensor:

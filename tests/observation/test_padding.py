@@ -73,6 +73,25 @@ class Fused(nn.Module):
         return self.layer.norm2(h + self.layer.linear2(torch.relu(z))).mean(along)  # type: ignore[no-any-return]
 
 
+class Encoder(nn.Module):
+    """torch's encoder, the mask an input of any name, True where padding or where real."""
+
+    def __init__(self, real: bool) -> None:
+        super().__init__()
+        self.embed, self.real = nn.Embedding(TOKENS, 8), real
+        layer = nn.TransformerEncoderLayer(8, 2, 6, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, ids: Tensor, told: Tensor) -> Tensor:
+        padding = ~told if self.real else told
+        x = self.embed(ids)
+        for number, layer in enumerate(self.encoder.layers):
+            attended = layer.self_attn(x, x, x, key_padding_mask=padding)[0]
+            noted(f"{number}", layer.linear1(layer.norm1(x + attended)), real=~padding)
+            x = layer(x, src_key_padding_mask=padding)
+        return self.encoder(self.embed(ids), src_key_padding_mask=padding).mean(1)  # type: ignore[no-any-return]
+
+
 class Products(nn.Module):
     """Padding is zeroed: steps below lengths, or a mask that is an input."""
 
@@ -174,6 +193,10 @@ def _with_mask() -> list[Any]:
     return [((_random(N, 6, 4), (torch.arange(6) < _lengths()[:, None]).float()),)]
 
 
+def _told(real: bool) -> list[Any]:
+    return [((ids, (ids != 0) == real),) for ids in _texts()]
+
+
 def _texts() -> list[Any]:
     return [texts(0), texts(1, 5)]
 
@@ -183,6 +206,8 @@ PADDED: dict[str, tuple[Callable[[], nn.Module], Callable[[], list[Any]], Callab
     "torch's layer": (lambda: Fused(True), _texts, one),
     "torch's layer, time first": (lambda: Fused(False), lambda: [texts(0).T.contiguous()], one),
     "torch's attention": (Fixed, _texts, one),
+    "torch's encoder, a mask of padding": (lambda: Encoder(False), lambda: _told(False), several),
+    "torch's encoder, a mask of what is real": (lambda: Encoder(True), lambda: _told(True), several),
     "lengths": (lambda: Products("lengths"), _with_lengths, several),
     "a mask by place": (lambda: Products("mask"), _with_mask, several),
     "packed": (Packed, _with_lengths, several),

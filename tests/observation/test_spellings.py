@@ -245,6 +245,13 @@ def test_a_threshold_a_unit_is_its_own(name: str) -> None:
         assert site.statistics.output_sums == pytest.approx((z * fired).double().sum(0).tolist(), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name in JUMPS if name != "one for all"])
+def test_thresholds_that_the_model_does_not_hold_are_listed(name: str) -> None:
+    record = leaky.observe(Net(JUMPS[name]), torch.randn(N, 6))
+    assert [site.name for site in record.sites] == ["relu"]
+    assert ["does not hold" in item.reason for item in record.not_examined] == [True]
+
+
 @pytest.mark.parametrize("cap", [1.0, 6.0])
 def test_clips_are_fitted(cap: float) -> None:
     activation = fitted(F.relu(grid()) - F.relu(grid() - cap), "?")

@@ -26,6 +26,7 @@ Spot: TypeAlias = tuple[str, str, str | None, int]
 
 GATE = "it scales another value, as a gate does; where gates saturate is not judged"
 UNKNOWN = "what it computes could not be told from its values"
+FOREIGN = "a tensor that the model does not hold has a part in it; make that a buffer or a parameter"
 SHAPE = "its derivative is 0 elsewhere than at its ends, or differs by unit, which no figure here tells"
 
 
@@ -91,7 +92,7 @@ class Composites:
         for position, node in enumerate(call.args):
             if isinstance(node, Node) and self.formulas.known(node) is None and node.index not in self._open:
                 composite = self.plan.get(spot())
-                if composite is not None and varies(node):
+                if composite is not None and varies(node, call):
                     return position, composite
         return None
 
@@ -143,7 +144,7 @@ class Composites:
             self.formulas.mark(formula)
 
     def _consumed(self, call: Call) -> None:
-        data = [node for node in call.nodes if varies(node)]
+        data = [node for node in call.nodes if varies(node, call)]
         for node in data:
             formula = self.formulas.known(node)
             if formula is None or not formula.bent or formula.root not in self._roots:
@@ -186,6 +187,9 @@ class Composites:
             activation, values = None, None
             if not formula.sites:
                 return self._enter(root, Composite(None, {formula.key}, _spoken(formula), UNKNOWN))
+        if formula.foreign:
+            acts = values is not None and values.dtype != torch.bool and bends(values)
+            return acts and self._enter(root, Composite(None, {formula.key}, _spoken(formula), FOREIGN))
         if activation is None:
             unknown = values is not None and final.feeds and values.dtype != torch.bool and bends(values)
             return unknown and self._enter(root, Composite(None, {formula.key}, _spoken(formula), SHAPE))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
 
 from leaky.structure.activations import is_gate
-from leaky.structure.axes import Axes, factor
-from leaky.structure.graph import Affine, Call, Gate, Node, Production
+from leaky.structure.axes import Axes, factor, has
+from leaky.structure.graph import UNNAMED, Affine, Call, Gate, Node, Production
 from leaky.structure.operators import operator_named
 
 
@@ -53,6 +56,25 @@ def as_data(call: Call) -> Call:
             known = replace(value, from_data=True, weights=(), learned=False)
             return replace(call, args=[known if argument is value else argument for argument in call.args])
     return call
+
+
+def from_outside(before: Call, after: Call, values: Sequence[Any]) -> bool:
+    """Whether an operation takes real numbers, some for each sample, that were computed outside torch.
+
+    Args:
+        before: the operation as it was called.
+        after: the same with values of lost origin taken for data.
+        values: its arguments.
+    """
+    return any(
+        was is not now
+        and isinstance(value, Tensor)
+        and value.is_floating_point()
+        and any(name.startswith(UNNAMED) for name in was.weights)
+        and any(has(axis, "sample") for axis in was.axes)
+        for was, now, value in zip(before.args, after.args, values, strict=True)
+        if isinstance(was, Node)
+    )
 
 
 def _site_passed_on(call: Call, data: list[Node]) -> str | None:

@@ -6,6 +6,7 @@ kept as the very operators that ran, and evaluated by running them on a float64 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leaky.structure.axes import has
 from leaky.structure.graph import Call, Node
 
 SAME = {"clone", "contiguous", "detach", "alias", "_to_copy", "lift_fresh", "dropout"}
@@ -81,14 +83,27 @@ class Formula:
         flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
         return [item for item in flat if isinstance(item, Formula)]
 
+    @property
+    def foreign(self) -> bool:
+        """Whether a row of numbers that the model does not hold has a part in it: another batch may bring others."""
+        values = [*self.args, *(self.kwargs or {}).values()]
+        own = any(isinstance(value, _Constant) and value.foreign for value in values)
+        return own or any(part.foreign for part in self.parts)
+
     def within(self, node: int) -> bool:
         """Whether it depends on its root by way of this node alone."""
         return self.node == node or (bool(self.parts) and all(part.within(node) for part in self.parts))
 
 
-def varies(node: Node) -> bool:
-    """Whether a value is data, or may be, and no constant number."""
-    return node.from_data or (node.lost and max(node.shape, default=1) > 1)
+def varies(node: Node, call: Call) -> bool:
+    """Whether a value is data, or may be, and no constant number.
+
+    A row of lost origin is the same for every sample where it meets them all in one operation.
+    """
+    if node.from_data or not node.lost or max(node.shape, default=1) <= 1:
+        return node.from_data
+    row = max(node.shape) == math.prod(node.shape) and not any(has(axis, "sample") for axis in node.axes)
+    return not (row and any(other.from_data and has(axis, "sample") for other in call.nodes for axis in other.axes))
 
 
 class Formulas:
@@ -119,12 +134,12 @@ class Formulas:
             return None
         if call.name in TURNING and not any(f.bent for f in (self.get(node) for node in call.nodes)):
             return None  # another shape of a value is a value of its own
-        data = [self.get(node) for node in call.nodes if self._follows(node)]
+        data = [self.get(node) for node in call.nodes if self._follows(node, call)]
         if not data or len({f.root for f in data}) != 1 or (len(data) > 1 and any(f.turned for f in data)):
             return None
         try:
-            args = tuple(self._argument(known, value) for known, value in zip(call.args, values, strict=True))
-            named = {key: self._argument(known, kwargs[key]) for key, known in call.kwargs.items()}
+            args = tuple(self._argument(call, known, value) for known, value in zip(call.args, values, strict=True))
+            named = {key: self._argument(call, known, kwargs[key]) for key, known in call.kwargs.items()}
         except ValueError:
             return None
         bent = any(f.bent for f in data) or call.name not in AFFINE or (call.name in ("mul", "div") and len(data) > 1)
@@ -147,23 +162,23 @@ class Formulas:
         self._formulas[result.index] = made
         return made
 
-    def _follows(self, node: Node) -> bool:
+    def _follows(self, node: Node, call: Call) -> bool:
         """Whether a value is data, or a constant that was made in the shape of such (`zeros_like`)."""
-        return varies(node) or node.index in self._formulas
+        return varies(node, call) or node.index in self._formulas
 
     def mark(self, formula: Formula) -> None:
         """Note that a formula's node is the output of a site."""
         self._formulas[formula.node] = replace(formula, sites=formula.sites | {formula.node})
 
-    def _argument(self, known: Any, value: Any) -> Any:
+    def _argument(self, call: Call, known: Any, value: Any) -> Any:
         if isinstance(known, Node):
-            if self._follows(known):
+            if self._follows(known, call):
                 return self.get(known)
             if not isinstance(value, Tensor) or max(value.shape, default=1) != value.numel() or value.numel() > 1 << 16:
                 raise ValueError("no constant a unit")
             return _Constant(value, known)
         if isinstance(known, (list, tuple)):
-            return [self._argument(k, v) for k, v in zip(known, value, strict=True)]
+            return [self._argument(call, k, v) for k, v in zip(known, value, strict=True)]
         return value
 
     def _key(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -176,6 +191,7 @@ class _Constant:
 
     def __init__(self, value: Tensor, node: Node) -> None:
         self.value = value
+        self.foreign = node.lost and value.numel() > 1
         named = node.operation == "weight" and value.numel() > 1
         self.signature = node.weights if named else tuple(value.detach().reshape(-1)[:4].tolist())
 

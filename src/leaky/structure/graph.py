@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from leaky.structure.axes import Axes, Axis, Factor, factor, has
 
+UNNAMED = "(unnamed"
+"""How the names begin of tensors that neither the pass nor the model knows."""
+
 
 @dataclass(frozen=True)
 class Affine:

@@ -224,7 +224,12 @@ class Masks:
         places = [
             d - len(mask.shape) for d, size in enumerate(mask.shape) if size > 1 and not has(mask.axes[d], "sample")
         ]
-        met = [node.axes[p] for node in call.nodes if node.shaped for p in places if len(node.shape) >= -p]
+        if "scaled_dot_product" in call.name:  # scores are queries × keys: a mask's last axis is that of the keys
+            query, key = call.get("query"), call.get("key")
+            sides = [(key if p == -1 else query) for p in places if p in (-1, -2)]
+            met = [node.axes[-2] for node in sides if isinstance(node, Node) and len(node.shape) > 1]
+        else:
+            met = [node.axes[p] for node in call.nodes if node.shaped for p in places if len(node.shape) >= -p]
         return frozenset(known[f.key] for axis in met for f in axis if f.key in known)
 
 

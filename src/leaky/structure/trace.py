@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from leaky.structure.axes import has, of_input, plain
 from leaky.structure.dispatching import DispatchMode
-from leaky.structure.flow import as_data, result_node
+from leaky.structure.flow import as_data, from_outside, result_node
 from leaky.structure.graph import Call, Node, SampleEvidence
 from leaky.structure.hiding import hides, opaque
 from leaky.structure.history import History
@@ -34,6 +34,8 @@ from leaky.structure.samples import Ids, SampleIds
 from leaky.structure.schema import argument_names, name_of
 from leaky.structure.site_calls import SiteCalls
 from leaky.structure.values import Values, shape_of
+
+OUTSIDE = "its input comes from outside torch (NumPy, a list): what is computed there, a rectifier too, is not seen"
 
 
 class Tracer(DispatchMode):
@@ -153,7 +155,10 @@ class Tracer(DispatchMode):
         )
         if hides(namespace, call.name):
             self._listener.not_examined(*opaque(func._schema.name, self.modules.path))
-        call = as_data(call)
+        known = as_data(call)
+        if known is not call and from_outside(call, known, args):
+            self._listener.not_examined(self.modules.path or "(model)", OUTSIDE)
+        call = known
         site = None if self._sites.begins(call, args) else self._sites.call_of(func, call, args)
         output = None if site is None else self._listener.before(site, args[site.activation.operand])
         if output is None:

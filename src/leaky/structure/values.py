@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from leaky.structure.axes import Axes, Factor, factor, has, plain, renewed, replaced
-from leaky.structure.graph import Call, Node
+from leaky.structure.graph import UNNAMED, Call, Node
 from leaky.structure.modules import without_wrappers
 from leaky.structure.operators import operator_named
 
@@ -103,7 +103,7 @@ class Values:
             if same is not None:
                 return same
             self._anonymous += 1
-            name = f"(unnamed {self._anonymous})"
+            name = f"{UNNAMED} {self._anonymous})"
             lost = not learned and id(tensor) not in self._held
             axes = self._sampled(shape, axes) if lost else axes
         return Node(
