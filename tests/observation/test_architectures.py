@@ -137,12 +137,12 @@ def test_each_member_of_an_ensemble_has_units_of_its_own() -> None:
     assert observed(zoo.Ensemble(), torch.randn(N, 6)) == [(3 * 8, N)]
 
 
-def test_a_packed_sequence_counts_a_batch_as_one_sample() -> None:
-    """Its rows are steps of several sequences, and nothing says which: too little evidence rather than too much."""
+def test_a_packed_sequence_counts_each_of_its_sequences_as_a_sample() -> None:
+    """Its rows are steps of several sequences; how many are as long as each step says of which."""
     packed = nn.utils.rnn.pack_padded_sequence(torch.randn(5, 4, 6), torch.tensor([4, 4, 3, 2, 1]), batch_first=True)
     record = leaky.observe(nn.RNN(6, 8, nonlinearity="relu", batch_first=True), [packed, packed])
     assert record.samples == 10
-    assert [(site.units, site.samples) for site in record.sites] == [(8, 2)]
+    assert [(site.units, site.samples) for site in record.sites] == [(8, 10)]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 — the field's name for it
 from tests.observation.counting import counted, noted, observed_counts
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 import leaky
 
@@ -131,6 +131,26 @@ class Packed(nn.Module):
         return torch.relu(noted("head", self.head(9 * h), real=torch.arange(h.shape[1]) < lengths[:, None]))
 
 
+class Given(nn.Module):
+    """The same of sequences that come in packed, and what comes behind their last states and their rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head, self.last = nn.GRU(4, 5), nn.Linear(5, 8), nn.Linear(5, 6)
+
+    def forward(self, packed: Any) -> Tensor:
+        rows, state = self.cell(packed)
+        h, lengths = pad_packed_sequence(rows, batch_first=True)
+        z = noted("head", self.head(9 * h), real=torch.arange(h.shape[1]) < lengths[:, None])
+        own = rows.sorted_indices
+        sample = torch.cat([(torch.arange(int(n)) if own is None else own[:n]) for n in rows.batch_sizes])
+        return (
+            torch.relu(z).mean((1, 2))
+            + torch.relu(noted("last", self.last(9 * state[-1]))).mean(1)
+            + torch.relu(noted("row", self.last(9 * rows.data), samples=sample)).mean()
+        )
+
+
 class RealRows(nn.Module):
     """Only what is no padding goes on, picked by a mask or by number."""
 
@@ -189,6 +209,13 @@ def _with_lengths() -> list[Any]:
     return [((_random(N, 6, 4), _lengths()),), ((_random(N, 6, 4), _lengths(4)),)]
 
 
+def _in_packs(in_order: bool) -> list[Any]:
+    parts = [[_random(N, 6, 4)[i, :n] for i, n in enumerate(lengths)] for lengths in (_lengths(), _lengths(4))]
+    if in_order:
+        parts = [sorted(part, key=len, reverse=True) for part in parts]
+    return [pack_sequence(part, enforce_sorted=in_order) for part in parts]
+
+
 def _with_mask() -> list[Any]:
     return [((_random(N, 6, 4), (torch.arange(6) < _lengths()[:, None]).float()),)]
 
@@ -211,6 +238,8 @@ PADDED: dict[str, tuple[Callable[[], nn.Module], Callable[[], list[Any]], Callab
     "lengths": (lambda: Products("lengths"), _with_lengths, several),
     "a mask by place": (lambda: Products("mask"), _with_mask, several),
     "packed": (Packed, _with_lengths, several),
+    "packed before": (Given, lambda: _in_packs(False), one),
+    "packed before, in order": (Given, lambda: _in_packs(True), one),
     "rows by a mask": (lambda: RealRows(False), _texts, one),
     "rows by number": (lambda: RealRows(True), _texts, one),
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence, pad_sequence
 
 import leaky
 
@@ -142,3 +143,40 @@ def test_a_site_that_sees_something_else_first_counts_samples_and_no_batches() -
     record = leaky.observe(Prototypes(), [{"query": torch.randn(9, 6), "support": torch.randn(4, 6)}])
     (site,) = record.sites
     assert (site.samples, site.sample_dim, site.shape) == (9 + 1, 0, (9, 5))
+
+
+def _by_steps(model: nn.Module, sequences: list[Tensor]) -> Tensor:
+    return model.cell(pack_sequence(sequences, enforce_sorted=False))[1][-1]  # type: ignore[no-any-return, operator, union-attr]
+
+
+LISTS: dict[str, Callable[[nn.Module, list[Tensor]], Tensor]] = {
+    "packed": _by_steps,
+    "padded": lambda model, sequences: pad_sequence(sequences, batch_first=True),
+    "in a loop": lambda model, sequences: torch.stack([x.mean(0) for x in sequences]),
+    "one after another": lambda model, sequences: torch.cat(sequences),
+}
+
+
+@pytest.mark.parametrize("way", LISTS)
+@pytest.mark.parametrize("whole", [True, False], ids=["a batch", "in a tuple"])
+def test_a_list_of_sequences_is_a_batch_with_a_sample_each(way: str, whole: bool) -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.layer = nn.GRU(6, 6), nn.Linear(6, 8)
+
+        def forward(self, sequences: list[Tensor]) -> Tensor:
+            return torch.relu(self.layer(LISTS[way](self, sequences)))
+
+    torch.manual_seed(0)
+    model = Reads()
+    batches = [[torch.randn(int(n), 6) for n in torch.randint(1, 6, (N,))] for _ in range(2)]
+    record = leaky.observe(model, batches if whole else [(batch, torch.zeros(N)) for batch in batches])
+    (site,) = record.sites
+    fired = torch.zeros(8, dtype=torch.long)
+    for batch in batches:
+        for x in batch:
+            alone = x if way in ("padded", "one after another") else LISTS[way](model, [x])
+            fired += (model.layer(alone) > 0).reshape(-1, 8).any(0)
+    assert (record.samples, site.samples, site.units) == (2 * N, 2 * N, 8)
+    assert site.statistics.fired.tolist() == fired.tolist()

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from leaky.errors import InputError
 from leaky.interruptions import surely_twice
 from leaky.observation.bits import copied, put_back
-from leaky.observation.calling import Calling, Forward, arguments_of
-from leaky.observation.nesting import map_tensors, mapping_of, tensors_in
+from leaky.observation.calling import Calling, Forward, arguments_of, is_list_of_samples
+from leaky.observation.nesting import map_tensors, mapping_of, rows_of, tensors_in
+from leaky.structure.samples import Ids
 
 BATCH_SIZE = 256
 
@@ -48,8 +49,9 @@ class Batch:
 
     @cached_property
     def named(self) -> dict[str, Tensor]:
-        """The same by name: a keyword, or "input" with its place where there are several."""
-        places = [(tensor, "input") for value in self.args for tensor in tensors_in(value)]
+        """The same by name: a keyword, or "input" with its place where there are several; no list of samples."""
+        args = [value for value in self.args if not is_list_of_samples(value)]
+        places = [(tensor, "input") for tensor in tensors_in(args)]
         several = len(places) > 1
         by_place = {f"{word} {i}" if several else word: tensor for i, (tensor, word) in enumerate(places)}
         return by_place | {key: tensor for key, value in self.kwargs.items() for tensor in tensors_in(value)[:1]}
@@ -70,13 +72,23 @@ class Batch:
             if not done:
                 surely_twice(lambda: [partial(put_back, tensor, copy) for tensor, copy in inputs])
 
+    @cached_property
+    def _packed(self) -> list[Any]:
+        return [value for value in (*self.args, *self.kwargs.values()) if hasattr(value, "batch_sizes")]
+
+    @cached_property
+    def rows(self) -> dict[int, Ids | int]:
+        """What is told of the samples by the tensor's `id`: each row's of a packed sequence, the one that it is."""
+        lists = filter(is_list_of_samples, (*self.args, *self.kwargs.values()))
+        single = {id(tensor): number for value in lists for number, tensor in enumerate(value)}
+        return single | {id(packed.data): rows_of(packed) for packed in self._packed}
+
     def samples(self, sample_dim: int | None) -> int:
         """Samples along `sample_dim` of the first input; 1 where that is None or the input has no such axis."""
-        packed = next((value for value in (*self.args, *self.kwargs.values()) if hasattr(value, "batch_sizes")), None)
-        if packed is not None:
-            return int(packed.batch_sizes[0])
+        if self._packed:
+            return int(self._packed[0].batch_sizes[0])
         first = next(iter(self.tensors), None)
-        if first is None:  # texts
+        if first is None or is_list_of_samples(next(iter(self.args), None)):  # texts, sequences
             return len(self.args[0]) if sample_dim is not None and self.args else 1
         if sample_dim is None or not -first.ndim <= sample_dim < first.ndim:
             return 1

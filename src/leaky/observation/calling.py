@@ -107,6 +107,8 @@ def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str
     several = isinstance(item, (tuple, list)) and not hasattr(item, "_fields")
     if isinstance(item, list) and item and all(isinstance(part, str) for part in item):
         return (item,), {}  # texts
+    if is_list_of_samples(item) and not _takes(model, len(item)):
+        return (item,), {}
     inputs = item[0] if several and item else item
     if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") and several:
         return (tuple(inputs) if _takes(model, len(inputs)) else (inputs,)), {}
@@ -114,6 +116,12 @@ def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str
         return inputs_in_order(item, model), {}
     names = {} if isinstance(inputs, Tensor) or hasattr(inputs, "batch_sizes") else fields_of(inputs)
     return _by_name(inputs, names, model) if names else ((inputs,), {})
+
+
+def is_list_of_samples(value: Any) -> bool:
+    """Whether it is a list of tensors of several lengths, a sample each, as sequences are before they are packed."""
+    several = isinstance(value, list) and all(isinstance(part, Tensor) and part.ndim > 0 for part in value)
+    return several and len({part.ndim for part in value}) == 1 < len({len(part) for part in value})
 
 
 def _takes(model: nn.Module, count: int) -> bool:

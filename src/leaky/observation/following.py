@@ -115,7 +115,7 @@ def _followed(model: nn.Module, data: Any) -> History:
         for _ in range(3):
             batch = next(batches_of(data, model, sample_dim=sample_dim, batch_size=_SAMPLES, max_samples=_SAMPLES))
             history.sample_dim = sample_dim
-            with batch.kept(), tracer.following(batch.tensors, sample_dim):
+            with batch.kept(), tracer.following(batch.tensors, sample_dim, rows=batch.rows):
                 output = batch.run(model)
                 for tensor in tensors_in(output):
                     node = tracer.node_of(tensor)

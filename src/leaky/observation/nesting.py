@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from leaky.structure.samples import Ids
+
 _DEPTH = 6
 """How deep a nesting is looked into; objects may hold each other."""
 
@@ -82,3 +84,10 @@ def mapping_of(value: Mapping[Any, Any], changed: dict[Any, Any]) -> Any:
         return type(value)(changed)  # type: ignore[call-arg]
     except TypeError:
         return changed
+
+
+def rows_of(packed: Any) -> Ids:
+    """The sample of each row of a PackedSequence: those of the first step, the longest first, then of the next."""
+    counts, order = packed.batch_sizes.tolist(), packed.sorted_indices
+    numbers = np.arange(counts[0]) if order is None else order.cpu().numpy()
+    return np.concatenate([numbers[:count] for count in counts])

@@ -191,7 +191,7 @@ class _Observation:
         scale = 1.0
         try:
             with batch.kept(), torch.set_grad_enabled(self._with_gradients):
-                with self._tracer.following(batch.tensors, self._sample_dim, samples, groups):
+                with self._tracer.following(batch.tensors, self._sample_dim, samples, groups, batch.rows):
                     masks = self._tracer.masks.by_key
                     real = positions_of(batch, samples, self._options.mask, self._tracer.node_of, masks)
                     if groups is not None and real.by_key:

@@ -166,16 +166,17 @@ class Masks:
             self.hid.setdefault(_spoken(candidate.spot))
         self.by_key.update({key: real for key in keys if key == candidate.key or key not in self.by_key})
 
-    def packed(self, steps: Axis, real: Tensor) -> None:
+    def packed(self, steps: Axis, real: Tensor, by: str = "a packed sequence") -> None:
         """A sequence was packed: what is behind its end was padding.
 
         Args:
             steps: the axis of time.
             real: of shape (samples, steps).
+            by: whose lengths tell it, for the reader.
         """
         if not self._wanted:
             return
-        self.hid.setdefault("the lengths of a packed sequence")
+        self.hid.setdefault(f"the lengths of {by}")
         longest = max(1, int(real.sum(1).max()))
         keys = [steps[0].key if len(steps) == 1 else factor(1).key, factor(longest).key]
         self.by_key |= {keys[0]: real, keys[1]: real[:, :longest]}

@@ -6,7 +6,7 @@ A rule says of each result which samples its axis holds; an operator without one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,9 +164,15 @@ def _both(ids: SampleIds, first: Axis, second: Axis, rows: Ids, columns: Ids) ->
 
 
 def _joined(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
-    """Cat along the axis of the samples."""
+    """Cat along the axis of the samples, or of single samples along their positions."""
     nodes = [node for node in call.args[0] if len(node.shape) == len(call.shapes[0])]
     dim = int(call.get("dim", 0)) % len(call.shapes[0])
+    single = [
+        node.sample for node in nodes if node.sample is not None and not {*_roles(node, dim)} & {"sample", "unit"}
+    ]
+    if 1 < len({*single}) == len(nodes) and len(call.shapes[0]) > 1:
+        rows = np.repeat(np.asarray(single, np.int64), [node.shape[dim] for node in nodes])
+        return [Sampled(replaced(results[0], dim, ids.axis(rows)))]
     if len(nodes) < 2 or not all(has(node.axes[dim], "sample") and node.from_data for node in nodes):
         return None
     parts, places = [], []
@@ -180,6 +186,10 @@ def _joined(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
     one = len(known) == len(places) and len({place.key for place in known}) == 1
     joined = Positions(known[0].key, np.concatenate([place.numbers for place in known])) if one else None
     return [Sampled(replaced(results[0], dim, ids.axis(np.concatenate(parts), joined)))]
+
+
+def _roles(node: Node, dim: int) -> Iterator[str]:
+    return (f.role for f in node.axes[dim])
 
 
 def _stacked(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:

@@ -63,6 +63,12 @@ class SampleIds:
         self._groups = groups
         return self.axis(groups)
 
+    def by_steps(self, numbers: Ids) -> tuple[Axis, Axis]:
+        """The axis of sequences that are packed, the samples of each step one after another, and that of the steps."""
+        step = np.cumsum(numbers == numbers[0]) - 1  # the first sample is as long as any
+        steps = factor(int(step[-1]) + 1)
+        return self.axis(numbers, Positions(steps.key, step)), (steps,)
+
     def regrouped(self, axes: Axes) -> Axes:
         """The axes with rows told as what they are where they are put together anew, as messages are at the nodes."""
         if self._groups is None:

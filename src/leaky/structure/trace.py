@@ -7,16 +7,17 @@ It holds no tensor: values are known by weak references.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from leaky.structure.axes import has, of_input, plain
+from leaky.structure.axes import factor, has, of_input, plain, replaced
 from leaky.structure.dispatching import DispatchMode
 from leaky.structure.flow import as_data, from_outside, result_node
 from leaky.structure.graph import Call, Node, SampleEvidence
@@ -86,6 +87,7 @@ class Tracer(DispatchMode):
         sample_dim: int | None,
         samples: int | None = None,
         groups: Ids | None = None,
+        rows: Mapping[int, Ids | int] | None = None,
     ) -> Iterator[Tracer]:
         """Follow one forward pass.
 
@@ -94,6 +96,8 @@ class Tracer(DispatchMode):
             sample_dim: their axis that holds the samples; None where they are one sample without a batch axis.
             samples: how many those are, so that an input of another length is not taken for a batch of them.
             groups: which of the batch's samples each entry of that axis belongs to, where several are one.
+            rows: by the `id` of inputs that lie otherwise, the sample of each row where sequences are packed by
+                steps, or the one sample that it is.
         """
         self._values.clear()
         self._ids.clear()
@@ -104,10 +108,17 @@ class Tracer(DispatchMode):
             self._history.clear()
         self._made = 0
         self._sites.start_pass()
+        single = [tensor for tensor in inputs if isinstance((rows or {}).get(id(tensor)), int)]
+        if single:
+            self._values.expect_rows(len(single))
+            lengths = torch.tensor([len(tensor) for tensor in single])
+            steps = factor(int(lengths.max()))
+            self.masks.packed((steps,), torch.arange(steps.size) < lengths[:, None], "its sequences")
         for tensor in inputs:
-            self._register_input(tensor, sample_dim, samples, groups)
+            own = (rows or {}).get(id(tensor))
+            self._register_input(tensor, sample_dim, samples, groups, own)
         if not inputs:  # texts: all that is made of nothing may be the data
-            self._values.expect_texts(samples or 1)
+            self._values.expect_rows(samples or 1, leaked=True)
         torch.clear_autocast_cache()  # a weight that was cast before the pass would be one that nobody knows
         try:
             with self.modules, self:
@@ -120,15 +131,24 @@ class Tracer(DispatchMode):
         """What is known of a tensor of the pass that is being followed."""
         return self._values.get(value)
 
-    def _register_input(self, tensor: Tensor, sample_dim: int | None, samples: int | None, groups: Ids | None) -> None:
+    def _register_input(
+        self, tensor: Tensor, sample_dim: int | None, samples: int | None, groups: Ids | None, own: Ids | int | None
+    ) -> None:
         shape = shape_of(tensor)
         axes = of_input(shape, sample_dim)
-        if samples is not None and any(f.role == "sample" and f.size != samples for axis in axes for f in axis):
+        if isinstance(own, int):
+            axes = plain(shape)
+        elif own is not None:
+            packed_rows, steps = self._ids.by_steps(own)
+            axes = replaced(plain(shape), 0, packed_rows)
+            lengths = torch.from_numpy(np.bincount(own))
+            self.masks.packed(steps, torch.arange(steps[0].size) < lengths[:, None])
+        elif samples is not None and any(f.role == "sample" and f.size != samples for axis in axes for f in axis):
             axes = plain(shape)
         elif groups is not None:
             axes = tuple(self._ids.grouped(groups) if has(axis, "sample") else axis for axis in axes)
         self._sample_axis.register(axes)
-        node = Node(self._number(), "input", "", shape, axes)
+        node = Node(self._number(), "input", "", shape, axes, sample=own if isinstance(own, int) else None)
         self._values.put(tensor, node)
         self._values.expect_samples(node)
         self.masks.given(tensor, node)

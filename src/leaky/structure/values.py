@@ -64,9 +64,9 @@ class Values:
             if self._samples is None and len(axis) == 1 and axis[0].role == "sample" and axis[0].size > 1:
                 self._samples = (dim, axis[0])
 
-    def expect_texts(self, samples: int) -> None:
-        """The inputs are no tensors: what is made of nothing may be the data, and has as many rows as samples."""
-        self.leaked = True
+    def expect_rows(self, samples: int, leaked: bool = False) -> None:
+        """No input has an axis of samples: what is made of them, or as texts of nothing (`leaked`), has a row each."""
+        self.leaked = leaked
         self._samples = (0, factor(samples, "sample"))
 
     def node(self, tensor: Tensor) -> Node:

@@ -78,7 +78,7 @@ class Discovery:
             self._stack.enter_context(torch.compiler.set_stance("force_eager"))
             self._stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "Using `torch.compile")  # of the tracer's global hooks
-        self._stack.enter_context(self._tracer.following(batch.tensors, sample_dim, samples))
+        self._stack.enter_context(self._tracer.following(batch.tensors, sample_dim, samples, rows=batch.rows))
         self._tracer.modules.running_already(module, args)
         self._stack.enter_context(self._functions)
 
