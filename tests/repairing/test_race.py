@@ -104,6 +104,31 @@ def test_what_wins_and_what_it_costs(name: str, sign: float) -> None:
     assert won.untrained is (name in ("what its training undoes", "what no training in sight comes up to"))
 
 
+CHANCE = [0.08, 0.1, 0.12]  # from .04 to .16, with their range on both sides, nothing is told
+
+
+@pytest.mark.parametrize(
+    ("scores", "shows_nothing", "trained"),
+    [
+        ({"as it was": [0.1, 0.1], "shifted": [0.1, 0.11], "begun anew": [0.1, 0.09]}, True, (2, 2, 2)),
+        ({"as it was": [0.1, 0.1, 0.1], "shifted": [0.1, 0.1, 0.9], "begun anew": [0.1, 0.1]}, False, (2, 2, 2)),
+        ({"as it was": [-9.0, -9.0], "shifted": [-9.0, -7.0], "begun anew": [0.1, 0.12]}, False, (1, 1, 1)),
+        ({"as it was": [-9.0, -9.0], "shifted": [-9.0, 0.1], "begun anew": [0.1, 0.1]}, False, (1, 3, 3)),
+    ],
+    ids=["nobody learns", "one learns late", "the model as it was is worse than chance", "and something gentle is not"],
+)
+def test_at_chance_those_go_on_that_are_not_below_it(
+    scores: dict[str, list[float]], shows_nothing: bool, trained: tuple[int, ...]
+) -> None:
+    model = Model(scores)
+    race = Race(model.do, model.train, model.measure, model.kept, 1.0, 0.01, 8, CHANCE)
+    won, runners = race.run(treatments(list(scores)))
+    assert race.shows_nothing(runners) is shows_nothing
+    assert tuple(runner.trainings for runner in runners) == trained
+    best = max(runner.score for runner in runners)
+    assert shows_nothing or won.score == best
+
+
 def test_the_number_of_trainings_is_bounded_and_losers_are_stopped() -> None:
     names = ["as it was", *(f"treatment {i}" for i in range(9))]
     model = Model({name: [0.1, 0.1 + 0.01 * i] for i, name in enumerate(names)})

@@ -31,7 +31,6 @@ from leaky.repairing.snapshot import Snapshot
 from leaky.repairing.subject import Subject
 from leaky.repairing.surroundings import TrialSurroundings
 from leaky.repairing.trouble import MOST_LEFT
-from leaky.repairing.variation import tells_apart
 
 SPARED = (
     "no piece of training was run: the network works and few of its units are in trouble, so that a short training "
@@ -166,7 +165,7 @@ class Execution:
             limits.tolerance,
             limits.most_trainings,
             chance,
-            lambda: (gauge.brought_back(), tells_apart(subject.outputs) and gauge.usual()),
+            lambda: (gauge.brought_back(), gauge.tells_apart() and gauge.usual()),
         )
 
     def _is_spared(self, score: float, chance: Sequence[float]) -> bool:
@@ -188,6 +187,7 @@ class Execution:
             measure=gauge.metric,
             score=limits.score,
             newborn=lambda seed: gauge.newborn(seed, put_back),
+            alive=gauge.alive,
             sound=gauge.sound,
             usual=gauge.usual,
             moved=lambda: relative_change(before, subject.outputs),

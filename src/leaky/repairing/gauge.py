@@ -102,14 +102,25 @@ class Gauge:
         """How many units are candidates of a repair now."""
         return sum(len(trouble_of(site).candidates) for site in self.subject.record.sites)
 
+    def finite(self) -> bool:
+        """Whether all outputs are finite."""
+        return all(bool(torch.isfinite(out).all()) for out in self.subject.outputs)
+
+    def tells_apart(self) -> bool:
+        """Whether the outputs tell inputs apart."""
+        return tells_apart(self.subject.outputs)
+
+    def alive(self) -> bool:
+        """Whether both hold."""
+        return self.finite() and self.tells_apart()
+
     def brought_back(self) -> bool:
         """Whether the outputs are finite and fewer units are in trouble than at first."""
-        finite = all(bool(torch.isfinite(out).all()) for out in self.subject.outputs)
-        return finite and self.in_trouble() < max(1, self.troubled)
+        return self.finite() and self.in_trouble() < max(1, self.troubled)
 
     def sound(self) -> bool:
         """The same, and the outputs tell inputs apart."""
-        return self.brought_back() and tells_apart(self.subject.outputs)
+        return self.brought_back() and self.tells_apart()
 
     def usual(self) -> bool:
         """Whether the pre-activations have a usual size."""

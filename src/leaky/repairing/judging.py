@@ -31,7 +31,8 @@ class Bench:
         measure: the user's metric.
         score: a metric with more being better; −inf for what is no number.
         newborn: the score of a network that begins anew with this seed; the model is put back.
-        sound: whether the outputs are finite and tell inputs apart, and fewer units are in trouble than at first.
+        alive: whether the outputs are finite and tell inputs apart.
+        sound: whether they do, and fewer units are in trouble than at first.
         usual: whether the pre-activations have a usual size.
         moved: the relative change of the outputs since the start.
     """
@@ -41,13 +42,17 @@ class Bench:
     measure: Callable[[], float]
     score: Callable[[float], float]
     newborn: Callable[[int], float]
+    alive: Callable[[], bool]
     sound: Callable[[], bool]
     usual: Callable[[], bool]
     moved: Callable[[], float]
 
     def helped(self, treatment: Treatment) -> bool:
-        """Whether units came back by what was done; weights that were blown up or shrunk are no start to go on from."""
-        return self.sound() and (treatment.name == THROWS_AWAY or self.usual())
+        """Whether units came back by what was done; weights that were blown up or shrunk are no start to go on from.
+
+        A new network may have as many units in trouble as new ones have.
+        """
+        return self.alive() if treatment.name == THROWS_AWAY else self.sound() and self.usual()
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,8 @@ def _at_a_loss(
             words = (
                 f"{treatment.name}: validation {shown:.6g} is that of a network that has learned nothing, so it judges"
             )
-            return Decision(treatment, "not judged", f"{words} nothing; fewer units are in trouble", trials)
+            why = "nothing of what it had learned is lost" if throws_away else "fewer units are in trouble"
+            return Decision(treatment, "not judged", f"{words} nothing; {why}", trials)
         bench.put_back()
     if bench.score(shown) < worst and all(score < worst for score in scores.values()) and math.isfinite(worst):
         for treatment in plan.treatments:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from leaky.checkup import Checkup
 from leaky.repairing.design import by_design, cut_off
+from leaky.repairing.gates import blown_up_gates
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.operations.anew import DEEP, tailored
 from leaky.repairing.operations.standardise import first_steps, input_ranges
@@ -92,7 +93,8 @@ def propose(
     else:
         alike = None
     lost = alike or nothing or _range_lost(checkup)
-    sized = None if first else blown_up(checkup.record)  # else the inputs were too large
+    # with inputs that are too large, the weights need not be
+    sized = None if first else blown_up(checkup.record) or blown_up_gates(subject.model)
     unsure = unsure or sized
     treatments = _treatments(draft, wanted, first, (sized, lost or unsure), negative_slope)
     decides = alike is not None and nothing is None

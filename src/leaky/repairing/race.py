@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from leaky.errors import InputError
-from leaky.repairing.entering import AS_IT_WAS, Runner, at_most_chance, entrants
+from leaky.repairing.entering import AS_IT_WAS, Runner, at_least_chance, at_most_chance, entrants
 from leaky.repairing.plan import Action, Treatment
 from leaky.repairing.recipe import Recipe
 
@@ -78,7 +78,7 @@ class Race:
             runner.put_back()
             self._trained(runner)
         while len(going := self._going_on(entered)) > 1 and self.trainings + len(going) <= self.most:
-            ahead = None if self.shows_nothing(entered) else self._proven(entered, self._winner(entered))
+            ahead = None if self._at_chance(entered) else self._proven(entered, self._winner(entered))
             if ahead is not None and ahead.first >= max(runner.expected for runner in going):
                 break  # more training could only come up to what is there without any
             for runner in going:
@@ -101,7 +101,13 @@ class Race:
         return best
 
     def shows_nothing(self, runners: Sequence[Runner]) -> bool:
-        """Whether nobody that was trained is better than a new network, so that the trainings judge nothing."""
+        """Whether all that were trained are no better than a new network, and the model as it was no worse than one.
+
+        Then the trainings judge nothing. A model that stays worse than every new network is judged by that.
+        """
+        return self._at_chance(runners) and runners[0].score >= at_least_chance(self.chance)
+
+    def _at_chance(self, runners: Sequence[Runner]) -> bool:
         best = max(runner.score for runner in runners if runner.trainings)
         return -math.inf < best <= at_most_chance(self.chance)
 
@@ -147,12 +153,12 @@ class Race:
     def _going_on(self, runners: Sequence[Runner]) -> list[Runner]:
         """The winner as it stands and those that more training may put in its place, at most three in all.
 
-        All of them, as long as none is better than a new network: a short training may show nothing at all.
+        As long as none is better than a new network, all that are no worse than one: a short training may show nothing.
         """
         winner = self._winner(runners)
         longest = max(runner.trainings for runner in runners)
-        if self.shows_nothing(runners):
-            return list(runners)  # nobody has learned anything yet, so that all are as they began
+        if self._at_chance(runners):
+            return [runner for runner in runners if runner.score >= at_least_chance(self.chance)]
         if not math.isfinite(winner.score) or winner.trainings < longest:
             return []
         near, weak = max(self.tolerance, CLOSE * self._scale(runners)), self._weak(runners)

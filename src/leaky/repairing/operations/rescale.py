@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leaky.repairing.calibration import CalibrateArguments, calibrated
+from leaky.repairing.gates import ease_gates
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
@@ -27,11 +28,12 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
 def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
     ground = subject.ground
     with subject.undone_on_error():
+        eased = ease_gates(subject.model)
         done = calibrated(CalibrateArguments(subject.model, ground.batches), first_use=True, within=WITHIN)
         touched = [
             name for layer in done.layers for name in (layer.weight, f"{layer.weight.removesuffix('weight')}bias")
         ]
-        subject.forget_state_of(touched)
+        subject.forget_state_of([*eased, *touched])
     subject.changed()
 
 
