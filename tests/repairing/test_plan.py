@@ -223,6 +223,27 @@ def test_a_network_at_chance_is_never_thrown_away_for_a_lucky_new_one() -> None:
     assert torch.equal(before["0.weight"], model[0].weight)
 
 
+@pytest.mark.parametrize(("after", "verdict"), [(0.5, "not judged"), (0.59, "not judged"), (0.7, "kept")])
+def test_a_lift_that_new_networks_differ_by_is_no_approval(after: float, verdict: str) -> None:
+    scores = iter([0.3, 0.2, 0.3, 0.4, after, 0.3])  # before; three new networks, up to .4 + .2; shifted, revived
+    done = plan_of(sick()).apply(validate=lambda _: next(scores))
+    assert [a.kind for a in done.actions][:1] == ["recentre"]
+    assert done.verdict == verdict
+
+
+def test_what_leaves_a_constant_output_is_not_better_for_the_score_of_the_constant() -> None:
+    model = dumb()
+
+    def prefers_constants(subject: nn.Module) -> float:
+        with torch.no_grad():
+            return float(subject(DATA).std(0).max() < 1e-6)
+
+    done = plan_of(model).apply(validate=prefers_constants)
+    assert [(trial.name, trial.after) for trial in done.trials][:2] == [("shifted", 0.0), ("revived", 1.0)]
+    assert (done.verdict, done.actions[0].kind) == ("not judged", "recentre")
+    assert prefers_constants(model) == 0.0
+
+
 @pytest.mark.parametrize("metric", [float("nan"), float("inf"), 0.5])
 def test_a_metric_that_does_not_move_neither_approves_nor_throws_away(metric: float) -> None:
     model = sick()

@@ -81,11 +81,12 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
             continue
         bench.do(treatment.actions)
         metric = bench.measure()
-        scores[treatment.name] = bench.score(metric)
+        # outputs that are the same for all inputs are worth nothing, however well they score
+        worth = plan.nothing_to_lose is None or bench.alive()
+        scores[treatment.name] = bench.score(metric) if worth else -math.inf
         trials.append(TreatmentTrial(treatment.name, metric, metric))
         bench.put_back()
-    # outputs that are the same for all inputs are worth nothing, however well they score
-    base = before if chance is None else at_most_chance(chance) if plan.nothing_to_lose else max(before, *chance)
+    base = before if chance is None else at_most_chance(chance)
     best = max(scores.values(), default=-math.inf)
     if best > base + tolerance:
         enough = best - max(tolerance, WEAK * (best - base) if math.isfinite(base) else 0.0)
