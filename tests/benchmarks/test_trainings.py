@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.trainings.building import Kind
+import torch
+from benchmarks.trainings import mechanisms, mechanisms_since
+from benchmarks.trainings.building import CE, Adam, Kind, Training, blobs, plain
 from benchmarks.trainings.halves import HALVES
 from benchmarks.trainings.healthy import small_regression
 from benchmarks.trainings.looked_at import collapsed_expert, label_spikes, one_batch_scaled, rate_spike, rate_too_high
-from benchmarks.trainings.running import healthy_row, row, stalled_at
+from benchmarks.trainings.running import healthy_row, row, run, stalled_at
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -21,6 +23,48 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 def test_a_failing_training_is_told_in_time_and_its_twin_is_left_in_peace(kind: Kind) -> None:
     found = row(kind, 5)
     assert (found["in time"], found["twin"]) == (True, []), found
+
+
+def steps_too_long(seed: int, sick: bool) -> Training:
+    """Labels that nothing tells, under a rate that lets no weight settle."""
+    model, batches = plain([32, 64, 10]), blobs(seed)
+    draw = torch.Generator().manual_seed(seed)
+
+    def sample(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        x, y = batches(step)
+        return x, torch.randint(10, (len(y),), generator=draw) if sick else y
+
+    optimizer = Adam(model.parameters(), 0.1 if sick else 2e-3, betas=(0.0, 0.9))
+    return Training(model, optimizer, sample, CE)
+
+
+NEWER: dict[str, Kind] = {
+    "changed-aside": mechanisms.weights_scaled_down_aside,
+    "weight-size": mechanisms.decay_of_the_wrong_sign,
+    "steady-updates": steps_too_long,
+    "tiny-updates": mechanisms.rate_far_too_small,
+    "tiny-updates, rounded away": mechanisms.updates_lost_in_rounding,
+    "to-and-fro": mechanisms_since.to_and_fro,
+    "pressed": mechanisms.features_pressed_by_their_size,
+    "pressed, by squares": mechanisms.code_pressed_to_nothing,
+    "same-units": mechanisms.everything_begins_the_same,
+    "alike": mechanisms.padding_for_words,
+}
+"""A training for each alarm that goes by a quantity of any training."""
+
+
+def loud(kind: Kind, sick: bool) -> set[str]:
+    """The alarms above info of the first steps."""
+    torch.manual_seed(5)
+    training = kind(5, sick)
+    training.steps = 150 if kind is mechanisms_since.to_and_fro else 70
+    return {alarm.finding.rule for alarm in run(training, 5).loud}
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_each_newer_alarm_is_raised_by_its_trouble_and_by_nothing_of_the_healthy_twin(name: str) -> None:
+    assert name.split(",")[0] in loud(NEWER[name], True)
+    assert loud(NEWER[name], False) == set()
 
 
 def test_a_healthy_training_gets_notes_at_most() -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from leaky.diagnosis import Finding
+from leaky.diagnosis import Finding, Level
 from leaky.text import named
 from leaky.watching.alarm_rules.now import Now, finding, level_of
 from leaky.watching.weights import Series
@@ -80,7 +80,8 @@ def to_and_fro(now: Now) -> list[Finding]:
     """Steps after each of which the gradient points back along the step: all weights go across a valley and back.
 
     Judged is the cosine of ΔW, of all weights together, with the gradient that comes next, over the measured steps of
-    some reports: about −1 where steps are short, and about 0 where batches differ.
+    some reports: about −1 where steps are short, and about 0 where batches differ. Where they are short beside the
+    weights, as at the edge of stability of a batch that is the whole set, the loss may fall all the same.
     """
     kept = [np.concatenate(list(each.answers)[-STEADY:])[1:] for each in _long_known(now).values()]
     known = [each for each in kept if np.isfinite(each).all()]  # nobody knows what came before the very first
@@ -97,7 +98,9 @@ def to_and_fro(now: Now) -> list[Finding]:
         f"the next gradient being {least:.3g} or more: the weights go to and fro"
     )
     advice = "The rate is at the edge of what this loss allows: lower it, or let it fall over the steps."
-    return [finding("to-and-fro", "warning", None, message, advice, cosine=least)]
+    longest = max(min(list(each.longest)[-STEADY:]) for each in _long_known(now).values())
+    level: Level = "warning" if longest >= now.thresholds.update_steady else "info"
+    return [finding("to-and-fro", level, None, message, advice, cosine=least, ratio=longest)]
 
 
 def weight_size(now: Now) -> list[Finding]:
