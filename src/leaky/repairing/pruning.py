@@ -165,9 +165,7 @@ def _uncuttable(site: SiteStructure) -> str | None:
     for made in site.made:
         if made.joined:
             return f"a shortcut is added to what {made.weight} makes"
-        if made.kind == "transposed_convolution" and int(made.step.call.args[8]) > 1:
-            return f"{made.weight} works in groups"
-        if made.kind == "convolution" and int(made.step.call.args[8]) > 1:
+        if made.kind != "linear" and int(made.step.call.get("groups", 1)) > 1:
             return f"{made.weight} works in groups"
     for taken in site.taken:
         if int(taken.step.call.get("groups", 1)) > 1:

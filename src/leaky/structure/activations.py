@@ -148,7 +148,7 @@ def _rrelu(call: Call, values: Sequence[Any]) -> Activation | None:
 
 
 def _threshold(call: Call, values: Sequence[Any]) -> Activation | None:
-    return Activation("Threshold", threshold=float(call.args[1]), value=float(call.args[2]))
+    return Activation("Threshold", threshold=float(call.get("threshold")), value=float(call.get("value")))
 
 
 def _maximum(call: Call, values: Sequence[Any]) -> Activation | None:

@@ -217,7 +217,7 @@ def _each(nodes: Sequence[Node]) -> Ids:
 def _packed(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axes]) -> list[Sampled] | None:
     """A packed sequence: for each time step the samples that are as long, the longest first."""
     node: Node = call.args[0]
-    first, lengths = bool(call.args[2]), values[1]
+    first, lengths = bool(call.get("batch_first")), values[1]
     axis = node.axes[0 if first else 1]
     own = ids.kept(axis, np.arange(node.shape[0 if first else 1]))
     if own is None:
@@ -233,7 +233,7 @@ def _packed(ids: SampleIds, call: Call, values: Sequence[Any], results: list[Axe
 def packed(ids: SampleIds, call: Call, values: Sequence[Any]) -> tuple[Axis, Tensor]:
     """The axis of time of a sequence that is packed, and which of its steps are real, of shape (samples, steps)."""
     node: Node = call.args[0]
-    batch, time = (0, 1) if call.args[2] else (1, 0)
+    batch, time = (0, 1) if call.get("batch_first") else (1, 0)
     real = torch.arange(node.shape[time]) < torch.as_tensor(values[1]).reshape(-1, 1)
     numbers = ids.of(node.axes[batch])
     if numbers is None:

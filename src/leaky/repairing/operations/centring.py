@@ -34,7 +34,8 @@ class _ChannelStatistics:
     """Runs a BatchNorm after giving the channels of new units the statistics of the first batch."""
 
     def __init__(self, ground: Ground, norm: Channelled, units: tuple[int, ...]) -> None:
-        names = [argument.weights[0] for argument in norm.step.call.args[3:5] if isinstance(argument, Node)]
+        running = map(norm.step.call.get, ("running_mean", "running_var"))
+        names = [argument.weights[0] for argument in running if isinstance(argument, Node)]
         self.targets = [(ground.tensor(n), owned(norm.owners[n], units)) for n in names if n in norm.owners]
         self.values: list[Tensor] = []
 

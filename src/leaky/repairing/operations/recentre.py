@@ -125,7 +125,7 @@ def _bias(made: Made) -> tuple[str, Tensor] | None:
     norm = next((norm for norm in reversed(made.norms) if norm.norm), None)
     if norm is None:
         return made.bias
-    names = getattr(norm.step.call.args[2], "weights", ())
+    names = getattr(norm.step.call.get("bias"), "weights", ())
     return (names[0], norm.owners[names[0]]) if names and names[0] in norm.owners else None
 
 

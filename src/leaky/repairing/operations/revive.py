@@ -140,11 +140,15 @@ def _draw(
                 _put(ground, name, owned(norm.owners[name], units), torch.full((), start), changed)
 
 
+NEW_NORM = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+"""What each argument of a BatchNorm begins with."""
+
+
 def norm_starts(norm: Channelled) -> dict[str, float]:
     """What a new BatchNorm channel has, by the name of the parameter or buffer."""
     starts = {}
-    for argument, start in zip(norm.step.call.args[1:5], (1.0, 0.0, 0.0, 1.0), strict=True):
-        for name in getattr(argument, "weights", ()):
+    for argument, start in NEW_NORM.items():
+        for name in getattr(norm.step.call.get(argument), "weights", ()):
             if name in norm.owners:
                 starts[name] = start
     return starts
