@@ -137,3 +137,9 @@ def test_the_version_is_the_distributions() -> None:
     declared = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
     assert declared is not None
     assert leaky.__version__ == declared[1]
+
+
+@pytest.mark.parametrize("name", ["recentre", "revive", "standardise", "swap"])
+def test_an_operation_that_is_of_use_by_itself_is_a_function_of_one_public_place(name: str) -> None:
+    assert name in leaky.operations.__all__
+    assert callable(getattr(leaky.operations, name))

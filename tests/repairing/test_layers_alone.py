@@ -17,7 +17,7 @@ from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.operations.optimizer_state import reset_slices
-from leaky.repairing.operations.standardise import (
+from leaky.repairing.operations.standardising import (
     LEAST_REACH,
     MOST_OFFSET,
     MOST_SIZE,

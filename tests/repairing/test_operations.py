@@ -17,9 +17,9 @@ from torch import nn
 import leaky
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
-from leaky.repairing.operations.revive import revive
-from leaky.repairing.operations.standardise import standardise
-from leaky.repairing.operations.swap import refusal, swap
+from leaky.repairing.operations.reviving import revive
+from leaky.repairing.operations.standardising import standardise
+from leaky.repairing.operations.swapping import refusal, swap
 from leaky.repairing.pruning import prune
 
 SEEDS = st.integers(0, 2**31)
@@ -369,7 +369,7 @@ def test_the_fold_takes_the_mean_shift_away() -> None:
 
 
 def test_an_exception_in_the_middle_of_reviving_puts_everything_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    from leaky.repairing.operations import revive as module
+    from leaky.repairing.operations import reviving as module
 
     model, data = dead_pair()
     optimizer = torch.optim.Adam(model.parameters())

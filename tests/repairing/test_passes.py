@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import leaky
-from leaky.repairing.operations.recentre import recentre
-from leaky.repairing.operations.revive import revive
+from leaky.repairing.operations.recentring import recentre
+from leaky.repairing.operations.reviving import revive
 from leaky.repairing.subject import Subject
 
 SAMPLES = 1000

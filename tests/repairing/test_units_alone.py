@@ -14,10 +14,10 @@ from torch import nn
 import leaky
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
-from leaky.repairing.operations.recentre import recentre
+from leaky.repairing.operations.recentring import recentre
 from leaky.repairing.operations.reinitialise import REINITIALISE
-from leaky.repairing.operations.revive import REVIVE, revive
-from leaky.repairing.operations.swap import slopes_of
+from leaky.repairing.operations.reviving import REVIVE, revive
+from leaky.repairing.operations.swapping import slopes_of
 from leaky.repairing.plan import Action
 from leaky.repairing.subject import Subject
 

@@ -18,7 +18,7 @@ from leaky.repairing.design import by_design, cut_off
 from leaky.repairing.gates import blown_up_gates
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.operations.anew import DEEP, tailored
-from leaky.repairing.operations.standardise import first_steps, input_ranges
+from leaky.repairing.operations.standardising import first_steps, input_ranges
 from leaky.repairing.operations.statistics import stale
 from leaky.repairing.plan import Action, ActionKind, Left, Plan, Treatment
 from leaky.repairing.sizes import blown_up, doubt

@@ -14,9 +14,9 @@ from leaky import documents
 from leaky.activation.torch import LeakyReLU
 from leaky.documents import came
 from leaky.errors import InputError
-from leaky.repairing.operations.standardise import put_standardised
 from leaky.repairing.operations.standardised import KINDS
-from leaky.repairing.operations.swap import put_rectifier
+from leaky.repairing.operations.standardising import put_standardised
+from leaky.repairing.operations.swapping import put_rectifier
 from leaky.repairing.snapshot import whole_or_not_at_all
 from leaky.text import counted, named, printable
 

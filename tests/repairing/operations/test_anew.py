@@ -15,7 +15,7 @@ import leaky
 from leaky import theory
 from leaky.repairing.ground import Ground
 from leaky.repairing.operations.anew import BEGIN_ANEW, LEAK, SMALL, tailored
-from leaky.repairing.operations.standardise import standardise
+from leaky.repairing.operations.standardising import standardise
 from leaky.repairing.plan import Action
 from leaky.repairing.subject import Subject
 

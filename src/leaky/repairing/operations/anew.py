@@ -18,7 +18,7 @@ from leaky.repairing.initialization import initialize
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.operations.standardised import is_standardised
 from leaky.repairing.operations.step_size import step_size
-from leaky.repairing.operations.swap import channel_dim_of, put_rectifier, refusal
+from leaky.repairing.operations.swapping import channel_dim_of, put_rectifier, refusal
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 

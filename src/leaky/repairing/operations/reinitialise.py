@@ -11,7 +11,7 @@ import torch
 
 from leaky.repairing.initialization import gain_of, orthogonal_
 from leaky.repairing.operations.operation import Operation, place_of
-from leaky.repairing.operations.revive import norm_starts
+from leaky.repairing.operations.reviving import norm_starts
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 

@@ -16,8 +16,8 @@ from torch import nn
 import leaky
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground
-from leaky.repairing.operations.standardise import input_ranges, standardise
 from leaky.repairing.operations.standardised import StandardisedLinear
+from leaky.repairing.operations.standardising import input_ranges, standardise
 from leaky.repairing.recipe import Recipe
 
 SCALES = torch.tensor([1.0, 100.0, 0.01, 5.0, 3.0, 1000.0])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leaky.activation.torch import LeakyReLU
-from leaky.repairing.operations.swap import put_rectifier, refusal
+from leaky.repairing.operations.swapping import put_rectifier, refusal
 from leaky.repairing.subject import Subject
 
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
@@ -71,7 +71,7 @@ def test_a_module_at_two_places_is_refused_unless_meant_as_a_whole_and_a_call_is
     (call,) = [name for name in names if name not in shared]
     told = refused(model, call, whole_module=True)
     assert told is not None
-    assert told.startswith("it is a call of relu at test_swap.py:")
+    assert told.startswith("it is a call of relu at test_swapping.py:")
 
 
 @pytest.mark.parametrize("inplace", [False, True])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import leaky
-from leaky.repairing.operations.recentre import recentre
+from leaky.repairing.operations.recentring import recentre
 
 DATA = torch.randn(1500, 6, generator=torch.Generator().manual_seed(1))
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import leaky
-from leaky.repairing.operations.revive import revive
+from leaky.repairing.operations.reviving import revive
 
 DEAD = [1, 4]
 
