@@ -221,3 +221,66 @@ def test_positions_are_no_units(how: str) -> None:
     fired = (z > 0).reshape(N, -1) if units == 1 else (z > 0).reshape(N, units, -1)
     expected = fired.any(1).sum()[None] if units == 1 else fired.any(2).sum(0)
     assert record.sites[0].statistics.fired.tolist() == expected.tolist()
+
+
+TILED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, int], Tensor]]] = {
+    "each sample in a row": (lambda x: x.repeat_interleave(MEMBERS, 0), lambda p, n: p.repeat(n, 1)),
+    "each member in a row": (lambda x: x.repeat(MEMBERS, 1), lambda p, n: p.repeat_interleave(n, 0)),
+    "by number": (
+        lambda x: x[torch.arange(len(x)).repeat_interleave(MEMBERS)],
+        lambda p, n: p[torch.arange(MEMBERS).repeat(n)],
+    ),
+    "expanded": (
+        lambda x: x[:, None].expand(-1, MEMBERS, -1).reshape(-1, x.shape[1]),
+        lambda p, n: p.expand(n, -1, -1).reshape(n * MEMBERS, -1),
+    ),
+}
+
+
+class Batched(nn.Module):
+    """A batch ensemble: one matrix, and for each member what scales its inputs and outputs and its bias."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.copies, self.rows = TILED[how]
+        self.layer = nn.Linear(INPUTS, UNITS, bias=False)
+        self.before, self.after, self.bias = (nn.Parameter(torch.randn(MEMBERS, n)) for n in (INPUTS, UNITS, UNITS))
+        with torch.no_grad():
+            self.bias[1, 2] = -100
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, after, bias = (self.rows(p, len(x)) for p in (self.before, self.after, self.bias))
+        return torch.relu(self.layer(self.copies(x) * before) * after + bias)
+
+
+@pytest.mark.parametrize("how", TILED)
+def test_the_members_of_a_batch_ensemble_have_units_of_their_own(how: str) -> None:
+    x = torch.randn(N, INPUTS, generator=torch.Generator().manual_seed(1))
+    model = Batched(how)
+    record = leaky.observe(model, x, batch_size=16)
+    (site,) = record.sites
+    z = torch.stack([model.layer(x * model.before[i]) * model.after[i] + model.bias[i] for i in range(MEMBERS)])
+    assert (site.units, site.samples, record.not_examined) == (MEMBERS * UNITS, N, ())
+    assert site.statistics.fired.tolist() == (z > 0).sum(1).reshape(-1).tolist()
+    assert site.statistics.fired[UNITS + 2] == 0
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_positions_that_a_learned_row_is_added_to_are_no_members(copies: bool) -> None:
+    """Rows that are positions of a sample, each with an embedding of its place."""
+
+    class Placed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places, self.layer = nn.Parameter(torch.randn(4, INPUTS)), nn.Linear(INPUTS, UNITS)
+
+        def forward(self, x: Tensor) -> Tensor:
+            rows = x.reshape(-1, INPUTS) + self.places.repeat(len(x), 1)
+            return torch.relu(self.layer(rows)).reshape(len(x), 4, UNITS)
+
+    x = torch.randn(N, 4, INPUTS, generator=torch.Generator().manual_seed(1))
+    x[:2] = x[:2, :1]  # some samples are the same everywhere
+    model = Placed()
+    (site,) = leaky.observe(model, x[:, :1].expand(-1, 4, -1).contiguous() if copies else x).sites
+    assert (site.units, site.samples) == (UNITS, N)

@@ -19,6 +19,7 @@ from leaky.structure.axes import Axes, Factor, Layout, factor, layout
 from leaky.structure.graph import Call, Members, Node
 from leaky.structure.operators import operator_named
 from leaky.structure.samples import Ids, Positions, SampleIds
+from leaky.structure.tiling import tiled
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class MemberCall:
 
 
 def members_of(
-    call: Call, values: Sequence[Any], axes: Axes, shape: tuple[int, ...], number: int = 0
+    call: Call, values: Sequence[Any], axes: Axes, shape: tuple[int, ...], samples: SampleIds, number: int = 0
 ) -> Members | None:
     """The members of a result.
 
@@ -75,6 +76,7 @@ def members_of(
         values: its positional arguments with their tensors.
         axes: of the result.
         shape: of the result.
+        samples: what is known of the samples of the pass.
         number: which of the operation's results it is.
     """
     taken = _taken(call, values, axes, shape, number)
@@ -85,7 +87,7 @@ def members_of(
         return _produced(call, values, [(n, m) for n, m in stacks if m.is_weight], axes, shape)
     row = operator_named(call.name)
     if row.numbers == "takes" or not stacks:
-        return None
+        return tiled(call, values, axes, samples) if row.numbers in ("joins", "scales") else None
     node, first = next(((n, m) for n, m in stacks if not m.is_weight), stacks[0])
     if any(not _same(m, first) and not m.is_weight for _, m in stacks):
         return None  # what several members made is put together

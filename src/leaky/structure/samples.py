@@ -45,18 +45,24 @@ class Sampled:
 
 
 class SampleIds:
-    """The sample numbers of one pass, by the key of the sample factor; a key that is not there holds all, in order."""
+    """The sample numbers of one pass, by the key of the sample factor; a key that is not there holds all, in order.
+
+    Attributes:
+        copies: keys of other factors along which the samples are repeated.
+    """
 
     def __init__(self) -> None:
         self._ids: dict[int, Ids] = {}
         self._places: dict[int, Positions] = {}
         self._groups: Ids | None = None
+        self.copies: set[int] = set()
 
     def clear(self) -> None:
         """Forget the pass."""
         self._ids.clear()
         self._places.clear()
         self._groups = None
+        self.copies.clear()
 
     def grouped(self, groups: Ids) -> Axis:
         """The axis of the rows that go in, several of which are one sample: its number for each row."""

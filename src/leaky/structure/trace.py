@@ -230,7 +230,7 @@ class Tracer(DispatchMode):
             axes = self._ids.regrouped(sampled.axes)
             node = result_node(self._number(), call, axes, shape, self.modules.path, name)
             node = self._values.told(node, sampled.sample, call)
-            node = replace(node, members=members_of(call, args, node.axes, node.shape, number))
+            node = replace(node, members=members_of(call, args, node.axes, node.shape, self._ids, number))
             self._values.put(tensor, node)
             self.paths.made(node)
             nodes.append(node)
