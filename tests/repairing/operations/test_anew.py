@@ -13,6 +13,7 @@ from torch import nn
 
 import leaky
 from leaky import theory
+from leaky.repairing.beginning import begin_as_built
 from leaky.repairing.ground import Ground
 from leaky.repairing.operations.anew import BEGIN_ANEW, LEAK, SMALL, tailored
 from leaky.repairing.operations.standardising import standardise
@@ -171,3 +172,37 @@ def test_a_model_without_layers_has_nothing_to_begin_with() -> None:
     able, left = BEGIN_ANEW.able(Subject(nn.Sequential(nn.ReLU()), DATA), Action("begin anew", None, (), "why", 0.1))
     assert able is None
     assert left[0].reason == "it has no layer that could begin anew"
+
+
+class Twice(nn.Module):
+    """One rectifier in two places."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 2)
+        self.act = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.act(self.second(self.act(self.first(x)))))  # type: ignore[no-any-return]
+
+
+def test_a_rectifier_in_two_places_gets_the_leak_in_both() -> None:
+    model = Twice()
+    anew(model, slope=0.2)
+    assert isinstance(model.act, nn.LeakyReLU)
+    assert model.act.negative_slope == 0.2
+
+
+def test_numbers_of_words_are_no_inputs_whose_size_counts() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(500, 8), nn.Flatten(), *plain(16, 16, 16, 16))
+    words = torch.randint(100, 500, (300, 1), generator=torch.Generator().manual_seed(0))
+    expected = copy.deepcopy(model)
+    anew(model, words)
+    begin_as_built(expected, 5)
+    leaky.initialize(expected, words, seed=5)
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    for name in linear:
+        assert torch.equal(model.get_submodule(name).weight, expected.get_submodule(name).weight)
+        assert not bool(model.get_submodule(name).bias.any())

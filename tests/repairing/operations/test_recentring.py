@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 import leaky
-from leaky.repairing.operations.recentring import recentre
+from leaky.repairing.operations.recentring import RECENTRE, recentre
+from leaky.repairing.plan import Action
+from leaky.repairing.subject import Subject
 
 DATA = torch.randn(1500, 6, generator=torch.Generator().manual_seed(1))
 
@@ -227,3 +229,24 @@ def test_a_bias_that_only_one_site_takes_may_move_whatever_else_its_weight_makes
     before = model.net[0](data).detach()
     ratio = before.mean(0) / before.std(0, correction=0)
     assert ratio[:6].tolist() == pytest.approx([float(ratio[6:].sort().values[4:6].mean())] * 6, abs=1e-3)
+
+
+def test_a_unit_that_is_always_0_tells_no_samples_apart() -> None:
+    model = plain()
+    with torch.no_grad():
+        model[0].weight[3], model[0].bias[3] = 0.0, 0.0
+    assert recentre(model, {"1": [3]}, DATA) == {}
+
+
+def test_behind_dead_units_a_unit_may_be_shifted_once_they_are_unless_nothing_leads_to_it() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
+    with torch.no_grad():
+        model[0].bias -= 50.0
+        model[2].weight[0, :5] = 0.0  # pruned, not cut off
+        model[2].weight[1] = 0.0
+    subject = Subject(model, DATA)
+    able, left = RECENTRE.able(subject, Action("recentre", "3", (0, 1, 2), "why"))
+    assert able is not None
+    assert able.units == (0, 2)
+    assert [each.units for each in left] == [(1,)]

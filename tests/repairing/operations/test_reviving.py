@@ -81,3 +81,25 @@ def test_half_of_a_wide_layer_is_revived_at_once() -> None:
     z = model[0](data).detach().numpy()
     assert z[:, :30].std(0) == pytest.approx([np.median(z[:, 30:].std(0))] * 30, rel=1e-3)
     assert leaky.observe(model, data).site("1").firing_rate[:30].min() > 0.3
+
+
+def test_the_optimizer_forgets_what_it_knew_of_every_weight_into_and_out_of_a_revived_unit() -> None:
+    """Two sites in a row share a weight: its rows begin anew for one, its columns for the other."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 2))
+    with torch.no_grad():
+        model[0].bias[DEAD] = -50.0
+        model[2].bias[3] = -50.0
+    optimizer = torch.optim.SGD(model.parameters(), 0.0, momentum=0.9)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    data = torch.randn(300, 6, generator=torch.Generator().manual_seed(0))
+    done = revive(model, {"1": DEAD, "3": [3]}, data, optimizer=optimizer, seed=0)
+    assert done.revived == {"1": tuple(DEAD), "3": (3,)}
+    known = torch.ones(5, 8)
+    known[:, DEAD] = 0
+    known[3] = 0
+    assert torch.equal(optimizer.state[model[2].weight]["momentum_buffer"], known)
+    assert model[2].weight.grad is not None
+    assert torch.equal(model[2].weight.grad, known)

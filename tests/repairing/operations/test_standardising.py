@@ -17,8 +17,10 @@ import leaky
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground
 from leaky.repairing.operations.standardised import StandardisedLinear
-from leaky.repairing.operations.standardising import input_ranges, standardise
+from leaky.repairing.operations.standardising import STANDARDISE, input_ranges, standardise
+from leaky.repairing.plan import Action
 from leaky.repairing.recipe import Recipe
+from leaky.repairing.subject import Subject
 
 SCALES = torch.tensor([1.0, 100.0, 0.01, 5.0, 3.0, 1000.0])
 MEANS = torch.tensor([0.0, 50.0, 7.0, -3.0, 0.0, 1e3])
@@ -330,3 +332,18 @@ def test_what_cannot_be_standardised_is_refused_and_left_alone(model: nn.Module,
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     ranges = input_ranges(Ground(model, rows()))
     assert name == "2" or (ranges[0].refusal is not None and reason in ranges[0].refusal)
+
+
+@pytest.mark.parametrize(("factor", "troubled"), [(0.9, True), (1.1, False)])
+def test_inputs_are_small_where_the_middle_feature_reaches_less_than_a_hundredth(factor: float, troubled: bool) -> None:
+    data = torch.rand(400, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    data = data / data.abs().amax(0) * 0.01 * factor
+    (found,) = input_ranges(Ground(mlp(), data))
+    assert (found.trouble is not None) is troubled
+
+
+def test_a_layer_behind_the_first_is_left_alone_with_the_reason() -> None:
+    able, (left,) = STANDARDISE.able(Subject(mlp(), rows()), Action("standardise", "2", (), "its inputs are large"))
+    assert able is None
+    assert left.site == "2"
+    assert left.reason == "its inputs are large, but it does not take the model's input as it came"

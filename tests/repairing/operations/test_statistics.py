@@ -129,3 +129,12 @@ def test_a_layer_anew_leaves_the_others() -> None:
     able, left = REINITIALISE.able(Subject(frozen, DATA), Action("reinitialise", "6", (), "trouble"))
     assert able is None
     assert "is frozen" in left[0].reason
+
+
+def test_the_statistics_of_a_single_channel_are_those_of_its_data() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm1d(1, momentum=None), nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 2))
+    data = 10 + torch.randn(400, 1, generator=torch.Generator().manual_seed(0))
+    model.train()(data)
+    assert stale(Subject(model.eval(), data).ground) == {}
+    assert list(stale(Subject(model, data + 10).ground)) == ["0"]

@@ -81,3 +81,20 @@ def test_a_deep_plain_network_that_begins_anew_has_the_gain_in_its_recipe_and_a_
     sites = leaky.observe(model, DATA).sites
     sizes = [math.sqrt(float((site.mean**2 + site.variance).mean())) for site in sites]
     assert max(sizes) / min(sizes) < 5  # over 60 layers; at slope 0 with torch's own weights it is 1e-20
+
+
+class Scaled(nn.Module):
+    """A deep plain network behind a constant factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = plain(60)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x * 0.5)  # type: ignore[no-any-return]
+
+
+def test_a_constant_factor_is_no_gate() -> None:
+    model, other = Scaled(), plain(60)
+    found = step_size(Ground(model, DATA[:2]), torch.optim.Adam(model.parameters(), 3e-3))
+    assert found == step_size(Ground(other, DATA[:2]), torch.optim.Adam(other.parameters(), 3e-3)) > MOST

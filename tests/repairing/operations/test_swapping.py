@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leaky.activation.torch import LeakyReLU
-from leaky.repairing.operations.swapping import put_rectifier, refusal
+from leaky.repairing.operations.swapping import put_rectifier, refusal, swap
 from leaky.repairing.subject import Subject
 
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
@@ -96,3 +96,27 @@ def test_a_gain_is_kept_with_one_slope_and_with_many() -> None:
         model = behind(nn.ReLU())
         put_rectifier(model, "1", slope, 1, gain=3.0)
         torch.testing.assert_close(model.get_submodule("1")(z), 3 * torch.where(z > 0, z, 0.2 * z))
+
+
+class Forked(nn.Module):
+    """What is rectified goes to a layer without a bias and to one with."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        self.layer, self.act = nn.Linear(4, 6), nn.ReLU()
+        self.bare, self.last = nn.Linear(6, 3, bias=False), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.act(self.layer(x))
+        return self.bare(h), self.last(h)
+
+
+def test_the_mean_shift_goes_into_every_bias_behind_whether_or_not_another_layer_has_none() -> None:
+    model = Forked()
+    _, before = model(X)
+    done = swap(model, "act", X, negative_slope=0.3)
+    _, after = model(X)
+    assert done.folded == ("last.bias",)
+    assert not torch.allclose(after, before)
+    torch.testing.assert_close(after.mean(0), before.mean(0))
