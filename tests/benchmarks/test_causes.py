@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from benchmarks.causes import last, reported, suspects
+from benchmarks.causes import last, quiet, reported, suspects
 from benchmarks.causes.__main__ import cases, row, suspect
 from benchmarks.causes.building import Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT, broadcast, dead_layer, missing_values, softmax_over_one
@@ -45,13 +46,23 @@ def test_what_is_kept_holds_what_is_claimed(half: str) -> None:
     assert len({row["kind"] for row in healthy}) >= 8
 
 
-def test_the_last_kinds_are_others_and_what_is_kept_of_them_holds_what_is_claimed() -> None:
-    names = {kind.__name__ for kind in last.TROUBLES}
+@pytest.mark.parametrize(
+    ("name", "kinds", "healthy"),
+    [
+        ("last", last.TROUBLES, suspects.SUSPECTS),
+        ("last-again", last.TROUBLES, suspects.SUSPECTS),
+        ("reported", reported.TROUBLES, quiet.QUIET),
+    ],
+)
+def test_further_kinds_are_others_and_what_is_kept_of_them_holds_what_is_claimed(
+    name: str, kinds: Sequence[Callable[..., Any]], healthy: Sequence[Callable[..., Any]]
+) -> None:
+    names = {kind.__name__ for kind in kinds}
     assert not names & {kind.__name__ for kind in (*LOOKED_AT, *HELD_OUT)}
-    kept = json.loads((RESULTS / "causes-last.json").read_text(encoding="utf-8"))
+    kept = json.loads((RESULTS / f"causes-{name}.json").read_text(encoding="utf-8"))
     troubles, fine = kept["troubles"], kept["suspects"]
     assert {found["kind"] for found in troubles} == names
-    assert {found["kind"] for found in fine} == {kind.__name__ for kind in suspects.SUSPECTS}
+    assert {found["kind"] for found in fine} == {kind.__name__ for kind in healthy}
     assert sum(found["verdict"] == "right" for found in troubles) >= 0.9 * len(troubles)
     assert sum(found["verdict"] == "wrong" for found in troubles) <= 0.05 * len(troubles)
     assert not [found for found in troubles if found["twin"]]

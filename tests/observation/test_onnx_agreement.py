@@ -109,3 +109,26 @@ def test_both_routes_agree(name: str) -> None:
     assert len(one.sites) == len(other.sites) > 0
     for torchs, onnxs in zip(one.sites, other.sites, strict=True):
         assert_agree(torchs, onnxs)
+
+
+def test_experts_whose_weights_are_picked_by_the_data_are_listed_and_what_follows_is_a_site() -> None:
+    """One expert a sample: its units are not the slots that every sample has."""
+
+    class Routed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.randn(3, 6, 5)), nn.Parameter(torch.randn(3, 5))
+            self.last = nn.Linear(5, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            chosen = (x[:, 0] > 0).long() + (x[:, 0] > 1).long()
+            z = torch.bmm(x[:, None], self.weight[chosen])[:, 0] + self.bias[chosen]
+            return torch.relu(self.last(torch.relu(z)))
+
+    torch.manual_seed(0)
+    data = torch.randn(N, 6)
+    model = Routed().eval()
+    record = leaky.observe(exported(model, data), data)
+    assert ["picked for each sample" in item.reason for item in record.not_examined] == [True]
+    assert [(site.units, site.samples) for site in record.sites] == [(4, N)]
+    assert [site.units for site in leaky.observe(model, data).sites] == [3 * 5, 4]

@@ -15,7 +15,7 @@ from leaky.record import NotExamined
 from leaky.structure.activations import Activation
 from leaky.structure.axes import Axes, Layout, factor, layout, marked, plain, replaced
 from leaky.structure.flow import result_node
-from leaky.structure.graph import Node, Production, SampleEvidence
+from leaky.structure.graph import Call, Members, Node, Production, SampleEvidence
 from leaky.structure.onnx.activations import OnnxSite
 from leaky.structure.onnx.model import Array, OnnxModel, OnnxOperation
 from leaky.structure.onnx.rules import axes_of_operation, call_of
@@ -92,7 +92,7 @@ class OnnxTracer:
         axes_of_results = axes_of_operation(op, call)
         for name, axes in zip(results, axes_of_results, strict=True):
             node = result_node(len(nodes), call, axes, shapes[name], op.name, None)
-            nodes[name] = replace(node, from_data=name not in self._model.without_data)
+            nodes[name] = replace(node, from_data=name not in self._model.without_data, members=_routed(op, call))
         return call.evidence
 
     def _argument(self, name: str, nodes: dict[str, Node]) -> Node | None:
@@ -116,6 +116,8 @@ class OnnxTracer:
             return NotExamined(site.name, "its pre-activation is no plain tensor")
         if not node.from_data or self._model.types.get(site.pre_activation) in _INTEGERS:
             return None
+        if node.members is not None:
+            return NotExamined(site.name, ROUTED)
         view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
         if view is None:
             reason = f"its unit axis could not be told from a {len(node.shape)}-D tensor; pass unit_dim to name it"
@@ -142,6 +144,21 @@ class OnnxTracer:
         if aligned.size not in (1, view.units):
             return f"it has {aligned.size} slopes for {view.units} units"
         return aligned.reshape(-1)
+
+
+ROUTED = "its weights are picked for each sample, as an expert's are, and which expert got it is not followed in ONNX"
+
+
+def _routed(op: OnnxOperation, call: Call) -> Members | None:
+    """The stack of matrices that a result was made with one by one, by numbers that the data give; None for others."""
+    stacks = [node.members for node in call.nodes if node.members is not None]
+    if op.kind in ("Gather", "GatherND") and isinstance(source := call.args[0], Node):
+        by_data = any(node.from_data for node in call.nodes if node is not source)
+        if by_data and not source.from_data and source.learned and len(source.shape) > 2:
+            return Members(source.weights[0] if source.weights else "", source.shape[0])
+    if call.produced:  # another layer's weights, or these themselves
+        stacks = [replace(members, is_weight=False) for members in stacks if members.is_weight]
+    return stacks[0] if stacks else None
 
 
 _INTEGERS = {2, 3, 4, 5, 6, 7, 9, 12, 13}
