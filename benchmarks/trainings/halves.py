@@ -18,13 +18,14 @@ from benchmarks.trainings.held_out import HELD_OUT
 from benchmarks.trainings.held_out_since import HEALTHY_HELD_OUT_SINCE, HELD_OUT_SINCE
 from benchmarks.trainings.looked_at import LOOKED_AT
 from benchmarks.trainings.mechanisms import MECHANISMS
+from benchmarks.trainings.mechanisms_since import MECHANISMS_SINCE
 from benchmarks.trainings.once_held_out import ONCE_HELD_OUT
 
 FOLDER = Path(__file__).parents[1] / "results"
 Group = tuple[tuple[Kind, ...], tuple[Kind, ...], tuple[int, ...]]
 HALVES: dict[str, tuple[Group, ...]] = {
     "looked-at": ((LOOKED_AT, HEALTHY_LOOKED_AT, (0, 1)), (ONCE_HELD_OUT, HEALTHY_ONCE_HELD_OUT, (2, 3))),
-    "mechanisms": ((MECHANISMS, HEALTHY_FAMILIES, (8, 9)),),
+    "mechanisms": (((*MECHANISMS, *MECHANISMS_SINCE), HEALTHY_FAMILIES, (8, 9)),),
     "held-out": ((HELD_OUT, HEALTHY_HELD_OUT, (4, 5)),),
     "held-out-since": ((HELD_OUT_SINCE, HEALTHY_HELD_OUT_SINCE, (6, 7)),),
     "frozen": (((*FROZEN_ISSUE_KINDS, *FROZEN_OTHER_KINDS), FROZEN_HEALTHY, (10, 11)),),
