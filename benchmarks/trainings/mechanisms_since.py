@@ -41,7 +41,7 @@ class Variational(nn.Module):
         return self.decode(code), divergence
 
 
-def divergence_weighs_too_much(seed: int, sick: bool) -> Training:
+def code_drawn_to_its_prior(seed: int, sick: bool) -> Training:
     """The code is drawn to the prior, and tells nothing of its sample."""
     model, batches = Variational(), blobs(seed)
 
@@ -100,6 +100,6 @@ def words_without_others(seed: int, sick: bool) -> Training:
 
 
 MECHANISMS_SINCE = (
-    divergence_weighs_too_much, rate_of_counts_without_logarithm, to_and_fro,
+    code_drawn_to_its_prior, rate_of_counts_without_logarithm, to_and_fro,
     words_without_others,
 )  # fmt: skip
