@@ -74,6 +74,7 @@ def test_a_network_that_begins_anew_does_so_in_its_gates_too() -> None:
     model = wrecked()
     plan = leaky.repair(model, TOKENS)
     assert plan.treatments[-1].name == "begun anew"
+    plan = plan.without(*(treatment.name for treatment in plan.treatments[:-1]))
     labels = (TOKENS.sum(1) > TOKENS.sum(1).float().median()).long()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
 

@@ -41,15 +41,36 @@ void set_floating_mode(unsigned mode) {
 #endif
 }
 
+// Each begins with a share of its own, the caller with the first, and helps with the others' when that is done. torch's
+// operations divide a tensor in the same way: what lies in a core's cache is worked on by that core.
 struct Job {
+    static constexpr int MOST_SHARES = 16;
+    struct alignas(64) Next {
+        std::atomic<int64_t> task;
+    };
+
     const std::function<void(int64_t)>& task;
     const int64_t count;
+    const int shares;
     const unsigned mode = floating_mode();
-    std::atomic<int64_t> next{0};
+    std::atomic<int> helpers{0};
+    Next next[MOST_SHARES];
 
-    void work() {
-        for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) task(i);
+    Job(const std::function<void(int64_t)>& task, int64_t count, int threads)
+        : task(task), count(count), shares(threads < MOST_SHARES ? threads : MOST_SHARES) {
+        for (int share = 0; share < shares; ++share) next[share].task.store(count * share / shares);
     }
+
+    void work(int mine) {
+        for (int i = 0; i < shares; ++i) {
+            const int share = (mine + i) % shares;
+            const int64_t end = count * (share + 1) / shares;
+            std::atomic<int64_t>& left = next[share].task;
+            for (int64_t each = left.fetch_add(1); each < end; each = left.fetch_add(1)) task(each);
+        }
+    }
+
+    void help() { work(1 + helpers.fetch_add(1)); }
 };
 
 // Never destroyed: its threads wait for work until the process ends.
@@ -65,7 +86,7 @@ class Pool {
             wanted_ = helpers;
         }
         for (int i = 0; i < helpers; ++i) wake_.notify_one();
-        job.work();
+        job.work(0);
         std::unique_lock<std::mutex> lock(mutex_);
         job_ = nullptr;
         wanted_ = 0;
@@ -83,7 +104,7 @@ class Pool {
             Job* job = job_;
             lock.unlock();
             set_floating_mode(job->mode);
-            job->work();
+            job->help();
             lock.lock();
             if (--working_ == 0) idle_.notify_one();
         }
@@ -108,6 +129,10 @@ const int registered = pthread_atfork(nullptr, nullptr, begin_anew);
 
 // How compilers start a parallel region: libgomp's entry, which the other OpenMP runtimes have as well.
 using ParallelRegion = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+// The number of a thread in its region, 0 for the caller; null where the runtime does not tell.
+using NumberOfThread = int (*)();
+
+std::atomic<NumberOfThread> number_of_thread{nullptr};
 
 #if defined(__linux__) && !defined(LEAKY_OWN_THREADS)
 // The OpenMP runtime that torch brought along, among perhaps several.
@@ -130,17 +155,28 @@ ParallelRegion torch_s_threads() {
     dl_iterate_phdr(find_torch_s, &path);
     if (path.empty()) return nullptr;
     if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD)) {
+        number_of_thread.store(reinterpret_cast<NumberOfThread>(dlsym(library, "omp_get_thread_num")));
         known.store(reinterpret_cast<ParallelRegion>(dlsym(library, "GOMP_parallel")));
     }
 #endif
     return known.load();
 }
 
+struct Region {
+    Job& job;
+    NumberOfThread number;
+};
+
 void work_in_region(void* data) {
-    Job& job = *static_cast<Job*>(data);
+    Region& region = *static_cast<Region*>(data);
+    Job& job = region.job;
     const unsigned before = floating_mode();
     set_floating_mode(job.mode);
-    job.work();
+    if (region.number) {
+        job.work(region.number());
+    } else {
+        job.help();
+    }
     set_floating_mode(before);
 }
 
@@ -156,11 +192,14 @@ Pool& pool() {
 }  // namespace
 
 void run_tasks(int64_t count, int threads, const std::function<void(int64_t)>& task) {
-    Job job{task, count};
     const int helpers = (int)(count < threads ? count : threads) - 1;
-    if (helpers <= 0) return job.work();
-    if (const ParallelRegion region = torch_s_threads()) return region(work_in_region, &job, (unsigned)helpers + 1, 0);
-    if (!pool().try_run(job, helpers)) job.work();
+    Job job(task, count, helpers < 0 ? 1 : helpers + 1);
+    if (helpers <= 0) return job.work(0);
+    if (const ParallelRegion begin = torch_s_threads()) {
+        Region region{job, number_of_thread.load()};
+        return begin(work_in_region, &region, (unsigned)helpers + 1, 0);
+    }
+    if (!pool().try_run(job, helpers)) job.work(0);
 }
 
 }  // namespace leaky

@@ -29,6 +29,7 @@ int64_t streaming_bytes = measured_streaming_bytes();
 namespace {
 
 constexpr int64_t ALONE = 3 << 18;       // elements below which a second thread costs more than it brings
+constexpr int64_t ALONE_IN_SUMS = 1 << 16;  // of sums, for several cores have just written what they are of
 constexpr int64_t PER_PART = 1 << 19;    // elements that are worth a part of their own
 constexpr int64_t MOST_PARTS = 16;       // enough for threads that are delayed to matter little
 constexpr int64_t SLAB_STEP = 16;        // what the kernels take at once
@@ -44,7 +45,7 @@ struct Parts {
     explicit Parts(const Layout& layout) {
         const int64_t all = layout.outer * layout.samples * layout.middle;
         const int64_t elements = all * layout.units * layout.inner;
-        const int64_t wanted = elements < ALONE ? 1 : std::clamp<int64_t>(elements / PER_PART, 2, MOST_PARTS);
+        const int64_t wanted = elements < ALONE_IN_SUMS ? 1 : std::clamp<int64_t>(elements / PER_PART, 2, MOST_PARTS);
         // Each part of the slabs has sums of its own: no more of them than cost little to add up.
         const int64_t affordable = std::max<int64_t>(2, all * layout.inner / (64 * SUM_ROWS));
         slab_step = divide_up(all, std::min(wanted, affordable));
