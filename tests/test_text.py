@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaky.text import ascii_only, counted, number, printable, ranges, share
+from leaky.text import ascii_only, counted, did_you_mean, number, printable, ranges, share
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,11 @@ def test_nothing_that_steers_gets_through(text: str) -> None:
 def test_ascii_only_spells_our_signs() -> None:
     assert ascii_only("α ≤ 0.1 → −3…4, Σ∂L²") == "alpha <= 0.1 -> -3...4, sum dL^2"
     assert ascii_only("層") == "\\u5c64"
+
+
+def test_an_unknown_name_gets_the_nearest_or_a_list_that_is_no_page() -> None:
+    names = [f"threshold_{i}" for i in range(70)]
+    assert did_you_mean("treshold_7", names) == "; did you mean 'threshold_7'?"
+    told = did_you_mean("x", names)
+    assert told.startswith("; it must be one of threshold_0, threshold_1,")
+    assert told.endswith("threshold_39 and 30 more")

@@ -128,10 +128,14 @@ def together(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+MOST_CHOICES = 40
+"""Names that an error lists."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: the nearest known one, or all of them."""
+    """The end of an error about an unknown name: the nearest known one, or what there is."""
     import difflib
 
     choices = list(known)
     near = difflib.get_close_matches(name, choices, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; it must be one of {', '.join(choices)}"
+    return f"; did you mean {near[0]!r}?" if near else f"; it must be one of {listed(choices, MOST_CHOICES)}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from benchmarks.hostile.works import (
@@ -27,6 +29,7 @@ from torch import nn
 import leaky
 from leaky.interruptions import surely, surely_twice, undone_unless_done
 from leaky.observation.turns import Turn
+from leaky.repairing.race import same_random_numbers
 from leaky.repairing.snapshot import Snapshot
 
 
@@ -181,6 +184,20 @@ def test_a_turn_interrupted_at_any_line_is_over() -> None:
     for line in range(1, lines_of(takes) + 1):
         assert interrupted_at(takes, line)
         assert free_for_others(model), line
+
+
+def test_random_numbers_go_on_from_where_they_were_wherever_a_block_of_their_own_is_interrupted() -> None:
+    def block() -> None:
+        with same_random_numbers(3):
+            random.random(), np.random.random(), torch.rand(1)
+
+    def states() -> tuple[str, str, list[int]]:
+        return str(random.getstate()), str(np.random.get_state()), torch.get_rng_state().tolist()
+
+    before = states()
+    for line in range(1, lines_of(block) + 1):
+        assert interrupted_at(block, line)
+        assert states() == before, line
 
 
 @pytest.mark.parametrize(("make", "step"), [(recipe, 23), (initialization, 211), (calibration, 211), (pruning, 997)])

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from leaky.errors import InputError
+from leaky.interruptions import surely
 from leaky.repairing.entering import AS_IT_WAS, Runner, at_least_chance, at_most_chance, entrants
 from leaky.repairing.plan import Action, Treatment
 from leaky.repairing.recipe import Recipe
@@ -192,12 +193,15 @@ class Race:
 def same_random_numbers(seed: int) -> Iterator[None]:
     """All generators seeded alike; afterwards they go on from where they were."""
     python, numpy = random.getstate(), np.random.get_state()
+    steps = [lambda: random.setstate(python), lambda: np.random.set_state(numpy)]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)
         try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+            try:
+                torch.manual_seed(seed)
+                random.seed(seed)
+                np.random.seed(seed)
+                yield
+            finally:
+                surely(steps)
+        finally:  # also where the first was interrupted as it began
+            surely(steps)
