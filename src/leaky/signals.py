@@ -32,13 +32,19 @@ class Terminated(BaseException):
 class _Listener:
     def __init__(self) -> None:
         self.heard = threading.Event()
+        self.number = 0
         self.hook = sys.unraisablehook
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.heard.is_set():
             end_at_once(number)
+        self.number = number
         self.heard.set()
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+        self.tell()
+
+    def tell(self) -> NoReturn:
+        """Raise the exception of the signal that was heard."""
+        raise KeyboardInterrupt if self.number == signal.SIGINT else Terminated
 
     def unraisable(self, ignored: sys.UnraisableHookArgs) -> None:
         """What Python ignores, as in a destructor that ran just then: if it is a signal's, the signal comes again."""
@@ -90,6 +96,16 @@ def _told(number: signal.Signals) -> int:
 def listening() -> bool:
     """Whether signals are heard here: this is the program `leaky` and nobody else's."""
     return isinstance(signal.getsignal(signal.SIGTERM), _Listener)
+
+
+def tell_what_was_swallowed() -> None:
+    """Raise the exception of a signal once more that was heard and came to nothing: what was imported has caught it.
+
+    Before any code of the user's runs; that may go on when it is interrupted.
+    """
+    listener = signal.getsignal(signal.SIGTERM)
+    if isinstance(listener, _Listener) and listener.heard.is_set():
+        listener.tell()
 
 
 @contextlib.contextmanager

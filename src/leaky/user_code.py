@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from leaky.errors import InputError
+from leaky.signals import tell_what_was_swallowed
 from leaky.text import named
 
 
@@ -33,6 +34,7 @@ def resolve(name: str, role: str) -> Any:
     place, colon, attribute = name.rpartition(":")
     if not (place and colon and attribute):
         raise InputError(f"{role} must be package.module:name or path/to/file.py:name, not {name!r}")
+    tell_what_was_swallowed()
     try:
         found: Any = _from_file(Path(place), role) if place.endswith(".py") else _from_module(place, role)
     except SystemExit as stop:

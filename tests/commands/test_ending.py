@@ -150,13 +150,26 @@ def test_a_second_ctrl_c_ends_at_once_what_swallows_the_first() -> None:
     assert (err, process.returncode) == ("Interrupted.\n", 130)
 
 
+SWALLOWS = """
+import signal, sys
+try:
+    signal.raise_signal(signal.{number})
+    x = 1
+except BaseException:
+    pass
+del sys.modules["click"], sys.path[0]
+import click
+"""
+
+
+@pytest.mark.parametrize("code", ["import signal\nsignal.raise_signal(signal.{number})\nx = 1\n", SWALLOWS])
 @pytest.mark.parametrize(
     ("number", "status", "line"), [("SIGINT", 130, "Interrupted."), ("SIGTERM", 143, "Terminated.")]
 )
 def test_a_signal_while_the_command_line_is_imported_ends_like_any_other(
-    folder: Path, number: str, status: int, line: str
+    folder: Path, number: str, status: int, line: str, code: str
 ) -> None:
-    (folder / "click.py").write_text(f"import signal\nsignal.raise_signal(signal.{number})\nx = 1\n")
+    (folder / "click.py").write_text(code.format(number=number))
     ended = subprocess.run([sys.executable, "-m", "leaky", "--help"], capture_output=True, text=True, timeout=60)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("", f"{line}\n", status)
 
