@@ -131,7 +131,7 @@ class Execution:
         trials = tuple(runner.trial for runner in runners)
         used = (race.trainings, limits.most_trainings)
         notes = (*self._around.told, *race.withdrawn)
-        if race.shows_nothing(runners):
+        if winner.treatment is AS_IT_WAS and race.shows_nothing(runners):
             put_back()
             return replace(self._judged(before, start), trials=trials, trainings=used, notes=(*notes, TOO_SHORT))
         if winner.treatment is AS_IT_WAS:
