@@ -18,7 +18,7 @@ from leaky.structure.listening import SiteCall
 from leaky.watching.clock import Clock
 from leaky.watching.compiled.aside import learned
 from leaky.watching.compiled.hooks import AfterSite, BeforeSite, Begin, End
-from leaky.watching.compiled.plans import Meeting, Plan, meeting_numbered, plan_of, plan_of_parts
+from leaky.watching.compiled.plans import GRADIENTS_SHOW, Meeting, Plan, meeting_numbered, plan_of, plan_of_parts
 from leaky.watching.site import WatchedSite
 
 
@@ -168,6 +168,8 @@ class Passes:
         if plan.structure is None:
             self._discover(plan, module, Batch(args, kwargs, None))
         self._attach(plan, self._told.rider)
+        if not GRADIENTS_SHOW:
+            self._told.note("torch before 2.9 shows no gradient inside compiled code: what needs one is not told")
         return plan
 
     def _attach(self, plan: Plan, rider: Rider) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from leaky.observation.batches import Batch
@@ -21,6 +22,8 @@ from leaky.structure.operators import operator_named
 from leaky.watching.compiled.operators import MEETINGS, PASSAGES
 from leaky.watching.slopes import monotone
 
+GRADIENTS_SHOW = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 9)
+"""Whether torch compiles a hook on a value inside a graph; before 2.9 it gives up the graph."""
 _NUMBERS = itertools.count(1)
 
 

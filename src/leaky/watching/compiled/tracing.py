@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from leaky.watching.compiled import operators
 from leaky.watching.compiled.operators import TOKEN
-from leaky.watching.compiled.plans import Meeting, Plan, calls_of, meeting_numbered, plan_numbered
+from leaky.watching.compiled.plans import GRADIENTS_SHOW, Meeting, Plan, calls_of, meeting_numbered, plan_numbered
 from leaky.watching.compiled.skipping import leave_to_python
 
 BY_OUTPUT, MASKED, KEPT, SMOOTH, POSITIONS = 1, 2, 4, 8, 16
@@ -125,7 +125,7 @@ def _ran(call: int, value: Tensor, seen: Tensor | None, output: Tensor) -> None:
         return
     if call & SMOOTH:
         operators.follow(output.detach().neg().neg(), TOKEN, call // FLAGS)
-    if output.requires_grad:
+    if output.requires_grad and GRADIENTS_SHOW:
         if call & BY_OUTPUT:
             value = output.detach()
 
