@@ -221,8 +221,10 @@ class WatchedSite(DescribedSite):
         key = (call, gradient.shape, gradient.stride(), gradient.dtype)
         reading = self._readings.get(key) or self._read(key, gradient, call)
         if reading is not None:
-            bounds = self._bounds_of_output if by_output and not self._relu else self._bounds
-            bounds = _HALF if value.dtype == torch.uint8 else bounds
+            if value.dtype == torch.uint8:
+                bounds = _HALF
+            else:
+                bounds = self._bounds_of_output if by_output and not self._relu else self._bounds
             self.gradient_arrived(gradient, reading, value, bounds, of_pass)
 
     def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Edges, of_pass: int) -> None:
