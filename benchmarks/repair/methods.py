@@ -101,7 +101,7 @@ def recycle(patient: Any, x: Any) -> None:
         with torch.no_grad():
             for made in here.made:
                 mask, parameter = owned(made.owner, dormant), ground.parameters[made.weight]
-                bound = 1 / np.sqrt(ground.layers[made.step.number].fan_in)
+                bound = 1 / np.sqrt(ground.layers[made.event.number].fan_in)
                 parameter[mask] = torch.empty(int(mask.sum())).uniform_(-bound, bound)
                 reset_slices(patient.optimizer, parameter, mask)
                 if made.bias is not None:

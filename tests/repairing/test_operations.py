@@ -298,7 +298,7 @@ def test_a_size_in_the_models_own_code_is_named() -> None:
     with torch.no_grad():
         model.a.bias[1] = -50
     with pytest.raises(InputError, match="a size is written into the model's own code"):
-        prune(model, data, {Ground(model, data).history.steps[1].site.name: [1]})  # type: ignore[union-attr]
+        prune(model, data, {Ground(model, data).history.events[1].site.name: [1]})  # type: ignore[union-attr]
 
 
 def test_a_functional_call_gets_the_edit_to_make() -> None:

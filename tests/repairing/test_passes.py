@@ -56,12 +56,12 @@ def test_planning_takes_one_pass_and_applying_one_for_each_change() -> None:
 def test_what_was_seen_is_kept_until_something_changes() -> None:
     model = Counting()
     subject = Subject(model, DATA)
-    steps = [taken.step for site in subject.ground.structure.sites.values() for taken in site.taken]
-    first = subject.outputs, subject.record, subject.ground.entering(steps)
+    events = [taken.event for site in subject.ground.structure.sites.values() for taken in site.taken]
+    first = subject.outputs, subject.record, subject.ground.entering(events)
     seen = model.since()
     assert subject.outputs is first[0]
     assert subject.record is first[1]
-    assert subject.ground.entering(steps).keys() == first[2].keys()
+    assert subject.ground.entering(events).keys() == first[2].keys()
     assert model.since() == 0 < seen
     subject.changed()
     assert subject.outputs is not first[0]

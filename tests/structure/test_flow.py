@@ -39,7 +39,7 @@ def traced(function: Callable[..., Tensor]) -> tuple[Node, Node, Tensor]:
     tracer = Tracer(model, Quiet(), history=history)
     with torch.no_grad(), tracer.following([X], 0):
         result = model(X)
-    return history.inputs[0], history.steps[-1].results[0], result
+    return history.inputs[0], history.events[-1].results[0], result
 
 
 STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -56,9 +56,9 @@ STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.sampled_from([-2.0, 0.5, 3.0])), min_size=1, max_size=5))
-def test_scalar_arithmetic_is_scale_times_root_plus_shift(steps: list[tuple[str, float]]) -> None:
+def test_scalar_arithmetic_is_scale_times_root_plus_shift(events: list[tuple[str, float]]) -> None:
     def chain(x: Tensor, w: Tensor, c: Tensor) -> Tensor:
-        for name, by in steps:
+        for name, by in events:
             x = STEPS[name](x, by)
         return x.clone()
 

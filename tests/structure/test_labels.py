@@ -35,11 +35,11 @@ def sent(run: Callable[[Net, Tensor], Tensor], through_sites: bool = True) -> tu
     model = Net(run).eval()
     history = follow(model, torch.randn(2, 2, 5, 5))
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    made = next(step for step in history.steps if step.call.produced).results[0]
+    made = next(event for event in history.events if event.call.produced).results[0]
     labels: dict[int, Tensor] = {}
     start = UNITS.reshape(1, -1, 1, 1).expand(made.shape)
     journey = travel(Atlas(history, shapes), {made.index: start}, through_sites=through_sites, labels=labels)
-    return journey, labels.get(history.steps[-1].results[0].index, torch.full((1,), NONE))
+    return journey, labels.get(history.events[-1].results[0].index, torch.full((1,), NONE))
 
 
 @pytest.mark.parametrize(

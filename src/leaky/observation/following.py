@@ -76,7 +76,7 @@ def analyse(given: AnalyseArguments) -> Analysis:
 
 
 def follow(model: nn.Module, data: Any = None) -> History:
-    """The steps of one pass over at most two samples, in eval mode.
+    """The events of one pass over at most two samples, in eval mode.
 
     Args:
         model: the model; it is left as it was.
@@ -144,7 +144,7 @@ Handler: TypeAlias = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
 class _Replay(DispatchMode):
     def __init__(self, history: History, handlers: Mapping[int, Handler]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._steps = history.steps
+        self._events = history.events
         self._handlers = handlers
         self._number = -1
 
@@ -152,7 +152,7 @@ class _Replay(DispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         self._number += 1
-        if self._number >= len(self._steps) or self._steps[self._number].function is not func:
+        if self._number >= len(self._events) or self._events[self._number].function is not func:
             raise InputError(
                 "the model must run the same operations on every batch; on this one its operation number "
                 f"{self._number + 1} is {func.name()}, and it was another one on the first"
@@ -171,13 +171,13 @@ def replay(
     batch_size: int | None = None,
     on_output: Callable[[Any], None] | None = None,
 ) -> None:
-    """Run batches in eval mode, without gradients, with some steps of a history run by handlers.
+    """Run batches in eval mode, without gradients, with some events of a history run by handlers.
 
     Args:
         model: the model; only handlers may change it.
         history: of a pass of this model.
         batches: as `leaky.observe` takes them.
-        handlers: by the step's number.
+        handlers: by the event's number.
         max_samples: where to stop.
         batch_size: of data that are cut up.
         on_output: told of what the model returns for each batch.

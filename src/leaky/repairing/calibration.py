@@ -146,11 +146,11 @@ def calibrated(given: CalibrateArguments, *, first_use: bool = False, within: fl
         raise InputError(f"the model must run a layer with weights of its own once; {type(model).__name__} runs none")
     named = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
     ranges: list[LayerRange] = []
-    by_step = {layer.step.number: layer for layer in layers}
-    centred = _centred(history, by_step, given.centre)
+    by_event = {layer.event.number: layer for layer in layers}
+    centred = _centred(history, by_event, given.centre)
     handlers = {
         n: _Calibrated(layer, named, ranges, n in centred) if within is None else _Eased(layer, named, ranges, within)
-        for n, layer in by_step.items()
+        for n, layer in by_event.items()
     }
 
     def put_right() -> Calibration:
@@ -167,13 +167,13 @@ def _first_of(batches: Iterable[Any]) -> list[Any]:
 
 
 def _centred(history: History, layers: Mapping[int, Layer], centre: bool | None) -> set[int]:
-    """The layers of which each unit is centred, by the step's number."""
+    """The layers of which each unit is centred, by the event's number."""
     if centre is not None:
         return set(layers) if centre else set()
-    if sum(step.site is not None for step in history.steps) < DEEP:
+    if sum(event.site is not None for event in history.events) < DEEP:
         return set(layers)
     came = as_they_came(history)
-    return {number for number, layer in layers.items() if any(node.index in came for node in layer.step.call.nodes)}
+    return {number for number, layer in layers.items() if any(node.index in came for node in layer.event.call.nodes)}
 
 
 def _is_whole(batch: Any) -> bool:
@@ -184,7 +184,9 @@ def _chosen(layers: list[Layer], first_use: bool) -> tuple[list[Layer], tuple[tu
     """The layers to put right, each weight once, and why others are left alone."""
     uses = Counter(layer.production.weight for layer in layers)
     reasons = {
-        layer.production.weight: "its gates run inside one operation" for layer in layers if len(layer.step.results) > 1
+        layer.production.weight: "its gates run inside one operation"
+        for layer in layers
+        if len(layer.event.results) > 1
     }
     reasons |= {layer.production.weight: "it is frozen" for layer in layers if not layer.weight.requires_grad}
     if not first_use:
@@ -204,7 +206,7 @@ class _Calibrated:
         self._centred = centred
         self._ranges = ranges
         self._weight = layer.weight
-        added = [name for node in layer.step.call.nodes if len(node.shape) == 1 for name in node.weights]
+        added = [name for node in layer.event.call.nodes if len(node.shape) == 1 for name in node.weights]
         self._added = next((named[name] for name in added if name in named), None)
         own, _, last = layer.production.weight.rpartition(".")
         beside = named.get(f"{own}.bias" if own else "bias") if last == "weight" else None
@@ -239,7 +241,7 @@ class _Calibrated:
         return function(*args, **kwargs)
 
     def _unit_dim(self, output: Tensor) -> int:
-        axes = self._layer.step.results[0].axes
+        axes = self._layer.event.results[0].axes
         return next((d for d, axis in enumerate(axes) if any(f.role == "unit" for f in axis)), output.ndim - 1)
 
     def _change(self, gain: Tensor, mean: Tensor, _: Tensor) -> None:
@@ -291,7 +293,7 @@ def _along_units(layer: Layer, gain: Tensor) -> Tensor:
 def _units_last(layer: Layer) -> bool:
     """Whether the matrix was taken as (inputs, units), as x @ W takes it."""
     name = layer.production.weight
-    taken = next(node for node in layer.step.call.nodes if name in node.weights)
+    taken = next(node for node in layer.event.call.nodes if name in node.weights)
     flipped = operator_named(taken.operation).reorders
-    left = any(taken is argument for argument in layer.step.call.args[:1])
-    return not flipped and not left and not layer.step.operator.rows
+    left = any(taken is argument for argument in layer.event.call.args[:1])
+    return not flipped and not left and not layer.event.operator.rows

@@ -26,9 +26,9 @@ ELEMENTS = 1 << 18
 
 def site_outputs(ground: Ground) -> dict[str, list[Tensor]]:
     """What leaves each site on the first samples of the data."""
-    takers = {site.step.number: _Taker() for site in ground.structure.sites.values()}
+    takers = {site.event.number: _Taker() for site in ground.structure.sites.values()}
     ground.replay(takers, max_samples=SAMPLES)
-    return {name: takers[site.step.number].taken for name, site in ground.structure.sites.items()}
+    return {name: takers[site.event.number].taken for name, site in ground.structure.sites.items()}
 
 
 class _Taker:

@@ -15,7 +15,7 @@ from leaky.observation.batches import repeatable
 from leaky.observation.following import Handler, analyse, replay
 from leaky.observation.nesting import tensors_in
 from leaky.structure.graph import Node
-from leaky.structure.history import Step
+from leaky.structure.history import Event
 from leaky.structure.label_rules import (
     NONE,
     is_convolution,
@@ -100,7 +100,7 @@ class Ground:
         max_samples: int | None = None,
         batch_size: int | None = None,
     ) -> None:
-        """Run the batches with some steps run by handlers; see `leaky.observation.following.replay`."""
+        """Run the batches with some events run by handlers; see `leaky.observation.following.replay`."""
         replay(
             self.model,
             self.history,
@@ -118,17 +118,17 @@ class Ground:
         assert self._outputs is not None
         return self._outputs
 
-    def entering(self, steps: Iterable[Step]) -> dict[int, Entering]:
-        """What enters these products on the batches, by the step's number; what was measured is not measured again."""
-        wanted = {step.number: step for step in steps}
-        missing = [step for number, step in wanted.items() if number not in self._entering]
+    def entering(self, events: Iterable[Event]) -> dict[int, Entering]:
+        """What enters these products on the batches, by the event's number; what was measured is not measured again."""
+        wanted = {event.number: event for event in events}
+        missing = [event for number, event in wanted.items() if number not in self._entering]
         if missing:
             self._look(missing)
         return {number: self._entering[number] for number in wanted}
 
-    def _look(self, steps: Iterable[Step]) -> None:
+    def _look(self, events: Iterable[Event]) -> None:
         """One pass over the batches: the outputs, and what enters these products."""
-        watchers = {step.number: _Watcher(step) for step in steps}
+        watchers = {event.number: _Watcher(event) for event in events}
         kept: list[Tensor] = []
         self.replay(
             watchers, lambda out: kept.extend(t.detach().clone() for t in tensors_in(out) if t.is_floating_point())
@@ -139,13 +139,13 @@ class Ground:
 
     def shift(self, taken: Taken, entering: Tensor, mask: Tensor) -> Tensor:
         """What constant entries add to each unit of a product, Σ w·entering over the masked elements, float64."""
-        _, weight, _ = operands_of(taken.step)
+        _, weight, _ = operands_of(taken.event)
         source = self.structure.atlas.elements(weight)
         assert source is not None
         elements = source[1].reshape(-1)
         values = self.parameters[taken.weight].detach().double().cpu().reshape(-1)[elements]
-        terms = values * over_weight(taken.step, weight, entering).reshape(-1) * mask.reshape(-1)[elements]
-        units = units_of_weight(taken.step, weight).reshape(-1)
+        terms = values * over_weight(taken.event, weight, entering).reshape(-1) * mask.reshape(-1)[elements]
+        units = units_of_weight(taken.event, weight).reshape(-1)
         return torch.zeros(int(units.max()) + 1, dtype=torch.float64).index_add(0, units, terms)
 
     def fold(self, taken: Taken, shift: Tensor) -> bool:
@@ -165,10 +165,10 @@ class Ground:
 class _Watcher:
     """Takes mean, deviation, lowest and highest of what enters a product, along the axis that it sums over."""
 
-    def __init__(self, step: Step) -> None:
-        value, weight, _ = operands_of(step)
-        self._position = next(i for i, argument in enumerate(step.call.args) if argument is value)
-        self._kept = _kept_axes(step, value, weight)
+    def __init__(self, event: Event) -> None:
+        value, weight, _ = operands_of(event)
+        self._position = next(i for i, argument in enumerate(event.call.args) if argument is value)
+        self._kept = _kept_axes(event, value, weight)
         self._count = 0
         self._sum: Tensor | None = None
         self._shift = self._squares = self._low = self._high = torch.zeros(())
@@ -207,12 +207,12 @@ class _Watcher:
         return tuple(1 if d in others else size for d, size in enumerate(value.shape))
 
 
-def _kept_axes(step: Step, value: Node, weight: Node) -> tuple[int, ...]:
-    if is_convolution(step):
+def _kept_axes(event: Event, value: Node, weight: Node) -> tuple[int, ...]:
+    if is_convolution(event):
         return (1,)
-    if step.operator.rows or len(value.shape) < 2:
+    if event.operator.rows or len(value.shape) < 2:
         return (-1,)
-    own = -2 if weight_comes_first(step, weight) else -1
+    own = -2 if weight_comes_first(event, weight) else -1
     return (own, *(d for d in range(len(value.shape) - 2))) if len(weight.shape) > 2 else (own,)
 
 

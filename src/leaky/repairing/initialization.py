@@ -29,7 +29,7 @@ from leaky.report.shown import Shown
 from leaky.report.view import Column, Table, View, line, titled
 from leaky.structure.activations import Activation
 from leaky.structure.graph import Node
-from leaky.structure.history import History, Step
+from leaky.structure.history import Event, History
 from leaky.structure.layers import Layer, layers_of
 from leaky.structure.modules import without_wrappers
 from leaky.structure.residuals import residuals
@@ -249,12 +249,12 @@ def _first_uses(layers: list[Layer], left_alone: Mapping[str, str]) -> list[Laye
 def _residual_scales(history: History, layers: list[Layer]) -> tuple[dict[str, float], set[str], float]:
     """The scale of the weights and the names of the norms that end residual branches, and that scale."""
     uses = Counter(layer.production.weight for layer in layers)
-    producers = {step.results[0].index: step for step in history.steps if step.results}
+    producers = {event.results[0].index: event for event in history.events if event.results}
     weights: set[str] = set()
     norms: set[str] = set()
     found = residuals(history)
     for residual in found:
-        last = _last_step(residual.branch, producers)
+        last = _last_event(residual.branch, producers)
         if last is None:
             continue
         if last.call.produced:
@@ -265,13 +265,13 @@ def _residual_scales(history: History, layers: list[Layer]) -> tuple[dict[str, f
     return dict.fromkeys(weights, scale), norms, scale
 
 
-def _last_step(node: Node, producers: dict[int, Step]) -> Step | None:
+def _last_event(node: Node, producers: dict[int, Event]) -> Event | None:
     """The layer or normalisation that a value comes from, through whatever works on one value."""
-    step = producers.get(node.index)
-    while step is not None and not step.call.produced and not step.operator.signal.endswith("_norm"):
-        data = [argument for argument in step.call.nodes if argument.from_data]
-        step = producers.get(data[0].index) if len(data) == 1 else None
-    return step
+    event = producers.get(node.index)
+    while event is not None and not event.call.produced and not event.operator.signal.endswith("_norm"):
+        data = [argument for argument in event.call.nodes if argument.from_data]
+        event = producers.get(data[0].index) if len(data) == 1 else None
+    return event
 
 
 def _reset_normalisations(model: nn.Module, norms: set[str], scale: float) -> None:
@@ -291,7 +291,7 @@ def _zero_biases(model: nn.Module, layers: list[Layer]) -> None:
         own, _, last = layer.production.weight.rpartition(".")
         beside = [f"{own}.bias" if own else "bias"] if last == "weight" else []
         added = [
-            name for node in layer.step.call.nodes if node.learned and len(node.shape) == 1 for name in node.weights
+            name for node in layer.event.call.nodes if node.learned and len(node.shape) == 1 for name in node.weights
         ]
         for name in {*beside, *added}:
             if name in named and named[name].ndim == 1 and named[name].requires_grad:

@@ -8,9 +8,9 @@ from leaky.structure.history import History
 def as_they_came(history: History) -> set[int]:
     """The nodes that are the model's inputs, up to their shape."""
     came = {node.index for node in history.inputs}
-    for step in history.steps:
-        data = [node for node in step.call.nodes if node.from_data]
-        same = step.operator.same_value or step.operator.mirrors  # a mirrored border holds nothing else
+    for event in history.events:
+        data = [node for node in event.call.nodes if node.from_data]
+        same = event.operator.same_value or event.operator.mirrors  # a mirrored border holds nothing else
         if same and len(data) == 1 and data[0].index in came:
-            came.update(node.index for node in step.results)
+            came.update(node.index for node in event.results)
     return came

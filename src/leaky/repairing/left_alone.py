@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from torch import nn
 
 from leaky.structure.graph import Node
-from leaky.structure.history import History, Step
+from leaky.structure.history import Event, History
 from leaky.structure.layers import Layer
 from leaky.structure.modules import without_wrappers
 
@@ -47,7 +47,7 @@ def reasons_of(
             if reason is not None:
                 found.setdefault(without_wrappers(name), reason)
     for layer in layers:
-        if _meets_data(history, layer.step):
+        if _meets_data(history, layer.event):
             found.setdefault(layer.production.weight, _ATTENTION)
     ran = {layer.production.weight for layer in layers}
     large = {without_wrappers(name) for name, p in model.named_parameters() if p.ndim >= 2}
@@ -82,15 +82,15 @@ def _by_parameter(parameter: nn.Parameter, names: dict[int, list[str]]) -> str |
     return f"it is tied: {' and '.join(same[:3])} are one parameter" if len(same) > 1 else None
 
 
-def _meets_data(history: History, made: Step) -> bool:
+def _meets_data(history: History, made: Event) -> bool:
     """Whether what a layer makes is multiplied with other data, through whatever works on one value: a query or key."""
     reached = {node.index for node in made.results}
-    for step in history.steps[made.number + 1 :]:
-        data = [node for node in step.call.nodes if isinstance(node, Node) and node.from_data]
+    for event in history.events[made.number + 1 :]:
+        data = [node for node in event.call.nodes if isinstance(node, Node) and node.from_data]
         if not any(node.index in reached for node in data):
             continue
-        if step.operator.operands is not None or "scaled_dot_product" in step.call.name:
+        if event.operator.operands is not None or "scaled_dot_product" in event.call.name:
             return len({node.index for node in data}) > 1
-        if len(data) == 1 and step.site is None and not step.call.produced:
-            reached.update(node.index for node in step.results)
+        if len(data) == 1 and event.site is None and not event.call.produced:
+            reached.update(node.index for node in event.results)
     return False

@@ -18,7 +18,7 @@ from leaky.repairing.design import by_design, cut_off
 from leaky.repairing.gates import blown_up_gates
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.operations.anew import DEEP, tailored
-from leaky.repairing.operations.standardising import first_steps, input_ranges
+from leaky.repairing.operations.standardising import first_events, input_ranges
 from leaky.repairing.operations.statistics import stale
 from leaky.repairing.plan import Action, ActionKind, Left, Plan, Treatment
 from leaky.repairing.sizes import blown_up, doubt
@@ -76,8 +76,8 @@ def propose(
     draft = _Draft(subject)
     ground = subject.ground
     troubles = {name: t for name, t in _troubles(checkup, include).items() if name in ground.structure.sites}
-    taken = {step for name in troubles for step in (t.step for t in ground.site(name).taken)}
-    ground.entering([*first_steps(ground), *taken])  # one pass for all that is measured
+    taken = {event for name in troubles for event in (t.event for t in ground.site(name).taken)}
+    ground.entering([*first_events(ground), *taken])  # one pass for all that is measured
     wanted = _wanted(draft, checkup, troubles, include)
     ranges = input_ranges(ground)
     first = draft.able([Action("standardise", r.module, (), r.trouble) for r in ranges if r.trouble is not None])

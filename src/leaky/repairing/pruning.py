@@ -165,23 +165,23 @@ def _uncuttable(site: SiteStructure) -> str | None:
     for made in site.made:
         if made.joined:
             return f"a shortcut is added to what {made.weight} makes"
-        if made.kind != "linear" and int(made.step.call.get("groups", 1)) > 1:
+        if made.kind != "linear" and int(made.event.call.get("groups", 1)) > 1:
             return f"{made.weight} works in groups"
     for taken in site.taken:
-        if int(taken.step.call.get("groups", 1)) > 1:
+        if int(taken.event.call.get("groups", 1)) > 1:
             return f"{taken.weight} works in groups"
     return None
 
 
 def _cut(ground: Ground, sites: Mapping[str, SiteStructure], chosen: Mapping[str, tuple[int, ...]]) -> None:
-    entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
+    entering = ground.entering({taken.event for site in sites.values() for taken in site.taken})
     gone: dict[str, Tensor] = {}
     for name, site in sites.items():
         if not chosen[name]:
             continue
         for taken in site.taken:
             mask = owned(taken.owner, chosen[name])
-            ground.fold(taken, ground.shift(taken, entering[taken.step.number].mean, mask))
+            ground.fold(taken, ground.shift(taken, entering[taken.event.number].mean, mask))
             gone[taken.weight] = gone.get(taken.weight, torch.zeros_like(mask)) | mask
         for made in site.made:
             owners = [{made.weight: made.owner}, dict([made.bias] if made.bias else [])]

@@ -36,8 +36,8 @@ class Analysis:
 
     @cached_property
     def layers(self) -> Mapping[int, Layer]:
-        """Every use of a parameter as a linear map or convolution, by the step's number, in order."""
-        return {layer.step.number: layer for layer in layers_of(self.model, self.history)}
+        """Every use of a parameter as a linear map or convolution, by the event's number, in order."""
+        return {layer.event.number: layer for layer in layers_of(self.model, self.history)}
 
     @cached_property
     def structure(self) -> ModelSites:

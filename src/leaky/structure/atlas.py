@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from leaky.structure.graph import Node
-from leaky.structure.history import History, Step
-from leaky.structure.label_rules import element_count, moved_labels, overwriting_steps
+from leaky.structure.history import Event, History
+from leaky.structure.label_rules import element_count, moved_labels, overwriting_events
 
 
 class Atlas:
@@ -22,16 +22,16 @@ class Atlas:
         self.history = history
         self._shapes = shapes
         self.nodes: dict[int, Node] = {node.index: node for node in history.inputs}
-        self._makers: dict[int, Step] = {}
-        self._users: dict[int, list[Step]] = {}
-        for step in history.steps:
-            for node in step.call.nodes:
+        self._makers: dict[int, Event] = {}
+        self._users: dict[int, list[Event]] = {}
+        for event in history.events:
+            for node in event.call.nodes:
                 self.nodes.setdefault(node.index, node)
-                self._users.setdefault(node.index, []).append(step)
-            for node in step.results:
+                self._users.setdefault(node.index, []).append(event)
+            for node in event.results:
                 self.nodes[node.index] = node
-                self._makers[node.index] = step
-        self.overwritten = overwriting_steps(history)
+                self._makers[node.index] = event
+        self.overwritten = overwriting_events(history)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a parameter or buffer."""
@@ -41,12 +41,12 @@ class Atlas:
         """Elements of a parameter or buffer."""
         return element_count(self._shapes[name])
 
-    def maker(self, node: Node) -> Step | None:
-        """The step that made a value."""
+    def maker(self, node: Node) -> Event | None:
+        """The event that made a value."""
         return self._makers.get(node.index)
 
-    def users(self, node: Node) -> list[Step]:
-        """The steps that take a value."""
+    def users(self, node: Node) -> list[Event]:
+        """The events that take a value."""
         return self._users.get(node.index, [])
 
     def elements(self, node: Node) -> tuple[str, Tensor] | None:
@@ -58,24 +58,24 @@ class Atlas:
             if shape is None or shape != node.shape:
                 return None
             return node.weights[0], torch.arange(element_count(shape)).reshape(shape)
-        step = self.maker(node)
-        sources = step.call.nodes if step else []
-        if step is None or len(sources) != 1 or not (step.operator.numbers == "moves" or step.operator.same_value):
+        event = self.maker(node)
+        sources = event.call.nodes if event else []
+        if event is None or len(sources) != 1 or not (event.operator.numbers == "moves" or event.operator.same_value):
             return None
         before = self.elements(sources[0])
-        if before is None or step.operator.numbers != "moves":
+        if before is None or event.operator.numbers != "moves":
             return before
-        return before[0], moved_labels(step, {sources[0].index: before[1]})[step.results.index(node)]
+        return before[0], moved_labels(event, {sources[0].index: before[1]})[event.results.index(node)]
 
     def is_padded(self, value: Node) -> bool:
         """Whether zeros that stand for positions outside were put around a value."""
         maker = self.maker(value)
         return maker is not None and maker.operator.numbers == "pads"
 
-    def behind(self, step: Step, bias: Node | None) -> tuple[str | None, str | None]:
+    def behind(self, event: Event, bias: Node | None) -> tuple[str | None, str | None]:
         """The bias that is added to a result, there or in the next operation, and the running mean taken off it."""
         name = self.name(bias)
-        node, before = step.results[0], step
+        node, before = event.results[0], event
         while True:
             users = self.users(node)
             if len(users) != 1 or node.index in self.history.outputs:

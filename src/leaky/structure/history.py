@@ -1,7 +1,7 @@
-"""One forward pass kept as a list of steps, to be walked through after it: what each operation made of what.
+"""One forward pass kept as a list of events, to be walked through after it: what each operation made of what.
 
-Plain data: nodes in the place of tensors. A step knows its operator, so that another pass can be made over the same
-steps with something else in the place of the values, such as the number of the unit that each element belongs to.
+Plain data: nodes in the place of tensors. An event knows its operator, so that another pass can be made over the same
+events with something else in the place of the values, such as the number of the unit that each element belongs to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from leaky.structure.operators import Operator, operator_named
 
 @dataclass(frozen=True, eq=False)
 class SiteUse:
-    """That a step is a call of a site.
+    """That an event is a call of a site.
 
     Attributes:
         name: of the site.
@@ -35,7 +35,7 @@ class SiteUse:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Event:
     """One operation of the pass.
 
     Attributes:
@@ -82,17 +82,17 @@ def _alias(function: Any) -> Any:
 
 @dataclass(eq=False)
 class History:
-    """The steps of one pass.
+    """The events of one pass.
 
     Attributes:
-        steps: in order.
+        events: in order.
         inputs: the nodes of the network's inputs.
         outputs: indices of the nodes that the model returned.
         not_examined: what the tracer could not look into, name and reason.
         sample_dim: axis of the inputs that holds the samples; None where each batch is one sample.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     inputs: list[Node] = field(default_factory=list)
     outputs: set[int] = field(default_factory=set)
     not_examined: list[tuple[str, str]] = field(default_factory=list)
@@ -100,11 +100,11 @@ class History:
 
     def clear(self) -> None:
         """Forget the pass."""
-        self.steps.clear()
+        self.events.clear()
         self.inputs.clear()
         self.outputs.clear()
         self.not_examined.clear()
 
     def add(self, function: Any, call: Call, results: tuple[Node, ...], module: str, site: SiteUse | None) -> None:
-        """Keep a step."""
-        self.steps.append(Step(len(self.steps), function, call, results, module, site))
+        """Keep an event."""
+        self.events.append(Event(len(self.events), function, call, results, module, site))

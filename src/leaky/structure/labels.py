@@ -1,4 +1,4 @@
-"""Which elements of which weight belong to which unit: numbers of units sent along the steps of a recorded pass.
+"""Which elements of which weight belong to which unit: numbers of units sent along the events of a recorded pass.
 
 Every element of a value carries the number of the unit that it belongs to, or NONE. Operators that only move elements
 about are run on the numbers themselves, so that flattening, shuffling and concatenation are right in any layout by
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from leaky.structure.atlas import Atlas
 from leaky.structure.graph import Node
-from leaky.structure.history import SiteUse, Step
+from leaky.structure.history import Event, SiteUse
 from leaky.structure.label_rules import (
     NONE,
     MixedError,
@@ -39,7 +39,7 @@ class Taken:
     """That a weight summed over labelled elements.
 
     Attributes:
-        step: the operation.
+        event: the operation.
         weight: name of the parameter.
         owner: the label of each element of the parameter, of its shape.
         kind: "linear", "convolution" or "transposed_convolution".
@@ -48,7 +48,7 @@ class Taken:
         padded: whether the sum also runs over zeros that stand for positions outside.
     """
 
-    step: Step
+    event: Event
     weight: str
     owner: Tensor
     kind: str
@@ -62,12 +62,12 @@ class Channelled:
     """That parameters or buffers with elements of their own for each unit worked on labelled elements.
 
     Attributes:
-        step: the operation.
+        event: the operation.
         owners: the label of each element, by name, in the order of the arguments.
         norm: whether it is a BatchNorm: weight, bias, running mean and running variance.
     """
 
-    step: Step
+    event: Event
     owners: dict[str, Tensor]
     norm: bool
 
@@ -76,7 +76,7 @@ class Channelled:
 class Reached:
     """That labelled elements are the pre-activation of a site: the label of each of its units, shape (units,)."""
 
-    step: Step
+    event: Event
     site: SiteUse
     labels: Tensor
 
@@ -96,7 +96,7 @@ class Ended:
 
 @dataclass(eq=False)
 class Journey:
-    """Where labels went, in the order of the steps.
+    """Where labels went, in the order of the events.
 
     Attributes:
         taken: by which weights.
@@ -134,9 +134,9 @@ def travel(
     traveller = _Traveller(atlas, {} if labels is None else labels)
     for index, label in starts.items():
         traveller.reaches(index, label)
-    for step in atlas.history.steps:
-        if through_sites or not _within_a_site(step):
-            traveller.meets(step, through_sites)
+    for event in atlas.history.events:
+        if through_sites or not _within_a_site(event):
+            traveller.meets(event, through_sites)
     return traveller.journey
 
 
@@ -154,31 +154,31 @@ class _Traveller:
         if index in self._atlas.history.outputs:
             self.journey.ended.append(Ended(labels_in(label), "it is part of the model's output"))
 
-    def meets(self, step: Step, through_sites: bool) -> None:
-        """A step of the pass: labels among its arguments go on to its results, or end there."""
-        found = [node for node in step.call.nodes if node.index in self.labels]
+    def meets(self, event: Event, through_sites: bool) -> None:
+        """An event of the pass: labels among its arguments go on to its results, or end there."""
+        found = [node for node in event.call.nodes if node.index in self.labels]
         if not found:
             return
-        if step.number in self._atlas.overwritten:
-            self.journey.ended.append(_end(found, self.labels, f"{step} writes over a part of a tensor"))
-        elif step.site is not None and not through_sites:
-            self._arrive(step)
+        if event.number in self._atlas.overwritten:
+            self.journey.ended.append(_end(found, self.labels, f"{event} writes over a part of a tensor"))
+        elif event.site is not None and not through_sites:
+            self._arrive(event)
         else:
-            results = self._results(step)
+            results = self._results(event)
             if results:
-                self.journey.names.add(step.call.name)
+                self.journey.names.add(event.call.name)
             for index, label in results.items():
                 if bool((label != NONE).any()):
                     self.reaches(index, label)
 
-    def _arrive(self, step: Step) -> None:
-        site = step.site
+    def _arrive(self, event: Event) -> None:
+        site = event.site
         assert site is not None
         label = self.labels.get(site.pre_activation)
-        found = [node for node in step.call.nodes if node.index in self.labels]
+        found = [node for node in event.call.nodes if node.index in self.labels]
         view = site.layout
         if label is None:
-            self.journey.ended.append(_end(found, self.labels, f"{step} takes it beside the pre-activation"))
+            self.journey.ended.append(_end(found, self.labels, f"{event} takes it beside the pre-activation"))
             return
         units = label.reshape(view.shape).permute(view.order).reshape(view.samples, view.units, view.positions)
         if not units.numel():
@@ -187,100 +187,100 @@ class _Traveller:
         if bool((units != units[:1, :, :1]).any()):
             self.journey.ended.append(Ended(labels_in(label), f"site {site.name} has other units"))
             return
-        self.journey.reached.append(Reached(step, site, units[0, :, 0].clone()))
+        self.journey.reached.append(Reached(event, site, units[0, :, 0].clone()))
 
-    def _results(self, step: Step) -> dict[int, Tensor]:
-        """The labels of a step's results; what ends here is noted."""
-        numbers = step.operator.numbers
+    def _results(self, event: Event) -> dict[int, Tensor]:
+        """The labels of an event's results; what ends here is noted."""
+        numbers = event.operator.numbers
         try:
             if numbers in ("moves", "pads"):
-                moved = moved_labels(step, self.labels)
-                return {node.index: label for node, label in zip(step.results, moved, strict=False)}
+                moved = moved_labels(event, self.labels)
+                return {node.index: label for node, label in zip(event.results, moved, strict=False)}
             if numbers == "normalises":
-                return self._normalised(step)
+                return self._normalised(event)
             if numbers == "creates":
                 return {}
             if numbers in ("pools", "reduces"):
-                return pooled_labels(step, self.labels)
+                return pooled_labels(event, self.labels)
             if numbers in ("picks", "places"):
-                return picked_labels(step, self.labels)
-            if step.call.produced or numbers == "takes":
-                self._take(step)
+                return picked_labels(event, self.labels)
+            if event.call.produced or numbers == "takes":
+                self._take(event)
                 return {}
-            if numbers in ("joins", "scales", "compares") or step.site is not None:
-                return self._joined(step)
-            raise MixedError(f"{step} mixes units")
+            if numbers in ("joins", "scales", "compares") or event.site is not None:
+                return self._joined(event)
+            raise MixedError(f"{event} mixes units")
         except MixedError as mixed:
-            found = [node for node in step.call.nodes if node.index in self.labels]
+            found = [node for node in event.call.nodes if node.index in self.labels]
             self.journey.ended.append(_end(found, self.labels, str(mixed)))
             return {}
 
-    def _joined(self, step: Step) -> dict[int, Tensor]:
-        result = step.results[0]
-        operands = [node for node in step.call.nodes if node.index in self.labels]
-        spread = [spread_over(self.labels[node.index], result.shape, step) for node in operands]
+    def _joined(self, event: Event) -> dict[int, Tensor]:
+        result = event.results[0]
+        operands = [node for node in event.call.nodes if node.index in self.labels]
+        spread = [spread_over(self.labels[node.index], result.shape, event) for node in operands]
         label = spread[0]
         for other in spread[1:]:
             if bool(((label != other) & (label != NONE) & (other != NONE)).any()):
-                raise MixedError(f"{step} joins units with other units")
+                raise MixedError(f"{event} joins units with other units")
             label = torch.maximum(label, other)
-        strangers = [node for node in step.call.nodes if node.from_data and node.index not in self.labels]
-        if _within_a_site(step):  # another part of the same rectifier
+        strangers = [node for node in event.call.nodes if node.from_data and node.index not in self.labels]
+        if _within_a_site(event):  # another part of the same rectifier
             strangers = [node for node in strangers if node.site != result.site]
         partly = any(bool(((one == NONE) & (label != NONE)).any()) for one in spread)
-        if (strangers or partly) and step.operator.numbers == "joins":
-            self.journey.joined.append(Ended(labels_in(label), f"{step} adds other data to it"))
-        self._channels(step, label)
-        return {node.index: label for node in step.results if node.shape == result.shape}
+        if (strangers or partly) and event.operator.numbers == "joins":
+            self.journey.joined.append(Ended(labels_in(label), f"{event} adds other data to it"))
+        self._channels(event, label)
+        return {node.index: label for node in event.results if node.shape == result.shape}
 
-    def _channels(self, step: Step, label: Tensor) -> None:
+    def _channels(self, event: Event, label: Tensor) -> None:
         owners = {}
-        for node in step.call.nodes:
+        for node in event.call.nodes:
             source = None if node.from_data or not node.learned else self._atlas.elements(node)
             if source is not None:
                 owners[source[0]] = owners_of(source[1], label, self._atlas.shape(source[0]))
         if owners:
-            self.journey.channelled.append(Channelled(step, owners, norm=False))
+            self.journey.channelled.append(Channelled(event, owners, norm=False))
 
-    def _normalised(self, step: Step) -> dict[int, Tensor]:
-        value = step.call.args[0]
+    def _normalised(self, event: Event) -> dict[int, Tensor]:
+        value = event.call.args[0]
         label = self.labels.get(value.index)
         if label is None:
-            raise MixedError(f"{step} takes it for its statistics")
-        channel = labels_along(label, 1, step)
+            raise MixedError(f"{event} takes it for its statistics")
+        channel = labels_along(label, 1, event)
         owners = {}
-        for node in map(step.call.get, ("weight", "bias", "running_mean", "running_var")):
+        for node in map(event.call.get, ("weight", "bias", "running_mean", "running_var")):
             if isinstance(node, Node):
                 source = self._atlas.elements(node)
                 if source is None:
-                    raise MixedError(f"{step} has statistics that are computed from others")
+                    raise MixedError(f"{event} has statistics that are computed from others")
                 owners[source[0]] = owners_of(source[1], channel, self._atlas.shape(source[0]))
-        self.journey.channelled.append(Channelled(step, owners, norm=True))
-        return {step.results[0].index: label}
+        self.journey.channelled.append(Channelled(event, owners, norm=True))
+        return {event.results[0].index: label}
 
-    def _take(self, step: Step) -> None:
-        call = step.call
-        value, weight, bias = operands_of(step)
+    def _take(self, event: Event) -> None:
+        call = event.call
+        value, weight, bias = operands_of(event)
         others = [node for node in call.nodes if node.index in self.labels and node is not value]
         if others or value.index not in self.labels:
-            raise MixedError(f"{step} takes it for a weight or adds a product to it")
+            raise MixedError(f"{event} takes it for a weight or adds a product to it")
         source = self._atlas.elements(weight)
         if source is None:
             what = "data" if weight.from_data else "a weight that is computed from others"
-            raise MixedError(f"{step} multiplies it by {what}")
+            raise MixedError(f"{event} multiplies it by {what}")
         name, elements = source
-        kind, node_owner = contracted_labels(step, weight, self.labels[value.index])
+        kind, node_owner = contracted_labels(event, weight, self.labels[value.index])
         owner = torch.full((element_count(self._atlas.shape(name)),), NONE)
         owner[elements.reshape(-1)] = node_owner.reshape(-1)
-        added, mean = self._atlas.behind(step, bias)
+        added, mean = self._atlas.behind(event, bias)
         padded = kind == "convolution" and any(int(p) for p in listed(call.get("padding", [0])))
         padded = padded or kind == "transposed_convolution" or self._atlas.is_padded(value)
-        self.journey.taken.append(Taken(step, name, owner.reshape(self._atlas.shape(name)), kind, added, mean, padded))
+        self.journey.taken.append(Taken(event, name, owner.reshape(self._atlas.shape(name)), kind, added, mean, padded))
 
 
-def _within_a_site(step: Step) -> bool:
-    """Whether a step is one of the operations that leaky's own function consists of, after the one that counts."""
-    return step.site is None and bool(step.results) and step.results[0].site is not None
+def _within_a_site(event: Event) -> bool:
+    """Whether an event is one of the operations that leaky's own function consists of, after the one that counts."""
+    return event.site is None and bool(event.results) and event.results[0].site is not None
 
 
 def _end(nodes: Sequence[Node], labels: dict[int, Tensor], reason: str) -> Ended:

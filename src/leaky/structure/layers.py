@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from leaky.structure.activations import Activation
 from leaky.structure.graph import Node, Production
-from leaky.structure.history import History, Step
+from leaky.structure.history import Event, History
 from leaky.structure.modules import without_wrappers
 from leaky.structure.operators import operator_named
 
@@ -24,13 +24,13 @@ class Layer:
     """One use of a weight in a pass.
 
     Attributes:
-        step: the operation.
+        event: the operation.
         production: the linear map.
         weight: the parameter.
         follows: the first rectifier behind it; None where none is.
     """
 
-    step: Step
+    event: Event
     production: Production
     weight: Tensor
     follows: Activation | None
@@ -49,21 +49,21 @@ class Layer:
 def layers_of(model: nn.Module, history: History) -> list[Layer]:
     """Every use of a parameter as a linear map or convolution, in the order of the pass."""
     parameters = {without_wrappers(name): p for name, p in model.named_parameters(remove_duplicate=False)}
-    nodes = {node.index: node for step in history.steps for node in (*step.call.nodes, *step.results)}
-    sites = [(nodes[step.site.pre_activation], step.site.activation) for step in history.steps if step.site]
+    nodes = {node.index: node for event in history.events for node in (*event.call.nodes, *event.results)}
+    sites = [(nodes[event.site.pre_activation], event.site.activation) for event in history.events if event.site]
     found = []
-    for step in history.steps:
-        for production in step.call.produced:
+    for event in history.events:
+        for production in event.call.produced:
             weight = parameters.get(production.weight)
-            if weight is not None and production.kind in KINDS and _as_it_is(step, production.weight, weight):
-                follows = next((a for node, a in sites if _behind(production, step, node)), None)
-                found.append(Layer(step, production, weight, follows))
+            if weight is not None and production.kind in KINDS and _as_it_is(event, production.weight, weight):
+                follows = next((a for node, a in sites if _behind(production, event, node)), None)
+                found.append(Layer(event, production, weight, follows))
     return found
 
 
-def _as_it_is(step: Step, name: str, weight: Tensor) -> bool:
+def _as_it_is(event: Event, name: str, weight: Tensor) -> bool:
     """Whether the operation takes the parameter itself, up to its shape, and not something computed from it."""
-    made_of = [node for node in step.call.nodes if not node.from_data and name in node.weights]
+    made_of = [node for node in event.call.nodes if not node.from_data and name in node.weights]
     return weight.ndim >= 2 and all(
         node.weights == (name,)
         and (node.operation == "weight" or operator_named(node.operation).same_value)
@@ -72,5 +72,5 @@ def _as_it_is(step: Step, name: str, weight: Tensor) -> bool:
     )
 
 
-def _behind(production: Production, step: Step, pre_activation: Node) -> bool:
-    return production in pre_activation.productions and pre_activation.index >= step.results[0].index
+def _behind(production: Production, event: Event, pre_activation: Node) -> bool:
+    return production in pre_activation.productions and pre_activation.index >= event.results[0].index

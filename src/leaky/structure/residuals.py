@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leaky.structure.graph import Node
-from leaky.structure.history import History, Step
+from leaky.structure.history import Event, History
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,18 +13,18 @@ class Residual:
     """An addition of a branch and what goes round it.
 
     Attributes:
-        step: the addition.
+        event: the addition.
         branch: the operand with layers of its own.
         shortcut: the other one.
     """
 
-    step: Step
+    event: Event
     branch: Node
     shortcut: Node
 
 
 class Ancestry:
-    """What each node was made of, over all steps before it.
+    """What each node was made of, over all events before it.
 
     Args:
         history: of the pass.
@@ -33,15 +33,15 @@ class Ancestry:
     def __init__(self, history: History) -> None:
         self._sets: dict[int, int] = {node.index: 1 << node.index for node in history.inputs}
         self._sites = self._productions = 0
-        for step in history.steps:
+        for event in history.events:
             before = 0
-            for node in step.call.nodes:
+            for node in event.call.nodes:
                 before |= self.of(node)
-            for result in step.results:
+            for result in event.results:
                 self._sets[result.index] = before | 1 << result.index
-                if step.site is not None:
+                if event.site is not None:
                     self._sites |= 1 << result.index
-                if step.call.produced:
+                if event.call.produced:
                     self._productions |= 1 << result.index
 
     def of(self, node: Node) -> int:
@@ -65,13 +65,13 @@ def residuals(history: History) -> list[Residual]:
     """
     ancestry = Ancestry(history)
     found = []
-    for step in history.steps:
-        operands = [node for node in step.call.nodes if node.from_data]
-        if step.operator.signal != "sum" or len(operands) != 2:
+    for event in history.events:
+        operands = [node for node in event.call.nodes if node.from_data]
+        if event.operator.signal != "sum" or len(operands) != 2:
             continue
         for branch, shortcut in (operands, operands[::-1]):
             if _is_branch(ancestry, branch, shortcut):
-                found.append(Residual(step, branch, shortcut))
+                found.append(Residual(event, branch, shortcut))
                 break
     return found
 

@@ -46,7 +46,7 @@ class Tracer(DispatchMode):
         model: the model.
         listener: told of each site.
         unit_dim: axis of every pre-activation that holds the units, where the user knows better.
-        history: where to keep the steps of the pass, if at all.
+        history: where to keep the events of the pass, if at all.
         padding: whether to look for positions that the model itself takes for padding.
     """
 

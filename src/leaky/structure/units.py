@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from leaky.structure.atlas import Atlas
 from leaky.structure.graph import Node
-from leaky.structure.history import History, SiteUse, Step
+from leaky.structure.history import Event, History, SiteUse
 from leaky.structure.label_rules import (
     NONE,
     labels_in,
@@ -32,7 +32,7 @@ class Made:
     """A weight that makes units of a site.
 
     Attributes:
-        step: the operation.
+        event: the operation.
         weight: its name.
         kind: "linear", "convolution" or "transposed_convolution".
         owner: the unit of the site that each element of the weight makes a part of, NONE where it makes none.
@@ -41,7 +41,7 @@ class Made:
         joined: whether other data are added on that way.
     """
 
-    step: Step
+    event: Event
     weight: str
     kind: str
     owner: Tensor
@@ -56,7 +56,7 @@ class SiteStructure:
 
     Attributes:
         use: the call of the site.
-        step: its operation.
+        event: its operation.
         made: the weights that make its units and nothing else.
         taken: the weights that take them; owners are units of the site.
         channelled: what works on a unit by itself behind the site.
@@ -67,7 +67,7 @@ class SiteStructure:
     """
 
     use: SiteUse
-    step: Step
+    event: Event
     made: list[Made] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
     channelled: list[Channelled] = field(default_factory=list)
@@ -108,15 +108,15 @@ def structure_of(model: nn.Module, history: History) -> ModelSites:
     """What stands before and behind each site of a recorded pass of `model`."""
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     atlas = Atlas(history, {without_wrappers(name): tuple(tensor.shape) for name, tensor in named})
-    uses = Counter(p.weight for step in history.steps for p in step.call.produced)
+    uses = Counter(p.weight for event in history.events for p in event.call.produced)
     # derivatives that a model takes itself run through a site's output again; each pre-activation is one call
-    runs = {(step.site.name, step.site.pre_activation) for step in history.steps if step.site}
+    runs = {(event.site.name, event.site.pre_activation) for event in history.events if event.site}
     calls = Counter(name for name, _ in runs)
     sites: dict[str, SiteStructure] = {}
-    for step in history.steps:
-        if step.site is not None and step.site.name not in sites:
-            sites[step.site.name] = _behind(atlas, step, step.site, uses)
-    lanes = [lane for lane in (_lane(atlas, step, uses) for step in history.steps) if lane is not None]
+    for event in history.events:
+        if event.site is not None and event.site.name not in sites:
+            sites[event.site.name] = _behind(atlas, event, event.site, uses)
+    lanes = [lane for lane in (_lane(atlas, event, uses) for event in history.events) if lane is not None]
     for site in sites.values():
         _before(site, lanes)
         site.every_time = _every_time(site, calls[site.name], lanes)
@@ -125,11 +125,11 @@ def structure_of(model: nn.Module, history: History) -> ModelSites:
     return ModelSites(sites, atlas)
 
 
-def _behind(atlas: Atlas, step: Step, use: SiteUse, uses: Counter[str]) -> SiteStructure:
+def _behind(atlas: Atlas, event: Event, use: SiteUse, uses: Counter[str]) -> SiteStructure:
     """The site with everything that follows it."""
-    result = step.results[0]
+    result = event.results[0]
     journey = travel(atlas, {result.index: _site_labels(use, result.shape)}, through_sites=True)
-    site = SiteStructure(use, step, taken=journey.taken, channelled=journey.channelled, passed=journey.passed)
+    site = SiteStructure(use, event, taken=journey.taken, channelled=journey.channelled, passed=journey.passed)
     for ended in (*journey.ended, *journey.joined):
         for unit in ended.labels:
             site.not_alone.setdefault(unit, ended.reason)
@@ -162,7 +162,7 @@ class _Lane:
         refusals: why a unit of the result is not one site's alone.
     """
 
-    step: Step
+    event: Event
     weight: str
     kind: str
     owner: Tensor
@@ -171,27 +171,27 @@ class _Lane:
     refusals: dict[int, str]
 
 
-def _lane(atlas: Atlas, step: Step, uses: Counter[str]) -> _Lane | None:
-    if not step.call.produced or step.call.produced[0].kind not in KINDS:
+def _lane(atlas: Atlas, event: Event, uses: Counter[str]) -> _Lane | None:
+    if not event.call.produced or event.call.produced[0].kind not in KINDS:
         return None
-    if step.operator.operands is None:
+    if event.operator.operands is None:
         return None
-    _, weight, bias = operands_of(step)
+    _, weight, bias = operands_of(event)
     source = atlas.elements(weight)
     if source is None or weight.from_data:
         return None
     name, elements = source
     owner = torch.full((atlas.elements_of(name),), NONE)
-    owner[elements.reshape(-1)] = units_of_weight(step, weight).reshape(-1)
-    result = step.results[0]
-    dim = unit_dim_of(step, weight)
+    owner[elements.reshape(-1)] = units_of_weight(event, weight).reshape(-1)
+    result = event.results[0]
+    dim = unit_dim_of(event, weight)
     along = torch.arange(result.shape[dim])
     shape = [-1 if d == dim else 1 for d in range(len(result.shape))]
     journey = travel(atlas, {result.index: along.reshape(shape).expand(result.shape)}, through_sites=False)
     return _Lane(
-        step,
+        event,
         name,
-        step.call.produced[0].kind,
+        event.call.produced[0].kind,
         owner.reshape(atlas.shape(name)),
         _bias(atlas, bias, journey, len(along)),
         journey,
@@ -221,7 +221,7 @@ def _bias(atlas: Atlas, bias: Node | None, journey: Journey, units: int) -> tupl
     if source is not None and source[1].numel() == units:
         return source[0], torch.arange(units).reshape(atlas.shape(source[0]))
     for channelled in journey.channelled:
-        if channelled.step.call.name == "add" and len(channelled.owners) == 1:
+        if channelled.event.call.name == "add" and len(channelled.owners) == 1:
             return next(iter(channelled.owners.items()))
     return None
 
@@ -232,7 +232,7 @@ def _before(site: SiteStructure, lanes: list[_Lane]) -> None:
     made: set[int] = set()
     for lane in lanes:
         for reached in lane.journey.reached:
-            if reached.step is not site.step:
+            if reached.event is not site.event:
                 continue
             unit_of = {int(row): unit for unit, row in enumerate(reached.labels.tolist()) if row != NONE}
             for row, unit in unit_of.items():
@@ -256,7 +256,7 @@ def _every_time(site: SiteStructure, calls: int, lanes: list[_Lane]) -> Made | N
         (lane, reached)
         for lane in lanes
         for reached in lane.journey.reached
-        if reached.step.site is not None and reached.step.site.name == site.name
+        if reached.event.site is not None and reached.event.site.name == site.name
     ]
     if len(found) != calls or len({lane.weight for lane, _ in found}) > 1:
         return None
@@ -279,12 +279,12 @@ def _made(lane: _Lane, unit_of: dict[int, int]) -> Made:
         return table[owner]  # NONE is the last entry, which stays NONE
 
     norms = [
-        Channelled(c.step, {name: translated(owner) for name, owner in c.owners.items()}, c.norm)
+        Channelled(c.event, {name: translated(owner) for name, owner in c.owners.items()}, c.norm)
         for c in lane.journey.channelled
         if c.norm or lane.bias is None or set(c.owners) != {lane.bias[0]}
     ]
     return Made(
-        step=lane.step,
+        event=lane.event,
         weight=lane.weight,
         kind=lane.kind,
         owner=translated(lane.owner),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from leaky.structure.axes import Axes, factor, plain
 from leaky.structure.graph import Call, Node
-from leaky.structure.history import History, Step
+from leaky.structure.history import Event, History
 from leaky.structure.operators import axes_of
 from leaky.structure.trace import SiteCall, Tracer
 
@@ -49,7 +49,7 @@ class Model(nn.Module):
 
 
 class Ran:
-    """A case that was traced: the step of the operator in question and what the row says of its results.
+    """A case that was traced: the event of the operator in question and what the row says of its results.
 
     Attributes:
         start: the axes that x is taken to have, samples and units.
@@ -57,16 +57,16 @@ class Ran:
         before: the results on x.
     """
 
-    def __init__(self, model: Model, x: Tensor, history: History, step: Step) -> None:
-        self.model, self.x, self.history, self.step = model, x, history, step
+    def __init__(self, model: Model, x: Tensor, history: History, event: Event) -> None:
+        self.model, self.x, self.history, self.event = model, x, history, event
         self.node = history.inputs[0]
         units = plain(x.shape[1:2]) if model.case.indices else ((factor(UNITS, "unit"),),)
         self.start: Axes = ((factor(SAMPLES, "sample"),), *units, *plain(x.shape[2:]))
         known = {self.node.index: self.start}
-        for each in history.steps:
+        for each in history.events:
             made = axes_of(with_axes(each.call, known))
             known |= {node.index: axes for node, axes in zip(each.results, made, strict=True)}
-            if each is step:
+            if each is event:
                 self.axes = made
         self.before = self.values(x)
 
@@ -101,7 +101,7 @@ def ran(name: str, index: int) -> Ran:
         tracer = Tracer(model, Quiet(), history=history)
         with seen(), tracer.following([x], 0):
             model(x)
-        found = [step for step in history.steps if step.call.name == name]
+        found = [event for event in history.events if event.call.name == name]
         if found:
             return Ran(model, x, history, found[-1])
     raise AssertionError(f"{name} did not run")

@@ -82,13 +82,13 @@ def test_a_unit_axis_holds_units(name: str, index: int) -> None:
         for unit in range(UNITS):
             moved, _ = split_by(moved_when(unit, 1, run, kind), axes)
             along = moved.movedim(tuple(units), tuple(range(len(units)))).reshape(whole, -1).any(1)
-            joined = len(run.step.call.nodes) > 1 or isinstance(run.step.call.args[0], list)
+            joined = len(run.event.call.nodes) > 1 or isinstance(run.event.call.args[0], list)
             assert int(along.sum()) <= (2 if joined and name == "cat" else 1)
 
 
 def numbers_after(run: Ran) -> tuple[dict[int, Tensor], Journey]:
     """The numbers that the results carry, if those of x are its units."""
-    constants = [node for step in run.history.steps for node in step.call.nodes if node.operation == "weight"]
+    constants = [node for event in run.history.events for node in event.call.nodes if node.operation == "weight"]
     atlas = Atlas(run.history, {node.weights[0]: node.shape for node in constants})
     labels: dict[int, Tensor] = {}
     start = torch.arange(UNITS).reshape(1, -1, *(1,) * (run.x.ndim - 2)).expand(run.x.shape)
@@ -103,7 +103,7 @@ def test_numbers_are_where_their_units_are(name: str, index: int) -> None:
     if row.numbers in ("takes", "creates"):
         assert row.numbers == "takes" or not bool(torch.stack([moved_when(u, 1, run, 0) for u in range(UNITS)]).any())
         return
-    for kind, node in enumerate(run.step.results):
+    for kind, node in enumerate(run.event.results):
         influence = torch.stack([moved_when(unit, 1, run, kind) for unit in range(UNITS)])
         count = influence.sum(0)
         if node.index not in labels:
@@ -143,10 +143,10 @@ def test_a_weight_takes_and_makes_the_units_that_it_says(name: str, index: int) 
             other = run.x.clone()
             other[:, unit] += 1.0
             assert torch.equal(slopes(other) != slopes(run.x), taken.owner == unit)
-    node = next(node for node in run.step.call.nodes if node.weights == ("weight",))
+    node = next(node for node in run.event.call.nodes if node.weights == ("weight",))
     if len(node.shape) > 1 and name != "addbmm":
-        dim = unit_dim_of(run.step, node)
-        made = units_of_weight(run.step, node)
+        dim = unit_dim_of(run.event, node)
+        made = units_of_weight(run.event, node)
         for unit in range(run.before[0].shape[dim]):
             assert torch.equal(slopes(run.x, unit) != 0, made == unit)
 
@@ -170,7 +170,7 @@ def test_moments_and_correlations_of_what_keeps_them(name: str, index: int) -> N
     """E[y²] and the correlation of two samples, over draws, against what the row says of them."""
     row, case = OPERATORS[name], CASES[name][index]
     first = ran(name, index)
-    if row.signal == "scales" and not isinstance(first.step.call.get("other"), float):
+    if row.signal == "scales" and not isinstance(first.event.call.get("other"), float):
         return  # a factor an element is not covered
     factor_squared = {"mul": 0.3**2, "div": 0.3**-2}.get(name, 1.0)
     alike = row.signal in ("pools", "pads")

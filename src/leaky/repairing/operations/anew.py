@@ -69,7 +69,7 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
     for name, site in ground.structure.sites.items():
         reason = refusal(ground, site, whole_module=True)
         if reason is None:
-            modules.append(site.step.module)
+            modules.append(site.event.module)
         else:
             left.append(Left(name, (), reason))
     changes = (f"the rectifiers {', '.join(dict.fromkeys(modules))} become LeakyReLU({slope:.4g})",) if modules else ()
@@ -84,7 +84,7 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
         gain = 1 / step_size(ground, subject.optimizer)
         for site in ground.structure.sites.values():
             if slope and refusal(ground, site, whole_module=True) is None:
-                put_rectifier(model, site.step.module, slope, channel_dim_of(site), gain)
+                put_rectifier(model, site.event.module, slope, channel_dim_of(site), gain)
         new_weights(ground, subject.seed)
         if not any(map(is_standardised, model.modules())) and not _unit_size(model, ground.batches):
             calibrate(model, ground.batches)

@@ -34,7 +34,7 @@ class _ChannelStatistics:
     """Runs a BatchNorm after giving the channels of new units the statistics of the first batch."""
 
     def __init__(self, ground: Ground, norm: Channelled, units: tuple[int, ...]) -> None:
-        running = map(norm.step.call.get, ("running_mean", "running_var"))
+        running = map(norm.event.call.get, ("running_mean", "running_var"))
         names = [argument.weights[0] for argument in running if isinstance(argument, Node)]
         self.targets = [(ground.tensor(n), owned(norm.owners[n], units)) for n in names if n in norm.owners]
         self.values: list[Tensor] = []
@@ -81,7 +81,7 @@ class _LayerStatistics:
 
 def centre(ground: Ground, sites: Mapping[str, SiteStructure], chosen: Mapping[str, tuple[int, ...]]) -> None:
     """Let each new unit fire on about half of the samples, in the range of its healthy neighbours."""
-    ordered = sorted((site for name, site in sites.items() if chosen[name]), key=lambda site: site.step.number)
+    ordered = sorted((site for name, site in sites.items() if chosen[name]), key=lambda site: site.event.number)
     in_passing = [_in_passing(ground, site, chosen[site.name]) for site in ordered]
     if all(handlers is not None for handlers in in_passing) and _is_one_batch(ground):
         together = {number: one for handlers in in_passing if handlers is not None for number, one in handlers.items()}
@@ -99,16 +99,16 @@ def _in_passing(
 ) -> dict[int, _ChannelStatistics | _LayerStatistics] | None:
     """What puts a site's new units right while a pass goes on; None where its pre-activation is needed for it."""
     if all(any(norm.norm for norm in made.norms) for made in site.made):
-        return {n.step.number: _ChannelStatistics(ground, n, units) for m in site.made for n in m.norms if n.norm}
+        return {n.event.number: _ChannelStatistics(ground, n, units) for m in site.made for n in m.norms if n.norm}
     made = site.made[0]
     if len(site.made) > 1 or made.joined or made.norms or made.bias is None or site.not_made:
         return None
-    adds = any(made.bias[0] in node.weights for node in made.step.call.nodes)
-    result = made.step.results[0]
+    adds = any(made.bias[0] in node.weights for node in made.event.call.nodes)
+    result = made.event.results[0]
     dim = next((d for d, axis in enumerate(result.axes) if any(part.role == "unit" for part in axis)), None)
     if not adds or dim is None or made.bias[1].numel() != result.shape[dim]:
         return None
-    return {made.step.number: _LayerStatistics(ground, site, made, units, dim)}
+    return {made.event.number: _LayerStatistics(ground, site, made, units, dim)}
 
 
 def _is_one_batch(ground: Ground) -> bool:
@@ -128,7 +128,7 @@ def _one_by_one(ground: Ground, ordered: Sequence[SiteStructure], chosen: Mappin
     for site in ordered:
         name = site.name
         norms = {
-            norm.step.number: _ChannelStatistics(ground, norm, chosen[name])
+            norm.event.number: _ChannelStatistics(ground, norm, chosen[name])
             for made in site.made
             for norm in made.norms
             if norm.norm

@@ -17,7 +17,7 @@ from leaky.observation.accumulator import SiteAccumulator
 from leaky.observation.batches import Batch, batches_of
 from leaky.record import Site
 from leaky.repairing.ground import Ground
-from leaky.structure.history import SiteUse, Step
+from leaky.structure.history import Event, SiteUse
 from leaky.structure.units import SiteStructure
 
 MOST_ENTRIES = 2**22
@@ -40,18 +40,18 @@ def at_once(ground: Ground) -> int | None:
     return count if count and len(batches(count)) == 1 else None
 
 
-def giving_step(ground: Ground, site: SiteStructure) -> Step | None:
+def giving_event(ground: Ground, site: SiteStructure) -> Event | None:
     """The one operation that gives a site's pre-activation as it is: its layer, or the norm behind it."""
     if len(site.made) != 1 or site.not_made:
         return None
     made = site.made[0]
     norm = next((norm for norm in reversed(made.norms) if norm.norm), None)
-    step = made.step if norm is None else norm.step
-    calls = [other for other in ground.history.steps if other.site is not None and other.site.name == site.name]
-    result = step.results[0]
-    if len(calls) != 1 or step.writes or result.index != site.use.pre_activation or site.use.layout.sample_dim is None:
+    event = made.event if norm is None else norm.event
+    calls = [other for other in ground.history.events if other.site is not None and other.site.name == site.name]
+    result = event.results[0]
+    if len(calls) != 1 or event.writes or result.index != site.use.pre_activation or site.use.layout.sample_dim is None:
         return None
-    return step
+    return event
 
 
 class Passing:

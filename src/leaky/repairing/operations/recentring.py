@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from leaky.record import Site
 from leaky.repairing.calibration import NEAR
 from leaky.repairing.ground import Ground, owned
-from leaky.repairing.operations.in_passing import Passing, at_once, giving_step
+from leaky.repairing.operations.in_passing import Passing, at_once, giving_event
 from leaky.repairing.operations.operation import Operation, place_of, units_by_site
 from leaky.repairing.operations.optimizer_state import reset_slices
 from leaky.repairing.plan import Action, Left
@@ -57,9 +57,9 @@ def recentre(
 def _recentre(subject: Subject, units: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """From the input to the output, because units feed units; one pass does all sites in a row that it can do."""
     ground = subject.ground
-    ordered = sorted(map(ground.site, units), key=lambda site: site.step.number)
+    ordered = sorted(map(ground.site, units), key=lambda site: site.event.number)
     samples = at_once(ground) if len(ordered) > 1 else None
-    steps = {site.name: None if samples is None else giving_step(ground, site) for site in ordered}
+    events = {site.name: None if samples is None else giving_event(ground, site) for site in ordered}
     shifted: dict[str, tuple[int, ...]] = {}
 
     def put_right(site: SiteStructure, seen: Site) -> bool:
@@ -71,14 +71,14 @@ def _recentre(subject: Subject, units: Mapping[str, Sequence[int]]) -> dict[str,
             shifted[site.name] = chosen
         return bool(chosen)
 
-    for alone, group in itertools.groupby(ordered, key=lambda site: steps[site.name] is None):
+    for alone, group in itertools.groupby(ordered, key=lambda site: events[site.name] is None):
         if alone:
             for site in group:
                 if put_right(site, subject.record.site(site.name)):
                     subject.changed()
         else:
-            passing = [(steps[site.name], Passing(site.use, partial(put_right, site))) for site in group]
-            ground.replay({step.number: one for step, one in passing if step is not None}, batch_size=samples)
+            passing = [(events[site.name], Passing(site.use, partial(put_right, site))) for site in group]
+            ground.replay({event.number: one for event, one in passing if event is not None}, batch_size=samples)
             subject.changed()
     return shifted
 
@@ -103,15 +103,15 @@ def _makers(ground: Ground, site: SiteStructure) -> tuple[list[Made], dict[int, 
     bias = None if every is None else _bias(every)
     if not site.not_made or every is None or bias is None:
         return site.made, site.not_made
-    name, steps = bias[0], ground.history.steps
+    name, events = bias[0], ground.history.events
     taking = [
-        step
-        for step in steps
-        if step.results
-        and step.results[0].from_data
-        and any(not node.from_data and name in node.weights for node in step.call.nodes)
+        event
+        for event in events
+        if event.results
+        and event.results[0].from_data
+        and any(not node.from_data and name in node.weights for node in event.call.nodes)
     ]
-    runs = {step.site.pre_activation for step in steps if step.site is not None and step.site.name == site.name}
+    runs = {event.site.pre_activation for event in events if event.site is not None and event.site.name == site.name}
     return ([every], {}) if len(taking) == len(runs) else (site.made, site.not_made)
 
 
@@ -125,7 +125,7 @@ def _bias(made: Made) -> tuple[str, Tensor] | None:
     norm = next((norm for norm in reversed(made.norms) if norm.norm), None)
     if norm is None:
         return made.bias
-    names = getattr(norm.step.call.get("bias"), "weights", ())
+    names = getattr(norm.event.call.get("bias"), "weights", ())
     return (names[0], norm.owners[names[0]]) if names and names[0] in norm.owners else None
 
 

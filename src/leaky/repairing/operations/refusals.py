@@ -26,7 +26,7 @@ def refusals(
 ) -> dict[str, dict[int, str]]:
     """Why units cannot be taken out of the function, by site and unit; see `revive`. `frozen` ones may, to remove."""
     if entering is None:
-        entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
+        entering = ground.entering({taken.event for site in sites.values() for taken in site.taken})
     refused = {name: _refused(ground, site, units[name], frozen) for name, site in sites.items()}
     for name, site in sites.items():
         rest = [unit for unit in units[name] if unit not in refused[name]]
@@ -56,7 +56,7 @@ def _not_constant(
     """The units of which the outgoing weights cannot be taken away exactly, and why."""
     refused: dict[int, str] = {}
     for taken in site.taken:
-        seen = entering[taken.step.number]
+        seen = entering[taken.event.number]
         span, size = seen.high - seen.low, torch.maximum(seen.high.abs(), seen.low.abs())
         varies = _owners_where(ground, taken, span > CONSTANT * size)
         shifts = _owners_where(ground, taken, size > 0)
@@ -72,9 +72,9 @@ def _not_constant(
 
 def _owners_where(ground: Ground, taken: Taken, entries: Tensor) -> set[int]:
     """The units that own a weight of an entry of the contracted axis for which `entries` is true."""
-    _, weight, _ = operands_of(taken.step)
+    _, weight, _ = operands_of(taken.event)
     source = ground.structure.atlas.elements(weight)
     assert source is not None
     mask = torch.zeros(taken.owner.numel(), dtype=torch.bool)
-    mask[source[1].reshape(-1)] = over_weight(taken.step, weight, entries).reshape(-1)
+    mask[source[1].reshape(-1)] = over_weight(taken.event, weight, entries).reshape(-1)
     return set(labels_in(taken.owner.reshape(-1)[mask]))

@@ -33,7 +33,7 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
         for action in actions:
             site = ground.site(place_of(action))
             for made in site.made:
-                layer = ground.layers[made.step.number]
+                layer = ground.layers[made.event.number]
                 orthogonal_(layer, gain_of(site.use.activation) / layer.fan_in**0.5, generator)
                 touched = [made.weight]
                 if made.bias is not None:

@@ -76,7 +76,7 @@ def revive(
 def _revive(subject: Subject, units: Mapping[str, Sequence[int]], seed: int | None, approximate: bool) -> Revival:
     ground = subject.ground
     sites = {name: ground.site(name) for name in units}
-    entering = ground.entering({taken.step for site in sites.values() for taken in site.taken})
+    entering = ground.entering({taken.event for site in sites.values() for taken in site.taken})
     refused = refusals(ground, sites, units, approximate, entering)
     chosen = {name: tuple(sorted({unit for unit in units[name] if unit not in refused[name]})) for name in units}
     with subject.undone_on_error():
@@ -101,7 +101,7 @@ def _change(
             for taken in site.taken:
                 mask = owned(taken.owner, chosen[name])
                 if bool(mask.any()):
-                    ground.fold(taken, ground.shift(taken, entering[taken.step.number].mean, mask))
+                    ground.fold(taken, ground.shift(taken, entering[taken.event.number].mean, mask))
                     _put(ground, taken.weight, mask, torch.zeros(()), changed)
         for name, site in sites.items():
             for made in site.made:
@@ -130,7 +130,7 @@ def _draw(
     mask = owned(made.owner, units)
     if not bool(mask.any()):
         return
-    deviation = gain_of(site.use.activation) / math.sqrt(ground.layers[made.step.number].fan_in)
+    deviation = gain_of(site.use.activation) / math.sqrt(ground.layers[made.event.number].fan_in)
     _put(ground, made.weight, mask, deviation * torch.randn(int(mask.sum()), generator=generator), changed)
     if made.bias is not None:
         _put(ground, made.bias[0], owned(made.bias[1], units), torch.zeros(()), changed)
@@ -148,7 +148,7 @@ def norm_starts(norm: Channelled) -> dict[str, float]:
     """What a new BatchNorm channel has, by the name of the parameter or buffer."""
     starts = {}
     for argument, start in NEW_NORM.items():
-        for name in getattr(norm.step.call.get(argument), "weights", ()):
+        for name in getattr(norm.event.call.get(argument), "weights", ()):
             if name in norm.owners:
                 starts[name] = start
     return starts

@@ -21,7 +21,7 @@ from leaky.repairing.operations.operation import Operation, place_of
 from leaky.repairing.operations.standardised import KINDS, Standardised, standardised_of
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
-from leaky.structure.history import Step
+from leaky.structure.history import Event
 from leaky.structure.layers import Layer
 
 LEAST_REACH, MOST_SIZE = 0.01, 10.0
@@ -83,16 +83,16 @@ class InputRange:
         return None
 
 
-def first_steps(ground: Ground) -> list[Step]:
+def first_events(ground: Ground) -> list[Event]:
     """The operations of the layers that take the model's input as it came, up to its shape."""
-    return [layer.step for layer in _first_layers(ground)]
+    return [layer.event for layer in _first_layers(ground)]
 
 
 def input_ranges(ground: Ground) -> tuple[InputRange, ...]:
     """What enters every layer that takes the model's input as it came, up to its shape."""
     first = _first_layers(ground)
-    entering = ground.entering(layer.step for layer in first)
-    return tuple(_range(ground, layer, entering[layer.step.number]) for layer in first)
+    entering = ground.entering(layer.event for layer in first)
+    return tuple(_range(ground, layer, entering[layer.event.number]) for layer in first)
 
 
 def standardise(model: nn.Module, data: Any, *, modules: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -116,17 +116,17 @@ def standardise(model: nn.Module, data: Any, *, modules: Sequence[str] | None = 
 
 def _standardise_layers(subject: Subject, modules: Sequence[str] | None = None) -> tuple[str, ...]:
     ground = subject.ground
-    first = {layer.step.module: layer for layer in _first_layers(ground)}
+    first = {layer.event.module: layer for layer in _first_layers(ground)}
     chosen = [name for name, layer in first.items() if _refusal(ground, layer) is None] if modules is None else modules
     for name in chosen:
         reason = _refusal(ground, first[name]) if name in first else "it does not take the model's input as it came"
         if reason is not None:
             raise InputError(f"the input of {name!r} cannot be standardised: {reason}")
-    entering, before = ground.entering(first[name].step for name in chosen), ground.outputs()
+    entering, before = ground.entering(first[name].event for name in chosen), ground.outputs()
     with subject.undone_on_error():
         with torch.no_grad():
             for name in chosen:
-                _standardise(ground, first[name], entering[first[name].step.number])
+                _standardise(ground, first[name], entering[first[name].event.number])
         subject.changed(modules=True)
         _check(chosen, before, subject.outputs)
     return tuple(chosen)
@@ -162,12 +162,12 @@ def put_standardised(model: nn.Module, path: str) -> Standardised:
 def _first_layers(ground: Ground) -> list[Layer]:
     came = as_they_came(ground.history)
 
-    def takes_inputs(step: Step) -> bool:
-        return step.operator.operands is not None and any(
-            node.from_data and node.index in came for node in step.call.nodes
+    def takes_inputs(event: Event) -> bool:
+        return event.operator.operands is not None and any(
+            node.from_data and node.index in came for node in event.call.nodes
         )
 
-    return [layer for layer in ground.layers.values() if takes_inputs(layer.step)]
+    return [layer for layer in ground.layers.values() if takes_inputs(layer.event)]
 
 
 def _range(ground: Ground, layer: Layer, seen: Entering) -> InputRange:
@@ -177,15 +177,15 @@ def _range(ground: Ground, layer: Layer, seen: Entering) -> InputRange:
         any(norm.norm for norm in made.norms)
         for site in ground.structure.sites.values()
         for made in site.made
-        if made.step is layer.step
+        if made.event is layer.event
     )
     if not bool(varied.any()):
-        return InputRange(layer.step.module, 0.0, 0.0, 1.0, 0.0, normalised, _refusal(ground, layer))
+        return InputRange(layer.event.module, 0.0, 0.0, 1.0, 0.0, normalised, _refusal(ground, layer))
     size = (mean.square() + seen.deviation.reshape(-1).square()).sqrt()
     spread = float(deviation[varied].max() / deviation[varied].median())
     offset = float((mean.abs() / deviation)[varied].median())
     middle, far = float(size[varied].median()), float(reach[varied].median())
-    return InputRange(layer.step.module, middle, far, spread, offset, normalised, _refusal(ground, layer))
+    return InputRange(layer.event.module, middle, far, spread, offset, normalised, _refusal(ground, layer))
 
 
 def _figures(seen: Entering) -> tuple[Tensor, Tensor, Tensor]:
@@ -201,7 +201,7 @@ def _figures(seen: Entering) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _refusal(ground: Ground, layer: Layer) -> str | None:
-    path, weight = layer.step.module, layer.weight
+    path, weight = layer.event.module, layer.weight
     module = dict(ground.model.named_modules()).get(path) if path else None
     if module is None or type(module) not in KINDS or module._parameters.get("weight") is not weight:
         return "only a Linear or a convolution that is a module of its own is changed; standardise the data instead"
@@ -214,14 +214,16 @@ def _refusal(ground: Ground, layer: Layer) -> str | None:
     if len(names) > 1:
         return f"it stands in the model {len(names)} times ({', '.join(names[:3])}); standardise the data instead"
     own = {name for name, parameter in ground.parameters.items() if parameter is weight or parameter is bias}
-    uses = [step for step in ground.history.steps if step.results and step.results[0].from_data and _takes(step, own)]
-    if len(own) > 1 + (bias is not None) or uses != [layer.step]:
+    uses = [
+        event for event in ground.history.events if event.results and event.results[0].from_data and _takes(event, own)
+    ]
+    if len(own) > 1 + (bias is not None) or uses != [layer.event]:
         return f"{layer.production.weight} or its bias is used elsewhere too; standardise the data instead"
     return None
 
 
-def _takes(step: Step, names: set[str]) -> bool:
-    return any(not node.from_data and names.intersection(node.weights) for node in step.call.nodes)
+def _takes(event: Event, names: set[str]) -> bool:
+    return any(not node.from_data and names.intersection(node.weights) for node in event.call.nodes)
 
 
 def _shifted(layer: nn.Module) -> bool:
@@ -233,7 +235,7 @@ def _shifted(layer: nn.Module) -> bool:
 
 def _standardise(ground: Ground, layer: Layer, seen: Entering) -> None:
     mean, deviation, _ = _figures(seen)
-    new = put_standardised(ground.model, layer.step.module)
+    new = put_standardised(ground.model, layer.event.module)
     size = torch.sqrt(mean.square() + deviation.square())
     shifted = _shifted(new)
     measure = deviation if shifted else size
@@ -259,7 +261,7 @@ def _absorb(new: Standardised, centre: Tensor, scale: Tensor) -> None:
 
 def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
     name = place_of(wanted)
-    first = {layer.step.module: layer for layer in _first_layers(subject.ground)}
+    first = {layer.event.module: layer for layer in _first_layers(subject.ground)}
     reason = _refusal(subject.ground, first[name]) if name in first else "it does not take the model's input as it came"
     if reason is not None:
         return None, (Left(name, (), f"{wanted.reason}, but {reason}"),)

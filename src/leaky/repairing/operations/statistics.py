@@ -43,9 +43,9 @@ def stale(ground: Ground) -> dict[str, str]:
     if not norms:
         return {}
     watchers = {
-        step.number: _Watcher(step.module)
-        for step in ground.history.steps
-        if step.operator.signal == "batch_norm" and step.module in norms and isinstance(step.call.args[0], Node)
+        event.number: _Watcher(event.module)
+        for event in ground.history.events
+        if event.operator.signal == "batch_norm" and event.module in norms and isinstance(event.call.args[0], Node)
     }
     ground.replay(watchers)
     found: dict[str, str] = {}

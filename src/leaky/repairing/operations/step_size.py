@@ -13,7 +13,7 @@ import math
 import torch
 
 from leaky.repairing.ground import Ground
-from leaky.structure.history import Step
+from leaky.structure.history import Event
 from leaky.structure.residuals import residuals
 
 MOST = 2.0
@@ -31,7 +31,7 @@ def step_size(ground: Ground, optimizer: torch.optim.Optimizer | None) -> float:
     """
     if not isinstance(optimizer, _UNIT_STEPS) or residuals(ground.history):
         return 1.0
-    if any(map(_sets_the_size, ground.history.steps)):
+    if any(map(_sets_the_size, ground.history.events)):
         return 1.0
     rates = {id(p): float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
     moved = 0.0
@@ -42,7 +42,7 @@ def step_size(ground: Ground, optimizer: torch.optim.Optimizer | None) -> float:
     return moved if moved > MOST else 1.0
 
 
-def _sets_the_size(step: Step) -> bool:
+def _sets_the_size(event: Event) -> bool:
     """Whether data are normalised, or multiplied by what was computed from data: a gate, a norm that is spelled out."""
-    by_data = step.operator.numbers == "scales" and sum(node.from_data for node in step.call.nodes) > 1
-    return step.operator.signal.endswith("_norm") or (by_data and step.site is None)
+    by_data = event.operator.numbers == "scales" and sum(node.from_data for node in event.call.nodes) > 1
+    return event.operator.signal.endswith("_norm") or (by_data and event.site is None)

@@ -51,7 +51,7 @@ def refusal(ground: Ground, site: SiteStructure, *, whole_module: bool = False) 
     """
     module = _module_of(ground, site)
     if module is None:
-        call = site.step.call.name
+        call = site.event.call.name
         where = f" at {site.use.source}" if site.use.source else ""
         return (
             f"it is a call of {call}{where}, which only its own source can change: write "
@@ -63,17 +63,17 @@ def refusal(ground: Ground, site: SiteStructure, *, whole_module: bool = False) 
         return "it has a clamp or learnable slopes of its own"
     if isinstance(module, LeakyReLU) and module.gain != 1.0 and not whole_module:
         return "it has a gain of its own"
-    others = [step for step in ground.history.steps if step.site and step.module == site.step.module]
+    others = [event for event in ground.history.events if event.site and event.module == site.event.module]
     if len(others) > 1 and not whole_module:
-        names = ", ".join(dict.fromkeys(step.site.name for step in others if step.site))
-        return f"module {site.step.module} runs {len(others)} times in one pass ({names}); give each place its own"
+        names = ", ".join(dict.fromkeys(event.site.name for event in others if event.site))
+        return f"module {site.event.module} runs {len(others)} times in one pass ({names}); give each place its own"
     return None
 
 
 def _module_of(ground: Ground, site: SiteStructure) -> nn.Module | None:
-    if site.use.source is not None or site.name.partition("#")[0] != (site.step.module or "(model)"):
+    if site.use.source is not None or site.name.partition("#")[0] != (site.event.module or "(model)"):
         return None
-    return ground.model.get_submodule(site.step.module) if site.step.module else None
+    return ground.model.get_submodule(site.event.module) if site.event.module else None
 
 
 def swap(
@@ -112,22 +112,22 @@ def _swap(
     if reason is not None:
         raise InputError(f"site {name!r} cannot be swapped: {reason}")
     slope = slopes_of(site, negative_slope, units)
-    entering, before = ground.entering(taken.step for taken in site.taken), ground.outputs()
+    entering, before = ground.entering(taken.event for taken in site.taken), ground.outputs()
     with subject.undone_on_error():
-        put_rectifier(ground.model, site.step.module, slope, channel_dim_of(site))
+        put_rectifier(ground.model, site.event.module, slope, channel_dim_of(site))
         subject.changed(modules=True)
-        entered = {taken.weight: entering[taken.step.number].mean for taken in site.taken}
+        entered = {taken.weight: entering[taken.event.number].mean for taken in site.taken}
         folded = _fold_shift(subject.ground, site, entered) if fold else ()
         subject.changed()
         drift = relative_change(before, subject.outputs)
-    return Swap(site.step.module, slope, channel_dim_of(site), drift, folded)
+    return Swap(site.event.module, slope, channel_dim_of(site), drift, folded)
 
 
 def channel_dim_of(site: SiteStructure) -> int:
     """The units' dimension from the end, so that inputs without a batch, or with more axes in front, fit too."""
     dim = site.use.layout.unit_dim
     assert dim is not None, "asked of sites that `not_apart` lets through"
-    return dim - len(site.step.results[0].shape)
+    return dim - len(site.event.results[0].shape)
 
 
 def not_apart(site: SiteStructure) -> str | None:
@@ -135,7 +135,7 @@ def not_apart(site: SiteStructure) -> str | None:
     dim = site.use.layout.unit_dim
     if dim is None:
         return "it is one unit without an axis of its own, so a slope a unit cannot be given"
-    if site.step.results[0].shape[dim] == site.units:
+    if site.event.results[0].shape[dim] == site.units:
         return None
     return "its units share an axis with their positions (flattened), so a slope a unit cannot be given"
 
@@ -177,13 +177,13 @@ def put_rectifier(
 def _fold_shift(after: Ground, site: SiteStructure, entered: dict[str, Tensor]) -> tuple[str, ...]:
     """Take the mean shift at every weight that takes the site's units off its bias."""
     new = after.site(site.name)
-    now = after.entering(taken.step for taken in new.taken)
+    now = after.entering(taken.event for taken in new.taken)
     folded = []
     for taken in new.taken:
         target = taken.bias or taken.running_mean
         if target is None:
             continue
-        shift = now[taken.step.number].mean - entered[taken.weight]
+        shift = now[taken.event.number].mean - entered[taken.weight]
         if after.fold(taken, -after.shift(taken, shift, taken.owner != NONE)):
             folded.append(target)
     return tuple(folded)
@@ -199,11 +199,11 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
     reason = refusal(subject.ground, site) or (not_apart(site) if key_added(site, wanted.units) else None)
     if reason is not None:
         return None, (Left(site.name, wanted.units, reason),)
-    module = subject.ground.model.get_submodule(site.step.module)
-    change = f"{site.step.module}: {type(module).__name__} becomes LeakyReLU({wanted.negative_slope:g})"
+    module = subject.ground.model.get_submodule(site.event.module)
+    change = f"{site.event.module}: {type(module).__name__} becomes LeakyReLU({wanted.negative_slope:g})"
     if key_added(site, wanted.units):
         change += (
-            f" for these units; the state dict gets the key {site.step.module}.negative_slope, so that "
+            f" for these units; the state dict gets the key {site.event.module}.negative_slope, so that "
             "leaky.apply_recipe must prepare a model for it"
         )
     return replace(wanted, changes=(change,)), ()
