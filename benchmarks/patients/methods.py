@@ -1,4 +1,4 @@
-"""What can be done about a patient, each with the same further steps; trials of leaky.repair count among them."""
+"""What can be done about a patient, each with the same further steps, short trainings of leaky.repair included."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchmarks.patients.stranger_networks import Quantised
 from benchmarks.patients.tasks import call
 from benchmarks.repair.methods import put_leaky_everywhere, recycle
 
-STEPS, TRIAL = 400, 15
-"""Further steps of everyone, and those of one trial."""
+STEPS, SHORT = 400, 15
+"""Further steps of everyone, and those of a short training."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Outcome:
 
     Attributes:
         points: on the test split.
-        spent: steps that went into trials that were not kept.
+        spent: steps that went into trainings that were not kept.
     """
 
     points: float
@@ -115,7 +115,7 @@ def ours(patient: Patient, seed: int) -> Outcome:
     """`leaky.repair` with the validation metric and a piece of the training."""
 
     def train(_: nn.Module) -> None:
-        patient.steps(TRIAL, int(torch.randint(1 << 30, (1,))))
+        patient.steps(SHORT, int(torch.randint(1 << 30, (1,))))
 
     plan = leaky.repair(patient.model, evidence(patient), seed=seed)
     done = plan.apply(
@@ -124,9 +124,9 @@ def ours(patient: Patient, seed: int) -> Outcome:
         tolerance=1.0,
         optimizer=patient.optimizer,
     )
-    used = (done.trainings or (0, 0))[0] * TRIAL
+    used = (done.trainings or (0, 0))[0] * SHORT
     outcome = go_on(patient, seed, STEPS - used)
-    return Outcome(outcome.points, done.reason, used, [*map(str, done.trials), *map(str, done.left)])
+    return Outcome(outcome.points, done.reason, used, [*map(str, done.results), *map(str, done.left)])
 
 
 def by_metric(patient: Patient, seed: int) -> Outcome:
@@ -136,7 +136,7 @@ def by_metric(patient: Patient, seed: int) -> Outcome:
         validate=lambda _: patient.points(patient.task.validation), tolerance=1.0, optimizer=patient.optimizer
     )
     outcome = go_on(patient, seed)
-    return Outcome(outcome.points, done.reason, 0, [*map(str, done.trials), *map(str, done.left)])
+    return Outcome(outcome.points, done.reason, 0, [*map(str, done.results), *map(str, done.left)])
 
 
 METHODS: dict[str, Callable[[Patient, int], Outcome]] = {
@@ -150,4 +150,4 @@ METHODS: dict[str, Callable[[Patient, int], Outcome]] = {
 }
 OURS = ("leaky.repair", "by metric alone")
 
-__all__ = ["METHODS", "OURS", "RATE", "STEPS", "TRIAL", "Outcome"]
+__all__ = ["METHODS", "OURS", "RATE", "SHORT", "STEPS", "Outcome"]

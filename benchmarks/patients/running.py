@@ -70,5 +70,5 @@ def table(results: list[dict[str, Any]]) -> str:
         lines.append(f"{name}: worse than untouched {worse or 'none'}; twins harmed {harmed or 'none'}")
     spent = [o["spent"] for r in results for o in r["outcomes"].get("leaky.repair", ())]
     if spent:
-        lines.append(f"steps spent on trials: {np.mean(spent):.0f} on average, {max(spent)} at most")
+        lines.append(f"steps spent on short trainings: {np.mean(spent):.0f} on average, {max(spent)} at most")
     return "\n".join(lines)

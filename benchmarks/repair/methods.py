@@ -19,7 +19,7 @@ from leaky.repairing.ground import Ground, owned
 from leaky.repairing.operations.optimizer_state import reset_slices
 
 STEPS, REDO_EVERY, REDO_SCORE = 500, 100, 0.1
-TRIAL = 20
+SHORT = 20
 """Steps of each way that `leaky.repair` tries; all of them count among the STEPS."""
 
 
@@ -129,16 +129,16 @@ def _repaired(
     plan = leaky.repair(model, leaky.check(model, x, thresholds={"rate": 0.1}), x, seed=seed)
     done = plan.apply(
         validate=lambda subject: accuracy(subject, inputs(data.validation), data.validation.y),
-        train=lambda subject: steps(subject, optimizer, x, y, TRIAL, 1000 + seed),
+        train=lambda subject: steps(subject, optimizer, x, y, SHORT, 1000 + seed),
         tolerance=1.0,
         optimizer=optimizer,
     )
     acted = done.kept and bool(done.actions)
     revived = {a.site: a.units for a in done.actions if a.kind in ("revive", "recentre") and a.site} if acted else {}
-    steps(model, optimizer, x, y, STEPS - TRIAL * (done.trainings or (0, 0))[0], seed)
+    steps(model, optimizer, x, y, STEPS - SHORT * (done.trainings or (0, 0))[0], seed)
     record = leaky.observe(model, x)
     alive = sum(int((record.site(name).statistics.fired[list(units)] > 0).sum()) for name, units in revived.items())
-    notes = [*(f"{a.kind} {len(a.units)}" for a in done.actions), *map(str, done.trials), done.reason]
+    notes = [*(f"{a.kind} {len(a.units)}" for a in done.actions), *map(str, done.results), done.reason]
     return Outcome(
         accuracy(model, inputs(data.test), data.test.y), acted, sum(map(len, revived.values())), alive, notes
     )

@@ -9,7 +9,7 @@ import { number, ranges, share, shortened } from "./format";
 import { pageFooter, pageHeader, type Tone } from "./header";
 import { sortable } from "./table";
 
-interface Trial {
+interface Result {
   name: string;
   before: number | null;
   after: number | null;
@@ -40,7 +40,7 @@ export interface Content {
   subtitle: string;
   before_after: [string, number | null, number | null, "share" | "number"][];
   output_change: number | null;
-  trials: Trial[];
+  results: Result[];
   drift: Drift[];
   actions: Action[];
   left: [string, number[], string][];
@@ -51,7 +51,7 @@ export function repairPage(content: Content): HTMLElement[] {
   return [
     pageHeader("repair", content.verdict, content.subtitle, content.level, [["before-after", "Before and after"], ...(content.drift.length ? [["drift", "Layer by layer"] as [string, string]] : []), ["actions", "What was done"]], content.verdict),
     beforeAfter(content),
-    content.trials.length ? section("trials", "What was tried", "The metric right after each treatment, and after the training that followed.", h("div", { class: "charts" }, trials(content))) : null,
+    content.results.length ? section("results", "What was tried", "The metric right after each treatment, and after the training that followed.", h("div", { class: "charts" }, results(content))) : null,
     drift(content),
     actions(content),
     left(content),
@@ -69,11 +69,11 @@ function beforeAfter(content: Content): HTMLElement {
     h("div", { class: "card" }, h("h3", {}, "Outputs changed by"), h("p", { class: "pair" }, h("span", {}, h("small", {}, "of their size"), h("b", {}, share(content.output_change)))))));
 }
 
-function trials(content: Content): HTMLElement {
-  const known = content.trials.filter((trial) => trial.before !== null && trial.after !== null);
-  const longest = Math.max(...known.map((trial) => trial.name.length), 1);
+function results(content: Content): HTMLElement {
+  const known = content.results.filter((result) => result.before !== null && result.after !== null);
+  const longest = Math.max(...known.map((result) => result.name.length), 1);
   return chart({
-    id: "repair-trials",
+    id: "repair-results",
     title: "Metric by treatment",
     words: "From right after the change to after the training.",
     height: 50 + 34 * known.length,
@@ -82,13 +82,13 @@ function trials(content: Content): HTMLElement {
       const colours = palette();
       return {
         marginLeft: Math.min(150, 24 + 6.5 * longest),
-        y: { type: "band", domain: known.map((trial) => trial.name), label: null, tickSize: 0, tickFormat: (name: string) => shortened(name, 22) },
+        y: { type: "band", domain: known.map((result) => result.name), label: null, tickSize: 0, tickFormat: (name: string) => shortened(name, 22) },
         x: { label: "metric", grid: true, ticks: 5, tickFormat: (value: number) => number(value, 3), labelArrow: "none" },
         marks: [
           Plot.link(known, { x1: "before", x2: "after", y1: "name", y2: "name", stroke: colours.accent, strokeOpacity: 0.6, strokeWidth: 2 }),
           Plot.dot(known, { x: "before", y: "name", stroke: colours.muted, fill: "var(--surface)", r: 4 }),
           Plot.dot(known, { x: "after", y: "name", fill: colours.accent, r: 4 }),
-          Plot.tip(known, Plot.pointerY({ x: "after", y: "name", ...tipStyle(), title: (trial: Trial) => `${trial.name}\n${number(trial.before, 4)}, then ${number(trial.after, 4)}` })),
+          Plot.tip(known, Plot.pointerY({ x: "after", y: "name", ...tipStyle(), title: (result: Result) => `${result.name}\n${number(result.before, 4)}, then ${number(result.after, 4)}` })),
         ],
       };
     },

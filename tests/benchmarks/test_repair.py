@@ -58,7 +58,7 @@ def test_every_method_has_the_same_budget(monkeypatch: pytest.MonkeyPatch) -> No
     counts: dict[str, int] = {}
     monkeypatch.setattr(methods, "STEPS", 80)
     monkeypatch.setattr(methods, "REDO_EVERY", 40)
-    monkeypatch.setattr(methods, "TRIAL", 10)
+    monkeypatch.setattr(methods, "SHORT", 10)
 
     def counted(model: Any, optimizer: Any, x: Any, y: Any, count: int, seed: int) -> None:
         counts["steps"] = counts.get("steps", 0) + count
@@ -75,7 +75,7 @@ def test_every_method_has_the_same_budget(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_set_up_runs_through_every_method(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods, "STEPS", 60)
     monkeypatch.setattr(methods, "REDO_EVERY", 30)
-    monkeypatch.setattr(methods, "TRIAL", 10)
+    monkeypatch.setattr(methods, "SHORT", 10)
     result = running.run(next(s for s in SMALL if s.family == "raw input"), seeds=2)
     assert set(result["outcomes"]) == {*methods.TWINS, *methods.METHODS}
     assert all(len(found) == 2 for found in result["outcomes"].values())

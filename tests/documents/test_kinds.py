@@ -110,9 +110,9 @@ def recipe() -> Recipe:
 
 
 def repair() -> outcome.RepairRecord:
-    trial = outcome.TreatmentTrial(NASTY, 0.5, 0.75, 2)
+    result = outcome.TreatmentResult(NASTY, 0.5, 0.75, 2)
     before, after, left = plan().actions, (0.5, 0.25), plan().left
-    return outcome.RepairRecord("kept", NASTY, before, left, 0.01, after, after, recipe(), (trial,), (2, 8), (NASTY,))
+    return outcome.RepairRecord("kept", NASTY, before, left, 0.01, after, after, recipe(), (result,), (2, 8), (NASTY,))
 
 
 MADE: dict[str, Any] = {
@@ -234,6 +234,12 @@ def test_a_key_that_is_missing_is_named_or_had_a_default(kind: str, written: dic
             told.append((key, str(error)))
     assert told or kind == "recipe"
     assert [(key, words) for key, words in told if key not in words] == []
+
+
+def test_what_earlier_versions_called_otherwise_is_read() -> None:
+    written = repair().to_dict()
+    written["trials"] = written.pop("results")
+    assert from_data({**written, "schema_version": 1}, "'old.json'").results == repair().results
 
 
 def test_the_page_on_documents_has_every_kind() -> None:

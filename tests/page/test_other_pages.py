@@ -20,7 +20,7 @@ from tests.records import normal, planted, record_from, site_from
 import leaky
 from leaky.diagnosis import Comparison, Finding, Level, compare, diagnose
 from leaky.errors import InputError
-from leaky.repairing.outcome import RepairRecord, SiteDrift, TreatmentTrial
+from leaky.repairing.outcome import RepairRecord, SiteDrift, TreatmentResult
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.recipe import Recipe
 from leaky.report.page import page, page_of
@@ -53,7 +53,7 @@ def repair() -> RepairRecord:
         metric=(0.81, 0.86),
         lost_share=(0.094, 0.003),
         recipe=Recipe(),
-        trials=(TreatmentTrial("as it was", 0.81, 0.83, 3), TreatmentTrial("revived", 0.79, 0.86, 3)),
+        results=(TreatmentResult("as it was", 0.81, 0.83, 3), TreatmentResult("revived", 0.79, 0.86, 3)),
         notes=(HOSTILE[4],),
         drift=(
             SiteDrift(HOSTILE[0], (-1.5, 0.25), (4.0, 1.0), 1.75),
@@ -103,7 +103,7 @@ def test_a_repair_stands_before_and_after_side_by_side(visit: Callable[..., Visi
     cards = shown.page.locator(".card").all_inner_texts()
     assert "0.81" in cards[0]
     assert "0.86" in cards[0]
-    assert shown.page.locator("#repair-trials svg circle").count() == 4
+    assert shown.page.locator("#repair-results svg circle").count() == 4
     for chart in ("drift-second-moment", "drift-mean"):
         assert shown.page.locator(f"#{chart} svg circle").count() == 4
     rows = [row.split("\t")[1:] for row in shown.page.locator("#drift tbody tr").all_inner_texts()]

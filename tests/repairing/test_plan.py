@@ -108,7 +108,7 @@ def test_the_users_metric_decides_and_what_is_not_kept_is_bit_exact() -> None:
     done = plan.apply(validate=lambda _: next(scores), optimizer=optimizer, tolerance=0.05)
     assert not done.kept
     assert str(done).startswith("Left as it was: none of the treatments is better")
-    assert [(trial.name, trial.after) for trial in done.trials] == [("shifted", 0.7), ("revived", 0.8)]
+    assert [(result.name, result.after) for result in done.results] == [("shifted", 0.7), ("revived", 0.8)]
     assert done.recipe == Recipe()
     assert same(before, bits(model, optimizer))
     assert [id(m) for m in model.modules()] == [id(m) for m in modules]
@@ -239,7 +239,7 @@ def test_what_leaves_a_constant_output_is_not_better_for_the_score_of_the_consta
             return float(subject(DATA).std(0).max() < 1e-6)
 
     done = plan_of(model).apply(validate=prefers_constants)
-    assert [(trial.name, trial.after) for trial in done.trials][:2] == [("shifted", 0.0), ("revived", 1.0)]
+    assert [(result.name, result.after) for result in done.results][:2] == [("shifted", 0.0), ("revived", 1.0)]
     assert (done.verdict, done.actions[0].kind) == ("not judged", "recentre")
     assert prefers_constants(model) == 0.0
 

@@ -18,7 +18,7 @@ from leaky.tuning import tune
 from leaky.tuning.arms import Arm, arms_of
 from leaky.tuning.engines.batched import BatchedEngine
 from leaky.tuning.engines.stacked_training import WHOLE, train_stacked
-from leaky.tuning.engines.stacking import CannotStackError, steps_of
+from leaky.tuning.engines.stacking import CannotStackError, stacked_nodes
 from leaky.tuning.engines.training import LocalEngine, train
 from leaky.tuning.rectifiers import exchange, rectifier_names
 from leaky.tuning.task import Task
@@ -228,7 +228,7 @@ def hooked() -> nn.Module:
 )
 def test_what_cannot_be_stacked_is_refused_by_name(model: Callable[[], nn.Module], words: str) -> None:
     with pytest.raises(CannotStackError, match=words):
-        steps_of(model())
+        stacked_nodes(model())
 
 
 def by_shape(parameters: Any) -> torch.optim.Optimizer:

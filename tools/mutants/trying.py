@@ -26,7 +26,7 @@ from tools.mutants.mutations import Mutant, mutated
 from tools.mutants.rooms import ROOT, Room
 
 MEMORY = 24 << 30
-"""Address space of a trial in bytes: a loop that a mutant made endless must not take the machine."""
+"""Address space of a run in bytes: a loop that a mutant made endless must not take the machine."""
 
 _ALWAYS = ["-x", "-q", "-p", "no:cacheprovider"]
 

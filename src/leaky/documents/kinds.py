@@ -70,7 +70,7 @@ _TABLE = (
     Kind("record", 1, "leaky.record.document", "a record, as `Record.save` writes it"),
     Kind("comparison", 1, "leaky.diagnosis.comparison_document", "a comparison, as `leaky compare --json` writes it"),
     Kind("plan", 1, "leaky.repairing.plan:Plan", "a plan of a repair, as `Plan.save` writes it"),
-    Kind("repair", 1, "leaky.repairing.outcome:RepairRecord", "what a repair did, as `RepairRecord.save` writes it"),
+    Kind("repair", 2, "leaky.repairing.outcome:RepairRecord", "what a repair did, as `RepairRecord.save` writes it"),
     Kind("recipe", 2, "leaky.repairing.recipe:Recipe", "a recipe, as `leaky repair` writes it", ("leaky-recipe",)),
     Kind("run", 1, "leaky.watching.run:Run", "a watched training, as `watch.save` writes it"),
     Kind("study", 2, "leaky.tuning.saving", "a study, as `leaky tune --json` writes it"),

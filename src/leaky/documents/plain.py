@@ -43,6 +43,8 @@ def encode(value: Any) -> Any:
 def decode(cls: type[T], at: Reader) -> T:
     """The data class that `encode` wrote; keys that it does not know are ignored.
 
+    A field's metadata may say under which name earlier versions had it, as "formerly".
+
     Raises:
         InputError: if a field is missing or is not what its annotation says; the message names its place.
     """
@@ -50,8 +52,9 @@ def decode(cls: type[T], at: Reader) -> T:
     for field in dataclasses.fields(typing.cast(Any, cls)):
         if not field.init:
             continue
-        if field.name in at.data:
-            values[field.name] = _decoded(hints[field.name], at.data[field.name], at.source, at.path(field.name))
+        name = next((each for each in (field.name, field.metadata.get("formerly")) if each in at.data), None)
+        if name is not None:
+            values[field.name] = _decoded(hints[field.name], at.data[name], at.source, at.path(name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise at.wrong(field.name, wanted(hints[field.name]))
     try:

@@ -101,14 +101,14 @@ class Repair(Shown):
             train: a short piece of the user's own training of the model, some dozens of steps. With it and `validate`,
                 the model as it was and each treatment are trained so, from the same state and random numbers; losers
                 stop early, close ones go on, and what learns best is kept with what it learned meanwhile. Optimizers,
-                schedulers, generators and other networks that it holds are put back between trials.
+                schedulers, generators and other networks that it holds are put back between trainings.
             tolerance: in the metric's own unit.
             max_change: without `validate`, the largest relative change of the outputs that is kept.
             higher_is_better: whether more of the metric is better.
             optimizer: whose state of the changed weights begins anew, and all of it where it remembers gradients of
                 another size than come now; parameters stay the same objects, so that groups, schedulers and the loop go
                 on. By default the one that the plan was made with, or that `train` holds.
-            most_trainings: calls of `train` at most, over all trials.
+            most_trainings: calls of `train` at most, over all treatments.
 
         Returns:
             What was done and measured.

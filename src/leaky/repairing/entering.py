@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from leaky.repairing.operations.moments import out_of_date
-from leaky.repairing.outcome import TreatmentTrial
+from leaky.repairing.outcome import TreatmentResult
 from leaky.repairing.plan import FORGOTTEN, Action, Plan, Treatment
 from leaky.repairing.recipe import Recipe
 
@@ -80,9 +80,9 @@ class Runner:
         return self.score + 0.5 * gain
 
     @property
-    def trial(self) -> TreatmentTrial:
+    def result(self) -> TreatmentResult:
         """For the record."""
-        return TreatmentTrial(self.treatment.name, self.before, self.after, self.trainings)
+        return TreatmentResult(self.treatment.name, self.before, self.after, self.trainings)
 
 
 def at_most_chance(chance: Sequence[float]) -> float:

@@ -29,7 +29,7 @@ from leaky.repairing.race import Race
 from leaky.repairing.recipe import Recipe, recipe_of
 from leaky.repairing.snapshot import Snapshot
 from leaky.repairing.subject import Subject
-from leaky.repairing.surroundings import TrialSurroundings
+from leaky.repairing.surroundings import HeldState
 from leaky.repairing.trouble import MOST_LEFT
 
 SPARED = (
@@ -70,7 +70,7 @@ class Execution:
     ) -> None:
         self._subject, self._limits = subject, limits
         self._validate, self._train = validate, train
-        self._around = TrialSurroundings([train, validate], subject.model)
+        self._around = HeldState([train, validate], subject.model)
         if subject.optimizer is None and len(self._around.optimizers) == 1 and train is not None:
             subject.optimizer = self._around.optimizers[0]
         self._plan = with_moments(plan, subject.optimizer)
@@ -128,23 +128,23 @@ class Execution:
             return replace(self._judged(before, start), notes=(SPARED,))
         race = self._race(chance)
         winner, runners = race.run(plan.treatments)
-        trials = tuple(runner.trial for runner in runners)
+        results = tuple(runner.result for runner in runners)
         used = (race.trainings, limits.most_trainings)
         notes = (*self._around.told, *race.withdrawn)
         if winner.treatment is AS_IT_WAS and race.shows_nothing(runners):
             put_back()
-            return replace(self._judged(before, start), trials=trials, trainings=used, notes=(*notes, TOO_SHORT))
+            return replace(self._judged(before, start), results=results, trainings=used, notes=(*notes, TOO_SHORT))
         if winner.treatment is AS_IT_WAS:
             reason = "it learns as well as with any treatment"
             tried = tuple(action for treatment in plan.treatments for action in treatment.actions)
-            return self._record("left", reason, tried, before, before, (start, start), Recipe(), trials, used, notes)
+            return self._record("left", reason, tried, before, before, (start, start), Recipe(), results, used, notes)
         winner.put_back()
         subject.changed(modules=True)
         after = list(subject.outputs)
         metric = (start, winner.before if winner.untrained else winner.after)
         reason = _won(winner, runners)
         return self._record(
-            "kept", reason, winner.treatment.actions, before, after, metric, winner.recipe, trials, used, notes
+            "kept", reason, winner.treatment.actions, before, after, metric, winner.recipe, results, used, notes
         )
 
     def _race(self, chance: Sequence[float]) -> Race:
@@ -195,14 +195,14 @@ class Execution:
         found = judged(plan, bench, start, limits.tolerance, limits.max_change)
         if found.treatment is None:
             metric = None if start is None else (start, start)
-            tried = () if found.verdict == "left" and not found.trials else plan.actions
-            return self._record(found.verdict, found.reason, tried, before, before, metric, Recipe(), found.trials)
+            tried = () if found.verdict == "left" and not found.results else plan.actions
+            return self._record(found.verdict, found.reason, tried, before, before, metric, Recipe(), found.results)
         after = list(subject.outputs)
-        now = [trial.after for trial in found.trials if trial.name == found.treatment.name]
+        now = [result.after for result in found.results if result.name == found.treatment.name]
         metric = None if start is None else (start, now[0] if now else gauge.metric())
         recipe = recipe_of(subject.model, {})
         return self._record(
-            found.verdict, found.reason, found.treatment.actions, before, after, metric, recipe, found.trials
+            found.verdict, found.reason, found.treatment.actions, before, after, metric, recipe, found.results
         )
 
     def _untouched(self, reason: str) -> RepairRecord:
@@ -218,7 +218,7 @@ class Execution:
         after: list[Tensor],
         metric: tuple[float, float] | None,
         recipe: Recipe,
-        trials: Any,
+        results: Any,
         trainings: tuple[int, int] | None = None,
         notes: tuple[str, ...] = (),
     ) -> RepairRecord:
@@ -227,7 +227,7 @@ class Execution:
         shares = (share, self._share_now() if changed else share)
         change = relative_change(before, after)
         return RepairRecord(
-            verdict, reason, actions, self._plan.left, change, metric, shares, recipe, trials, trainings, notes
+            verdict, reason, actions, self._plan.left, change, metric, shares, recipe, results, trainings, notes
         )
 
     def _share_now(self) -> float:

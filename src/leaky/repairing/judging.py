@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from leaky.repairing.entering import THROWS_AWAY, at_least_chance, at_most_chance
-from leaky.repairing.outcome import TreatmentTrial, Verdict
+from leaky.repairing.outcome import TreatmentResult, Verdict
 from leaky.repairing.plan import FORGOTTEN, Action, Plan, Treatment
 
 NEWBORN = 3
@@ -19,6 +19,8 @@ NEWBORN = 3
 
 WEAK = 0.1
 """By what part of the best gain a gentler treatment may be worse than the best."""
+
+Results = tuple[TreatmentResult, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ class Decision:
     treatment: Treatment | None
     verdict: Verdict
     reason: str
-    trials: tuple[TreatmentTrial, ...] = ()
+    results: Results = ()
 
 
 def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_change: float) -> Decision:
@@ -74,7 +76,7 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         words = f"only training can tell what helps ({plan.doubt}); give train= to let an experiment decide"
         return Decision(None, "left", words)
     chance = _at_chance(plan, bench, before, tolerance)
-    trials: list[TreatmentTrial] = []
+    results: list[TreatmentResult] = []
     scores: dict[str, float] = {}
     for treatment in plan.treatments:
         if treatment.name == THROWS_AWAY:
@@ -84,7 +86,7 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         # outputs that are the same for all inputs are worth nothing, however well they score
         worth = plan.nothing_to_lose is None or bench.alive()
         scores[treatment.name] = bench.score(metric) if worth else -math.inf
-        trials.append(TreatmentTrial(treatment.name, metric, metric))
+        results.append(TreatmentResult(treatment.name, metric, metric))
         bench.put_back()
     base = before if chance is None else at_most_chance(chance)
     best = max(scores.values(), default=-math.inf)
@@ -92,12 +94,12 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         enough = best - max(tolerance, WEAK * (best - base) if math.isfinite(base) else 0.0)
         chosen = next(t for t in plan.treatments if scores.get(t.name, -math.inf) >= enough)
         bench.do(chosen.actions)
-        after = next(trial.after for trial in trials if trial.name == chosen.name)
+        after = next(result.after for result in results if result.name == chosen.name)
         words = f"{chosen.name}: validation went from {shown:.6g} to {after:.6g}"
-        return Decision(chosen, "kept", words, tuple(trials))
+        return Decision(chosen, "kept", words, tuple(results))
     if chance is not None:
-        return _at_a_loss(plan, bench, shown, scores, at_least_chance(chance) - tolerance, tuple(trials))
-    return _no_better(plan, bench, shown, scores, before - tolerance, tuple(trials))
+        return _at_a_loss(plan, bench, shown, scores, at_least_chance(chance) - tolerance, tuple(results))
+    return _no_better(plan, bench, shown, scores, before - tolerance, tuple(results))
 
 
 def _at_chance(plan: Plan, bench: Bench, score: float, tolerance: float) -> list[float] | None:
@@ -109,7 +111,7 @@ def _at_chance(plan: Plan, bench: Bench, score: float, tolerance: float) -> list
 
 
 def _no_better(
-    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], enough: float, trials: tuple[TreatmentTrial, ...]
+    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], enough: float, results: Results
 ) -> Decision:
     """The metric means something and none is better: only what moves nothing may be done."""
     for treatment in plan.treatments:
@@ -120,13 +122,13 @@ def _no_better(
         ):
             bench.do(treatment.actions)
             words = f"{treatment.name}: it moves nothing, and validation {shown:.6g} does not judge it"
-            return Decision(treatment, "not judged", words, trials)
-    tried = "none of the treatments is better by the metric alone" if trials else "a metric alone cannot tell"
-    return Decision(None, "left", f"{tried} (validation {shown:.6g}); give train= to let an experiment decide", trials)
+            return Decision(treatment, "not judged", words, results)
+    tried = "none of the treatments is better by the metric alone" if results else "a metric alone cannot tell"
+    return Decision(None, "left", f"{tried} (validation {shown:.6g}); give train= to let an experiment decide", results)
 
 
 def _at_a_loss(
-    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], worst: float, trials: tuple[TreatmentTrial, ...]
+    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], worst: float, results: Results
 ) -> Decision:
     """The metric is at chance: the gentlest treatment that brings units back, and is no worse than any new network.
 
@@ -145,20 +147,20 @@ def _at_a_loss(
                 f"{treatment.name}: validation {shown:.6g} is that of a network that has learned nothing, so it judges"
             )
             why = "nothing of what it had learned is lost" if throws_away else "fewer units are in trouble"
-            return Decision(treatment, "not judged", f"{words} nothing; {why}", trials)
+            return Decision(treatment, "not judged", f"{words} nothing; {why}", results)
         bench.put_back()
     if bench.score(shown) < worst and all(score < worst for score in scores.values()) and math.isfinite(worst):
         for treatment in plan.treatments:
             if treatment.name == THROWS_AWAY:
                 bench.do(treatment.actions)
                 words = f"{treatment.name}: validation {shown:.6g} is worse than that of every new network, and nothing"
-                return Decision(treatment, "kept", f"{words} gentler brings it up to that", trials)
+                return Decision(treatment, "kept", f"{words} gentler brings it up to that", results)
     words = f"validation {shown:.6g} is that of a network that has learned nothing, so it judges nothing"
     for treatment in plan.treatments:
         if treatment.name == FORGOTTEN:
             bench.do(treatment.actions)
-            return Decision(treatment, "not judged", f"{treatment.name}: it moves nothing, and {words}", trials)
-    return Decision(None, "left", f"{words}; give train= to let an experiment decide", trials)
+            return Decision(treatment, "not judged", f"{treatment.name}: it moves nothing, and {words}", results)
+    return Decision(None, "left", f"{words}; give train= to let an experiment decide", results)
 
 
 def _without_a_metric(plan: Plan, bench: Bench, max_change: float) -> Decision:

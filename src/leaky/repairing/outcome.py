@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from leaky import documents
@@ -25,7 +25,7 @@ TITLES: dict[Verdict, str] = {
 
 
 @dataclass(frozen=True)
-class TreatmentTrial:
+class TreatmentResult:
     """What became of the model under one treatment.
 
     Attributes:
@@ -41,7 +41,7 @@ class TreatmentTrial:
     trainings: int = 0
 
     def __str__(self) -> str:
-        return printable(_trial_words(self))
+        return printable(_result_words(self))
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class RepairRecord(Shown):
         metric: the user's metric before and after; None without one.
         lost_share: units that are dead or constant over all units, before and after.
         recipe: what the weights cannot hold.
-        trials: what each treatment came to, gentlest first.
+        results: what each treatment came to, gentlest first.
         trainings: calls of `train` in all, and the most that were allowed; None without `train`.
-        notes: what the user should know of the trials.
+        notes: what the user should know of the treatments.
         drift: what each site got and gave before and after, in the order of the flow; none where nothing was done.
     """
 
@@ -90,7 +90,7 @@ class RepairRecord(Shown):
     metric: tuple[float, float] | None
     lost_share: tuple[float, float]
     recipe: Recipe
-    trials: tuple[TreatmentTrial, ...] = ()
+    results: tuple[TreatmentResult, ...] = field(default=(), metadata={"formerly": "trials"})
     trainings: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
     drift: tuple[SiteDrift, ...] = ()
@@ -127,7 +127,7 @@ def _record_view(record: RepairRecord) -> View:
         lines += [line(change, indent=1) for action in record.actions for change in action.changes]
     if record.metric is not None:
         lines.append(line(f"validation {record.metric[0]:.6g} before, {record.metric[1]:.6g} after", indent=1))
-    lines += [line(_trial_words(trial), indent=1) for trial in record.trials]
+    lines += [line(_result_words(result), indent=1) for result in record.results]
     if record.trainings is not None:
         lines.append(line(f"{record.trainings[0]} short trainings, of at most {record.trainings[1]}", indent=1))
     before, after = map(percentage, record.lost_share)
@@ -135,9 +135,9 @@ def _record_view(record: RepairRecord) -> View:
     return (*lines, *(titled("note", note, "quiet", indent=1) for note in record.notes))
 
 
-def _trial_words(trial: TreatmentTrial) -> str:
+def _result_words(result: TreatmentResult) -> str:
     """What became of the model under one treatment."""
-    if not trial.trainings:
-        return f"{trial.name}: {trial.before:.6g}"
-    times = "" if trial.trainings == 1 else f" ({trial.trainings} times)"
-    return f"{trial.name}: {trial.before:.6g}, trained for a while{times} {trial.after:.6g}"
+    if not result.trainings:
+        return f"{result.name}: {result.before:.6g}"
+    times = "" if result.trainings == 1 else f" ({result.trainings} times)"
+    return f"{result.name}: {result.before:.6g}, trained for a while{times} {result.after:.6g}"

@@ -1,4 +1,4 @@
-"""A race of treatments: each is a trial of its own, trained for a while, and what learns best is kept.
+"""A race of treatments: each is trained for a while, and what learns best is kept.
 
 All start from the same model, optimizer, surroundings and random numbers. Who is trained at all is decided by what can
 be seen without training (`leaky.repairing.entering`); a race goes on only while that could change who wins, and the

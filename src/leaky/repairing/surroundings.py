@@ -1,4 +1,4 @@
-"""What a user's function holds besides the model: what of it is put back between trials, and what goes on.
+"""What a user's function holds besides the model: what of it is put back between trainings, and what goes on.
 
 A piece of training may step a scheduler, update a target network or draw from a generator of its own. What can be found
 through its closure, its globals and its own attributes, and can be put back, is; the rest is told by name.
@@ -20,12 +20,12 @@ from torch import nn
 from leaky.repairing.snapshot import Snapshot
 
 
-class TrialSurroundings:
+class HeldState:
     """The state around a model that functions of the user's change.
 
     Attributes:
         optimizers: that hold parameters of the model.
-        told: what goes on through all trials, in words.
+        told: what goes on through all trainings, in words.
     """
 
     def __init__(self, functions: list[Callable[..., Any] | None], model: nn.Module) -> None:
@@ -47,7 +47,7 @@ class TrialSurroundings:
             elif isinstance(value, (torch.Generator, np.random.Generator, random.Random)):
                 self._generators.append(value)
             elif isinstance(value, Iterator):
-                told[f"{name} goes on from trial to trial, so that each sees other batches"] = None
+                told[f"{name} goes on from training to training, so that each sees other batches"] = None
             elif callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None)):
                 self._stateful.append(value)
         self.told = tuple(told)

@@ -118,7 +118,7 @@ def tune(
             processes may work on one. By default in memory.
         study_name: of the study in the storage.
         engine: "batched" trains the variants of a torch task in stacks wherever that is possible, "local" one model at
-            a time, both in a forked process for each of torch's threads; "auto" does what a short trial shows to be
+            a time, both in a forked process for each of torch's threads; "auto" does what a short probe shows to be
             faster, one after another in this process included; "ray" does that in Ray tasks, on the cluster of
             RAY_ADDRESS or on this machine.
         workers: processes of this machine that share the study, or Ray tasks; the task must then be importable.

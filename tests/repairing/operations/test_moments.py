@@ -101,7 +101,7 @@ def test_a_network_that_its_optimizer_has_frozen_learns_again() -> None:
     assert done.kept
     assert [action.kind for action in done.actions] == ["forget moments"]
     assert "the optimizer's state begins anew: one of its last gradients was so large" in " ".join(str(done).split())
-    assert [trial.name for trial in done.trials][:2] == ["as it was", "moments forgotten"]
+    assert [result.name for result in done.results][:2] == ["as it was", "moments forgotten"]
     assert done.metric is not None
     assert done.metric[1] > done.metric[0] + 0.2
     assert out_of_date(optimizer) is None
@@ -116,7 +116,7 @@ def test_the_printed_plan_is_what_happens_to_the_optimizer(given: str) -> None:
     own = torch.optim.SGD(model.parameters(), 0.1) if given == "apply" else optimizer
     train = training(own)
     done = plan.apply(validate=accuracy, train=train, **({"optimizer": optimizer} if given == "apply" else {}))
-    assert "moments forgotten" in {trial.name for trial in done.trials}
+    assert "moments forgotten" in {result.name for result in done.results}
     if given == "repair":
         assert plan.treatments[0].name == "moments forgotten"
         assert "moments forgotten: forget moments the whole network: one of its last gradients was so large" in printed
@@ -139,7 +139,7 @@ def test_what_an_optimizer_remembers_is_left_alone_if_that_is_asked_for() -> Non
         assert "first of all" not in str(without)
         state = copy.deepcopy(optimizer.state_dict()["state"])
         done = without.apply(validate=lambda _: 0.5, train=training(optimizer, 2), optimizer=optimizer)
-        assert "moments forgotten" not in {trial.name for trial in done.trials}
+        assert "moments forgotten" not in {result.name for result in done.results}
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     assert {t.name for t in known.without("1").treatments} == {"moments forgotten", "begun anew"}
 

@@ -130,10 +130,10 @@ def _repair(content: dict[str, Any]) -> list[str]:
         [each["name"], "–" if each["change"] is None else share(each["change"]), *map(figure, each["second_moment"])]
         for each in content["drift"]
     )
-    trials = ([each["name"], figure(each["before"]), figure(each["after"])] for each in content["trials"])
+    results = ([each["name"], figure(each["before"]), figure(each["after"])] for each in content["results"])
     return [
         section("Before and after", [table(["", "before", "after"], pairs)]),
-        section("What was tried", [table(["treatment", "right after it", "after the training"], trials)]),
+        section("What was tried", [table(["treatment", "right after it", "after the training"], results)]),
         section("Layer by layer", [table(["site", "output changed by", "E z² before", "after"], drift)]),
         section("What was done", [table(["where", "what", "units", "why"], actions)]),
         section("What was left", [table(["where", "units", "why"], left)]),

@@ -23,9 +23,9 @@ def repair_content(record: Any) -> dict[str, Any]:
         "subtitle": _subtitle(record),
         "before_after": _before_after(record),
         "output_change": record.output_change,
-        "trials": [
-            {"name": told(trial.name), "before": trial.before, "after": trial.after, "trainings": trial.trainings}
-            for trial in record.trials
+        "results": [
+            {"name": told(result.name), "before": result.before, "after": result.after, "trainings": result.trainings}
+            for result in record.results
         ],
         "drift": [
             {

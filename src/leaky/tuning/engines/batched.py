@@ -120,7 +120,7 @@ class BatchedEngine:
             share = (time.perf_counter() - began) / len(group)
             trials = []
             for variant, curve, model, reason in zip(group, curves, models, reasons, strict=True):
-                trained = Variant(variant.cell, variant.arm, model, variant.steps)
+                trained = Variant(variant.cell, variant.arm, model, variant.nodes)
                 trials.append(self._trial(trained, curve, reason, share))
             return trials
 

@@ -19,7 +19,7 @@ from leaky.tuning.engines.variants import Variant
 from leaky.tuning.task import Task, put_seed
 
 PROBE_STEPS, PROBE_SECONDS = 5, 0.1
-"""Steps of a short trial, the first of which does not count; it ends sooner when so much time has gone."""
+"""Steps of a short probe, the first of which does not count; it ends sooner when so much time has gone."""
 
 WHOLE = 1_000
 """A width that no stack has: all variants side by side."""
@@ -42,7 +42,7 @@ class Together:
         self._begins = range(0, len(variants), width)
         self._width = width
         parts = [variants[begin : begin + width] for begin in self._begins]
-        self._stacks = [Stack([v.model for v in part], [v.steps for v in part]) for part in parts]
+        self._stacks = [Stack([v.model for v in part], [v.nodes for v in part]) for part in parts]
         self._optimizer = FlatOptimizer(task.optimizer, [list(stack.parameters.values()) for stack in self._stacks])
         for stack in self._stacks:
             stack.train(True)

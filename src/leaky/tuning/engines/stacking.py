@@ -28,7 +28,7 @@ class CannotStackError(LeakyError):
 
 
 @dataclass(frozen=True)
-class StackedStep:
+class StackedNode:
     """One operation of the stacked model.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Tracer(fx.Tracer):
         return isinstance(m, LeakyReLU) or super().is_leaf_module(m, module_qualified_name)
 
 
-def steps_of(model: nn.Module) -> tuple[StackedStep, ...]:
+def stacked_nodes(model: nn.Module) -> tuple[StackedNode, ...]:
     """The operations of a model, in order.
 
     Raises:
@@ -69,57 +69,57 @@ def steps_of(model: nn.Module) -> tuple[StackedStep, ...]:
     modules = dict(model.named_modules(remove_duplicate=False))
     if any(module._forward_hooks or module._forward_pre_hooks for module in modules.values()):
         raise CannotStackError("it has hooks")
-    steps = tuple(_step(node, modules) for node in graph.nodes)
-    if sum(step.kind == "input" for step in steps) != 1:
+    nodes = tuple(_stacked(node, modules) for node in graph.nodes)
+    if sum(node.kind == "input" for node in nodes) != 1:
         raise CannotStackError("it takes more than one input")
-    return steps
+    return nodes
 
 
-def _step(node: fx.Node, modules: dict[str, nn.Module]) -> StackedStep:
+def _stacked(node: fx.Node, modules: dict[str, nn.Module]) -> StackedNode:
     arguments = tuple(_plain(argument) for argument in node.args)
     keywords = tuple((key, _plain(value)) for key, value in node.kwargs.items())
     if node.op in ("placeholder", "output"):
         kind = "input" if node.op == "placeholder" else "output"
-        return StackedStep(node.name, kind, None, arguments if kind == "output" else (), ())
+        return StackedNode(node.name, kind, None, arguments if kind == "output" else (), ())
     if node.op == "call_module":
-        return _module_step(node, modules[str(node.target)], arguments)
+        return _module_node(node, modules[str(node.target)], arguments)
     if node.op == "get_attr":
         raise CannotStackError(f"it uses {node.target!r} outside a layer")
     if node.target in _RECTIFIERS or (node.op == "call_method" and node.target == "relu"):
         slope = 0.0
         if node.target is functional.leaky_relu:
             slope = node.kwargs.get("negative_slope", node.args[1] if len(node.args) > 1 else 0.01)  # type: ignore[assignment]
-        return StackedStep(node.name, "rectify", None, arguments[:1], (), float(slope))
+        return StackedNode(node.name, "rectify", None, arguments[:1], (), float(slope))
     if node.target is torch.flatten or (node.op == "call_method" and node.target == "flatten"):
         if arguments[1:] != (1,) and keywords != (("start_dim", 1),):
             raise CannotStackError("flatten is stacked only from dimension 1 to the last")
-        return StackedStep(node.name, "flatten", None, arguments[:1], ())
+        return StackedNode(node.name, "flatten", None, arguments[:1], ())
     if node.op == "call_function" and node.target in FUNCTIONS:
-        return StackedStep(node.name, "function", node.target, arguments, keywords)
+        return StackedNode(node.name, "function", node.target, arguments, keywords)
     if node.op == "call_method" and node.target in METHODS:
-        return StackedStep(node.name, "method", node.target, arguments, keywords)
+        return StackedNode(node.name, "method", node.target, arguments, keywords)
     raise CannotStackError(f"{getattr(node.target, '__name__', node.target)} has no stacked form")
 
 
-def _module_step(node: fx.Node, module: nn.Module, arguments: tuple[Any, ...]) -> StackedStep:
+def _module_node(node: fx.Node, module: nn.Module, arguments: tuple[Any, ...]) -> StackedNode:
     if type(module) is nn.ReLU:
-        return StackedStep(node.name, "rectify", None, arguments, ())
+        return StackedNode(node.name, "rectify", None, arguments, ())
     if type(module) is nn.LeakyReLU:
-        return StackedStep(node.name, "rectify", None, arguments, (), module.negative_slope)
+        return StackedNode(node.name, "rectify", None, arguments, (), module.negative_slope)
     plain = type(module) is LeakyReLU and module.gain == 1.0 and module.clamp is None
     if plain and isinstance(module.negative_slope, float):
-        return StackedStep(node.name, "rectify", None, arguments, (), module.negative_slope)
+        return StackedNode(node.name, "rectify", None, arguments, (), module.negative_slope)
     reason = unsupported(module)
     if reason:
         raise CannotStackError(reason)
     if len(arguments) != 1 or node.kwargs:
         raise CannotStackError(f"{node.target!r} takes more than one input")
-    return StackedStep(node.name, "module", str(node.target), arguments, ())
+    return StackedNode(node.name, "module", str(node.target), arguments, ())
 
 
 @dataclass(frozen=True)
 class Value:
-    """A stacked value among the arguments, by the name of the step that makes it."""
+    """A stacked value among the arguments, by the name of the node that makes it."""
 
     name: str
 
@@ -136,18 +136,18 @@ class Stack:
     """The variants as one model with stacked parameters.
 
     Args:
-        models: of the same architecture and the same steps, up to slopes; they get their weights back by `unstack`.
-        steps: of each.
+        models: of the same architecture and the same nodes, up to slopes; they get their weights back by `unstack`.
+        nodes: of each.
     """
 
-    def __init__(self, models: Sequence[nn.Module], steps: Sequence[tuple[StackedStep, ...]]) -> None:
+    def __init__(self, models: Sequence[nn.Module], nodes: Sequence[tuple[StackedNode, ...]]) -> None:
         self._models = list(models)
         self._template = copy.deepcopy(models[0])
-        self._steps = steps[0]
+        self._nodes = nodes[0]
         first = next(models[0].parameters(), None)
         self._slopes = {
-            s[0].name: Slopes.of([step.slope for step in s], first)
-            for s in zip(*steps, strict=True)
+            s[0].name: Slopes.of([node.slope for node in s], first)
+            for s in zip(*nodes, strict=True)
             if s[0].kind == "rectify"
         }
         self.parameters = {
@@ -159,7 +159,7 @@ class Stack:
         }
         owned = {**self.parameters, **self.buffers}
         modules = dict(self._template.named_modules(remove_duplicate=False))
-        self._modules = {s.target: modules[s.target] for s in self._steps if s.kind == "module"}
+        self._modules = {s.target: modules[s.target] for s in self._nodes if s.kind == "module"}
         self._owned = {
             name: {
                 local: owned[_same(f"{name}.{local}", module, local, models[0])]
@@ -177,25 +177,25 @@ class Stack:
     def __call__(self, x: Tensor) -> Tensor:
         """The outputs, shape (variants, samples, …), of inputs of such a shape."""
         values: dict[str, Any] = {}
-        for step in self._steps:
-            arguments = [values[a.name] if isinstance(a, Value) else a for a in step.arguments]
-            if step.kind == "output":
+        for node in self._nodes:
+            arguments = [values[a.name] if isinstance(a, Value) else a for a in node.arguments]
+            if node.kind == "output":
                 return arguments[0]  # type: ignore[no-any-return]
-            values[step.name] = x if step.kind == "input" else self._run(step, arguments, values)
+            values[node.name] = x if node.kind == "input" else self._run(node, arguments, values)
         raise AssertionError("a graph ends with its output")
 
-    def _run(self, step: StackedStep, arguments: list[Any], values: dict[str, Any]) -> Any:
-        if step.kind == "rectify":
-            return rectify(arguments[0], self._slopes[step.name])
-        if step.kind == "module":
-            module = self._modules[step.target]
-            return MODULES[type(module)](module, arguments[0], self._owned[step.target])
-        if step.kind == "flatten":
+    def _run(self, node: StackedNode, arguments: list[Any], values: dict[str, Any]) -> Any:
+        if node.kind == "rectify":
+            return rectify(arguments[0], self._slopes[node.name])
+        if node.kind == "module":
+            module = self._modules[node.target]
+            return MODULES[type(module)](module, arguments[0], self._owned[node.target])
+        if node.kind == "flatten":
             return arguments[0].flatten(2)
-        keywords = {key: values[v.name] if isinstance(v, Value) else v for key, v in step.keywords}
-        if step.kind == "method":
-            return getattr(arguments[0], step.target)(*arguments[1:], **keywords)
-        return step.target(*arguments, **keywords)
+        keywords = {key: values[v.name] if isinstance(v, Value) else v for key, v in node.keywords}
+        if node.kind == "method":
+            return getattr(arguments[0], node.target)(*arguments[1:], **keywords)
+        return node.target(*arguments, **keywords)
 
     def unstack(self) -> list[nn.Module]:
         """The models, with the weights and statistics that they have now."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from leaky.tuning.arms import Arm
-from leaky.tuning.engines.stacking import CannotStackError, StackedStep, steps_of
+from leaky.tuning.engines.stacking import CannotStackError, StackedNode, stacked_nodes
 from leaky.tuning.task import Task
 from leaky.tuning.trial import Cell
 
@@ -21,18 +21,18 @@ StackKey = tuple[object, ...]
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One cell with its untrained model and the steps of that."""
+    """One cell with its untrained model and the nodes of that."""
 
     cell: Cell
     arm: Arm
     model: nn.Module
-    steps: tuple[StackedStep, ...]
+    nodes: tuple[StackedNode, ...]
 
     @property
     def signature(self) -> StackKey:
         """The same for variants that can share a stack."""
         shapes = tuple((name, tuple(p.shape), p.requires_grad) for name, p in self.model.named_parameters())
-        return (*(step.signature for step in self.steps), shapes)
+        return (*(node.signature for node in self.nodes), shapes)
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Variants:
     task: Task
     arms: Mapping[str, Arm]
     reasons: dict[str, str] = field(default_factory=dict)
-    _steps: dict[str, tuple[StackedStep, ...]] = field(default_factory=dict)
+    _nodes: dict[str, tuple[StackedNode, ...]] = field(default_factory=dict)
     _made: dict[Cell, Variant] = field(default_factory=dict)
 
     def groups(self, cells: Sequence[Cell], keep: bool = False) -> dict[StackKey, list[Variant]]:
@@ -70,10 +70,10 @@ class Variants:
     def _make(self, cell: Cell) -> Variant:
         arm = self.arms[cell.arm]
         model = self.task.model(arm, cell.seed)
-        if arm.label not in self._steps:
+        if arm.label not in self._nodes:
             _check_optimizer(self.task, list(model.parameters()))
-            self._steps[arm.label] = steps_of(model)
-        return Variant(cell, arm, model, self._steps[arm.label])
+            self._nodes[arm.label] = stacked_nodes(model)
+        return Variant(cell, arm, model, self._nodes[arm.label])
 
 
 def _check_optimizer(task: Task, parameters: list[nn.Parameter]) -> None:

@@ -142,7 +142,7 @@ class _Workers:
         if len(trials) != self._told:
             self._told = len(trials)
             study = design.study(trials, engine=engine.description)
-            progress(study, design.step(study)[1].left)
+            progress(study, design.next(study)[1].left)
 
     def end(self) -> None:
         """Wait a little for each, then end it."""

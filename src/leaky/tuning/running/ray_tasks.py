@@ -93,7 +93,7 @@ def _run(
             if progress is not None and len(trials) != told:
                 told = len(trials)
                 study = design.study(trials, engine=engine.description)
-                progress(study, design.step(study)[1].left)
+                progress(study, design.next(study)[1].left)
     except BaseException:
         for reference in running:
             with suppress(Exception):

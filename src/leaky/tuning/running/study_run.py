@@ -64,8 +64,8 @@ def run(design: Design, engine: Engine, running: Running) -> Study:
                 store = place.open(design)
                 store.running()  # what this process left behind there is ended, with the results that it has
         study = design.study(store.trials())
-        cells, step = design.step(study)
-        ended = "" if cells else step.ended
+        cells, following = design.next(study)
+        ended = "" if cells else following.ended
         return design.study(study.trials, ended, engine.description)
 
 

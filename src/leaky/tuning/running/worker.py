@@ -54,19 +54,19 @@ class Design:
         settled = (self.arms, self.seeds, self.higher_is_better, self.budget)
         return Study(*settled, tuple(trials), ended, engine, worth=self.worth)
 
-    def step(self, study: Study) -> tuple[list[Cell], NextTrainings]:
+    def next(self, study: Study) -> tuple[list[Cell], NextTrainings]:
         """What to run next, in order; nothing when the study is over."""
         compared = sum(trial.seconds for trial in study.trials if not trial.confirms)
-        step = next_trainings(study.scores, study.judgement, self.budget, study.answer, compared)
-        if step.cells:
-            return [Cell(self.arms[arm].label, self.seeds[seed]) for arm, seed in step.cells], step
+        following = next_trainings(study.scores, study.judgement, self.budget, study.answer, compared)
+        if following.cells:
+            return [Cell(self.arms[arm].label, self.seeds[seed]) for arm, seed in following.cells], following
         if study.recommended is None:
-            return [], step
+            return [], following
         chosen = Arm(study.recommended)
         done = {trial.seed for trial in study.trials_of(chosen, confirms=True)}
         first = max(CONFIRM_FROM, max(self.seeds) + 1)
         fresh = range(first, first + self.confirm)
-        return [Cell(chosen.label, seed, confirms=True) for seed in fresh if seed not in done], step
+        return [Cell(chosen.label, seed, confirms=True) for seed in fresh if seed not in done], following
 
 
 def work(
@@ -79,9 +79,9 @@ def work(
     """
     while not stop():
         study = design.study(store.trials(), engine=engine.description)
-        cells, step = design.step(study)
+        cells, following = design.next(study)
         if progress is not None:
-            progress(study, max(step.left, len(cells)))
+            progress(study, max(following.left, len(cells)))
         if not cells:
             return
         busy, deaths = store.running(), store.deaths()

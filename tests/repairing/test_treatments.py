@@ -51,14 +51,14 @@ def test_the_treatment_that_learns_best_is_kept_with_what_it_learned() -> None:
     model = sick(scale=8.0)  # weights that far out are worth less than new ones
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     done = plan_of(model).apply(validate=accuracy, train=training(optimizer), optimizer=optimizer)
-    names = [trial.name for trial in done.trials]
+    names = [result.name for result in done.results]
     assert names == ["as it was", "shifted", "revived", "recycled", "rescaled", "layers anew", "begun anew"]
-    winner = max(done.trials, key=lambda trial: trial.after)
+    winner = max(done.results, key=lambda result: result.after)
     assert done.verdict == "kept"
     assert winner.name == "begun anew"
     assert accuracy(model) == winner.after == done.metric[1]
     assert f"{winner.name}: {winner.before:.6g}, trained for a while {winner.after:.6g}" in str(done)
-    assert f"{sum(trial.trainings for trial in done.trials)} short trainings, of at most 8" in str(done)
+    assert f"{sum(result.trainings for result in done.results)} short trainings, of at most 8" in str(done)
     again = leaky.apply_recipe(sick(), done.recipe.to_dict())
     again.load_state_dict(model.state_dict())
     assert torch.equal(again(DATA), model(DATA))
@@ -74,7 +74,7 @@ def test_where_the_model_as_it_was_learns_best_it_stays_to_the_last_bit() -> Non
     done = plan.apply(validate=lambda _: next(scores), train=training(optimizer, 5), optimizer=optimizer)
     assert (done.kept, done.verdict) == (False, "left")
     assert str(done).startswith("Left as it was: it learns as well as with any treatment")
-    assert [(trial.after, trial.trainings) for trial in done.trials] == [(0.9, 1), (0.6, 1), (0.6, 1)]
+    assert [(result.after, result.trainings) for result in done.results] == [(0.9, 1), (0.6, 1), (0.6, 1)]
     assert not done.recipe
     assert all(torch.equal(a, b) for a, b in zip(before, bits(model, optimizer), strict=True))
     assert list(model.modules()) == modules
@@ -91,8 +91,8 @@ def test_every_treatment_is_trained_with_the_same_random_numbers_and_the_caller_
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
     assert (np.random.get_state()[1] == states[2]).all()
-    assert len(done.trials) == 5
-    trained = sum(trial.trainings > 0 for trial in done.trials)
+    assert len(done.results) == 5
+    trained = sum(result.trainings > 0 for result in done.results)
     assert trained > 2
     assert all(one == drawn[0] for one in drawn[:trained])
     assert all(one == drawn[5] != drawn[0] for one in drawn[6:])
@@ -198,8 +198,8 @@ def test_weights_of_a_strange_size_are_a_doubt_that_only_a_metric_settles() -> N
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     done = plan.apply(validate=accuracy, train=training(optimizer), optimizer=optimizer)
-    assert [trial.name for trial in done.trials] == ["as it was", "begun anew"]
-    assert done.trainings == (sum(trial.trainings for trial in done.trials), 8)
+    assert [result.name for result in done.results] == ["as it was", "begun anew"]
+    assert done.trainings == (sum(result.trainings for result in done.results), 8)
 
 
 class Agent:
@@ -233,7 +233,7 @@ def test_what_the_users_training_holds_is_put_back_between_trials_and_the_rest_i
     assert agent.optimizer.param_groups[0]["lr"] == 3e-3
     assert torch.equal(agent.target[0].weight, weight)  # type: ignore[index,union-attr]
     assert [one[2] for one in agent.drawn] == [0, 1, 2]
-    assert "batches goes on from trial to trial" in str(done)
+    assert "batches goes on from training to training" in str(done)
 
 
 def test_the_winners_surroundings_are_kept_with_it() -> None:
@@ -292,7 +292,7 @@ def test_where_no_training_shows_anything_it_is_judged_as_by_the_metric_alone(sh
         assert done.verdict == "not judged"
         assert [action.kind for action in done.actions] == ["recentre"]
         assert "so that they judge nothing" in " ".join(str(done).split())
-        assert [trial.name for trial in done.trials] == ["as it was", "shifted", "begun anew"]
+        assert [result.name for result in done.results] == ["as it was", "shifted", "begun anew"]
     assert not optimizer.state  # nothing of the trainings is kept
 
 
