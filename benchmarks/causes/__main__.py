@@ -1,12 +1,13 @@
 """Whether the first thing said is the cause.
 
-    python -m benchmarks.causes [--held-out | --last | --reported]
+    python -m benchmarks.causes [--held-out | --last | --reported | --forums]
 
 checks rebuilt troubles whose cause is known, and the healthy twin of each. Right: the first finding is the cause.
 Wrong: it is another one, above a note. Missed: nothing but notes. Of the twins nothing above a note may be said. The
 held-out half, other kinds, seeds and sizes, was run once, at the end; `--last` are kinds that were written when both
-halves had been looked at, with healthy networks that look suspicious beside them, and `--reported` further ones in the
-style of public bug reports. Results stay in results/; `--again` keeps them apart from those of the first run.
+halves had been looked at, with healthy networks that look suspicious beside them, `--reported` further ones in the
+style of public bug reports, and `--forums` what users of forums build. Results stay in results/; `--again` keeps them
+apart from those of the first run.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from typing import Any
 import torch
 
 import leaky
-from benchmarks.causes import last, quiet, reported, suspects
+from benchmarks.causes import forums, last, quiet, reported, suspects
 from benchmarks.causes.building import Side, Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT
 
 FOLDER = Path(__file__).parents[1] / "results"
 LAST_SEEDS = (4, 5)
-FURTHER = {"last": (last.TROUBLES, suspects.SUSPECTS), "reported": (reported.TROUBLES, quiet.QUIET)}
+FURTHER: dict[str, tuple[tuple[Callable[[int], Trouble], ...], tuple[Callable[[int], Side], ...]]] = {
+    "last": (last.TROUBLES, suspects.SUSPECTS),
+    "reported": (reported.TROUBLES, quiet.QUIET),
+    "forums": (forums.TROUBLES, ()),
+}
 """Kinds that were written when both halves had been looked at: troubles, and healthy networks beside them."""
 
 
@@ -44,12 +49,13 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--last", action="store_true")
     parser.add_argument("--reported", action="store_true")
+    parser.add_argument("--forums", action="store_true")
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if options.last or options.reported:
-        name = "last" if options.last else "reported"
+    name = next((name for name in FURTHER if getattr(options, name)), None)
+    if name is not None:
         troubles, healthy = FURTHER[name]
         rows = [row(kind, seed) for kind in troubles for seed in LAST_SEEDS]
         fine = [suspect(kind, seed) for kind in healthy for seed in LAST_SEEDS]
@@ -101,6 +107,8 @@ def suspect(kind: Callable[[int], Side], seed: int) -> dict[str, Any]:
 
 def verdict(first: leaky.diagnosis.Finding | None, causes: tuple[str, ...]) -> str:
     if first is not None and first.rule in causes:
+        return "right"
+    if "elsewhere" in causes and (first is None or first.level == "info"):
         return "right"
     return "missed" if first is None or first.level == "info" else "wrong"
 

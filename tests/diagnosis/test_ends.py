@@ -13,6 +13,7 @@ from leaky.diagnosis import Finding, diagnose
 from leaky.record import LossTerm, Normalisation, ParameterGradients, Record, SharedLayer, TensorStatistics
 
 N = 1000
+WITH_LOGITS = "binary_cross_entropy_with_logits"
 
 
 def network(x: Any = None, y: Any = None, **others: Any) -> Record:
@@ -220,6 +221,37 @@ def test_targets_outside_the_outputs_range(made_by: str | None, low: float, high
     for path in ((), ("clamp", "log")):
         record = network(outputs=(given,), terms=(term("mul" if path else "mse_loss", given, target, path),))
         assert (found("target-range", record) is not None) == bad
+
+
+@pytest.mark.parametrize(
+    ("values", "bad"),
+    [((0, 1), False), ((-1, 1), True), ((0, 2), True), ((0, 0.3, 1), False), ((-1, 0, 1), False), ((0, 1, 255), False)],
+)
+def test_targets_of_a_loss_that_takes_probabilities(values: tuple[float, ...], bad: bool) -> None:
+    logits = tensor(normal(N, 1), "output")
+    target = tensor(np.resize(values, N).reshape(N, 1), "batch[1]")
+    finding = found("target-range", network(outputs=(logits,), terms=(term(WITH_LOGITS, logits, target),)))
+    assert (None if finding is None else finding.level) == ("error" if bad else None)
+
+
+@pytest.mark.parametrize(("over", "classes", "bad"), [(7, 3, True), (3, 3, False), (None, 3, False)])
+def test_a_softmax_over_what_are_no_classes(over: int | None, classes: int, bad: bool) -> None:
+    output = tensor(np.abs(normal(N, 21)), "output", made_by="softmax", made_over=over, shape=(N, 7, classes))
+    given = tensor(normal(N, 21), "output", shape=(N, classes, 7))
+    target = tensor(np.arange(7 * N).reshape(N, 7) % 3, "batch[1]", dtype="int64")
+    terms = (term("nll_loss", given, target, ("log",)),)
+    finding = found("loss-misfit", network(outputs=(output,), terms=terms))
+    assert (None if finding is None else finding.level) == ("warning" if bad else None)
+    assert finding is None or "over 7 entries, and nll_loss takes 3 classes" in finding.message
+
+
+def test_a_network_that_is_frozen_as_a_whole() -> None:
+    y = normal(N, 1, seed=3)
+    for fit, level in ((0.01, "info"), (5.0, "warning")):
+        terms = (regression(y, y + fit * normal(N, 1, seed=4)),)
+        finding = found("no-gradient", network(terms=terms, gradients=ParameterGradients(0)))
+        assert finding is not None
+        assert (finding.level, finding.evidence["kind"]) == (level, "frozen")
 
 
 def test_large_targets_are_noted_until_they_are_fitted() -> None:

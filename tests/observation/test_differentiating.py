@@ -79,6 +79,30 @@ def test_derivatives_by_torch_func_are_the_users_own() -> None:
     assert not [f for f in leaky.diagnose(record).findings if f.rule == "no-curvature"]
 
 
+SECOND: dict[str, Callable[[Any], Callable[[Tensor], Tensor]]] = {
+    "hessian": lambda f: torch.func.vmap(torch.func.hessian(f)),
+    "reverse twice": lambda f: torch.func.vmap(torch.func.jacrev(torch.func.jacrev(f))),
+    "forward twice": lambda f: torch.func.vmap(torch.func.jacfwd(torch.func.jacfwd(f))),
+    "gradient of a gradient": lambda f: torch.func.vmap(torch.func.grad(lambda p: torch.func.grad(f)(p).sum())),
+    "product with a vector": lambda f: (
+        lambda x: torch.func.jvp(
+            torch.func.grad(lambda all_of_it: torch.func.vmap(f)(all_of_it).sum()), (x,), (torch.ones_like(x),)
+        )[1]
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SECOND)
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.Tanh])
+def test_second_derivatives_by_torch_func_are_counted(how: str, activation: Callable[[], nn.Module]) -> None:
+    model, x = network(activation), torch.randn(20, 2)
+    second = SECOND[how](lambda point: model(point)[0])
+    truth = second(x)
+    found = leaky.observe(model, x, loss=lambda out, batch: second(batch).square().mean() + out.mean()).derivatives
+    assert found == Derivatives(2, not bool(truth.any()))
+    assert bool(truth.any()) == (activation is nn.Tanh)
+
+
 def test_layers_that_only_the_loss_runs_again_are_not_shared() -> None:
     model = network(nn.Tanh)
     assert leaky.observe(model, torch.randn(40, 2), loss=residual(model, 2)).shared_layers == ()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import leaky
 from leaky.documents import dumps, loads
-from leaky.record import Record, TensorStatistics
+from leaky.record import WEIGHTED, Record, TensorStatistics
 from leaky.record.reading import record_from_dict
 from leaky.record.writing import record_to_dict
 
@@ -284,3 +284,50 @@ def test_the_ends_survive_a_file_and_files_without_them_still_load() -> None:
     old = record_from_dict(loads(dumps(data), "an old file"))
     assert (old.inputs, old.terms, old.gradients) == ((), (), None)
     assert len(old.merge(record).inputs) == 1
+
+
+class Squashed(nn.Module):
+    """A rectifier before the last operation of a network."""
+
+    def __init__(self, last: Any) -> None:
+        super().__init__()
+        self.hidden, self.out, self.last = nn.Linear(5, 8), nn.Linear(8, 3), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.out(torch.relu(self.hidden(x)))))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("last", "is_output"),
+    [
+        (lambda y: y, True),
+        (torch.sigmoid, True),
+        (lambda y: y.log_softmax(1), True),
+        (lambda y: y.softmax(-1).unsqueeze(1), True),
+        (lambda y: 2 * y - 1, False),
+        (lambda y: y @ torch.ones(3, 2), False),
+    ],
+)
+def test_a_rectifier_before_a_last_squashing_is_the_networks_own_output(last: Any, is_output: bool) -> None:
+    record = leaky.observe(Squashed(last), torch.randn(20, 5))
+    first, final = [site for site in record.sites if site.units in (8, 3)][:2]
+    assert (first.is_output, final.is_output) == (False, is_output)
+
+
+def test_a_frozen_network_is_observed_with_its_loss() -> None:
+    x, y = torch.randn(20, 5), torch.randn(20, 2)
+    loss = lambda out, batch: nn.functional.mse_loss(out, batch[1])  # noqa: E731
+    record = leaky.observe(linear().requires_grad_(False), batches(x, y), loss=loss)
+    assert record.gradients is not None
+    assert (record.gradients.parameters, len(record.terms)) == (0, 1)
+    assert any("no parameter of the model requires a gradient" in note for note in record.notes)
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 1), (20, 2)])
+def test_losses_of_samples_that_broadcast_against_their_weights_are_noted(shape: tuple[int, ...]) -> None:
+    x, y, weight = torch.randn(20, 5), torch.randn(20, 1), torch.rand(*shape)
+    model = nn.Sequential(linear(), nn.Linear(2, 1))
+    loss = lambda out, batch: ((out - batch[1]).square() * batch[2]).mean()  # noqa: E731
+    record = leaky.observe(model, batches(x, y, weight, size=20), loss=loss)
+    found = [(term.given.shape, term.target.shape) for term in record.terms if term.operation == WEIGHTED]
+    assert found == ([((20, 1), (20,))] if shape == (20,) else [])

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from leaky.observation.ends import maker, tensor_statistics
 from leaky.observation.nesting import tensors_in
-from leaky.record import LossTerm, TensorStatistics
+from leaky.record import WEIGHTED, LossTerm, TensorStatistics
 
 ELEMENTWISE = (
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
@@ -27,7 +27,8 @@ ELEMENTWISE = (
 BY_CLASS = ("cross_entropy", "nll_loss", "gather", "multi_margin_loss")
 """Comparisons with the index of a class."""
 _SAME = {"__sub__": "sub", "__rsub__": "sub", "rsub": "sub", "subtract": "sub", "__mul__": "mul", "__rmul__": "mul",
-         "multiply": "mul", "__getitem__": "gather", "take_along_dim": "gather", "sub_": "sub"}  # fmt: skip
+         "multiply": "mul", "mul_": "mul", "__truediv__": "div", "__getitem__": "gather", "take_along_dim": "gather",
+         "sub_": "sub"}  # fmt: skip
 _VIEWS = frozenset(
     ("view", "reshape", "flatten", "squeeze", "unsqueeze", "__getitem__", "permute", "transpose", "t", "__get__", "to",
      "float", "double", "half", "long", "type", "contiguous", "clone", "detach", "expand", "unflatten", "expand_as",
@@ -88,6 +89,7 @@ class Comparing(TorchFunctionMode):
                 known = [self._held[id(args[0])]]
             else:
                 self._compared(_SAME.get(name, name), known)
+                self._weighted(_SAME.get(name, name), known)
             self._derived(name, known, result)
         return result
 
@@ -121,6 +123,15 @@ class Comparing(TorchFunctionMode):
         picked = operation == "gather" and not target.is_floating_point()
         if operation in ELEMENTWISE or spelled_out or (operation in BY_CLASS and (operation != "gather" or picked)):
             self._note(operation, output, origin, target, min(source.given))
+
+    def _weighted(self, operation: str, known: list[tuple[Tensor, TensorOrigin]]) -> None:
+        """Losses of single samples that broadcast against the batch's weights of them, as (n, 1) does against (n)."""
+        mine = [(tensor, o) for tensor, o in known if len(o.outputs) == 1 and o.given]
+        theirs = [(tensor, o) for tensor, o in known if o.given and not o.outputs]
+        if operation in ("mul", "div", "true_divide") and len(mine) == 1 == len(theirs):
+            (loss, origin), (weight, source) = mine[0], theirs[0]
+            if loss.shape != weight.shape and loss.numel() == weight.numel() > 1 and loss.ndim != weight.ndim:
+                self._note(WEIGHTED, loss, origin, weight, min(source.given))
 
     def _note(self, operation: str, output: Tensor, origin: TensorOrigin, target: Tensor, name: str) -> None:
         (output_name,) = origin.outputs

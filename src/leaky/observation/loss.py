@@ -20,6 +20,7 @@ from leaky.record import Derivatives, LossTerm, ParameterGradients, merged
 from leaky.structure.modules import without_wrappers
 
 Loss = Callable[[Any, Any], Tensor]
+FROZEN = "no parameter of the model requires a gradient: nothing can learn, and gradients were not measured"
 
 
 class LossWatch:
@@ -64,6 +65,9 @@ class LossWatch:
         if not isinstance(value, Tensor):
             raise InputError(f"loss must return a tensor, not {type(value).__name__}")
         wanted = {without_wrappers(name): p for name, p in self._model.named_parameters() if p.requires_grad}
+        if not wanted and next(self._model.parameters(), None) is not None:
+            self._note({})
+            return 1.0, FROZEN
         if not value.requires_grad or not wanted:
             raise InputError("loss must depend on a parameter that requires a gradient, and it does not")
         try:

@@ -221,8 +221,9 @@ class _Observation:
     def _mark_outputs(self, output: Any) -> None:
         for tensor in tensors_in(output):
             node = self._tracer.node_of(tensor)
-            if node is not None and node.site is not None:
-                self._collector.mark_output(node.site)
+            for site in (None if node is None else node.site, self._tracer.paths.behind(node)):
+                if site is not None:
+                    self._collector.mark_output(site)
             self._collector.mark_paths(self._tracer.paths.unavoidable(node))
 
     def record(self) -> Record:

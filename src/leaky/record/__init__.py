@@ -10,6 +10,7 @@ from leaky.record.directions import Directions
 from leaky.record.ends import (
     MOST_FEATURES,
     OVER_SAMPLES,
+    WEIGHTED,
     FeatureStatistics,
     LossTerm,
     Normalisation,
@@ -42,6 +43,7 @@ __all__ = [
     "NOTHING_SEEN",
     "OVER_SAMPLES",
     "REGIONS",
+    "WEIGHTED",
     "Derivatives",
     "Directions",
     "FeatureStatistics",

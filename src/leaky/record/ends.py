@@ -19,6 +19,8 @@ MOST_FEATURES = 4096
 """Features up to which each has its own sums; a larger tensor is seen by channel, or as a whole."""
 OVER_SAMPLES = " over samples"
 """What follows the name of a softmax that normalises over the samples of a batch, in `made_by` and in paths."""
+WEIGHTED = "weighted"
+"""The operation of a term that is no comparison: losses of single samples, each to be weighted by one of the batch."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tests.diagnosis.helpers import findings_in, only
-from tests.records import normal, record_from, site_from
+from tests.records import normal, record_from, regression, site_from, tensor
 
 from leaky.record import Record
 
@@ -31,3 +32,19 @@ def test_a_small_leak_lets_it_learn_slowly_and_is_not_said_to_block() -> None:
     assert finding.level == "warning"
     assert "0.1% of the gradient comes back: it learns, very slowly" in finding.message
     assert findings_in("output-rectifier", ending_below(0.01, 600)) == []
+
+
+@pytest.mark.parametrize(("least", "said"), [(0.0, True), (0.5, False), (0.6, False)])
+def test_behind_a_last_sigmoid_no_probability_is_below_a_half(least: float, said: bool) -> None:
+    z = normal(600, 1)
+    out = 1 / (1 + np.exp(-np.maximum(z, 0)))
+    target = np.where(normal(600, 1, seed=1) > 0, 1.0, least)
+    record = record_from(
+        site_from(z, 0.0, name="last", is_output=True),
+        samples=600,
+        outputs=(tensor(out, "output", made_by="sigmoid"),),
+        terms=(regression(target, out, "binary_cross_entropy", residual_squares=None),),
+    )
+    found = findings_in("output-rectifier", record)
+    assert [f.level for f in found] == ["warning"] * said
+    assert not said or "no probability be below 0.5, and the targets go down to 0" in found[0].message

@@ -112,6 +112,8 @@ def no_gradient(context: Context) -> list[Finding]:
     gradients = context.record.gradients
     if gradients is None:
         return _blocked_sites(context)
+    if gradients.parameters == 0:
+        return [_frozen(context)]
     if gradients.all_zero:
         return [
             Finding(
@@ -131,6 +133,22 @@ def no_gradient(context: Context) -> list[Finding]:
             )
         ]
     return _cut_off(context, "unreached", gradients.unreached) + _cut_off(context, "zero", gradients.zero)
+
+
+def _frozen(context: Context) -> Finding:
+    """Every parameter is frozen: meant so in a network that is only used, and none that has yet to learn."""
+    return Finding(
+        rule="no-gradient",
+        level="warning" if context.learned is False else "info",
+        site=None,
+        units=(),
+        message="no parameter requires a gradient: the whole network is frozen, and no training changes it",
+        evidence=evidence(parameters=0, kind="frozen"),
+        advice=(
+            "Right for a network that is only used. To train it, set requires_grad to True for the parts that are to "
+            "learn, and give the optimizer those: `filter(lambda p: p.requires_grad, model.parameters())`."
+        ),
+    )
 
 
 def _cut_off(context: Context, kind: str, names: tuple[str, ...]) -> list[Finding]:

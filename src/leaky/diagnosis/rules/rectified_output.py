@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from leaky.diagnosis.context import Context
@@ -15,6 +17,8 @@ from leaky.record import BELOW, LossTerm, Site
 from leaky.text import percentage
 
 BY_CLASS = ("cross_entropy", "nll_loss", "gather")
+SQUASHED = ("sigmoid", "softmax", "log_softmax", "log_sigmoid")
+"""What may stand behind a rectifier at the end, and keeps what it cut off cut off."""
 
 
 @rule(
@@ -78,6 +82,12 @@ def _verdict(context: Context, site: Site, units: Units, term: LossTerm | None) 
         if never:
             return "error", f"{cut} for {_never(site, units)}, {seen}: such a class is never predicted"
         return "warning", f"the rectifier at the network's end cuts off the logits below {site.threshold:g}, {seen}"
+    if term is not None and _made_by(context, term) == "sigmoid":
+        least = 1 / (1 + math.exp(-min(site.gain * site.value, 700.0)))
+        if term.target.minimum < least - 1e-3:
+            words = f"the rectifier before the last sigmoid lets no probability be below {least:.3g}"
+            return "warning", f"{words}, and the targets go down to {term.target.minimum:.3g}, {seen}"
+        return None, ""
     if term is not None:
         below = term.target.minimum < site.gain * site.value - 1e-6 * max(1.0, term.target.largest)
         if below:
@@ -109,11 +119,16 @@ def _never(site: Site, units: Units) -> str:
 def _term_of(context: Context, site: Site) -> LossTerm | None:
     """The comparison of the output that this site makes; None where more than one could be meant."""
     width = [out for out in context.record.outputs if site.units in out.shape[1:] or site.units == 1]
-    names = {out.name for out in width if out.made_by in ("relu", None)}
+    names = {out.name for out in width if out.made_by in ("relu", None, *SQUASHED)}
     terms = [term for term in context.record.terms if term.output in names]
-    made = [term for term in terms if (out := output_of(context, term)) is not None and out.made_by == "relu"]
+    made = [term for term in terms if _made_by(context, term) == "relu"]
     chosen = made or terms
     return chosen[0] if len({term.output for term in chosen}) == 1 else None
+
+
+def _made_by(context: Context, term: LossTerm) -> str | None:
+    output = output_of(context, term)
+    return None if output is None else output.made_by
 
 
 def _blocked(context: Context, site: Site) -> float | None:

@@ -83,9 +83,10 @@ ROWS = [
     *family(Operator("", like_the_data, "compares"), "eq ne"),
     *family(
         _JOINS,
-        "abs exp log sqrt rsqrt square pow tanh sigmoid sign reciprocal log1p expm1 sin cos erf isnan logical_not "
-        "nan_to_num minimum fmin addcdiv clamp_max hardsigmoid log_sigmoid_forward",
+        "abs exp log sqrt rsqrt square pow tanh sign reciprocal log1p expm1 sin cos erf isnan logical_not "
+        "nan_to_num minimum fmin addcdiv clamp_max hardsigmoid",
     ),
+    *family(replace(_JOINS, squashes=True), "sigmoid log_sigmoid_forward"),
     *family(replace(_JOINS, activation="maximum", arithmetic=True), "maximum fmax"),
     *family(replace(_JOINS, activation="where", arithmetic=True), "where"),
     *family(replace(_JOINS, activation="masked_fill", arithmetic=True), "masked_fill"),

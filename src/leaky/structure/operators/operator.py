@@ -82,6 +82,7 @@ class Operator:
         arithmetic: whether it rectifies only where its arguments make it, and limits or masks elsewhere.
         samples: which rule of `leaky.structure.sample_rules` follows the samples through it; "" for none.
         source: of one that picks or places, the name of the argument whose entries they are.
+        squashes: whether it ends a network and keeps in bounds what comes in: a rectifier before it is the network's own.
         random: whether the result is drawn at random.
         fill: the number that it is filled with, where that is always the same one.
         arguments: the names of its positional arguments, for a graph in another format that is translated into it.
@@ -104,6 +105,7 @@ class Operator:
     arithmetic: bool = False
     samples: str = ""
     source: str = "self"
+    squashes: bool = False
     random: bool = False
     fill: float | None = None
     arguments: tuple[str, ...] = ()

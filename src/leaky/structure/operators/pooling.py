@@ -69,7 +69,8 @@ ROWS = [
     *family(Operator("", _reduce, "reduces"), "max min"),
     *family(_REDUCTION, "var std norm linalg_vector_norm logsumexp argmax argmin prod any all var_mean"),
     *family(Operator("", _transformed, arguments=("self", "dim")), "_fft_r2c _fft_c2c _fft_c2r"),
-    *family(Operator("", like_the_data), "_softmax _log_softmax softmax log_softmax cumsum cumprod"),
+    *family(Operator("", like_the_data, squashes=True), "_softmax _log_softmax softmax log_softmax"),
+    *family(Operator("", like_the_data), "cumsum cumprod"),
     *family(
         Operator("", _first, "normalises", "batch_norm"),
         "native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit_no_training "
