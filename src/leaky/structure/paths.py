@@ -34,11 +34,11 @@ class Paths:
         if node.site is not None:
             self._sites[node.index] = node.site
         if len(node.inputs) == 1:
-            row, before = operator_named(node.operation), node.inputs[0]
-            if row.squashes and before in self._sites:
-                self._squashed[node.index] = self._sites[before]
-            elif row.same_value and before in self._squashed:
-                self._squashed[node.index] = self._squashed[before]
+            row, operand = operator_named(node.operation), node.inputs[0]
+            if row.squashes and operand in self._sites:
+                self._squashed[node.index] = self._sites[operand]
+            elif row.same_value and operand in self._squashed:
+                self._squashed[node.index] = self._squashed[operand]
 
     def unavoidable(self, node: Node | None) -> frozenset[str] | None:
         """The sites on every path to a value; None where its origin is not known."""

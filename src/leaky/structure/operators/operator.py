@@ -82,7 +82,7 @@ class Operator:
         arithmetic: whether it rectifies only where its arguments make it, and limits or masks elsewhere.
         samples: which rule of `leaky.structure.sample_rules` follows the samples through it; "" for none.
         source: of one that picks or places, the name of the argument whose entries they are.
-        squashes: whether it ends a network and keeps in bounds what comes in: a rectifier before it is the network's own.
+        squashes: whether it bounds what comes in, so that it may end a network whose last rectifier stands before it.
         random: whether the result is drawn at random.
         fill: the number that it is filled with, where that is always the same one.
         arguments: the names of its positional arguments, for a graph in another format that is translated into it.
