@@ -115,6 +115,17 @@ CASES = {
               s=SLOPES.reshape(8, 1, 1), k=K["k"]),
         IMAGE, lambda z: z, {"negative_slope": SLOPES.astype(np.float64)}, [("k", "convolution", 27, 72, 1)],
     ),
+    "a slope a unit, where it is negative": Case(
+        graph("net (float[N,6] x) => (float[N,8] y) { z = MatMul(x, w) c = Greater(z, o) a = Mul(s, z) "
+              "y = Where(c, z, a) }", s=SLOPES, o=np.float32(0), **W),
+        ROWS, last, {"negative_slope": SLOPES.astype(np.float64), "activation": "PReLU"}, [("w", "linear", 6, 8, 1)],
+    ),
+    "a slope a channel, as a difference of rectifiers": Case(
+        graph("net (float[N,3,H,W] x) => (float[N,8,P,Q] y) { z = Conv(x, k) p = Relu(z) m = Neg(z) r = Relu(m) "
+              "a = Mul(r, s) y = Sub(p, a) }", s=SLOPES.reshape(8, 1, 1), k=K["k"]),
+        IMAGE, lambda z: z, {"negative_slope": SLOPES.astype(np.float64), "activation": "PReLU"},
+        [("k", "convolution", 27, 72, 1)],
+    ),
     "prelu of one computed slope": Case(
         graph("net (float[N,6] x) => (float[N,8] y) { z = MatMul(x, w) t = Sqrt(s) y = PRelu(z, t) }",
               s=np.array([0.25], np.float32), **W),

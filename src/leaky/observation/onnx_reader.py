@@ -18,7 +18,7 @@ from leaky.observation.onnx_inputs import EMPTY, Feed, OnnxInputs
 from leaky.observation.onnx_sessions import Pipeline, ShapeReader, constant_values
 from leaky.observation.reduction import as_units
 from leaky.record import NotExamined
-from leaky.structure.onnx.activations import OnnxSite, hidden, numbers_of, sites_of
+from leaky.structure.onnx.activations import OnnxSite, arrays_of, hidden, numbers_of, sites_of
 from leaky.structure.onnx.model import Array, OnnxModel
 from leaky.structure.onnx.trace import OnnxTracer, SiteView
 
@@ -78,7 +78,7 @@ class OnnxReader:
         values = constant_values(model)
         numbers = numbers_of(values)
         self.inputs = OnnxInputs(model.inputs, notes)
-        self.sites = {site.name: site for site in sites_of(model, numbers)}
+        self.sites = {site.name: site for site in sites_of(model, numbers, arrays_of(values))}
         self._hidden = hidden(model, numbers)
         self._unseen: dict[str, NotExamined] = {}
         self._model = model

@@ -15,12 +15,14 @@ import numpy as np
 from leaky.record import NotExamined
 from leaky.structure.activations import Activation, recognise
 from leaky.structure.graph import Affine, Call, Node
-from leaky.structure.onnx.functions import Spelling, same, smooth, spelled, spelling_of
+from leaky.structure.onnx.functions import Spelling, same, slopes_spelled, smooth, spelled, spelling_of
 from leaky.structure.onnx.model import Array, OnnxModel, OnnxOperation, operations_of
 from leaky.structure.operators import operator_named
 
 _LARGEST = 1 << 16
 """Entries of a constant that is looked through for being one number."""
+_MOST_UNITS = 1 << 13
+"""Entries of a constant that may be one for each unit."""
 _UNBOUNDED = 3.4e38
 """What exporters write for no bound."""
 RECTIFIERS = {"Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Mish",
@@ -43,7 +45,7 @@ class OnnxSite:
         name: of the operation.
         activation: what it computes; of a PRelu without its slopes.
         pre_activation, output: the values that go in and come out.
-        slopes: the value that holds a PRelu's slopes.
+        slopes: the value that holds a PRelu's slopes, or these themselves, which broadcast against the pre-activation.
         is_output: whether its output is the graph's, up to the shape.
     """
 
@@ -51,7 +53,7 @@ class OnnxSite:
     activation: Activation
     pre_activation: str
     output: str
-    slopes: str | None = None
+    slopes: str | Array | None = None
     is_output: bool = False
 
 
@@ -66,14 +68,27 @@ def numbers_of(values: Mapping[str, Array]) -> dict[str, float]:
     return found
 
 
-def sites_of(model: OnnxModel, numbers: Mapping[str, float]) -> list[OnnxSite]:
+def arrays_of(values: Mapping[str, Array]) -> dict[str, Array]:
+    """The constants that have several real entries along one axis: slopes or biases of units."""
+    return {
+        name: value
+        for name, value in values.items()
+        if value.dtype.kind == "f" and 1 < value.size <= _MOST_UNITS and value.size == max(value.shape)
+    }
+
+
+def sites_of(
+    model: OnnxModel, numbers: Mapping[str, float], arrays: Mapping[str, Array] | None = None
+) -> list[OnnxSite]:
     """The activations of a graph, in the order in which they run.
 
     Args:
         model: the model.
         numbers: its constants that are one number throughout.
+        arrays: its constants of several entries along one axis.
     """
     found: dict[str, OnnxSite] = {}
+    constants = {**numbers, **(arrays or {})}
     outputs = set(_unchanged(model))
     for op in model.operations:
         if any(name in model.constants for name in op.outputs if name):
@@ -82,6 +97,17 @@ def sites_of(model: OnnxModel, numbers: Mapping[str, float]) -> list[OnnxSite]:
         if named is None:
             arithmetic = spelled(model, numbers, op)
             if arithmetic is None:
+                leaks = slopes_spelled(model, constants, op) if arrays else None
+                if leaks is not None:
+                    _absorb(model, found, op, leaks[1])
+                    found[op.outputs[0]] = OnnxSite(
+                        op.name,
+                        Activation("PReLU"),
+                        leaks[1].root,
+                        op.outputs[0],
+                        leaks[0],
+                        op.outputs[0] in outputs,
+                    )
                 continue
             inner = _repeated(model, numbers, found, arithmetic[1])
             if inner is not None:

@@ -119,7 +119,7 @@ def spelled(model: OnnxModel, numbers: Mapping[str, float], op: OnnxOperation) -
     return None
 
 
-def _behind(model: OnnxModel, numbers: Mapping[str, float], output: str) -> set[str]:
+def _behind(model: OnnxModel, numbers: Mapping[str, Any], output: str) -> set[str]:
     """The values of which this one may be an elementwise function."""
     found: set[str] = set()
     last = {output}
@@ -133,15 +133,54 @@ def _behind(model: OnnxModel, numbers: Mapping[str, float], output: str) -> set[
     return found
 
 
-def spelling_of(model: OnnxModel, numbers: Mapping[str, float], output: str, root: str) -> Spelling | None:
-    """How `output` is computed of `root`, elementwise; None where it is not, or not of it alone."""
+def slopes_spelled(
+    model: OnnxModel, constants: Mapping[str, Any], op: OnnxOperation
+) -> tuple[FloatArray, Spelling] | None:
+    """The slopes of a leaky rectifier that is spelled out with one for each entry of a constant, and of which value.
+
+    Args:
+        model: whose operation it is.
+        constants: of the graph: numbers, and arrays as they broadcast against the value.
+        op: the last operation.
+    """
+    if op.kind not in _ARITHMETIC:
+        return None
+    rank = max((np.ndim(value) for value in constants.values()), default=0)
+    for root in sorted(_behind(model, constants, op.outputs[0]), key=lambda name: -model.producers.get(name, -1)):
+        spelling = spelling_of(model, constants, op.outputs[0], root, rank)
+        makers = () if spelling is None else (model.producers[name] for name in spelling.inside)
+        if spelling is None or not any(model.operations[i].kind in _BENDS for i in makers) | (op.kind in _BENDS):
+            continue
+        grid = _GRID.reshape(-1, *(1,) * rank)
+        slopes = -spelling.function(-np.ones_like(grid[:1]))[0]
+        expected = np.where(grid > 0, grid, slopes * grid)
+        bent = slopes.size > 1 and not np.allclose(slopes, 1)
+        if bent and np.allclose(spelling.function(grid), expected, rtol=1e-5, atol=1e-6):
+            return slopes, spelling
+    return None
+
+
+_BENDS = {"Where", "Max", "Min", "Abs", "Relu", "LeakyRelu", "Clip"}
+"""Operations by which something piecewise linear has its kink."""
+
+
+def spelling_of(model: OnnxModel, numbers: Mapping[str, Any], output: str, root: str, rank: int = 0) -> Spelling | None:
+    """How `output` is computed of `root`, elementwise; None where it is not, or not of it alone.
+
+    Args:
+        model: whose values they are.
+        numbers: its constants that may stand on the way, numbers or arrays.
+        output: the last value.
+        root: the value that it may be computed of.
+        rank: of the arrays; the function then takes and gives as many axes behind that of its argument.
+    """
     inside: set[str] = set()
 
     def compute(name: str, values: dict[str, Any], depth: int) -> Any:
         if name not in values:
             op = model.operations[model.producers[name]] if name in model.producers else None
             if name in numbers:
-                values[name] = np.float64(numbers[name])
+                values[name] = np.asarray(numbers[name], np.float64)
             elif op is None or op.kind not in _ELEMENTWISE or depth > _DEPTH or name in model.constants:
                 raise _NotElementwiseError
             else:
@@ -152,10 +191,11 @@ def spelling_of(model: OnnxModel, numbers: Mapping[str, float], output: str, roo
 
     def function(z: FloatArray) -> FloatArray:
         with np.errstate(all="ignore"):
-            return np.broadcast_to(np.asarray(compute(output, {root: z}, 0), np.float64), z.shape)
+            computed = np.asarray(compute(output, {root: z}, 0), np.float64)
+            return np.broadcast_to(computed, np.broadcast_shapes(computed.shape, z.shape))
 
     try:
-        function(_GRID)
+        function(_GRID.reshape(-1, *(1,) * rank))
     except (_NotElementwiseError, TypeError, ValueError):
         return None
     return Spelling(root, function, inside - {output})

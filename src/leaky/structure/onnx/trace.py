@@ -132,11 +132,11 @@ class OnnxTracer:
     def _view(self, activation: Activation, view: Layout, node: Node) -> SiteView:
         return SiteView(activation, view, node.productions)
 
-    def _slopes(self, name: str, node: Node, view: Layout) -> np.ndarray | str:
+    def _slopes(self, given: str | np.ndarray, node: Node, view: Layout) -> np.ndarray | str:
         """The slope of each unit, or why there is none."""
-        if name not in self._values:
+        if isinstance(given, str) and given not in self._values:
             return "its slopes are computed from the data"
-        value = self._values[name].astype(np.float64)
+        value = (self._values[given] if isinstance(given, str) else given).astype(np.float64)
         aligned = value.reshape((1,) * (len(node.shape) - value.ndim) + value.shape)
         own = [dim for dim, size in enumerate(aligned.shape) if size > 1]
         if own and own != [view.unit_dim]:
