@@ -84,6 +84,12 @@ class Texts(Net):
         return self.act(self.layer(rows))  # type: ignore[no-any-return]
 
 
+class Views(Net):
+    def forward(self, views: list[Tensor]) -> Tensor:
+        assert len(views) == 3
+        return self.act(self.layer(torch.stack(views).mean(0)))  # type: ignore[no-any-return]
+
+
 Transition = collections.namedtuple("Transition", "obs action")
 EDGES = torch.randint(0, N, (2, 90), generator=torch.Generator().manual_seed(1))
 WAYS: dict[str, tuple[type[Net], Any]] = {
@@ -104,6 +110,8 @@ WAYS: dict[str, tuple[type[Net], Any]] = {
     "a graph by its keys": (OneArgument, [Graph(x=X, edge_index=EDGES)]),
     "a graph as the data": (Whole, Graph(x=X, edge_index=EDGES)),
     "a data set": (OneArgument, torch.utils.data.TensorDataset(X, LABELS)),
+    "a list of tensors as one argument": (Views, [[X, X + 1, X + 2]]),
+    "a list of tensors and a label": (Views, [([X, X + 1, X + 2], LABELS)]),
     "texts": (Texts, [["a" * (i % 7) for i in range(N)]]),
 }
 

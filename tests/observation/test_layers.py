@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
+import leaky
 from leaky.observation.layers import BATCHES, LayerWatch, channel_sums
 
 VALUES = {
@@ -43,3 +46,37 @@ def test_after_the_first_batches_no_module_is_hooked_any_more() -> None:
             watch.end_pass()
         assert len(torch_modules._global_forward_pre_hooks) == before
     assert len(torch_modules._global_forward_pre_hooks) == before
+
+
+class Listed(nn.Module):
+    """Three layers, held in one way or another."""
+
+    def __init__(self, hold: Any) -> None:
+        super().__init__()
+        self.layers = hold([nn.Linear(4, 4) for _ in range(3)])
+        self.out = nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers.values() if isinstance(self.layers, dict) else self.layers:
+            x = torch.relu(layer(x))
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("hold", "names"),
+    [
+        (list, "layers[0], layers[1], layers[2]"),
+        (lambda layers: dict(zip("abc", layers, strict=True)), "layers['a'], layers['b'], layers['c']"),
+        (lambda layers: [layer.requires_grad_(False) for layer in layers], None),
+        (nn.ModuleList, None),
+    ],
+)
+def test_layers_whose_weights_are_no_parameters_of_the_model_are_said(hold: Any, names: str | None) -> None:
+    model = Listed(hold)
+    record = leaky.observe(model, torch.randn(20, 4))
+    found = [note for note in record.notes if "no parameters of the model" in note]
+    trained = {id(p) for p in model.parameters()}
+    layers = model.layers.values() if isinstance(model.layers, dict) else model.layers
+    lost = any(p.requires_grad and id(p) not in trained for layer in layers for p in layer.parameters())
+    assert len(found) == lost == (names is not None)
+    assert not lost or f"({names})" in found[0]

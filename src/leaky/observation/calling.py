@@ -9,6 +9,7 @@ is not enough.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,12 +61,14 @@ class Signature:
         required: those without a default.
         anything: whether it takes names that it does not list.
         positional: whether it takes any number of arguments by position.
+        of_tensors: whether its first argument is annotated as a list or tuple of tensors.
     """
 
     names: tuple[str, ...]
     required: tuple[str, ...]
     anything: bool
     positional: bool
+    of_tensors: bool = False
 
     @property
     def takes_one(self) -> bool:
@@ -90,7 +93,16 @@ def signature_of(model: nn.Module) -> Signature | None:
         tuple(p.name for p in named if p.default is p.empty),
         any(p.kind == p.VAR_KEYWORD for p in parameters),
         any(p.kind == p.VAR_POSITIONAL for p in parameters),
+        bool(named) and _SEVERAL.fullmatch(_annotation(named[0])) is not None,
     )
+
+
+_SEVERAL = re.compile(r"(typing\.)?(list|tuple|sequence|iterable)\[(torch\.)*tensor\b.*\]", re.IGNORECASE)
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    given = parameter.annotation
+    return given if isinstance(given, str) else str(given)
 
 
 def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -109,6 +121,8 @@ def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str
         return (item,), {}  # texts
     if is_list_of_samples(item) and not _takes(model, len(item)):
         return (item,), {}
+    if several and item and all(isinstance(part, Tensor) for part in item) and _takes_several_as_one(model):
+        return (item,), {}
     inputs = item[0] if several and item else item
     if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") and several:
         return (tuple(inputs) if _takes(model, len(inputs)) else (inputs,)), {}
@@ -122,6 +136,12 @@ def is_list_of_samples(value: Any) -> bool:
     """Whether it is a list of tensors of several lengths, a sample each, as sequences are before they are packed."""
     several = isinstance(value, list) and all(isinstance(part, Tensor) and part.ndim > 0 for part in value)
     return several and len({part.ndim for part in value}) == 1 < len({len(part) for part in value})
+
+
+def _takes_several_as_one(model: nn.Module) -> bool:
+    """Whether a model takes a list of tensors as its one input, by its annotation."""
+    signature = signature_of(model)
+    return signature is not None and signature.takes_one and signature.of_tensors
 
 
 def _takes(model: nn.Module, count: int) -> bool:

@@ -21,6 +21,7 @@ from leaky.observation.running import dense
 from leaky.record import Normalisation, SharedLayer
 from leaky.structure.axes import Layout
 from leaky.structure.modules import without_wrappers
+from leaky.text import counted, listed
 
 BATCHES = 4
 """Batches on which the statistics of what comes in are taken: a few thousand samples tell enough."""
@@ -47,6 +48,8 @@ class LayerWatch:
         self._calls: dict[str, int] = {}
         self._most: dict[str, int] = {}
         self._passes = 0
+        self._registered: set[int] = set()
+        self._strangers: dict[str, None] = {}
         self.looking = True
 
     def __enter__(self) -> LayerWatch:
@@ -57,6 +60,7 @@ class LayerWatch:
                 self._names[module] = name
             elif any(True for _ in module.parameters(recurse=False)):
                 self._names[module] = name
+        self._registered = {*map(id, self._model.modules()), *map(id, self._model.parameters())}
         self._handle = register_module_forward_pre_hook(self._entering)
         return self
 
@@ -86,6 +90,8 @@ class LayerWatch:
     def _entering(self, module: nn.Module, args: Any) -> None:
         name = self._names.get(module) if self.looking and self._passes < BATCHES else None
         if name is None:
+            if self.looking and id(module) not in self._registered:
+                self._stranger(module)
             return
         if name not in self._norms:
             self._calls[name] = self._calls.get(name, 0) + 1
@@ -93,6 +99,23 @@ class LayerWatch:
             # a mode of the user's, and the tracer, see the user's own calls alone
             with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
                 self._take(name, args[0].detach())
+
+    def _stranger(self, module: nn.Module) -> None:
+        """Note a layer that wants to learn, and whose weights are none of the model's."""
+        own = [p for p in module.parameters(recurse=False) if isinstance(p, nn.Parameter)]
+        if any(p.requires_grad and id(p) not in self._registered and not p.is_meta for p in own):
+            self._strangers.setdefault(_held_as(self._model, module))
+
+    def unregistered(self) -> str | None:
+        """A remark on layers that ran and that no optimizer of the model's parameters trains; None without any."""
+        if not self._strangers:
+            return None
+        names = listed(self._strangers)
+        return (
+            f"{counted(len(self._strangers), 'layer')} ran whose weights are no parameters of the model ({names}): an "
+            "optimizer of model.parameters() never trains them; nn.ModuleList, nn.ModuleDict or an attribute "
+            "registers them"
+        )
 
     def _take(self, name: str, value: Tensor) -> None:
         if value.ndim < 2 or not value.is_floating_point() or value.numel() == 0:
@@ -120,6 +143,22 @@ class LayerWatch:
     def shared_layers(self) -> tuple[SharedLayer, ...]:
         """The layers with weights of their own that ran more than once in the first pass."""
         return tuple(SharedLayer(name, calls) for name, calls in self._most.items() if calls > 1)
+
+
+def _held_as(model: nn.Module, module: nn.Module) -> str:
+    """Where a model holds a layer that is none of its modules: "layers[0]"; its class where that is not seen."""
+    for path, owner in model.named_modules():
+        for name, value in vars(owner).items():
+            held = (
+                value.items()
+                if isinstance(value, dict)
+                else enumerate(value if isinstance(value, (list, tuple)) else ())
+            )
+            for key, item in () if name.startswith("_") and name in nn.Module().__dict__ else held:
+                inside = [] if not isinstance(item, nn.Module) else [n for n, m in item.named_modules() if m is module]
+                if inside:
+                    return ".".join(part for part in (path, f"{name}[{key!r}]", inside[0]) if part)
+    return type(module).__name__
 
 
 def channel_sums(value: Tensor) -> Tensor:

@@ -229,7 +229,7 @@ class _Observation:
     def record(self) -> Record:
         """What was seen."""
         o = self._options
-        for note in self._preserved.notes:
+        for note in (*self._preserved.notes, *filter(None, [self.layers.unregistered()])):
             self._notes.setdefault(note)
         if self._preserved.mode_is_fixed:
             self._notes.setdefault("the model has no mode to choose and ran in the one that it was frozen in")
