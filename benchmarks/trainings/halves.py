@@ -16,9 +16,12 @@ from benchmarks.trainings.healthy_families import HEALTHY_FAMILIES
 from benchmarks.trainings.healthy_held_out import HEALTHY_HELD_OUT
 from benchmarks.trainings.held_out import HELD_OUT
 from benchmarks.trainings.held_out_since import HEALTHY_HELD_OUT_SINCE, HELD_OUT_SINCE
+from benchmarks.trainings.latecomers import LATECOMERS, LATECOMERS_HEALTHY
 from benchmarks.trainings.looked_at import LOOKED_AT
 from benchmarks.trainings.mechanisms import MECHANISMS
 from benchmarks.trainings.mechanisms_since import MECHANISMS_SINCE
+from benchmarks.trainings.newcomers import NEWCOMERS
+from benchmarks.trainings.newcomers_healthy import NEWCOMERS_HEALTHY
 from benchmarks.trainings.once_held_out import ONCE_HELD_OUT
 
 FOLDER = Path(__file__).parents[1] / "results"
@@ -29,6 +32,8 @@ HALVES: dict[str, tuple[Group, ...]] = {
     "held-out": ((HELD_OUT, HEALTHY_HELD_OUT, (4, 5)),),
     "held-out-since": ((HELD_OUT_SINCE, HEALTHY_HELD_OUT_SINCE, (6, 7)),),
     "frozen": (((*FROZEN_ISSUE_KINDS, *FROZEN_OTHER_KINDS), FROZEN_HEALTHY, (10, 11)),),
+    "newcomers": ((NEWCOMERS, NEWCOMERS_HEALTHY, (12, 13)),),
+    "latecomers": ((LATECOMERS, LATECOMERS_HEALTHY, (14, 15)),),
 }
 """Failing kinds, healthy ones and seeds of each half: on the first two the rules and thresholds were set; the others
 were written when those stood, one after another, and run once. What each of them showed was mended since."""

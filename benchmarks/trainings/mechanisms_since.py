@@ -1,6 +1,6 @@
 """Failing trainings of mechanisms that were missed elsewhere, written anew so that alarms may be set on them.
 
-Of the loss, of a drawn code and of what a network puts out a watch sees nothing: three of the four are told by none.
+Three of the four were told by nothing when they were written.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def code_drawn_to_its_prior(seed: int, sick: bool) -> Training:
     def loss(out: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
         return MSE(out[0], x) + (10.0 if sick else 1e-3) * out[1]
 
-    return Training(model, Adam(model.parameters(), 1e-3), sample, loss, ("alike", "pressed", "drift"))
+    return Training(model, Adam(model.parameters(), 1e-3), sample, loss, ("alike", "pressed", "drift", "cut-off"))
 
 
 def rate_of_counts_without_logarithm(seed: int, sick: bool) -> Training:

@@ -47,17 +47,25 @@ NEWER: dict[str, Kind] = {
     "to-and-fro": mechanisms_since.to_and_fro,
     "pressed": mechanisms.features_pressed_by_their_size,
     "pressed, by squares": mechanisms.code_pressed_to_nothing,
+    "cut-off": mechanisms_since.code_drawn_to_its_prior,
+    "non-finite, the loss alone": mechanisms_since.rate_of_counts_without_logarithm,
+    "alike, what the model gives": mechanisms_since.words_without_others,
     "same-units": mechanisms.everything_begins_the_same,
     "alike": mechanisms.padding_for_words,
 }
 """A training for each alarm that goes by a quantity of any training."""
+STEPS: dict[Kind, int] = {
+    mechanisms_since.to_and_fro: 150, mechanisms_since.code_drawn_to_its_prior: 240,
+    mechanisms_since.words_without_others: 130,
+}  # fmt: skip
+"""To train, where an alarm takes longer."""
 
 
 def loud(kind: Kind, sick: bool) -> set[str]:
     """The alarms above info of the first steps."""
     torch.manual_seed(5)
     training = kind(5, sick)
-    training.steps = 150 if kind is mechanisms_since.to_and_fro else 70
+    training.steps = STEPS.get(kind, 75)
     return {alarm.finding.rule for alarm in run(training, 5).loud}
 
 

@@ -227,8 +227,16 @@ class Thresholds:
     pressed_output: float = _share(
         0.5, "share of the first E h² up to which such a term is said to press a site", "penalties press to a tenth"
     )
+    cut_off: float = _share(
+        0.03, "share of the first E g² of a site, beside the last site's, up to which it is cut off", "healthy: .11"
+    )
     alike_share: float = _share(
         0.98, "(E z)² ÷ E z², the median over units, from which on it is a warning", "healthy trainings: .88"
+    )
+    alike_output: float = _share(
+        0.9,
+        "the same of what the model gives, by entries, and more than at first",
+        "healthy ones: .76, over 5 looks",
     )
     expert_share: float = _share(
         0.05, "an expert that is given less than this part of an even share of the samples is idle", "convention"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from leaky.diagnosis import Level, level_rank
 from leaky.watching.alarm import Alarm
 from leaky.watching.alarm_rules.inputs import experts, inputs
-from leaky.watching.alarm_rules.learning import gradient, never_zeroed, pressed
+from leaky.watching.alarm_rules.learning import cut_off, gradient, never_zeroed, pressed
 from leaky.watching.alarm_rules.now import Check, Now
 from leaky.watching.alarm_rules.ranges import depth, drift, fading, non_finite, rising_rate
 from leaky.watching.alarm_rules.signals import alike, same_units
@@ -45,7 +45,9 @@ READ = (
     "even_gradient",
     "proportional_gradient",
     "pressed_output",
+    "cut_off",
     "alike_share",
+    "alike_output",
     "expert_share",
     "asleep_samples",
     "srank_delta",
@@ -66,6 +68,7 @@ ALARMS: dict[str, Check] = {
     "no-gradient": gradient,
     "gradient-spike": gradient,
     "pressed": pressed,
+    "cut-off": cut_off,
     "same-units": same_units,
     "alike": alike,
     "depth": depth,

@@ -29,6 +29,7 @@ from leaky.watching.figures import Stretch
 from leaky.watching.inputs import InputSizes
 from leaky.watching.latents import Latents, module_of
 from leaky.watching.measures import Measures, Products
+from leaky.watching.outcomes import Outcomes
 from leaky.watching.site import WatchedSite
 from leaky.watching.sums import GRADIENT_NONFINITE
 from leaky.watching.usual import Usual
@@ -51,6 +52,7 @@ class Observer:
         samples, batches: that went in since the last reset.
         last: the inputs of the last pass, until the next step.
         inputs: what went in, batch by batch.
+        outcomes: what came out, at one pass a report.
         latents: what the codes that were asked for have shown, by the name of the module.
         waiting: names of sites that are left out of reports, with their sums: not every rank has met them yet.
     """
@@ -71,7 +73,7 @@ class Observer:
         self._on_coders: list[Any] = []
         self.samples = self.batches = 0
         self.last: Batch | None = None
-        self.inputs = InputSizes()
+        self.inputs, self.outcomes = InputSizes(), Outcomes(self.rider, self.clock)
         self.waiting: frozenset[str] = frozenset()
         self._in_parts: set[str] = set()
         self._joined: Structure | None = None

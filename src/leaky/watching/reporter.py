@@ -131,6 +131,7 @@ class Reporter:
         inputs, batches = observer.inputs, observer.batches
         jump = inputs.reported(observer.last, batches, observer.clock.samples, observer.rider.sample_dim)
         observer.reported()
+        observer.outcomes.reported()
         return Now(
             observer.clock.step,
             batches - late,
@@ -146,6 +147,7 @@ class Reporter:
             input_jump=jump,
             experts=observer.experts(),
             loop=loop,
+            looks=observer.outcomes.looks,
         )
 
     def control(self, place: int, control: ControlRecord) -> None:

@@ -24,6 +24,7 @@ from leaky.watching.controlling.controller import Controller
 from leaky.watching.history import SiteFigures
 from leaky.watching.leftovers import Leftovers
 from leaky.watching.log import Log
+from leaky.watching.losses import Losses
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
 from leaky.watching.process_groups import is_first
@@ -65,6 +66,7 @@ class Watch:
         self.latents = self.observer.latents
         self._ranks = Ranks(group, self._reporter.note)
         self.observer.inputs.alone = group is None
+        self.observer.rider.gave = self.observer.outcomes.see if group is None else None
         self._updates = Updates(model)
         rest = self.history, thresholds, given.table, self._ranks.agree, self._reporter.control
         self._controller = Controller(self.observer, optimizer, *rest)
@@ -74,6 +76,8 @@ class Watch:
         self._observed = 0
         self._urgency = Urgency(optimizer, given.report_every)
         self._leftovers = Leftovers(optimizer)
+        alone = group is None and given.scaler is None  # whose first steps overflow by design
+        self._losses = Losses(optimizer if alone else None, self.observer.clock)
         self._changes: Changes = {}
         self._weights = Weights(self._updates.fans)
         self._too_long = thresholds.update_warning if given.table else thresholds.update_error
@@ -133,7 +137,8 @@ class Watch:
         """Take every hook off, and report nothing."""
         self.state = "stopped"
         handles = [handle.remove for handle in self._handles]
-        surely_twice(lambda: (self.observer.stop, *handles, self._leftovers.stop, self._controller.stop))
+        rest = self._leftovers.stop, self._losses.stop, self._controller.stop
+        surely_twice(lambda: (self.observer.stop, *handles, *rest))
         self._handles.clear()
 
     def stop(self, ended: str = "stopped") -> None:
@@ -256,7 +261,8 @@ class Watch:
 
     @property
     def _loop(self) -> Loop:
-        return Loop(self._urgency.rise, self._ranks.unzeroed, self._weights)
+        ill, self._losses.ill = self._losses.ill, False
+        return Loop(self._urgency.rise, self._ranks.unzeroed, self._weights, ill)
 
     def _report_with_the_rest(self) -> None:
         """Answer the other ranks' reports until all have ended, for some may have more steps."""
@@ -275,3 +281,4 @@ class Watch:
         every, step = self._every, self.observer.clock.step
         wanted = bool(every(step)) if callable(every) else step % every == 0
         self.observer.observe(wanted)
+        self._losses.listen(self.observer.observing)

@@ -238,3 +238,15 @@ class Functions(TorchFunctionMode):
         except Exception as error:
             self.rider.failed(error)
         return output
+
+
+def entrances(model: nn.Module) -> list[nn.Module]:
+    """Where a pass may come in: the model itself, and the parts that user code may call in its stead."""
+    found, waiting = [model], list(model.children())
+    while waiting:
+        module = waiting.pop(0)
+        if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+            waiting.extend(module.children())
+        else:
+            found.append(module)
+    return found

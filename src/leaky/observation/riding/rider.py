@@ -17,7 +17,7 @@ from leaky.errors import InputError
 from leaky.observation.batches import Batch
 from leaky.observation.nesting import tensors_in
 from leaky.observation.riding.discovery import Discovery, TakerOf
-from leaky.observation.riding.hooks import BeforeInPlace, Begin, End, Functions, SiteHook, Unknown
+from leaky.observation.riding.hooks import BeforeInPlace, Begin, End, Functions, SiteHook, Unknown, entrances
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.structure.trace import Tracer
 
@@ -62,6 +62,7 @@ class Rider:
         running: whether an observed pass is going on.
         traced: passes that were traced.
         beyond: told of every call of a torch function in a pass that is not traced, with its result; None for nobody.
+        gave: told of what such a pass gave, and through which module it came in; None for nobody.
         structure: of the pass that is going on or was the last; None where it is being learned.
     """
 
@@ -77,6 +78,7 @@ class Rider:
         self.running = False
         self.traced = 0
         self.beyond: Callable[[Any, Any, Any], None] | None = None
+        self.gave: Callable[[nn.Module, Any], None] | None = None
         self.sample_dim = sample_dim
         self._model = model
         self._passenger = passenger
@@ -99,7 +101,7 @@ class Rider:
         """Put the hooks on."""
         if self._handles:
             return
-        for module in self._entrances or _entrances(self._model):
+        for module in self._entrances or entrances(self._model):
             begin, end = self._hooks_of(self, module)
             self._handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
             self._handles.append(module.register_forward_hook(end, always_call=True))
@@ -192,6 +194,8 @@ class Rider:
         self._close_modes()
         if completed and (self._strayed or (mode is not None and not mode.complete) or self._cut_short()):
             self.forget()
+        if completed and self.gave is not None:
+            self.gave(module, output)
         self._passenger.end(structure, completed)
 
     def _cut_short(self) -> bool:
@@ -285,15 +289,3 @@ def _samples_of(value: Any, sample_dim: int | None) -> int | None:
 def _inside_transform() -> bool:
     """Whether `torch.func` is at work, whose tensors have no memory to look at."""
     return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-def _entrances(model: nn.Module) -> list[nn.Module]:
-    """Where a pass may come in: the model itself, and the parts that user code may call in its stead."""
-    found, waiting = [model], list(model.children())
-    while waiting:
-        module = waiting.pop(0)
-        if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
-            waiting.extend(module.children())
-        else:
-            found.append(module)
-    return found

@@ -73,6 +73,34 @@ def gradient(now: Now) -> list[Finding]:
     return found if alive else found[:1]
 
 
+def cut_off(now: Now) -> list[Finding]:
+    """Sites to which ever less of the gradient comes, beside what comes to the last one.
+
+    What such a site gives is asked for no more: a code that is drawn to its prior, a branch that has been shut. Judged
+    is E g² at it ÷ at the last site, the largest of the last three reports, beside the first report's; not at experts,
+    whose part of the samples a router changes.
+    """
+    if not now.sites or now.history.samples.sum() < now.needed:
+        return []
+    found, last = [], now.history[now.sites[-1].name]["gradient"] ** 2
+    for site in now.sites[:-1]:
+        squares = now.history[site.name]["gradient"] ** 2
+        good = np.isfinite(squares) & np.isfinite(last) & (squares > 0) & (last > 0)
+        if good.sum() < 2 * STAYED or any(site.name.startswith(f"{name}.") for name in now.experts):
+            continue
+        share = squares[good] / last[good]
+        left = float(share[-3:].max() / share[0])
+        if not left <= now.thresholds.cut_off:
+            continue
+        message = f"beside what comes to {now.sites[-1].name!r}, E g² has fallen to {left:.2g} of what it was at first"
+        advice = (
+            "What this site gives is hardly asked for any more: look at a penalty or divergence that has shut the way "
+            "from here to the loss, and at its weight."
+        )
+        found.append(finding("cut-off", "warning", site, message, advice, left=left))
+    return found
+
+
 def pressed(now: Now) -> list[Finding]:
     """Sites at which the gradient is that of a penalty on what they give, and it has become less.
 

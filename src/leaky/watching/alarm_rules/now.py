@@ -54,11 +54,28 @@ class Loop:
         rate_rise: the optimizer's rate ÷ its first one that was not 0, the largest of its groups; 1 where not known.
         unzeroed: steps in a row whose gradient was added to that of the step before.
         weights: what was measured of them, by name.
+        ill_loss: whether the loss was NaN or infinite since the last report.
     """
 
     rate_rise: float = 1.0
     unzeroed: int = 0
     weights: Mapping[str, Series] = field(default_factory=dict)
+    ill_loss: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the model gave in one pass.
+
+    Attributes:
+        alike: (E y)² ÷ E y² over samples, the median over the entries of one sample's output.
+        variance: between samples, the mean over the entries.
+        square: E y².
+    """
+
+    alike: float
+    variance: float
+    square: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +96,7 @@ class Now:
         input_jump: the largest batch since the last report ÷ the usual one; 0 where that is not known.
         experts: the share of the samples of each expert, by the container that they are in.
         loop: around the model.
+        looks: at what the model gave, the first one and the last ones.
     """
 
     step: int
@@ -95,6 +113,7 @@ class Now:
     input_jump: float = 0.0
     experts: dict[str, FloatArray] = field(default_factory=dict)
     loop: Loop = field(default_factory=Loop)
+    looks: tuple[Look, ...] = ()
 
 
 Check = Callable[[Now], list[Finding]]

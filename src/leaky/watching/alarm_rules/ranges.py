@@ -10,6 +10,8 @@ from leaky.diagnosis import Finding, Level
 from leaky.record import FloatArray
 from leaky.watching.alarm_rules.now import Now, SiteNow, finding, known, level_of
 
+LEAST_RANGE = 0.1
+"""E z² up to which a site's range may grow from less: only what is beyond it has grown too far."""
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
@@ -30,10 +32,21 @@ def non_finite(now: Now) -> list[Finding]:
         return []
     ill = [site for site in now.sites if now.row[site.name]["nonfinite"] > 0]
     if not ill:
-        return []
+        return _ill_loss(now)
     message = f"the gradient that arrives is NaN or infinite, in batch {now.batch}, though every value is finite"
     advice = "Look at what comes after this site: the loss (logarithm or division by 0, square root at 0), its scale."
     return [finding("non-finite", "error", ill[-1], message, advice, sites=[site.name for site in ill])]
+
+
+def _ill_loss(now: Now) -> list[Finding]:
+    if not now.loop.ill_loss:
+        return []
+    message = f"the loss is NaN or infinite, in batch {now.batch}, though every value and every gradient is finite"
+    advice = (
+        "Look at the loss: a logarithm or a power of something negative, a sum that overflows, a term that has none. "
+        "Its gradient may point away from where the loss is defined."
+    )
+    return [finding("non-finite", "error", None, message, advice)]
 
 
 def _drifted(now: Now) -> list[tuple[SiteNow, float]]:
@@ -46,6 +59,7 @@ def _drifted(now: Now) -> list[tuple[SiteNow, float]]:
             continue
         recent = known[-2:] / known[0]  # of two reports the milder: one odd batch is no drift
         factor = float(recent[np.abs(np.log(recent)).argmin()])
+        factor = max(1.0, factor * known[0] / max(known[0], LEAST_RANGE)) if factor > 1 else factor
         if not 1 / limit < factor < limit:
             found.append((site, factor))
     return found

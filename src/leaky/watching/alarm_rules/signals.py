@@ -5,6 +5,18 @@ from __future__ import annotations
 from leaky.diagnosis import Finding
 from leaky.watching.alarm_rules.now import LEAST_UNITS, Now, finding, stayed
 
+LOOKS = 5
+"""Looks in a row at what the model gives that make a habit."""
+LEFT = 3.0
+"""Times less than at first that a share must lack of 1."""
+SURELY = 100.0
+"""Times less than `alike_share` leaves that a share may lack of 1 in a model that began so."""
+CONTENT = 5.0
+"""Times less than at first that the gradient of a loss is which asks for nothing more."""
+SPREAD = 2.0
+"""Growth of the variance between samples from which on a model learns to tell them apart."""
+GROWN = 10.0
+"""Growth of E y² from which on a model goes to where its targets are."""
 SAME = 3
 """Reports in a row in which all units of a site are the same that make them one."""
 
@@ -23,7 +35,38 @@ def alike(now: Now) -> list[Finding]:
             "gates and squashing functions that saturate, at a loss that draws everything together."
         )
         return [finding("alike", "warning", site, message, advice, share=share)]
-    return []
+    return _same_outputs(now)
+
+
+def _same_outputs(now: Now) -> list[Finding]:
+    """A model that gives nearly the same for all samples, look after look, and whose loss is content with that.
+
+    Targets far from 0 beside their variance have a model's output do so as well: of it what is given has grown. A model
+    may begin so too, as with a bias that was set to the frequency of classes: judged is what is left of what it told
+    samples apart by, unless that is next to nothing from the start and stays so.
+    """
+    looks, t = now.looks[-LOOKS:], now.thresholds
+    if len(now.looks) <= LOOKS or not now.sites:
+        return []
+    first, lacks = now.looks[0], 1 - min(look.alike for look in looks)
+    grows = any(look.variance > SPREAD * first.variance or look.square > GROWN * first.square for look in looks)
+    drawn = lacks <= min(1 - t.alike_output, (1 - first.alike) / LEFT) and _content(now)
+    if grows or not (drawn or lacks <= (1 - t.alike_share) / SURELY):
+        return []
+    message = (
+        f"the model gives nearly the same for every sample: (E y)² lacks {lacks:.2%} of E y² in half of its entries"
+    )
+    advice = (
+        "Look at whether the loss is content with that, as one that draws samples together and holds none apart is; at "
+        "the input; at targets that vary little beside their mean, which are better centred."
+    )
+    return [finding("alike", "warning", None, message, advice, lacks=lacks)]
+
+
+def _content(now: Now) -> bool:
+    """Whether the gradient at the last site has become a small part of what it was in the first report."""
+    gradient = now.history[now.sites[-1].name]["gradient"]
+    return bool(gradient[-SAME:].max() <= gradient[0] / CONTENT)
 
 
 def same_units(now: Now) -> list[Finding]:
