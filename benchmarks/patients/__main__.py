@@ -1,8 +1,9 @@
 """Run the patients and print the table.
 
-    python -m benchmarks.patients [--half tuned-on|held-out|strangers|newcomers] [--kind WORD] [--seeds 3] [--table]
+    python -m benchmarks.patients [--half tuned-on|held-out|strangers|newcomers|latecomers] [--kind WORD]
+        [--seeds 3] [--table]
 
-Results are kept in benchmarks/results/patients.json, those of the strangers and of the newcomers in files of their own,
+Results are kept in benchmarks/results/patients.json, those of the other sets in files of their own,
 or in the one that --results names. With --resume, kinds that are in it are not run again. Cured is what ends no worse
 than its healthy twin by more than max(1 point, 2 standard errors of the paired difference); a twin is harmed if it ends
 worse than without by more.
@@ -17,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.patients.kinds import KINDS, Kind
+from benchmarks.patients.latecomers import LATECOMERS
 from benchmarks.patients.newcomers import NEWCOMERS
 from benchmarks.patients.running import COLUMNS, run, table
 from benchmarks.patients.strangers import STRANGERS
@@ -28,6 +30,7 @@ STRANGERS_RESULTS = RESULTS.with_name("patients-strangers.json")
 SETS = {
     "strangers": (STRANGERS, STRANGERS_RESULTS),
     "newcomers": (NEWCOMERS, RESULTS.with_name("patients-newcomers.json")),
+    "latecomers": (LATECOMERS, RESULTS.with_name("patients-latecomers.json")),
 }
 """Patients that are in neither half, and the file of what came of them."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.patients.kinds import KINDS
+from benchmarks.patients.latecomers import LATECOMERS
 from benchmarks.patients.methods import METHODS, OURS
 from benchmarks.patients.newcomers import NEWCOMERS
 from benchmarks.patients.strangers import STRANGERS
@@ -23,7 +24,7 @@ COLUMNS = ("twin", *METHODS, *(f"twin, {name}" for name in OURS))
 def run(name: str, seeds: int, columns: Sequence[str] = COLUMNS) -> dict[str, Any]:
     """Some columns of one kind, by seed."""
     torch.set_num_threads(1)
-    kind = next(kind for kind in (*KINDS, *STRANGERS, *NEWCOMERS) if kind.name == name)
+    kind = next(kind for kind in (*KINDS, *STRANGERS, *NEWCOMERS, *LATECOMERS) if kind.name == name)
     found: dict[str, list[Any]] = {column: [] for column in columns}
     for seed in range(seeds):
         sick, healthy = kind.pair(seed)

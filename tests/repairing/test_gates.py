@@ -74,7 +74,9 @@ def test_a_network_with_blown_up_gates_at_chance_begins_anew_by_a_metric_alone()
     assert [treatment.name for treatment in plan.treatments] == ["rescaled", "begun anew"]
     assert "the states of body give its gates a deviation of" in " ".join(str(plan).split())
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    done = plan.apply(validate=lambda _: 0.5, optimizer=optimizer)
+    unmoved = plan.apply(validate=lambda _: 0.5)  # a metric that never moves says nothing of what is lost
+    assert (unmoved.verdict, unmoved.actions) == ("left", ())
+    done = plan.apply(validate=accuracy, optimizer=optimizer)
     assert [action.kind for action in done.actions] == ["begin anew"]
     assert blown_up_gates(model) is None
     for _ in range(150):

@@ -286,12 +286,13 @@ def test_a_parameter_of_one_number_begins_anew_too() -> None:
 
 
 def sick() -> nn.Sequential:
-    """One unit without an output, one that is pushed below 0, and a BatchNorm that has seen other data."""
+    """One unit without an output, one that is pushed below 0, a BatchNorm that has seen other data and is far off."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 2)).eval()
     with torch.no_grad():
         model[0].weight[2], model[0].bias[2] = 0.0, -1.0
         model[0].bias[3] = -9.0
+        model[2].bias[:4] = 20.0
     model[2].num_batches_tracked.fill_(5)
     return model
 
@@ -300,6 +301,7 @@ ACTIONS = {
     "forget moments": Action("forget moments", None, (), "why"),
     "standardise": Action("standardise", "0", (), "why"),
     "estimate statistics": Action("estimate statistics", None, (), "why"),
+    "level": Action("level", None, (), "why"),
     "recentre": Action("recentre", "1", (3,), "why"),
     "revive": Action("revive", "1", (2, 3), "why"),
     "recycle": Action("recycle", "1", (5,), "why"),

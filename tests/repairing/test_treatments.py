@@ -48,14 +48,14 @@ def bits(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
 
 
 def test_the_treatment_that_learns_best_is_kept_with_what_it_learned() -> None:
-    model = sick(scale=8.0)  # weights that far out are worth less than new ones
+    model = sick(scale=8.0)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     done = plan_of(model).apply(validate=accuracy, train=training(optimizer), optimizer=optimizer)
     names = [result.name for result in done.results]
     assert names == ["as it was", "shifted", "revived", "recycled", "rescaled", "layers anew", "begun anew"]
     winner = max(done.results, key=lambda result: result.after)
     assert done.verdict == "kept"
-    assert winner.name == "begun anew"
+    assert winner.name == "rescaled"  # weights that far out learn slowly; what they point at is worth a start
     assert accuracy(model) == winner.after == done.metric[1]
     assert f"{winner.name}: {winner.before:.6g}, trained for a while {winner.after:.6g}" in str(done)
     assert f"{sum(result.trainings for result in done.results)} short trainings, of at most 8" in str(done)
@@ -198,7 +198,7 @@ def test_weights_of_a_strange_size_are_a_doubt_that_only_a_metric_settles() -> N
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     done = plan.apply(validate=accuracy, train=training(optimizer), optimizer=optimizer)
-    assert [result.name for result in done.results] == ["as it was", "begun anew"]
+    assert [result.name for result in done.results] == ["as it was", "rescaled", "begun anew"]
     assert done.trainings == (sum(result.trainings for result in done.results), 8)
 
 

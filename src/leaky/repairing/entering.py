@@ -25,6 +25,10 @@ THROWS_AWAY = "begun anew"
 GENTLE = 2
 """Treatments that are trained besides the model as it was and the one that begins anew."""
 
+LUCKY = 4.0
+"""Ranges above the best of new networks up to which one whose weights are of no usual size may stand by chance, or one
+that loses by its training what it seemed to have: these differ more among each other than new ones do."""
+
 LIFTED = 0.5
 """The part of the best lift of the metric from which on a treatment is worth a training beside the best."""
 
@@ -85,10 +89,10 @@ class Runner:
         return TreatmentResult(self.treatment.name, self.before, self.after, self.trainings)
 
 
-def at_most_chance(chance: Sequence[float]) -> float:
-    """The score up to which a network may have learned nothing: the best of new ones, and their range above it."""
+def at_most_chance(chance: Sequence[float], ranges: float = 1.0) -> float:
+    """The score up to which a network may have learned nothing: the best of new ones, and so many ranges above it."""
     low, high = _ends(chance)
-    return high + (high - low) if math.isfinite(high) else -math.inf
+    return high + ranges * (high - low) if math.isfinite(high) else -math.inf
 
 
 def at_least_chance(chance: Sequence[float]) -> float:
@@ -131,7 +135,9 @@ def entrants(runners: Sequence[Runner], chance: Sequence[float], tolerance: floa
         able = [runner for runner in gentle if runner.sound and runner.first >= least]
         # What revives moves nothing yet: outputs that were the same for all inputs are so until it has trained.
         able = [runner for runner in able if runner.usual] or able
+        scaled = [runner for runner in gentle if runner.treatment.name == "rescaled" and runner.sound]
         forgotten = [runner for runner in gentle if runner.treatment.name == FORGOTTEN]
-        chosen = [*forgotten, *(runner for runner in able if runner not in forgotten)][:GENTLE]
+        # Weights of no usual size: what leaves them so is no start, and chance says nothing of what scales them back.
+        chosen = scaled or [*forgotten, *(runner for runner in able if runner not in forgotten)][:GENTLE]
     order = [runner for runner in runners if runner is control or runner in chosen or runner in new]
     return order[: max(2, most)]

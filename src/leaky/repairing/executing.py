@@ -21,7 +21,7 @@ from leaky.repairing.drift import drift, site_outputs
 from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, Runner, at_most_chance, with_moments
 from leaky.repairing.gauge import Gauge, Limits
 from leaky.repairing.ground import relative_change
-from leaky.repairing.judging import NEWBORN, Bench, judged
+from leaky.repairing.judging import NEWBORN, Bench, judged, ranges_of
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.outcome import RepairRecord, Verdict
 from leaky.repairing.plan import Action, Plan
@@ -171,7 +171,11 @@ class Execution:
     def _is_spared(self, score: float, chance: Sequence[float]) -> bool:
         """Whether the network works and has little trouble, so that a race would measure its own noise."""
         plan = self._plan
-        if plan.nothing_to_lose is not None or plan.doubt is not None or not score > at_most_chance(chance):
+        if (
+            plan.nothing_to_lose is not None
+            or plan.doubt is not None
+            or not score > at_most_chance(chance, ranges_of(plan))
+        ):
             return False
         return bool(chance) and self._gauge.troubled <= MOST_LEFT * self._subject.record.units
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from leaky.repairing.entering import THROWS_AWAY, at_least_chance, at_most_chance
+from leaky.repairing.entering import LUCKY, THROWS_AWAY, at_least_chance, at_most_chance
 from leaky.repairing.outcome import TreatmentResult, Verdict
 from leaky.repairing.plan import FORGOTTEN, Action, Plan, Treatment
 
@@ -88,7 +88,7 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         scores[treatment.name] = bench.score(metric) if worth else -math.inf
         results.append(TreatmentResult(treatment.name, metric, metric))
         bench.put_back()
-    base = before if chance is None else at_most_chance(chance)
+    base = before if chance is None else at_most_chance(chance, ranges_of(plan))
     best = max(scores.values(), default=-math.inf)
     if best > base + tolerance:
         enough = best - max(tolerance, WEAK * (best - base) if math.isfinite(base) else 0.0)
@@ -98,8 +98,17 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         words = f"{chosen.name}: validation went from {shown:.6g} to {after:.6g}"
         return Decision(chosen, "kept", words, tuple(results))
     if chance is not None:
-        return _at_a_loss(plan, bench, shown, scores, at_least_chance(chance) - tolerance, tuple(results))
+        return _at_a_loss(plan, bench, (shown, *chance), scores, tolerance, tuple(results))
     return _no_better(plan, bench, shown, scores, before - tolerance, tuple(results))
+
+
+def _blown_up(plan: Plan) -> bool:
+    return any(treatment.name == "rescaled" for treatment in plan.treatments)
+
+
+def ranges_of(plan: Plan) -> float:
+    """How far above new networks chance reaches."""
+    return LUCKY if _blown_up(plan) else 1.0
 
 
 def _at_chance(plan: Plan, bench: Bench, score: float, tolerance: float) -> list[float] | None:
@@ -107,7 +116,11 @@ def _at_chance(plan: Plan, bench: Bench, score: float, tolerance: float) -> list
     if not math.isfinite(score):
         return [-math.inf]
     newborn = [bench.newborn(seed) for seed in range(NEWBORN)]
-    return newborn if plan.nothing_to_lose is not None or score <= at_most_chance(newborn) + tolerance else None
+    return (
+        newborn
+        if plan.nothing_to_lose is not None or score <= at_most_chance(newborn, ranges_of(plan)) + tolerance
+        else None
+    )
 
 
 def _no_better(
@@ -128,16 +141,29 @@ def _no_better(
 
 
 def _at_a_loss(
-    plan: Plan, bench: Bench, shown: float, scores: dict[str, float], worst: float, results: Results
+    plan: Plan,
+    bench: Bench,
+    known: Sequence[float],
+    scores: dict[str, float],
+    tolerance: float,
+    results: Results,
 ) -> Decision:
     """The metric is at chance: the gentlest treatment that brings units back, and is no worse than any new network.
 
     Where there is nothing to lose, and nothing gentler does that, the network begins anew. It does so at once where its
-    weights were blown up and their directions, scaled back, say no more than a new network's.
+    weights are of no usual size and their directions, scaled back, say no more than a new network's, or where its
+    units, shifted back, say less. A metric that does not move says neither. Layers that begin anew say nothing until
+    they are trained.
+
+    `known` has what the user's metric says of the model, and the scores of new networks.
     """
-    blown_up = any(treatment.name == "rescaled" for treatment in plan.treatments)
-    lost = blown_up or plan.nothing_to_lose is not None
-    for treatment in sorted(plan.treatments, key=lambda treatment: blown_up and treatment.name != THROWS_AWAY):
+    shown, *chance = known
+    worst, moves = at_least_chance(chance) - tolerance, len({bench.score(shown), *chance}) > 1
+    spoiled = moves and (_blown_up(plan) or -math.inf < scores.get("shifted", math.inf) < worst)
+    lost = spoiled or plan.nothing_to_lose is not None
+    unsaid = {"layers anew"} if moves else {"layers anew", "rescaled"}
+    gentle = [treatment for treatment in plan.treatments if treatment.name not in unsaid]
+    for treatment in sorted(gentle, key=lambda treatment: spoiled and treatment.name != THROWS_AWAY):
         throws_away = treatment.name == THROWS_AWAY
         if not lost if throws_away else not scores.get(treatment.name, -math.inf) >= worst:
             continue
@@ -149,7 +175,8 @@ def _at_a_loss(
             why = "nothing of what it had learned is lost" if throws_away else "fewer units are in trouble"
             return Decision(treatment, "not judged", f"{words} nothing; {why}", results)
         bench.put_back()
-    if bench.score(shown) < worst and all(score < worst for score in scores.values()) and math.isfinite(worst):
+    low = all(scores.get(treatment.name, -math.inf) < worst for treatment in gentle)
+    if bench.score(shown) < worst and low and math.isfinite(worst):
         for treatment in plan.treatments:
             if treatment.name == THROWS_AWAY:
                 bench.do(treatment.actions)

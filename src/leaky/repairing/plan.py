@@ -21,6 +21,7 @@ ActionKind = Literal[
     "forget moments",
     "standardise",
     "estimate statistics",
+    "level",
     "recentre",
     "revive",
     "recycle",

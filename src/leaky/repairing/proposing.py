@@ -18,10 +18,11 @@ from leaky.repairing.design import by_design, cut_off
 from leaky.repairing.gates import blown_up_gates
 from leaky.repairing.operations import OPERATIONS
 from leaky.repairing.operations.anew import DEEP, tailored
+from leaky.repairing.operations.levelling import held_on_one_side
 from leaky.repairing.operations.standardising import first_events, input_ranges
 from leaky.repairing.operations.statistics import stale
 from leaky.repairing.plan import Action, ActionKind, Left, Plan, Treatment
-from leaky.repairing.sizes import blown_up, doubt
+from leaky.repairing.sizes import blown_up, doubt, odd_weights
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import Trouble, trouble_of
 from leaky.repairing.variation import tells_apart
@@ -81,8 +82,8 @@ def propose(
     wanted = _wanted(draft, checkup, troubles, include)
     ranges = input_ranges(ground)
     first = draft.able([Action("standardise", r.module, (), r.trouble) for r in ranges if r.trouble is not None])
-    unsure, nothing = doubt(checkup.record), _nothing_to_lose(subject.outputs)
-    if not wanted and nothing == _SAME:
+    unsure, nothing, held = doubt(checkup.record), _nothing_to_lose(subject.outputs), held_on_one_side(ground)
+    if not wanted and not held and nothing == _SAME:
         nothing = None  # no unit is in trouble: a last layer of zeros learns by itself
     if any(seen.constant for seen in ranges):
         nothing = None  # inputs that are all the same say nothing about the network
@@ -96,7 +97,8 @@ def propose(
     # with inputs that are too large, the weights need not be
     sized = None if first else blown_up(checkup.record) or blown_up_gates(subject.model)
     unsure = unsure or sized
-    treatments = _treatments(draft, wanted, first, (sized, lost or unsure), negative_slope)
+    sized = None if first else sized or odd_weights(ground)  # by itself no doubt of a network that works
+    treatments = _treatments(draft, wanted, first, (sized, lost or unsure or sized, held), negative_slope)
     decides = alike is not None and nothing is None
     total = sum(site.units for site in checkup.record.sites)
     gone = sum(len(t.gone) for t in _troubles(checkup, ()).values())
@@ -155,14 +157,14 @@ def _treatments(
     draft: _Draft,
     wanted: dict[str, tuple[tuple[int, ...], str]],
     first: tuple[Action, ...],
-    reasons: tuple[str | None, str | None],
+    reasons: tuple[str | None, str | None, str | None],
     negative_slope: float | None,
 ) -> tuple[Treatment, ...]:
     """Gentlest first; each has the standardising of the inputs in front, which moves nothing.
 
-    `reasons` has why weights are to be scaled, and why all may have to begin anew.
+    `reasons` has why weights are to be scaled, why all may have to begin anew, and what is held on one side.
     """
-    sized, anew = reasons
+    sized, anew, held = reasons
     ground = draft.subject.ground
     able = draft.able
     slope = LEAK if negative_slope is None else negative_slope
@@ -175,10 +177,11 @@ def _treatments(
     if first:
         found.append(("inputs standardised", ()))
     shifted = able(every["recentre"], silent=True)
+    levelled = able([Action("level", None, (), held)]) if held is not None else ()
     revived = able(every["revive"], silent=True)
     leak = () if not slope else _leaks(draft, wanted, revived, slope, given=negative_slope is not None)
-    if shifted:
-        found.append(("shifted", (*shifted, *_rest(revived, shifted))))
+    if shifted or levelled:
+        found.append(("shifted", (*levelled, *shifted, *_rest(revived, shifted))))
     if revived:
         found.append(("revived", (*revived, *(leak if negative_slope else ()))))
     recycled = able(every["recycle"], silent=bool(shifted or revived))
@@ -188,12 +191,12 @@ def _treatments(
         found.append(("leaky", leak))
     if sized is not None:
         scaled = able([Action("rescale", None, (), sized)], silent=True)
-        found.append(("rescaled", (*scaled, *shifted) if scaled else ()))
+        found.append(("rescaled", (*scaled, *levelled, *shifted) if scaled else ()))
     layers = [n for n, (units, _) in wanted.items() if len(units) > MOST_OF_A_LAYER * ground.site(n).units]
     if layers and len(layers) < len(ground.structure.sites):
         found.append(("layers anew", able([Action("reinitialise", n, (), wanted[n][1]) for n in layers], silent=True)))
-    if wanted or anew is not None or first:
-        found.append(("begun anew", _begun_anew(draft, anew, negative_slope)))
+    if wanted or anew is not None or first or levelled:
+        found.append(("begun anew", _begun_anew(draft, anew or held, negative_slope)))
     return tuple(
         # a leak behind units that give nothing yet moves nothing either
         Treatment(

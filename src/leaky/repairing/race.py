@@ -19,7 +19,7 @@ import torch
 
 from leaky.errors import InputError
 from leaky.interruptions import surely
-from leaky.repairing.entering import AS_IT_WAS, Runner, at_least_chance, at_most_chance, entrants
+from leaky.repairing.entering import AS_IT_WAS, LUCKY, Runner, at_least_chance, at_most_chance, entrants
 from leaky.repairing.plan import Action, Treatment
 from leaky.repairing.recipe import Recipe
 
@@ -94,7 +94,7 @@ class Race:
     def _proven(self, runners: Sequence[Runner], winner: Runner) -> Runner | None:
         """The one whose change alone was better than all that was trained: its training has undone some of it."""
         best = max(runners, key=lambda runner: runner.first)
-        if not math.isfinite(winner.score):
+        if not math.isfinite(winner.score) or best.first <= at_most_chance(self.chance, LUCKY):
             return None
         trained = max(runner.score for runner in runners)
         if best is runners[0] or not best.first > max(trained, runners[0].first) + self._weak(runners):
@@ -159,16 +159,19 @@ class Race:
         winner = self._winner(runners)
         longest = max(runner.trainings for runner in runners)
         if self._at_chance(runners):
-            return [runner for runner in runners if runner.score >= at_least_chance(self.chance)]
+            going = [runner for runner in runners if runner.score >= at_least_chance(self.chance)]
+            still = runners[0].score == runners[0].last and any(runner.score != runner.last for runner in going)
+            return [runner for runner in going if runner.trainings == longest and not (still and runner is runners[0])]
         if not math.isfinite(winner.score) or winner.trainings < longest:
             return []
         near, weak = max(self.tolerance, CLOSE * self._scale(runners)), self._weak(runners)
+        lead = weak if runners[0].first > at_most_chance(self.chance, LUCKY) else -weak  # it had learned something
         rivals, harsher = [], False
         for runner in runners:
             if runner is winner:
                 harsher = True
             elif runner.trainings == longest and math.isfinite(runner.score):
-                needed = winner.expected + weak if harsher else winner.expected - near
+                needed = winner.expected + lead if harsher else max(winner.expected - near, winner.first)
                 if runner.expected > needed:
                     rivals.append(runner)
         rivals = sorted(rivals, key=lambda runner: (runner is not runners[0], -runner.expected))[:2]
@@ -177,7 +180,7 @@ class Race:
     def _winner(self, runners: Sequence[Runner]) -> Runner:
         """The gentlest that is hardly worse than the best of those that ran longest."""
         longest = max(runner.trainings for runner in runners)
-        able = [runner for runner in runners if runner.trainings == longest]
+        able = [runner for runner in runners if runner.trainings == longest or runner.score == runner.last]
         best = max(able, key=lambda runner: runner.score)
         if not math.isfinite(best.score):
             return runners[0]

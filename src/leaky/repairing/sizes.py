@@ -7,10 +7,12 @@ about 1 moves some of 100 by nothing, and tears some of .01.
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 
 from leaky.record import Record, Site
+from leaky.repairing.ground import Ground
 
 SIZES = (0.15, 15.0)
 """Root mean squares of a site's pre-activations outside of which its weights are under suspicion."""
@@ -20,6 +22,11 @@ BLOWN = 8.0
 
 FLAT = 6.0
 """The deviation of the pre-activations above which tanh, sigmoid and their like give hardly more than a sign."""
+
+WEIGHTS = (0.1, 1.9)
+"""Root mean square · √fan of the middle layer's weights outside of which they were blown up or have decayed: torch
+draws .58, He 1.41; 84 healthy twins of the patients had .5 to 1.8 (of sigmoids 2.8), 150 and 550 steps into their
+training."""
 
 
 def odd_sizes(record: Record) -> dict[str, float]:
@@ -38,6 +45,23 @@ def blown_up(record: Record) -> str | None:
         if not site.is_output and deviation > (FLAT if site.smooth else BLOWN):
             return f"the pre-activations of {site.name} have a deviation of {deviation:.3g}, where about 1 is usual"
     return None
+
+
+def odd_weights(ground: Ground) -> str | None:
+    """That most weights are far too large, or next to nothing, for what they sum over, in words; None where not.
+
+    It is seen where activations do not show it: in attention, in gates, and in front of norms. What is frozen, and
+    what is only zeros, is as somebody wanted it.
+    """
+    learned = {layer.production.weight: layer for layer in ground.layers.values() if layer.weight.requires_grad}
+    sizes = [
+        math.sqrt(float(layer.weight.detach().double().square().mean()) * layer.fan_in) for layer in learned.values()
+    ]
+    sizes = [size for size in sizes if size > 0]
+    middle = statistics.median_low(sizes) if sizes else 1.0
+    if WEIGHTS[0] <= middle <= WEIGHTS[1]:
+        return None
+    return f"the middle layer's weights are {middle:.3g} ÷ √fan in size, where .5 to 1.8 is usual"
 
 
 def doubt(record: Record) -> str | None:

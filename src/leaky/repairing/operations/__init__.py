@@ -6,6 +6,7 @@ Those that are of use by themselves are functions too: `leaky.operations.revive(
 from __future__ import annotations
 
 from leaky.repairing.operations.anew import BEGIN_ANEW
+from leaky.repairing.operations.levelling import LEVEL
 from leaky.repairing.operations.moments import FORGET_MOMENTS
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.operations.recentring import RECENTRE, recentre
@@ -25,6 +26,7 @@ OPERATIONS: dict[ActionKind, Operation] = {
         FORGET_MOMENTS,
         STANDARDISE,
         ESTIMATE_STATISTICS,
+        LEVEL,
         RECENTRE,
         REVIVE,
         RECYCLE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -15,8 +14,10 @@ from leaky.repairing.beginning import begin_as_built
 from leaky.repairing.calibration import calibrate
 from leaky.repairing.ground import Ground
 from leaky.repairing.initialization import initialize
+from leaky.repairing.inputs import as_they_came
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.operations.standardised import is_standardised
+from leaky.repairing.operations.standardising import first_events
 from leaky.repairing.operations.step_size import step_size
 from leaky.repairing.operations.swapping import channel_dim_of, put_rectifier, refusal
 from leaky.repairing.plan import Action, Left
@@ -79,14 +80,14 @@ def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, 
 
 def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
     ground, model = subject.ground, subject.model
-    slope = actions[0].negative_slope
+    slope, unit_size = actions[0].negative_slope, _unit_size(ground)
     with subject.undone_on_error():
         gain = 1 / step_size(ground, subject.optimizer)
         for site in ground.structure.sites.values():
             if slope and refusal(ground, site, whole_module=True) is None:
                 put_rectifier(model, site.event.module, slope, channel_dim_of(site), gain)
         new_weights(ground, subject.seed)
-        if not any(map(is_standardised, model.modules())) and not _unit_size(model, ground.batches):
+        if not any(map(is_standardised, model.modules())) and not unit_size:
             calibrate(model, ground.batches)
         subject.forget_state([p for p in model.parameters() if p.requires_grad])
     subject.changed(modules=True)
@@ -112,10 +113,23 @@ def _begin_small(ground: Ground, drawn: Sequence[tuple[str, float]], seed: int) 
                 bias.copy_(values)
 
 
-def _unit_size(model: Any, batches: Any) -> bool:
-    """Whether the inputs have about the size that an initialisation by variance takes for granted."""
-    first = next(batches_of(batches, model, sample_dim=0, batch_size=None, max_samples=None))
-    sizes = [float(t.detach().double().square().mean()) for t in first.tensors if t.is_floating_point()]
+def _unit_size(ground: Ground) -> bool:
+    """Whether the inputs have about the size that an initialisation by variance takes for granted.
+
+    Of several inputs those that no layer sums over as they came do not count: who is near whom, what is known.
+    """
+    batches = batches_of(ground.batches, ground.model, sample_dim=0, batch_size=None, max_samples=None)
+    tensors, inputs = next(iter(batches)).tensors, ground.history.inputs
+    came = as_they_came(ground.history)
+    entering = {came.get(node.index) for event in first_events(ground) for node in event.call.nodes}
+    counted = [node.index in entering for node in inputs]
+    if len(tensors) != len(inputs) or not any(counted):
+        counted = [True] * len(tensors)
+    sizes = [
+        float(tensor.detach().double().square().mean())
+        for tensor, counts in zip(tensors, counted, strict=True)
+        if counts and tensor.is_floating_point()
+    ]
     return all(0.1 < size < 10 for size in sizes)
 
 
