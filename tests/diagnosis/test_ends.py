@@ -234,6 +234,22 @@ def test_targets_of_a_loss_that_takes_probabilities(values: tuple[float, ...], b
     assert (None if finding is None else finding.level) == ("error" if bad else None)
 
 
+@pytest.mark.parametrize(("least", "bad"), [(0, False), (-2.5, True)])
+def test_counts_below_zero_of_a_loss_that_takes_counts(least: float, bad: bool) -> None:
+    rates = tensor(normal(N, 1), "output")
+    target = tensor(least + np.resize(np.arange(9.0), N).reshape(N, 1), "batch[1]")
+    finding = found("target-range", network(outputs=(rates,), terms=(term("poisson_nll_loss", rates, target),)))
+    assert (finding is not None) == bad
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_a_site_that_nothing_passes_comes_before_a_batchnorm_that_gets_one_value(spread: float) -> None:
+    dead = site_from(normal(N, 8) - 20, 0.0, name="hidden", bypassed=False)
+    norm = Normalisation("norm", 40, False, distance=30.0, spread=spread)
+    first = diagnose(record_from(dead, normalisations=(norm,), samples=N)).findings[0]
+    assert first.rule == ("batchnorm-statistics" if spread else "dead")
+
+
 @pytest.mark.parametrize(("over", "classes", "bad"), [(7, 3, True), (3, 3, False), (None, 3, False)])
 def test_a_softmax_over_what_are_no_classes(over: int | None, classes: int, bad: bool) -> None:
     output = tensor(np.abs(normal(N, 21)), "output", made_by="softmax", made_over=over, shape=(N, 7, classes))

@@ -81,6 +81,16 @@ def _behind(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
     return later or (other.site == cause.site and other.rule in ("dead", "silent-so-far", "dormant", "over-sparse"))
 
 
+def _before_norms(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
+    """Whether nothing passes a site, and the first BatchNorm that is off gets one value for all samples."""
+    spreads = other.evidence.get("spreads")
+    return bool(cause.evidence.get("whole_site")) and isinstance(spreads, list) and float(spreads[0]) < SAME
+
+
+SAME = 1e-6
+"""Variance of what comes into a BatchNorm ÷ its running one, up to which nothing but rounding varies."""
+
+
 def _same_site(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
     return cause.site is not None and cause.site == other.site
 
@@ -114,6 +124,8 @@ RELATIONS = (
     Relation("target-shape", ANYTHING),
     Relation("target-range", ANYTHING),
     Relation("no-curvature", ANYTHING),
+    Relation("constant", frozenset(("batchnorm-statistics",)), _before_norms),
+    Relation("dead", frozenset(("batchnorm-statistics",)), _before_norms),
     Relation("batchnorm-statistics", ANYTHING, most="info", cap="warning"),
     Relation("output-rectifier", frozenset(("same-output", "no-gradient", "not-learning", "gradient-starved"))),
     Relation("target-scale", SUSPECTED, _no_cut),

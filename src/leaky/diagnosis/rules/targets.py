@@ -26,8 +26,12 @@ RANGES = {
 """What an output can be, by what made it."""
 REAL = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub")
 """Comparisons of real numbers."""
-PROBABILITIES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-"""Comparisons with probabilities."""
+DOMAINS = {
+    "binary_cross_entropy": (0.0, 1.0),
+    "binary_cross_entropy_with_logits": (0.0, 1.0),
+    "poisson_nll_loss": (0.0, math.inf),
+}
+"""What a loss takes for targets: beyond, it falls without end."""
 
 
 def output_of(context: Context, term: LossTerm) -> TensorStatistics | None:
@@ -92,8 +96,9 @@ def target_range(context: Context) -> list[Finding]:
     found: dict[str, Finding] = {}
     for term in context.record.terms:
         last, target = _last_bound(context, term), term.target
-        if term.operation in PROBABILITIES and _leaves(target, (0.0, 1.0)) and not _marks_missing(target):
-            found.setdefault(term.output, _no_probability(context, term))
+        domain = DOMAINS.get(term.operation)
+        if domain is not None and _leaves(target, domain) and not _marks_missing(target):
+            found.setdefault(term.output, _not_taken(context, term, domain))
         if (
             last is None
             or last == "relu"
@@ -119,8 +124,14 @@ def _marks_missing(target: TensorStatistics) -> bool:
     return target.whole and not pair and (target.minimum < 0 or target.maximum in (99, 100, 255))
 
 
-def _no_probability(context: Context, term: LossTerm) -> Finding:
-    target = term.target
+def _not_taken(context: Context, term: LossTerm, domain: tuple[float, float]) -> Finding:
+    target, probabilities = term.target, domain[1] == 1
+    advice = (
+        "Write the classes as 0 and 1 (from −1 and 1: (y + 1) ÷ 2), or scale the targets into 0 to 1; for numbers "
+        "take mse_loss, for classes 0, 1, 2, … one output a class and cross_entropy."
+        if probabilities
+        else "Counts are never below 0: were they standardised? For centred numbers take mse_loss."
+    )
     return Finding(
         rule="target-range",
         level="error",
@@ -128,7 +139,8 @@ def _no_probability(context: Context, term: LossTerm) -> Finding:
         units=(),
         message=(
             f"the targets ({target.name}) go from {target.minimum:.3g} to {target.maximum:.3g}, and {term.operation} "
-            f"takes probabilities, 0 to 1: outside of them it falls without end, {seen_on(context.record)}"
+            f"takes {'probabilities, 0 to 1' if probabilities else 'counts, 0 and above'}: beyond, it falls without "
+            f"end, {seen_on(context.record)}"
         ),
         evidence=evidence(
             output=term.output,
@@ -136,11 +148,7 @@ def _no_probability(context: Context, term: LossTerm) -> Finding:
             target_minimum=target.minimum,
             target_maximum=target.maximum,
         ),
-        advice=(
-            "Write the classes as 0 and 1 (from −1 and 1: (y + 1) ÷ 2), or scale the targets into 0 to 1; for numbers "
-            "take mse_loss, for classes 0, 1, 2, … one output a class and cross_entropy. The hidden units have no "
-            "part in it."
-        ),
+        advice=f"{advice} The hidden units have no part in it.",
     )
 
 
