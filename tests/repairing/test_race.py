@@ -155,3 +155,13 @@ def test_a_treatment_that_refuses_is_withdrawn_with_the_reason() -> None:
     assert won.treatment.name == "begun anew"
     assert len(runners) == 2
     assert race.withdrawn == ["shifted could not be tried: it is frozen"]
+
+
+@pytest.mark.parametrize(("learned", "winner"), [(0.12, "begun anew"), (0.5, "layers anew")])
+def test_layers_in_a_network_that_has_learned_nothing_are_no_gentler_than_a_new_one(
+    learned: float, winner: str
+) -> None:
+    model = Model({"as it was": [-9.0], "layers anew": [0.1, learned], "begun anew": [0.1, 0.115]})
+    race = Race(model.do, model.train, model.measure, model.kept, 1.0, 0.01, 8, CHANCE)
+    won, _ = race.run(treatments(["as it was", "layers anew", "begun anew"]))
+    assert won.treatment.name == winner

@@ -312,3 +312,18 @@ def test_how_far_each_site_moved_is_told(tmp_path: Path) -> None:
     assert first.change == pytest.approx(float((then - some).norm() / some.norm()), rel=1e-4)
     done.save(tmp_path / "done.json")
     assert leaky.load(tmp_path / "done.json").drift == done.drift
+
+
+def test_where_no_treatment_has_learned_anything_a_network_with_nothing_to_lose_begins_anew() -> None:
+    model = sick()
+    with torch.no_grad():
+        model[2].weight.zero_()
+        model[2].bias.fill_(-9.0)
+    plan = plan_of(model)
+    assert plan.plan.nothing_to_lose is not None
+    assert [treatment.name for treatment in plan.treatments][-1] == "begun anew"
+    assert len(plan.treatments) > 1
+    done = plan.apply(validate=lambda _: 0.5, train=lambda _: None)
+    assert done.verdict == "not judged"
+    assert [action.kind for action in done.actions] == ["begin anew"]
+    assert len(done.results) > 2

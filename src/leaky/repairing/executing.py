@@ -45,7 +45,7 @@ def _won(winner: Runner, runners: Sequence[Runner]) -> str:
     if winner.untrained:
         return f"{name}, by itself it is better than all after a short training: {winner.before:.6g}"
     other = max((runner.score for runner in runners if runner is not winner), default=-math.inf)
-    words = "it learns best" if winner.score >= other else "it learns as well as what is harsher"
+    words = "it learns best" if winner.score >= other else "it learns as well as the best"
     return f"{name}, {words}: {winner.after:.6g} after a short training"
 
 
@@ -133,7 +133,9 @@ class Execution:
         notes = (*self._around.told, *race.withdrawn)
         if winner.treatment is AS_IT_WAS and race.shows_nothing(runners):
             put_back()
-            return replace(self._judged(before, start), results=results, trainings=used, notes=(*notes, TOO_SHORT))
+            return replace(
+                self._judged(before, start, raced=True), results=results, trainings=used, notes=(*notes, TOO_SHORT)
+            )
         if winner.treatment is AS_IT_WAS:
             reason = "it learns as well as with any treatment"
             tried = tuple(action for treatment in plan.treatments for action in treatment.actions)
@@ -179,9 +181,15 @@ class Execution:
             return False
         return bool(chance) and self._gauge.troubled <= MOST_LEFT * self._subject.record.units
 
-    def _judged(self, before: list[Tensor], start: float | None = None) -> RepairRecord:
-        """What the metric, or the outputs, say of each treatment."""
+    def _judged(self, before: list[Tensor], start: float | None = None, *, raced: bool = False) -> RepairRecord:
+        """What the metric, or the outputs, say of each treatment.
+
+        Where a race has shown of none that it learns, and there is nothing to lose, only a new network is left to try.
+        """
         plan, limits, subject, gauge = self._plan, self._limits, self._subject, self._gauge
+        anew = tuple(treatment for treatment in plan.treatments if treatment.name == THROWS_AWAY)
+        if raced and anew and plan.nothing_to_lose is not None:
+            plan = replace(plan, treatments=anew)
         put_back = self._kept()
         if start is None and self._validate is not None:
             start = gauge.metric()

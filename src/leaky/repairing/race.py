@@ -185,6 +185,8 @@ class Race:
         if not math.isfinite(best.score):
             return runners[0]
         weak = self._weak(runners)
+        if self._at_chance(runners):  # what learned nothing with the layers is nothing to keep
+            able.sort(key=lambda runner: runner.treatment.name == "layers anew")
         for runner in able:
             margin = 2 * weak if best.treatment.name in HARSH and runner.treatment.name not in HARSH else weak
             if runner.score >= best.score - margin:
