@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks.trainings import mechanisms, mechanisms_since
+from benchmarks.trainings import latecomers, mechanisms, mechanisms_since
 from benchmarks.trainings.building import CE, Adam, Kind, Training, blobs, plain
 from benchmarks.trainings.halves import HALVES
 from benchmarks.trainings.healthy import small_regression
@@ -47,7 +47,7 @@ NEWER: dict[str, Kind] = {
     "to-and-fro": mechanisms_since.to_and_fro,
     "pressed": mechanisms.features_pressed_by_their_size,
     "pressed, by squares": mechanisms.code_pressed_to_nothing,
-    "cut-off": mechanisms_since.code_drawn_to_its_prior,
+    "cut-off": latecomers.pictures_that_nobody_asks_for,
     "non-finite, the loss alone": mechanisms_since.rate_of_counts_without_logarithm,
     "alike, what the model gives": mechanisms_since.words_without_others,
     "same-units": mechanisms.everything_begins_the_same,
@@ -55,7 +55,7 @@ NEWER: dict[str, Kind] = {
 }
 """A training for each alarm that goes by a quantity of any training."""
 STEPS: dict[Kind, int] = {
-    mechanisms_since.to_and_fro: 150, mechanisms_since.code_drawn_to_its_prior: 240,
+    mechanisms_since.to_and_fro: 150, latecomers.pictures_that_nobody_asks_for: 200,
     mechanisms_since.words_without_others: 130,
 }  # fmt: skip
 """To train, where an alarm takes longer."""

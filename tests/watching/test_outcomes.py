@@ -132,6 +132,17 @@ def test_a_loss_that_is_no_number_is_told_at_its_step_though_its_gradient_is_fin
     assert "the loss is NaN or infinite, in batch 14" in watch.alarms[0].finding.message
 
 
+@pytest.mark.parametrize(("since", "told_at"), [(113, [119]), (119, [119]), (99, [99])])
+def test_later_a_loss_is_looked_at_once_a_report(since: int, told_at: list[int]) -> None:
+    steps = iter(range(200))
+
+    def loss(out: Tensor, x: Tensor) -> Tensor:
+        return out.mean() + (math.nan if next(steps) >= since else 0.0)
+
+    watch = trained(loss, steps=125, rate=1e-3)
+    assert [alarm.step for alarm in watch.alarms] == told_at
+
+
 def test_of_a_loss_under_a_scaler_or_on_steps_that_are_not_watched_nothing_is_said() -> None:
     model = Wrapped()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)

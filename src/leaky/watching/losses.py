@@ -15,6 +15,8 @@ from torch import Tensor
 
 from leaky.watching.clock import Clock
 
+CLOSELY = 100
+"""Steps of which every one's loss is looked at, and then one a report: it takes as long as a small layer."""
 DEEP = 16
 """Frames that are looked at: other hooks and what calls them may lie between."""
 _CODE = getattr(getattr(torch.autograd.graph, "_engine_run_backward", None), "__code__", None)
@@ -90,7 +92,7 @@ def _gone_back_from() -> float:
             given = frame.f_locals.get("t_outputs", ())
             loss = given[0] if len(given) == 1 else None
             if type(loss) is Tensor and loss.numel() == 1 and loss.device.type == "cpu":
-                return float(loss.detach())
+                return float(loss.item())
             break
         frame = frame.f_back
     return 0.0

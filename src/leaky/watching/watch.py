@@ -24,7 +24,7 @@ from leaky.watching.controlling.controller import Controller
 from leaky.watching.history import SiteFigures
 from leaky.watching.leftovers import Leftovers
 from leaky.watching.log import Log
-from leaky.watching.losses import Losses
+from leaky.watching.losses import CLOSELY, Losses
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
 from leaky.watching.process_groups import is_first
@@ -281,4 +281,5 @@ class Watch:
         every, step = self._every, self.observer.clock.step
         wanted = bool(every(step)) if callable(every) else step % every == 0
         self.observer.observe(wanted)
-        self._losses.listen(self.observer.observing)
+        due = step < CLOSELY or self._observed + 1 >= self._report_every
+        self._losses.listen(self.observer.observing and due)

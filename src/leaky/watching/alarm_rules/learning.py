@@ -14,6 +14,8 @@ STAYED = 5
 """Reports that make a level of the gradient a usual one."""
 ODD_INPUT = 4.0
 """Times as large as usual, from which on a batch's input is told beside a gradient that is far above the usual one."""
+LESS = 0.75
+"""Of the first E h², up to which a site gives less than at first."""
 UNZEROED = 5
 """Steps in a row whose gradient was added to the one before that make a habit."""
 
@@ -78,7 +80,8 @@ def cut_off(now: Now) -> list[Finding]:
 
     What such a site gives is asked for no more: a code that is drawn to its prior, a branch that has been shut. Judged
     is E g² at it ÷ at the last site, the largest of the last three reports, beside the first report's; not at experts,
-    whose part of the samples a router changes.
+    whose part of the samples a router changes. A first gradient that is far too large falls so in healthy trainings
+    too: it is a warning where the site gives less as well.
     """
     if not now.sites or now.history.samples.sum() < now.needed:
         return []
@@ -92,12 +95,14 @@ def cut_off(now: Now) -> list[Finding]:
         left = float(share[-3:].max() / share[0])
         if not left <= now.thresholds.cut_off:
             continue
+        given = now.history[site.name]["output_moment"]
+        level: Level = "warning" if given[-1] <= LESS * given[0] else "info"
         message = f"beside what comes to {now.sites[-1].name!r}, E g² has fallen to {left:.2g} of what it was at first"
         advice = (
             "What this site gives is hardly asked for any more: look at a penalty or divergence that has shut the way "
             "from here to the loss, and at its weight."
         )
-        found.append(finding("cut-off", "warning", site, message, advice, left=left))
+        found.append(finding("cut-off", level, site, message, advice, left=left))
     return found
 
 
