@@ -28,8 +28,8 @@ from torch import nn
 
 import leaky
 from leaky.interruptions import surely, surely_twice, undone_unless_done
+from leaky.observation.randomness import same_random_numbers
 from leaky.observation.turns import Turn
-from leaky.repairing.race import same_random_numbers
 from leaky.repairing.snapshot import Snapshot
 
 

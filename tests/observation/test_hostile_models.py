@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -282,56 +280,6 @@ def test_one_model_in_several_threads_is_observed_in_turn() -> None:
         assert statistics.fired.tolist() == alone[mode].fired.tolist()
     after = everything(model)
     assert {key for key in before if before[key] != after[key]} == set()
-
-
-DRAWS: dict[str, Callable[[], float]] = {
-    "torch": lambda: float(torch.rand((), dtype=torch.float64)),
-    "numpy": np.random.random_sample,
-    "python": random.random,
-}
-
-
-@pytest.mark.parametrize("idle", [0, 12], ids=["alone", "beside idle ones"])
-@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-def test_another_thread_never_draws_the_same_numbers_again(draw: Callable[[], float], idle: int) -> None:
-    model, data = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.randn(400, 4)
-    over, drawn = threading.Event(), list[float]()
-    waiting = [threading.Thread(target=over.wait) for _ in range(idle)]
-
-    def draws() -> None:
-        while not over.is_set():
-            drawn.extend(draw() for _ in range(200))
-            time.sleep(0.0005)  # a thread that never gives way makes every operation of torch wait for a turn
-
-    threads = [*waiting, threading.Thread(target=draws)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(5):
-            leaky.observe(model, data, batch_size=40)
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-    assert len(drawn) > 100
-    assert len(set(drawn)) == len(drawn)
-
-
-def test_beside_an_idle_thread_what_was_drawn_is_put_back() -> None:
-    def act(model: Acting, x: Tensor) -> None:
-        random.random(), np.random.rand(), torch.rand(1)
-
-    model, data = Acting(act), torch.randn(20, 4)
-    over = threading.Event()
-    thread = threading.Thread(target=over.wait)
-    thread.start()
-    before = random.getstate(), str(np.random.get_state()), bits(torch.get_rng_state())
-    try:
-        leaky.observe(model, data)
-    finally:
-        over.set()
-        thread.join()
-    assert (random.getstate(), str(np.random.get_state()), bits(torch.get_rng_state())) == before
 
 
 def test_a_branch_in_a_thread_of_the_model_is_listed() -> None:

@@ -12,11 +12,13 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+
+from leaky.interruptions import surely
 
 ENOUGH = 0.02
 """Seconds of computing in other threads in which one that draws would have drawn."""
@@ -73,6 +75,20 @@ class Randomness:
         if not self._restored:
             _put_back(self._first, self._elsewhere)
             self._restored = True
+
+
+@contextlib.contextmanager
+def same_random_numbers(seed: int) -> Iterator[None]:
+    """All generators seeded alike; afterwards they go on from where they were, but for those that `restore` leaves."""
+    generators = Randomness(seed)
+    try:
+        try:
+            generators.begin()
+            yield
+        finally:
+            surely([generators.restore])
+    finally:  # also where the first was interrupted as it began
+        surely([generators.restore])
 
 
 class Moment:

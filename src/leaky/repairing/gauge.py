@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from leaky.errors import InputError
+from leaky.observation.randomness import same_random_numbers
 from leaky.repairing.entering import THROWS_AWAY
 from leaky.repairing.operations.anew import new_weights
 from leaky.repairing.plan import Action, Plan
-from leaky.repairing.race import same_random_numbers
 from leaky.repairing.sizes import odd_sizes
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import trouble_of

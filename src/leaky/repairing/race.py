@@ -9,16 +9,11 @@ was over all of them. What was best right after its change, and worse for its tr
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
-
 from leaky.errors import InputError
-from leaky.interruptions import surely
+from leaky.observation.randomness import same_random_numbers
 from leaky.repairing.entering import AS_IT_WAS, LUCKY, Runner, at_least_chance, at_most_chance, entrants
 from leaky.repairing.plan import Action, Treatment
 from leaky.repairing.recipe import Recipe
@@ -192,21 +187,3 @@ class Race:
             if runner.score >= best.score - margin:
                 return runner
         return best
-
-
-@contextmanager
-def same_random_numbers(seed: int) -> Iterator[None]:
-    """All generators seeded alike; afterwards they go on from where they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    steps = [lambda: random.setstate(python), lambda: np.random.set_state(numpy)]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            try:
-                torch.manual_seed(seed)
-                random.seed(seed)
-                np.random.seed(seed)
-                yield
-            finally:
-                surely(steps)
-        finally:  # also where the first was interrupted as it began
-            surely(steps)
