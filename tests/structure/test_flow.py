@@ -42,7 +42,7 @@ def traced(function: Callable[..., Tensor]) -> tuple[Node, Node, Tensor]:
     return history.inputs[0], history.events[-1].results[0], result
 
 
-STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
+SCALARS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "add": lambda x, a: x + a,
     "sub": lambda x, a: x - a,
     "mul": lambda x, a: x * a,
@@ -55,11 +55,11 @@ STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.sampled_from([-2.0, 0.5, 3.0])), min_size=1, max_size=5))
-def test_scalar_arithmetic_is_scale_times_root_plus_shift(events: list[tuple[str, float]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(sorted(SCALARS)), st.sampled_from([-2.0, 0.5, 3.0])), min_size=1, max_size=5))
+def test_scalar_arithmetic_is_scale_times_root_plus_shift(chosen: list[tuple[str, float]]) -> None:
     def chain(x: Tensor, w: Tensor, c: Tensor) -> Tensor:
-        for name, by in events:
-            x = STEPS[name](x, by)
+        for name, by in chosen:
+            x = SCALARS[name](x, by)
         return x.clone()
 
     x, node, result = traced(chain)
