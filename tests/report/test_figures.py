@@ -17,7 +17,7 @@ from leaky.diagnosis import diagnose
 from leaky.diagnosis.rules.advice import second_moment
 from leaky.errors import InputError
 from leaky.report.figures import run_figure
-from leaky.report.rows import rows
+from leaky.report.rows import site_rows
 
 STUDY = Path(__file__).parents[2] / "benchmarks" / "results" / "tune_deep_digits_study.json"
 
@@ -32,7 +32,7 @@ def test_a_checkup_is_drawn_layer_by_layer(tmp_path: Path) -> None:
         assert (np.diff(row) >= 0).all()
     dead = {round(bar.get_y() + bar.get_height() / 2): bar.get_width() for bar in shares.containers[0]}
     assert dead == pytest.approx(
-        {at: 100 * row.dead / row.site.units for at, row in enumerate(rows(checkup.diagnosis))}
+        {at: 100 * row.dead / row.site.units for at, row in enumerate(site_rows(checkup.diagnosis))}
     )
     assert list(ranges.lines[0].get_xdata()) == pytest.approx([second_moment(site) for site in checkup.record.sites])
     figure.savefig(tmp_path / "checkup.png")

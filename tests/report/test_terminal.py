@@ -15,7 +15,7 @@ from tests.records import normal, record_from, site_from
 
 from leaky.diagnosis import Diagnosis, diagnose
 from leaky.report.drawing import as_text
-from leaky.report.rows import headline, rows, shares
+from leaky.report.rows import headline, shares, site_rows
 from leaky.report.terminal import TerminalReport, cells_of
 
 
@@ -71,7 +71,7 @@ def test_each_site_has_its_row(diagnosis: Diagnosis) -> None:
 
 
 def test_a_unit_counts_once(diagnosis: Diagnosis) -> None:
-    total = shares(rows(diagnosis))
+    total = shares(site_rows(diagnosis))
     assert (total.dead, total.units) == (9, 128)
     assert total.units == diagnosis.record.units
 

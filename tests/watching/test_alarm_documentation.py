@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from leaky.watching.alarms import ALARMS, READ
+from leaky.watching.alarms import ALARMS
 from leaky.watching.history import FIGURES
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "watch.md").read_text(encoding="utf-8")
@@ -31,11 +31,3 @@ def test_alarms_stand_in_the_guide_in_the_order_in_which_they_are_looked_for() -
 def test_the_guide_explains_each_figure_of_a_site() -> None:
     named = set(re.findall(r"`([a-z_]+)`", GUIDE))
     assert set(FIGURES) <= named
-
-
-def test_each_threshold_of_an_alarm_is_read_by_a_rule() -> None:
-    folder = Path(__file__).parents[2] / "src" / "leaky"
-    code = "\n".join(path.read_text(encoding="utf-8") for path in (folder / "watching").rglob("*.py"))
-    code = code.replace(str(READ), "")
-    unread = [name for name in READ if not re.search(rf"\.{name}\b", code)]
-    assert unread == []

@@ -62,7 +62,7 @@ def plot(
     reach = 4.0 if clamp is None else max(4.0, 1.5 * clamp / gain)
     _draw(left, formula.value, alphas, gain, clamp, reach)
     _draw(right, formula.derivative, alphas, gain, clamp, reach)
-    _mark_the_derivative_at_zero(right, alphas, gain, reach)
+    _mark_the_derivative_at_zero(right, alphas, gain)
     _write_formulas(left, right, gain, clamp)
     figure.legend(
         *left.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(alphas) + 1, 6), frameon=False
@@ -118,7 +118,7 @@ def _with_gaps(x: np.ndarray[Any, Any], clamp: float | None) -> np.ndarray[Any, 
     return np.insert(x, jumps, np.nan)
 
 
-def _mark_the_derivative_at_zero(axes: Axes, alphas: Sequence[float], gain: float, reach: float) -> None:
+def _mark_the_derivative_at_zero(axes: Axes, alphas: Sequence[float], gain: float) -> None:
     """A full dot is the value at 0, an open one is not reached."""
     axes.plot([0.0], [gain], "o", markersize=7, markerfacecolor="white", markeredgecolor=COMMON, zorder=4)
     for index, alpha in enumerate(alphas):

@@ -157,9 +157,9 @@ def show(report: RenderableType | str) -> None:
     if isinstance(report, str):
         say(report)
         return
-    from leaky.report.drawing import show as draw
+    from leaky.report import drawing
 
-    _through(lambda: draw(report))
+    _through(lambda: drawing.show(report))
 
 
 def note(text: str) -> None:

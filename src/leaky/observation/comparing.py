@@ -147,7 +147,7 @@ class Comparing(TorchFunctionMode):
         if operation in BY_CLASS:
             hits, classes = _class_hits(output.detach(), target.detach())
         elif wanted.whole and wanted.minimum >= 0 and wanted.maximum <= 1 and output.shape == target.shape:
-            hits, classes = _binary_hits(output.detach(), target.detach(), operation, origin.path, given)
+            hits, classes = _binary_hits(output.detach(), target.detach(), operation, given)
         self.terms.append(
             LossTerm(
                 operation=operation,
@@ -217,7 +217,7 @@ def _class_hits(output: Tensor, target: Tensor) -> tuple[int | None, tuple[int, 
 
 
 def _binary_hits(
-    output: Tensor, target: Tensor, operation: str, path: tuple[str, ...], given: TensorStatistics
+    output: Tensor, target: Tensor, operation: str, given: TensorStatistics
 ) -> tuple[int | None, tuple[int, ...]]:
     """How often the output is on its target's side: of 0 for a logit, of ½ for a probability."""
     if operation == "binary_cross_entropy_with_logits":

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 import click
+import rich.table
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from leaky.report.pen import Pen
@@ -61,9 +61,9 @@ def _drawn(block: Block, pen: Pen) -> Iterable[RenderableType]:
         yield block.on_terminal(pen)
 
 
-def _table(block: Table, pen: Pen) -> RichTable:
+def _table(block: Table, pen: Pen) -> rich.table.Table:
     headed = any(column.name for column in block.columns)
-    table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", show_header=headed)
+    table = rich.table.Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", show_header=headed)
     for column in block.columns:
         side: Literal["left", "right"] = "right" if column.numbers else "left"
         whole = column.whole and pen.width >= NARROW

@@ -15,7 +15,7 @@ from leaky.diagnosis import Diagnosis
 from leaky.diagnosis.rules.advice import second_moment
 from leaky.errors import InputError, MissingExtraError
 from leaky.record import FloatArray
-from leaky.report.rows import SiteRow, rows
+from leaky.report.rows import SiteRow, site_rows
 from leaky.text import printable, shortened
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def checkup_figure(diagnosis: Diagnosis) -> Figure:
         MissingExtraError: if matplotlib is not installed.
         InputError: if no site was examined.
     """
-    table = rows(diagnosis)
+    table = site_rows(diagnosis)
     if not table:
         raise InputError("there is nothing to draw: no site was examined")
     figure = _figure(10.0, max(3.0, 1.4 + 0.26 * len(table)))

@@ -69,7 +69,7 @@ class Shares:
         return self.dead + self.locked + self.unproven + self.dormant + self.others
 
 
-def rows(diagnosis: Diagnosis) -> list[SiteRow]:
+def site_rows(diagnosis: Diagnosis) -> list[SiteRow]:
     """One row a site, in the order of the record."""
     return [_row(site, diagnosis) for site in diagnosis.record.sites]
 
@@ -94,7 +94,7 @@ def lead(diagnosis: Diagnosis) -> tuple[str, str] | None:
 
 def headline(diagnosis: Diagnosis) -> str:
     """The verdict in one line, with the place to start at."""
-    table = rows(diagnosis)
+    table = site_rows(diagnosis)
     if not table:
         return "Nothing could be examined: no rectifier and no smooth activation of the model ran where it can be seen."
     total = shares(table)

@@ -9,17 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
 from leaky.diagnosis import Diagnosis, Level
-from leaky.report import rows as report_rows
 from leaky.report.drawing import Drawing
 from leaky.report.findings import LEVEL_TONES, all_findings, findings_by_rule
 from leaky.report.groups import Group, shortened
 from leaky.report.html import html_table
 from leaky.report.pen import Pen
-from leaky.report.rows import Shares, SiteRow
+from leaky.report.rows import Shares, SiteRow, headline, lead, shares, site_rows, subtitle
 from leaky.report.sites import WIDE, legend, site_table
 from leaky.report.view import Block, Gap, Picture, View, line, points
 
@@ -48,12 +47,12 @@ class TerminalReport(Drawing):
 
 def checkup_view(diagnosis: Diagnosis, full: bool = False, sites: str = "auto") -> View:
     """What a reader is shown of a diagnosis: the answer, the units, the sites, what was found and how sure that is."""
-    rows = report_rows.rows(diagnosis)
-    first = report_rows.lead(diagnosis)
+    rows = site_rows(diagnosis)
+    first = lead(diagnosis)
     view: list[Block] = [] if first is None else [line(first[1], LEVEL_TONES[cast("Level", first[0])])]
-    view.append(line(report_rows.headline(diagnosis), "strong"))
-    view += [Bar(report_rows.shares(rows))] if rows else []
-    view += [line(report_rows.subtitle(diagnosis), "quiet"), Gap()]
+    view.append(line(headline(diagnosis), "strong"))
+    view += [Bar(shares(rows))] if rows else []
+    view += [line(subtitle(diagnosis), "quiet"), Gap()]
     if rows:
         shown = shortened(rows, diagnosis) if sites == "auto" else rows
         view.append(Sites(tuple(shown)))
@@ -90,7 +89,7 @@ class Sites(Picture):
 
     rows: tuple[SiteRow | Group, ...]
 
-    def on_terminal(self, pen: Pen) -> RichTable:
+    def on_terminal(self, pen: Pen) -> Table:
         """A table with the columns that the terminal has the width for."""
         return site_table(self.rows, pen)
 

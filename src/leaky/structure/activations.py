@@ -118,9 +118,14 @@ def _hardtanh(call: Call, values: Sequence[Any]) -> Activation | None:
 
 def _clamp(call: Call, values: Sequence[Any]) -> Activation | None:
     low, high = call.get("min"), call.get("max")
-    low = _number(low, values[1] if len(values) > 1 else None)
-    high = _number(high, values[2] if len(values) > 2 else None)
+    low, high = _number(low, _tensor(call, values, "min")), _number(high, _tensor(call, values, "max"))
     return _bounded(call.args[0], high) if low == 0 else None
+
+
+def _tensor(call: Call, values: Sequence[Any], name: str) -> Any:
+    """What was given for the argument of this name, with its tensor."""
+    place = call.place(name)
+    return values[place] if place < len(values) else None
 
 
 def _number(bound: Any, value: Any) -> float | None:
@@ -138,7 +143,9 @@ def _leaky(call: Call, values: Sequence[Any]) -> Activation | None:
 
 
 def _prelu(call: Call, values: Sequence[Any]) -> Activation | None:
-    slopes = values[1].detach().clone()  # NumPy would keep the storage of the weight itself from being resized
+    slopes = (
+        _tensor(call, values, "weight").detach().clone()
+    )  # NumPy would keep the storage of the weight itself from being resized
     return Activation("PReLU", slopes.double().cpu().reshape(-1).numpy())
 
 
@@ -173,25 +180,24 @@ def _multiple(node: Node, of: Node) -> float | None:
 
 def _where(call: Call, values: Sequence[Any]) -> Activation | None:
     """where(x > 0, x, α·x), where(x > 0, x, 0), and the same the other way round behind x < 0."""
-    if len(call.args) < 3 or not all(isinstance(argument, Node) for argument in call.args[1:3]):
-        return None
-    condition = call.args[0]
-    for gate, kept, other in (("positive", 1, 2), ("negative", 2, 1)):
-        value, replacement = call.args[kept], call.args[other]
-        if not _gates(condition, value, gate):
+    for gate, kept, other in (("positive", "self", "other"), ("negative", "other", "self")):
+        value, replacement = call.get(kept), call.get(other)
+        if not isinstance(value, Node) or not isinstance(replacement, Node):
+            return None
+        if not _gates(call.get("condition"), value, gate):
             continue
-        if not replacement.from_data and _number(replacement, values[other]) == 0:
-            return Activation("ReLU", operand=kept)
+        if not replacement.from_data and _number(replacement, _tensor(call, values, other)) == 0:
+            return Activation("ReLU", operand=call.place(kept))
         slope = _multiple(replacement, value)
-        return None if slope is None else Activation("LeakyReLU", slope, operand=kept)
+        return None if slope is None else Activation("LeakyReLU", slope, operand=call.place(kept))
     return None
 
 
 def half_known(call: Call) -> tuple[Node, Node] | None:
     """Of where(x > 0, x, y): x and y; None of another operation."""
-    if call.name != "where" or not all(isinstance(argument, Node) for argument in call.args) or len(call.args) != 3:
+    condition, first, second = (call.get(name) for name in ("condition", "self", "other"))
+    if call.name != "where" or not isinstance(first, Node) or not isinstance(second, Node):
         return None
-    condition, first, second = call.args
     if _gates(condition, first, "positive"):
         return first, second
     return (second, first) if _gates(condition, second, "negative") else None
@@ -200,7 +206,7 @@ def half_known(call: Call) -> tuple[Node, Node] | None:
 def _masked_fill(call: Call, values: Sequence[Any]) -> Activation | None:
     """x.masked_fill(x < 0, 0)."""
     mask, filled = call.get("mask"), call.get("value")
-    zero = filled == 0 or (isinstance(filled, Node) and _number(filled, values[2]) == 0)
+    zero = filled == 0 or (isinstance(filled, Node) and _number(filled, _tensor(call, values, "value")) == 0)
     return Activation("ReLU") if zero and _gates(mask, call.args[0], "negative") else None
 
 

@@ -190,14 +190,14 @@ def _smooth(z: np.ndarray, slopes: np.ndarray, name: str, forever: bool) -> Acti
     first, last = int(passes[0]), int(passes[-1])
     threshold = float(z[first]) if first > 0 else -_TAIL
     cap = float(z[last + 1]) if last < len(slopes) - 1 else None
-    if np.diff(z[passes]).max(initial=0.0) > _FLAT and _is_flat(z, slopes, passes):
+    if np.diff(z[passes]).max(initial=0.0) > _FLAT and _is_flat(z, passes):
         return None
     if first == 0 and cap is None and not forever:
         return None  # it levels off nowhere
     return Activation(name, threshold=threshold, cap=cap, smooth=True)
 
 
-def _is_flat(z: np.ndarray, slopes: np.ndarray, passes: np.ndarray) -> bool:
+def _is_flat(z: np.ndarray, passes: np.ndarray) -> bool:
     """Whether the derivative is practically 0 over a stretch between places where it is not, near 0."""
     near = passes[np.abs(z[passes]) < _FAR]
     return bool(np.diff(z[near]).max(initial=0.0) > _FLAT)

@@ -37,7 +37,7 @@ def result_node(index: int, call: Call, axes: Axes, shape: tuple[int, ...], modu
         learned=learned,
         productions=_productions(call, data),
         modifiers=_modifiers(call, data, constants, produced) if data or produced else frozenset(),
-        affine=_affine(index, call) if len(data or [node for node in nodes if node.lost]) == 1 else None,
+        affine=_affine(call) if len(data or [node for node in nodes if node.lost]) == 1 else None,
         gate=_gate(call),
         shaped=any(node.shaped or (node.learned and not node.from_data) for node in nodes),
         site=site or _site_passed_on(call, data),
@@ -115,7 +115,7 @@ def _modifiers(call: Call, data: list[Node], constants: list[Node], produced: se
     return frozenset(own).union(*(node.modifiers for node in kept))
 
 
-def _affine(index: int, call: Call) -> Affine | None:
+def _affine(call: Call) -> Affine | None:
     """Scalar arithmetic on one value; everything else is a root of its own."""
     node = call.args[0] if call.args else None
     other = call.get("other", 0)

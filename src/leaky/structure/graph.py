@@ -191,8 +191,12 @@ class Call:
         """The argument of this name, however it was given."""
         if name in self.kwargs:
             return self.kwargs[name]
-        position = self.names.index(name) if name in self.names else len(self.args)
-        return self.args[position] if position < len(self.args) else default
+        place = self.place(name)
+        return self.args[place] if place < len(self.args) else default
+
+    def place(self, name: str) -> int:
+        """Where the argument of this name stands among the positional ones; behind them, if it does not."""
+        return self.names.index(name) if name in self.names else len(self.args)
 
     @cached_property
     def nodes(self) -> list[Node]:
@@ -211,7 +215,7 @@ class Call:
         self.produced += tuple(Production(name, kind, groups, float(fans[0]), float(fans[1])) for name in names)
         return (factor(units, "unit"),)
 
-    def contracts(self, axes: Axes, axis: Axis, left: Axes) -> None:
+    def contracts(self, axis: Axis, left: Axes) -> None:
         """Note that `axis` of a value was summed over by a weight; `left` are the axes that stay."""
         if has(axis, "sample"):
             self.evidence.append((left, f"{self.name} sums over the axis that was taken for the samples"))

@@ -79,10 +79,9 @@ def moved_labels(event: Event, labels: dict[int, Tensor]) -> list[Tensor]:
 
 def _padded_labels(event: Event, label: Tensor) -> Tensor:
     """Numbers are shifted by one, so that the zeros around them are those of no unit."""
-    names = [*event.call.names, *[""] * len(event.call.args)]
-    args = [label.double() - NONE]
-    args += [given for given, name in zip(event.call.args[1:], names[1:], strict=False) if name != "value"]
-    padded: Tensor = event.function(*args, **event.call.kwargs)
+    call = event.call
+    given = {**dict(zip(call.names, call.args, strict=False)), **call.kwargs, "self": label.double() - NONE}
+    padded: Tensor = event.function(**{name: value for name, value in given.items() if name != "value"})
     return padded.long() + NONE
 
 

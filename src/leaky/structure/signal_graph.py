@@ -75,7 +75,7 @@ class _Derivation:
         if event.number in self._layers:
             return self._layer(self._layers[event.number], inputs[-1:])
         if event.site is not None:
-            return self._rectifier(event, inputs)
+            return self._rectifier(event)
         if signal == "concatenation":
             sizes = [float(np.prod(node.shape)) for node in data]
             return Vertex("concatenation", inputs, tuple(size / sum(sizes) for size in sizes))
@@ -122,7 +122,7 @@ class _Derivation:
             name=layer.production.weight,
         )
 
-    def _rectifier(self, event: Event, inputs: tuple[int, ...]) -> Vertex:
+    def _rectifier(self, event: Event) -> Vertex:
         assert event.site is not None
         activation = event.site.activation
         if activation.smooth or activation.cap is not None or activation.threshold or activation.value:

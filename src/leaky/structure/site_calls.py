@@ -102,7 +102,7 @@ class SiteCalls:
         if composite.activation is None:
             self._tell(place, activation, node, composite.reason)
             return False
-        site = self._seen(activation, node, value, place, None)
+        site = self._seen(activation, node, place, None)
         if site is None:
             return False
         self.composites.begin(site, composite)
@@ -137,7 +137,7 @@ class SiteCalls:
             if node.productions:
                 self._tell(self._place(call, activation, node), activation, node, OF_CONSTANTS)
             return None
-        site = self._seen(activation, node, value, self._place(call, activation, node), func)
+        site = self._seen(activation, node, self._place(call, activation, node), func)
         if site is not None and bounds is not None:
             self._own = (bounds, site.name)
             return replace(site, activation=bounded(activation, *bounds))
@@ -161,7 +161,7 @@ class SiteCalls:
     def _tell(self, place: Place, activation: Activation, node: Node, reason: str) -> None:
         self._listener.not_examined(self._names.name(place, activation.name, node), reason)
 
-    def _seen(self, activation: Activation, node: Node, value: Tensor, place: Place, func: Any) -> SiteCall | None:
+    def _seen(self, activation: Activation, node: Node, place: Place, func: Any) -> SiteCall | None:
         """The call of a site on this value; None, and the reason told, where its units cannot be."""
         view = layout(marked(node.axes, node.shape, self._unit_dim), node.shape)
         name = self._names.name(place, activation.name, node)

@@ -25,35 +25,6 @@ from leaky.watching.alarm_rules.weights import (
     weight_size,
 )
 
-READ = (
-    "stopped_warning",
-    "collapse_share",
-    "collapse_rise",
-    "drift_warning",
-    "rate_rise",
-    "spike_warning",
-    "spike_error",
-    "update_warning",
-    "update_error",
-    "update_steady",
-    "update_tiny",
-    "update_moved",
-    "step_back",
-    "weight_speed",
-    "weight_gain",
-    "changed_aside",
-    "even_gradient",
-    "proportional_gradient",
-    "pressed_output",
-    "cut_off",
-    "alike_share",
-    "alike_output",
-    "expert_share",
-    "asleep_samples",
-    "srank_delta",
-)
-"""Thresholds that a watch alone reads."""
-
 ALARMS: dict[str, Check] = {
     "non-finite": non_finite,
     "input": inputs,

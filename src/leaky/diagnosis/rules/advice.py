@@ -79,7 +79,7 @@ def for_inactive(context: Context, site: Site, units: Sequence[int], cost: Cost)
     constant = set(context.verdicts[site.name].constant) & set(units)
     beyond = set(_held(site, units)) - constant
     others = [unit for unit in units if unit not in constant and unit not in beyond]
-    words = [_remedy(context, site, others, cost)] if others else []
+    words = [_remedy(site, others, cost)] if others else []
     if beyond:
         words.append(
             f"{counted(len(beyond), 'unit')} stayed beyond a bound of the activation, where a slope below the "
@@ -93,7 +93,7 @@ def for_inactive(context: Context, site: Site, units: Sequence[int], cost: Cost)
     return noise + " ".join(words)
 
 
-def _remedy(context: Context, site: Site, units: Sequence[int], cost: Cost) -> str:
+def _remedy(site: Site, units: Sequence[int], cost: Cost) -> str:
     if cost.level == "info":
         return (
             "Leave them: nothing shows that they are missed, and a leak would hardly change the result. Removing them "

@@ -20,10 +20,10 @@ from leaky.diagnosis.rules.depth import weights_log_gain
 from leaky.diagnosis.rules.gradient import gradient_norm
 from leaky.diagnosis.rules.throughput import imbalance
 from leaky.record import FloatArray, IntArray, Site
-from leaky.report import rows as report_rows
 from leaky.report.page.columns import Columns
 from leaky.report.page.slopes import bounded_parts, joined, slope_terms, unit_sums
 from leaky.report.page.wording import told
+from leaky.report.rows import SiteRow, headline, site_rows, subtitle
 from leaky.text import printable
 
 STATES = (*VERDICTS, "non_finite")
@@ -52,15 +52,15 @@ DETAILS = (Detail(53, 24, 45), Detail(24, 16, 30), Detail(20, 8, 16), Detail(0, 
 def checkup_content(diagnosis: Diagnosis, columns: Columns, detail: Detail) -> dict[str, Any]:
     """What the page of a checkup shows; its arrays go to `columns`."""
     record = diagnosis.record
-    table = report_rows.rows(diagnosis)
+    table = site_rows(diagnosis)
     places = {site.name: place for place, site in enumerate(record.sites)}
     with np.errstate(all="ignore"):  # sums of a network that exploded may be infinite themselves
         return {
             "kind": "checkup",
             "title": told(record.model),
-            "verdict": told(report_rows.headline(diagnosis)),
+            "verdict": told(headline(diagnosis)),
             "level": diagnosis.worst or ("none" if table else "nothing"),
-            "subtitle": told(report_rows.subtitle(diagnosis)),
+            "subtitle": told(subtitle(diagnosis)),
             "confidence": diagnosis.confidence if table else "",
             "states": STATES,
             "sites": _sites(diagnosis, table, columns, detail),
@@ -93,9 +93,7 @@ def _worded(value: object) -> Any:
     return [_worded(each) for each in value] if isinstance(value, list) else value
 
 
-def _sites(
-    diagnosis: Diagnosis, table: list[report_rows.SiteRow], columns: Columns, detail: Detail
-) -> list[dict[str, Any]]:
+def _sites(diagnosis: Diagnosis, table: list[SiteRow], columns: Columns, detail: Detail) -> list[dict[str, Any]]:
     sites: list[dict[str, Any]] = []
     start, before = 0, math.nan
     for row in table:
@@ -106,7 +104,7 @@ def _sites(
     return sites
 
 
-def _site(row: report_rows.SiteRow) -> dict[str, Any]:
+def _site(row: SiteRow) -> dict[str, Any]:
     site = row.site
     return {
         "name": printable(site.name),

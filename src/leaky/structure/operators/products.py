@@ -44,7 +44,7 @@ def _product(call: Call) -> list[Axes]:
 
 def _weight_on_the_right(call: Call, left: Node, right: Node) -> Axes:
     kept = left.axes[:-1]
-    call.contracts(left.axes, left.axes[-1], kept)
+    call.contracts(left.axes[-1], kept)
     if len(right.shape) == 1:
         unit = call.produce(right, "linear", 1, (right.shape[0], 1))
         return summed(demoted(kept), [unit])
@@ -55,7 +55,7 @@ def _weight_on_the_right(call: Call, left: Node, right: Node) -> Axes:
 def _weight_on_the_left(call: Call, left: Node, right: Node) -> Axes:
     row = -2 if len(right.shape) > 1 else -1
     stays = (*right.axes[:row], *right.axes[row:][1:])
-    call.contracts(right.axes, right.axes[row], stays)
+    call.contracts(right.axes[row], stays)
     unit = call.produce(left, "linear", left.shape[-2], left.shape[:-3:-1])
     return (*demoted(right.axes[:row]), unit, *demoted(right.axes[row:][1:]))
 
@@ -129,14 +129,14 @@ def _stacked(kept: Axes, weight: Node, unit: Axis) -> Axes:
 
 def _linear(call: Call) -> list[Axes]:
     value, weight = call.args[0], call.args[1]
-    call.contracts(value.axes, value.axes[-1], value.axes[:-1])
+    call.contracts(value.axes[-1], value.axes[:-1])
     return [(*demoted(value.axes[:-1]), call.produce(weight, "linear", call.shapes[0][-1], weight.shape[::-1]))]
 
 
 def _grouped(call: Call) -> list[Axes]:
     """Rows in groups, a matrix for each group."""
     value, weight = call.args[0], call.args[1]
-    call.contracts(value.axes, value.axes[-1], value.axes[:-1])
+    call.contracts(value.axes[-1], value.axes[:-1])
     unit = call.produce(weight, "linear", weight.shape[-1], weight.shape[-2:])
     return [(*demoted(value.axes[:-1]), unit)]
 

@@ -85,7 +85,7 @@ def work(
         if not cells:
             return
         busy, deaths = store.running(), store.deaths()
-        free = [cell for cell in _near(cells, design, study, engine.at_once) if cell not in busy]
+        free = [cell for cell in _near(cells, design, engine.at_once) if cell not in busy]
         claimed: dict[int, Cell] = {}
         try:
             for cell in free:
@@ -117,7 +117,7 @@ def _run(store: Store, engine: Engine, claimed: dict[int, Cell], stop: Callable[
             del claimed[attempt]
 
 
-def _near(cells: list[Cell], design: Design, study: Study, at_once: int) -> list[Cell]:
+def _near(cells: list[Cell], design: Design, at_once: int) -> list[Cell]:
     """The cells that may be begun now: an adaptive study must not run far ahead of what it may soon drop."""
     if design.budget.fixed_seeds is not None or cells[0].confirms:
         return cells

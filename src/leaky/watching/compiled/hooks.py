@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._C._dynamo import eval_frame
 
-from leaky.observation.riding import hooks as riding
+from leaky.observation.riding.hooks import BeforeInPlace, Begin, Driver, End, Functions, Hook, SiteHook, Unknown
 from leaky.watching.arrival import Arrival
 from leaky.watching.compiled.skipping import leave_to_python
 from leaky.watching.site import WatchedSite
@@ -35,16 +35,16 @@ class OuterListener(Protocol):
         """It has run, or has raised (output None)."""
 
 
-class _Passage(riding.Hook):
+class _Passage(Hook):
     """A hook on a module through which passes come in.
 
     Args:
         rider: of passes that are not compiled.
         passes: those that are.
-        number: of the module's plan.
+        number: of the module's map.
     """
 
-    def __init__(self, rider: riding.Driver, passes: OuterListener, number: int) -> None:
+    def __init__(self, rider: Driver, passes: OuterListener, number: int) -> None:
         super().__init__(rider)
         self.number = number
         self._passes = passes
@@ -65,7 +65,7 @@ class _Passage(riding.Hook):
             eval_frame.set_eval_frame(compiler)
 
 
-class Begin(_Passage, riding.Begin):
+class CompiledBegin(_Passage, Begin):
     """Before the module."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ class Begin(_Passage, riding.Begin):
             self._in_python(super().__call__, self._passes.begin_outside, module, args, kwargs)
 
 
-class End(_Passage, riding.End):
+class CompiledEnd(_Passage, End):
     """After it."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -89,7 +89,7 @@ class End(_Passage, riding.End):
             self._in_python(super().__call__, self._passes.end_outside, module, args, output)
 
 
-class BeforeSite(riding.Hook):
+class BeforeSite(Hook):
     """Before a module that is a site; Python itself has nothing to do here.
 
     Args:
@@ -97,7 +97,7 @@ class BeforeSite(riding.Hook):
         key: of the module's calls.
     """
 
-    def __init__(self, rider: riding.Driver, key: int) -> None:
+    def __init__(self, rider: Driver, key: int) -> None:
         super().__init__(rider)
         self.key = key
         self.taken: list[tuple[int, Tensor, Tensor | None]] = []
@@ -109,14 +109,14 @@ class BeforeSite(riding.Hook):
             tracing.before_site(self, args[0])
 
 
-class AfterSite(riding.Hook):
+class AfterSite(Hook):
     """After it.
 
     Args:
         before: the hook before it.
     """
 
-    def __init__(self, rider: riding.Driver, before: BeforeSite) -> None:
+    def __init__(self, rider: Driver, before: BeforeSite) -> None:
         super().__init__(rider)
         self.before = before
 
@@ -128,17 +128,17 @@ class AfterSite(riding.Hook):
 
 
 for _hook in (
-    Begin.__call__,
-    End.__call__,
+    CompiledBegin.__call__,
+    CompiledEnd.__call__,
     _Passage._in_python,
     BeforeSite.__call__,
     AfterSite.__call__,
 ):
     leave_to_python(_hook.__code__)
-for _meeting in (riding.Functions.__torch_function__, riding.Functions.run, riding.Functions.site):
+for _meeting in (Functions.__torch_function__, Functions.run, Functions.site):
     leave_to_python(_meeting.__code__)
 for _ours in (
-    *(hook.__call__ for hook in (riding.SiteHook, riding.BeforeInPlace, riding.Unknown, Arrival)),
+    *(hook.__call__ for hook in (SiteHook, BeforeInPlace, Unknown, Arrival)),
     *(WatchedSite.take, WatchedSite.follow, WatchedSite.follow_again),
 ):
     leave_to_python(_ours.__code__, with_callees=True)

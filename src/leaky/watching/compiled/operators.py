@@ -27,7 +27,7 @@ class Passage(Protocol):
         """It has ended."""
 
 
-class Meeting(Protocol):
+class Receiver(Protocol):
     """The place of one call of a site."""
 
     def take(self, z: Tensor) -> int:
@@ -41,7 +41,7 @@ class Meeting(Protocol):
 
 
 PASSAGES: dict[int, Passage] = {}
-MEETINGS: dict[int, Meeting] = {}
+MEETINGS: dict[int, Receiver] = {}
 
 
 def _begin(inputs: list[Tensor], token: Tensor, number: int, with_gradient: bool) -> None:

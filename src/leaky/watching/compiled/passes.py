@@ -17,8 +17,15 @@ from leaky.observation.riding.structure import KnownCall, Structure, Taker
 from leaky.structure.listening import SiteCall
 from leaky.watching.clock import Clock
 from leaky.watching.compiled.aside import learned
-from leaky.watching.compiled.hooks import AfterSite, BeforeSite, Begin, End
-from leaky.watching.compiled.plans import GRADIENTS_SHOW, Meeting, Plan, meeting_numbered, plan_of, plan_of_parts
+from leaky.watching.compiled.hooks import AfterSite, BeforeSite, CompiledBegin, CompiledEnd
+from leaky.watching.compiled.site_maps import (
+    GRADIENTS_SHOW,
+    Meeting,
+    SiteMap,
+    meeting_numbered,
+    site_map_of,
+    site_map_of_parts,
+)
 from leaky.watching.site import WatchedSite
 
 
@@ -64,13 +71,13 @@ class Passes:
     def __init__(self, model: nn.Module, told: Told, tracer_of: Any) -> None:
         self.met = False
         self._model, self._told, self._tracer_of = model, told, tracer_of
-        self._running: Plan | None = None
+        self._running: SiteMap | None = None
         self.discovering = False
         self._marked: list[nn.Module] = []
-        self._plans: list[Plan] = []
+        self._site_maps: list[SiteMap] = []
         self._handles: list[Any] = []
         self._attached: set[int] = set()
-        self._begun: set[Plan] = set()
+        self._begun: set[SiteMap] = set()
         self._met: set[int] = set()
         self._joined: set[nn.Module] = set()
         self._outside: nn.Module | None = None
@@ -109,17 +116,17 @@ class Passes:
         for module in self._marked:
             module.__dict__.pop("forward", None)
         self._marked.clear()
-        for plan in self._plans:
-            if plan.passes is self:
-                plan.passes = None
+        for site_map in self._site_maps:
+            if site_map.passes is self:
+                site_map.passes = None
 
-    def hooks_of(self, rider: Rider, module: nn.Module) -> tuple[Begin, End]:
+    def hooks_of(self, rider: Rider, module: nn.Module) -> tuple[CompiledBegin, CompiledEnd]:
         """What goes before and after a module through which passes come in, compiled or not."""
-        plan = plan_of(module)
-        plan.passes = self
-        self._plans.append(plan)
-        self._attach(plan, rider)  # where a watch before this one has learned it
-        return Begin(rider, self, plan.number), End(rider, self, plan.number)
+        site_map = site_map_of(module)
+        site_map.passes = self
+        self._site_maps.append(site_map)
+        self._attach(site_map, rider)  # where a watch before this one has learned it
+        return CompiledBegin(rider, self, site_map.number), CompiledEnd(rider, self, site_map.number)
 
     def begin_outside(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A module whose forward pass is compiled starts; this runs before it, in Python."""
@@ -128,16 +135,16 @@ class Passes:
                 if module is not self._outside:
                     return
                 self.end_outside(module, (), None)  # its last pass never came to its end
-            plan = self.prepare(module, args, kwargs)
-            if plan is None:
+            site_map = self.prepare(module, args, kwargs)
+            if site_map is None:
                 return
             self.mark()
             self._outside = module
-            self.open(plan, module, Batch(args, kwargs, None), torch.is_grad_enabled())
-            if plan.by_function:
-                from leaky.watching.compiled.tracing import Functions
+            self.open(site_map, module, Batch(args, kwargs, None), torch.is_grad_enabled())
+            if site_map.by_function:
+                from leaky.watching.compiled.tracing import CompiledFunctions
 
-                self._mode = Functions(plan.number)
+                self._mode = CompiledFunctions(site_map.number)
                 self._mode.__enter__()
 
     def end_outside(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -149,9 +156,9 @@ class Passes:
             mode, self._mode = self._mode, None
             if mode is not None:
                 mode.__exit__(None, None, None)
-            self.close(plan_of(module), output is not None)
+            self.close(site_map_of(module), output is not None)
 
-    def prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan | None:
+    def prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SiteMap | None:
         """A compiled pass of a module begins, or is being compiled; None where it is part of another or not observed.
 
         Args:
@@ -164,42 +171,42 @@ class Passes:
         if not (module.training or torch.is_grad_enabled()):
             return None
         self.met = True
-        plan = plan_of(module)
-        if plan.structure is None:
-            self._discover(plan, module, Batch(args, kwargs, None))
-        self._attach(plan, self._told.rider)
+        site_map = site_map_of(module)
+        if site_map.structure is None:
+            self._discover(site_map, module, Batch(args, kwargs, None))
+        self._attach(site_map, self._told.rider)
         if not GRADIENTS_SHOW:
             self._told.note("torch before 2.9 shows no gradient inside compiled code: what needs one is not told")
-        return plan
+        return site_map
 
-    def _attach(self, plan: Plan, rider: Rider) -> None:
+    def _attach(self, site_map: SiteMap, rider: Rider) -> None:
         """Put hooks on the modules that are sites."""
-        if plan.number in self._attached or plan.structure is None:
+        if site_map.number in self._attached or site_map.structure is None:
             return
-        self._attached.add(plan.number)
-        for module, key in plan.by_module.items():
+        self._attached.add(site_map.number)
+        for module, key in site_map.by_module.items():
             before = BeforeSite(rider, key)
             self._handles.append(module.register_forward_pre_hook(before))
             self._handles.append(module.register_forward_hook(AfterSite(rider, before)))
 
-    def open(self, plan: Plan, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
-        """A pass of the plan's module begins."""
+    def open(self, site_map: SiteMap, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
+        """A pass of the map's module begins."""
         if self._told.rider.running:  # of a part that was compiled while nobody watched
             return
         if self._running is not None:  # its last pass never came to its end
             self.close(self._running, False)
         if self._told.observing and self._told.wants(module, with_gradient):
-            for meeting in plan.meetings:
+            for meeting in site_map.meetings:
                 self._site(meeting)
-            self._told.begin(batch.samples(self._told.rider.sample_dim), batch, plan.structure)
-            self._running = plan
-            self._begun.add(plan)
+            self._told.begin(batch.samples(self._told.rider.sample_dim), batch, site_map.structure)
+            self._running = site_map
+            self._begun.add(site_map)
 
-    def close(self, plan: Plan, completed: bool) -> None:
+    def close(self, site_map: SiteMap, completed: bool) -> None:
         """It has ended, or has raised."""
-        if plan is self._running:
+        if site_map is self._running:
             self._running = None
-            self._told.end(plan.structure, completed)
+            self._told.end(site_map.structure, completed)
 
     def take(self, meeting: Meeting, z: Tensor) -> int:
         """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
@@ -227,15 +234,15 @@ class Passes:
             return
         self.met = True
         self._joined.update(new)
-        plan = plan_of_parts(self._model)
-        plan.passes = self
-        self._plans.append(plan)
-        plan.learn(Structure(new), calls)
-        self._attach(plan, self._told.rider)
+        site_map = site_map_of_parts(self._model)
+        site_map.passes = self
+        self._site_maps.append(site_map)
+        site_map.learn(Structure(new), calls)
+        self._attach(site_map, self._told.rider)
 
     def knows(self, structure: Structure) -> bool:
         """Whether it is that of passes that are compiled as a whole."""
-        return any(plan.structure is structure for plan in self._plans)
+        return any(site_map.structure is structure for site_map in self._site_maps)
 
     @property
     def met_sites(self) -> set[str]:
@@ -246,7 +253,7 @@ class Passes:
         """Sites of compiled passes that no operator has met since the last call, though the passes were observed."""
         met, self._met = self._met, set()
         begun, self._begun = self._begun, set()
-        found = {m.known.site: None for plan in begun for m in plan.meetings if m.number not in met}
+        found = {m.known.site: None for site_map in begun for m in site_map.meetings if m.number not in met}
         return list(found)
 
     def follow(self, meeting: Meeting, output: Tensor) -> None:
@@ -272,7 +279,7 @@ class Passes:
         except Exception as error:
             self._told.failed(error)
 
-    def _discover(self, plan: Plan, module: nn.Module, batch: Batch) -> None:
+    def _discover(self, site_map: SiteMap, module: nn.Module, batch: Batch) -> None:
         rider = self._told.rider
         self.discovering = True
         try:
@@ -281,6 +288,6 @@ class Passes:
             self.discovering = False
         if structure.sample_dim != rider.sample_dim:
             rider.sample_dim = structure.sample_dim
-        plan.learn(structure, calls)
+        site_map.learn(structure, calls)
         for name in structure.unridden:
             self._told.note(f"site {name!r} is not seen in compiled code: its rows are told apart only as Python runs")

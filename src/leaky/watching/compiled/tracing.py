@@ -20,7 +20,14 @@ from torch.overrides import TorchFunctionMode
 
 from leaky.watching.compiled import operators
 from leaky.watching.compiled.operators import TOKEN
-from leaky.watching.compiled.plans import GRADIENTS_SHOW, Meeting, Plan, calls_of, meeting_numbered, plan_numbered
+from leaky.watching.compiled.site_maps import (
+    GRADIENTS_SHOW,
+    Meeting,
+    SiteMap,
+    calls_of,
+    meeting_numbered,
+    site_map_numbered,
+)
 from leaky.watching.compiled.skipping import leave_to_python
 
 BY_OUTPUT, MASKED, KEPT, SMOOTH, POSITIONS = 1, 2, 4, 8, 16
@@ -36,7 +43,7 @@ def _constant(function: _Function) -> _Function:
     return marked
 
 
-class Site(Protocol):
+class SiteHooks(Protocol):
     """The hooks around a module that is a site.
 
     Attributes:
@@ -55,7 +62,7 @@ def begin(number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         return
     operators.begin(_tensors((args, kwargs)), TOKEN, number, torch.is_grad_enabled())
     if _has_functions(number):
-        Functions(number).__enter__()  # type: ignore[no-untyped-call]
+        CompiledFunctions(number).__enter__()  # type: ignore[no-untyped-call]
 
 
 def end(number: int) -> None:
@@ -67,11 +74,11 @@ def end(number: int) -> None:
     operators.end(TOKEN, number)
 
 
-class Functions(TorchFunctionMode):
+class CompiledFunctions(TorchFunctionMode):
     """Meets the calls of functions that are sites.
 
     Args:
-        number: of the plan that knows them.
+        number: of the map that knows them.
     """
 
     def __init__(self, number: int) -> None:
@@ -90,15 +97,15 @@ class Functions(TorchFunctionMode):
         return output
 
 
-leave_to_python(Functions.__torch_function__.__code__)
+leave_to_python(CompiledFunctions.__torch_function__.__code__)
 
 
-def before_site(site: Site, z: Tensor) -> None:
+def before_site(site: SiteHooks, z: Tensor) -> None:
     """A module that is a site is about to run, and may overwrite its pre-activation."""
     site.taken.append(_taken(_next_of_module(site.key), z))
 
 
-def after_site(site: Site, output: Tensor) -> None:
+def after_site(site: SiteHooks, output: Tensor) -> None:
     """It has run."""
     _ran(*site.taken.pop(), output)
 
@@ -152,7 +159,7 @@ class _Trace:
     """What is known of the graph that is being made.
 
     Attributes:
-        outermost: the plan whose module is being followed; 0 for none.
+        outermost: the map whose module is being followed; 0 for none.
         met: how often each module or function has been met.
     """
 
@@ -175,13 +182,13 @@ def _prepare(context: Any) -> None:
     """Learn the structure of the module whose compilation begins, if it is the outermost."""
     trace = _Trace.current()
     number = context.get_local("number").as_python_constant()
-    plan = plan_numbered(number)
-    module = plan.module()
-    if trace.outermost or plan.passes is None or module is None:
+    site_map = site_map_numbered(number)
+    module = site_map.module()
+    if trace.outermost or site_map.passes is None or module is None:
         return
     hidden = "_i_will_not_complain_if_bc_breaks_VariableTracker"
     args, kwargs = (_example(getattr(context.get_local(name), hidden)()) for name in ("args", "kwargs"))
-    if plan.passes.prepare(module, args, kwargs) is not None:
+    if site_map.passes.prepare(module, args, kwargs) is not None:
         trace.outermost = number
 
 
@@ -233,7 +240,7 @@ def _ends(number: int) -> bool:
 
 @_constant
 def _has_functions(number: int) -> bool:
-    return bool(plan_numbered(number).by_function)
+    return bool(site_map_numbered(number).by_function)
 
 
 @_constant
@@ -243,9 +250,9 @@ def _next_of_module(key: int) -> int:
 
 @_constant
 def _next_of_function(number: int, function: Any) -> int:
-    plan, trace = plan_numbered(number), _Trace.current()
-    calls, place = plan.by_function.get(function, []), trace.met[function]
-    if not _from_the_start(plan):  # behind a graph break, where the count is another
+    site_map, trace = site_map_numbered(number), _Trace.current()
+    calls, place = site_map.by_function.get(function, []), trace.met[function]
+    if not _from_the_start(site_map):  # behind a graph break, where the count is another
         here = [n for n, call in enumerate(calls) if n >= place and call is not None and _is_here(call.call.source)]
         place = here[0] if here else len(calls)
     trace.met[function] = place + 1
@@ -262,15 +269,15 @@ def _next(key: Any, calls: Sequence[Meeting | None]) -> int:
     """The next of these calls in the graph; behind a graph break only the one of a module that runs once is known."""
     trace = _Trace.current()
     trace.met[key] += 1
-    known = len(calls) == 1 or any(call is not None and _from_the_start(call.plan) for call in calls)
+    known = len(calls) == 1 or any(call is not None and _from_the_start(call.site_map) for call in calls)
     return _call(calls, trace.met[key] - 1) if known else -1
 
 
-def _from_the_start(plan: Plan) -> bool:
+def _from_the_start(site_map: SiteMap) -> bool:
     """Whether the graph that is being made begins where the pass does, and not behind a graph break."""
     if _Trace.current().outermost:
         return True
-    code = getattr(getattr(type(plan.module()), "forward", None), "__code__", None)
+    code = getattr(getattr(type(site_map.module()), "forward", None), "__code__", None)
     root = next(iter(TracingContext.extract_stack()), None)
     if code is None or root is None or (root.name, root.filename) != (code.co_name, code.co_filename):
         return False

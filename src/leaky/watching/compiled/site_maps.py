@@ -1,6 +1,6 @@
 """What is known of a module whose passes are compiled: its sites, each with the number that compiled graphs call it by.
 
-A plan outlives the watch that made it, as the graph does that was compiled by it: the next watch of the model takes it
+A map outlives the watch that made it, as the graph does that was compiled by it: the next watch of the model takes it
 over.
 """
 
@@ -30,13 +30,13 @@ _NUMBERS = itertools.count(1)
 class PassListener(Protocol):
     """Who is told of the compiled passes of one watch."""
 
-    def prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan | None:
+    def prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SiteMap | None:
         """A pass begins, or is being compiled; None where it is part of another or not observed."""
 
-    def open(self, plan: Plan, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
-        """A pass of the plan's module begins."""
+    def open(self, site_map: SiteMap, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
+        """A pass of the map's module begins."""
 
-    def close(self, plan: Plan, completed: bool) -> None:
+    def close(self, site_map: SiteMap, completed: bool) -> None:
         """It has ended, or has raised."""
 
     def take(self, meeting: Meeting, z: Tensor) -> int:
@@ -58,14 +58,14 @@ class Meeting:
         known: the call; never in place, for a graph hands over what was there before.
         call: as the tracer saw it.
         in_place: whether the operator overwrites its input.
-        plan: that it belongs to.
+        site_map: that it belongs to.
     """
 
     number: int
     known: KnownCall
     call: SiteCall
     in_place: bool
-    plan: Plan
+    site_map: SiteMap
 
     @property
     def by_output(self) -> bool:
@@ -90,24 +90,24 @@ class Meeting:
 
     def take(self, z: Tensor) -> int:
         """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
-        passes = self.plan.passes
+        passes = self.site_map.passes
         return -1 if passes is None else passes.take(self, z)
 
     def follow(self, output: Tensor) -> None:
         """Take in the output of a smooth activation."""
-        passes = self.plan.passes
+        passes = self.site_map.passes
         if passes is not None:
             passes.follow(self, output)
 
     def arrive(self, gradient: Tensor, value: Tensor, of_pass: int) -> None:
         """Take in the gradient of the output."""
-        passes = self.plan.passes
+        passes = self.site_map.passes
         if passes is not None and of_pass >= 0:
             passes.arrive(self, gradient, value, of_pass)
 
 
 @dataclass(eq=False)
-class Plan:
+class SiteMap:
     """The sites of one module through which passes come in.
 
     Attributes:
@@ -171,7 +171,7 @@ class Plan:
         return [each for each in found if each is not None]
 
 
-_PLANS: weakref.WeakKeyDictionary[nn.Module, Plan] = weakref.WeakKeyDictionary()
+_SITE_MAPS: weakref.WeakKeyDictionary[nn.Module, SiteMap] = weakref.WeakKeyDictionary()
 
 
 _CALLS: dict[int, list[Meeting]] = {}
@@ -182,29 +182,29 @@ def calls_of(key: int) -> list[Meeting]:
     return _CALLS[key]
 
 
-def plan_of(module: nn.Module) -> Plan:
-    """The plan of a module, empty where nothing is known yet."""
-    plan = _PLANS.get(module)
-    if plan is None:
-        plan = _PLANS[module] = Plan(next(_NUMBERS), weakref.ref(module))
-        PASSAGES[plan.number] = plan
-        weakref.finalize(module, _forget, plan.number)
-    return plan
+def site_map_of(module: nn.Module) -> SiteMap:
+    """The map of a module, empty where nothing is known yet."""
+    site_map = _SITE_MAPS.get(module)
+    if site_map is None:
+        site_map = _SITE_MAPS[module] = SiteMap(next(_NUMBERS), weakref.ref(module))
+        PASSAGES[site_map.number] = site_map
+        weakref.finalize(module, _forget, site_map.number)
+    return site_map
 
 
-def plan_of_parts(model: nn.Module) -> Plan:
-    """A plan for the parts of a model that are compiled by themselves, empty still."""
-    plan = Plan(next(_NUMBERS), weakref.ref(model))
-    PASSAGES[plan.number] = plan
-    weakref.finalize(model, _forget, plan.number)
-    return plan
+def site_map_of_parts(model: nn.Module) -> SiteMap:
+    """A map for the parts of a model that are compiled by themselves, empty still."""
+    site_map = SiteMap(next(_NUMBERS), weakref.ref(model))
+    PASSAGES[site_map.number] = site_map
+    weakref.finalize(model, _forget, site_map.number)
+    return site_map
 
 
-def plan_numbered(number: int) -> Plan:
-    """The plan that compiled graphs call so."""
-    plan = PASSAGES[number]
-    assert isinstance(plan, Plan)
-    return plan
+def site_map_numbered(number: int) -> SiteMap:
+    """The map that compiled graphs call so."""
+    site_map = PASSAGES[number]
+    assert isinstance(site_map, SiteMap)
+    return site_map
 
 
 def meeting_numbered(number: int) -> Meeting:
@@ -215,10 +215,10 @@ def meeting_numbered(number: int) -> Meeting:
 
 
 def _forget(number: int) -> None:
-    plan = PASSAGES.pop(number, None)
-    if not isinstance(plan, Plan):
+    site_map = PASSAGES.pop(number, None)
+    if not isinstance(site_map, SiteMap):
         return
-    for meeting in plan.meetings:
+    for meeting in site_map.meetings:
         MEETINGS.pop(meeting.number, None)
-    for key in plan.by_module.values():
+    for key in site_map.by_module.values():
         _CALLS.pop(key, None)
