@@ -88,7 +88,7 @@ class Node:
 
     Attributes:
         index: in the order in which the pass made the values.
-        operation: its maker's name, "aten::addmm"; "input" or "weight" for what was there before.
+        operation: its maker's name, as `Call` has it ("addmm"); "input" or "weight" for what was there before.
         module: qualified path of the module that ran it.
         shape: of the value.
         axes: what its axes stand for.
