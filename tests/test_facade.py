@@ -143,3 +143,34 @@ def test_the_version_is_the_distributions() -> None:
 def test_an_operation_that_is_of_use_by_itself_is_a_function_of_one_public_place(name: str) -> None:
     assert name in leaky.operations.__all__
     assert callable(getattr(leaky.operations, name))
+
+
+def results() -> dict[str, Any]:
+    """What the public functions return of a network of 128 units, every second of which is dead."""
+    import torch
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 128), torch.nn.ReLU(), torch.nn.Linear(128, 3))
+    data = torch.randn(1500, 6)
+    with torch.no_grad():
+        model[0].bias[::2] = -50.0
+    checkup, analysis = leaky.check(model, data=data), leaky.analyse(model, data=data)
+    repair = leaky.repair(model, checkup, data=data)
+    done = repair.apply()
+    return {
+        "record": leaky.observe(model, data=data), "checkup": checkup, "diagnosis": checkup.diagnosis,
+        "verdicts": checkup.verdicts["1"], "site": checkup.record.sites[0],
+        "statistics": checkup.record.sites[0].statistics, "comparison": leaky.compare(checkup, checkup),
+        "finding": checkup.findings[0], "analysis": analysis, "structure": analysis.structure,
+        "graph": leaky.theory.plain(100), "slope": leaky.theory.tailored_slope(analysis),
+        "propagation": leaky.theory.signal_propagation(analysis), "repair": repair, "plan": repair.plan,
+        "repaired": done, "pruning": leaky.prune(model, data=data), "recipe": done.recipe,
+        "calibration": leaky.calibrate(model, data=data), "initialization": leaky.initialize(model, data=data),
+    }  # fmt: skip
+
+
+def test_whatever_comes_back_is_shown_in_a_few_lines_and_data_is_the_name_of_the_data() -> None:
+    shown = {name: repr(result) for name, result in results().items()}
+    assert {name: text for name, text in shown.items() if len(text) > 400 or text.count("\n") > 3} == {}
+    assert shown["verdicts"].startswith("<UnitVerdicts: silent 0, 2, 4, 6, 8, 10 and 58 more; dead 0, 2")
+    assert shown["analysis"] == "<Analysis of a Sequential: 1 site>"

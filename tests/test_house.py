@@ -111,6 +111,24 @@ def test_what_only_functions_and_type_checkers_import_counts(monkeypatch: pytest
     assert {*imported("leaky.text")} == {"leaky.files", "leaky.checking"}
 
 
+def behind(name: str) -> set[str]:
+    """What a module imports, and what that imports."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        new = set(EDGES[left.pop()]) - found
+        found |= new
+        left += new
+    return found
+
+
+def test_what_carries_out_a_plan_knows_nothing_of_how_plans_are_made() -> None:
+    makers = {"leaky.repairing.proposing", "leaky.repairing.api"}
+    assert "leaky.repairing.operations" in behind("leaky.repairing.executing")
+    assert not makers & behind("leaky.repairing.executing")
+    assert makers <= behind("leaky.commands.repair")  # where both come together
+
+
 def test_of_the_facade_only_the_version_is_used_inside() -> None:
     used = {
         f"{name}: leaky.{node.attr}"

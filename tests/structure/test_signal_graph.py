@@ -153,6 +153,42 @@ def test_residual_sums_and_norms_in_the_prediction() -> None:
     assert [site.site.partition(" ")[0] for site in found.sites] == ["relu#1", "relu#2"]
 
 
+MOVED = {
+    "shuffled": lambda h: F.channel_shuffle(h, 4),
+    "repeated": lambda h: h.repeat(1, 3, 1, 1),
+    "each repeated": lambda h: h.repeat_interleave(3, 1),
+    "turned round": lambda h: h.flip(1).roll(2, 1),
+}
+
+
+@pytest.mark.parametrize("how", MOVED)
+def test_what_only_puts_units_elsewhere_is_followed_by_theory_as_by_the_units_numbers(how: str) -> None:
+    """Channels that hold their own number, sent through the same call, tell which unit each input of a weight is."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.act, self.b = nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(len(numbers), 6, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(self.b(MOVED[how](self.act(self.a(x)))))
+
+    numbers = MOVED[how](torch.arange(8.0)[None, :, None, None]).flatten()
+    torch.manual_seed(0)
+    model = Net()
+    analysis = analyse(model, torch.randn(4, 3, 2, 2))
+    (taken,) = analysis.site("act").taken
+    assert taken.weight == "b.weight"
+    assert torch.equal(taken.owner, numbers.long()[None, :, None, None].expand(taken.owner.shape))
+    found = theory.signal_propagation(analysis)
+    assert found.not_derived == ()
+    second = [float(layer.weight.detach().square().mean()) * layer.in_channels for layer in (model.a, model.b)]
+    biases = [float(layer.bias.detach().square().mean()) for layer in (model.a, model.b)]
+    at_a = second[0] + biases[0]
+    expected = [at_a, second[1] * at_a / 2 + biases[1]]
+    assert [site.second_moment for site in found.sites] == pytest.approx(expected, rel=1e-5)
+
+
 def test_theory_is_light_until_a_model_comes() -> None:
     import subprocess
     import sys

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from leaky.diagnosis.thresholds import Thresholds
 from leaky.record import BELOW, LINEAR, FloatArray, IntArray, Site
+from leaky.text import ranges
 
 Units: TypeAlias = tuple[int, ...]
 """Indices of units, ascending."""
@@ -48,6 +49,10 @@ class UnitVerdicts:
     constant: Units = ()
     starved: Units = ()
     unproven: Units = ()
+
+    def __repr__(self) -> str:
+        held = [f"{name} {ranges(units, 6)}" for name in VERDICTS if (units := getattr(self, name))]
+        return f"<UnitVerdicts: {'; '.join(held) or 'none'}>"
 
 
 VERDICTS = tuple(f.name for f in fields(UnitVerdicts))

@@ -19,6 +19,7 @@ from leaky.structure.modules import without_wrappers
 from leaky.structure.residuals import Residual, residuals
 from leaky.structure.signal_graph import graph_of
 from leaky.structure.units import ModelSites, SiteStructure, structure_of
+from leaky.text import counted, printable
 from leaky.theory import Graph
 
 
@@ -33,6 +34,10 @@ class Analysis:
 
     model: nn.Module
     history: History
+
+    def __repr__(self) -> str:
+        sites = {event.site.name for event in self.history.events if event.site is not None}
+        return printable(f"<Analysis of a {type(self.model).__name__}: {counted(len(sites), 'site')}>")
 
     @cached_property
     def layers(self) -> Mapping[int, Layer]:

@@ -25,6 +25,7 @@ from leaky.structure.labels import Channelled, Journey, Taken, travel
 from leaky.structure.layers import KINDS
 from leaky.structure.modules import without_wrappers
 from leaky.structure.operators import operator_named
+from leaky.text import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +103,9 @@ class ModelSites:
 
     sites: dict[str, SiteStructure]
     atlas: Atlas
+
+    def __repr__(self) -> str:
+        return f"<ModelSites: {counted(len(self.sites), 'site')}>"
 
 
 def structure_of(model: nn.Module, history: History) -> ModelSites:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from leaky.errors import InputError
+from leaky.text import counted
 from leaky.theory import signals
 from leaky.theory.layer import bend, checked_correlation, gain
 from leaky.theory.signals import Graph, Prediction, plain
@@ -111,6 +112,9 @@ class SignalPropagation:
     sites: tuple[Prediction, ...]
     assumptions: tuple[str, ...] = ()
     not_derived: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<SignalPropagation at {counted(len(self.sites), 'site')}>"
 
 
 def signal_propagation(

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from leaky.text import counted
+
 NodeKind = Literal["input", "layer", "rectifier", "sum", "concatenation", "normalisation", "same"]
 
 
@@ -55,6 +57,9 @@ class Graph:
     outputs: tuple[int, ...]
     assumptions: tuple[str, ...] = ()
     not_derived: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Graph of {counted(len(self.vertices), 'value')}, {counted(self.rectifiers, 'rectifier')}>"
 
     @property
     def rectifiers(self) -> int:
