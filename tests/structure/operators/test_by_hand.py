@@ -28,7 +28,14 @@ def weight(*shape: int, learned: bool = True) -> Node:
 
 def told(axes: Axes) -> list[str]:
     """The factors of each axis: "s6", "u8/24" for 8 of 24 units, "-5" for positions, "k3" for the 3 largest units."""
-    words = {"sample": "s{size}", "unit": "u{size}/{whole}", "other": "-{size}", "member": "m{size}", "slot": "k{size}"}
+    words = {
+        "sample": "s{size}",
+        "unit": "u{size}/{whole}",
+        "other": "-{size}",
+        "member": "m{size}",
+        "slot": "k{size}",
+        "copy": "c{size}",
+    }
     return ["·".join(words[f.role].format(size=f.size, whole=f.whole) for f in axis) for axis in axes]
 
 
@@ -190,6 +197,8 @@ def test_what_is_put_side_by_side_is_units_samples_or_positions_together(
         ("gather", (value("s-u", 6, 5, 8), 1, weight(6, 2, 8)), (6, 2, 8), ["s6", "-2", "u8/8"]),
         ("topk", (value("su", 6, 8), 3), (6, 3), ["s6", "k3"]),
         ("scatter_add", (weight(9, 8), 0, weight(6, 8), value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
+        ("scatter_add", (weight(6, 9), 1, weight(6, 5), value("su", 6, 5)), (6, 9), ["s6", "-9"]),
+        ("scatter_add", (value("su", 6, 9), -1, weight(6, 5), value("s-", 6, 5)), (6, 9), ["s6", "u9/9"]),
         ("scatter_add", (value("su", 9, 8), 0, weight(6, 8), value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
         ("index_put", (weight(9, 8), [weight(6)], value("su", 6, 8)), (9, 8), ["s9", "u8/8"]),
         ("native_layer_norm", (value("s-u", 6, 5, 8), [8]), (6, 5, 8), ["s6", "-5", "u8/8"]),
@@ -362,3 +371,59 @@ def test_columns_of_images_have_the_kernel_behind_each_channel() -> None:
     assert told(axes_of(call)[0]) == ["s6", "u8/8·-9", "-9"]
     single = Call("im2col", [value("u--", 8, 5, 5)], {}, [(72, 9)], ("self",))
     assert told(axes_of(single)[0]) == ["-72", "-9"]
+
+
+STACK = replace(weight(4, 8, 5), axes=((factor(4, "member"),), (factor(8),), (factor(5),)))
+TURNED = replace(STACK, shape=(4, 5, 8), axes=(STACK.axes[0], *STACK.axes[:0:-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "dim", "shape", "expected"),
+    [
+        ("cat", (STACK, STACK), 0, (8, 8, 5), ["c2·m4", "-8", "-5"]),
+        ("cat", (STACK, TURNED), 0, (8, 8, 5), ["c2·m4", "-8", "-5"]),
+        ("stack", (STACK, STACK), 1, (4, 2, 8, 5), ["m4", "c2", "-8", "-5"]),
+        ("stack", (STACK, STACK), 0, (2, 4, 8, 5), ["-2", "m4", "-8", "-5"]),
+        ("stack", (STACK, weight(4, 8, 5)), 1, (4, 2, 8, 5), ["m4", "-2", "-8", "-5"]),
+        ("stack", (STACK,), 1, (4, 1, 8, 5), ["m4", "", "-8", "-5"]),
+    ],
+)
+def test_a_weight_beside_itself_moved_about_is_copies_of_its_rows(
+    name: str, nodes: tuple[Node, ...], dim: int, shape: tuple[int, ...], expected: list[str]
+) -> None:
+    assert result(name, list(nodes), dim, shape=shape) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "operands", "shape"),
+    [
+        ("mm", (value("us", 8, 6), weight(6, 5)), (8, 5)),
+        ("mm", (weight(5, 6), value("su", 6, 8)), (5, 8)),
+        ("mv", (value("us", 8, 6), weight(6)), (8,)),
+        ("linear", (value("us", 8, 6), weight(5, 6)), (8, 5)),
+    ],
+)
+def test_a_weight_that_sums_over_what_was_taken_for_the_samples_is_evidence_against_that(
+    name: str, operands: tuple[Node, Node], shape: tuple[int, ...]
+) -> None:
+    names = {"mv": ("self", "vec"), "linear": ("input", "weight")}.get(name, ("self", "mat2"))
+    call = Call(name, list(operands), {}, [shape], names)
+    axes_of(call)
+    ((left, reason),) = call.evidence
+    assert reason == f"{name} sums over the axis that was taken for the samples"
+    assert told(left) == ["u8/8"]
+
+
+@pytest.mark.parametrize(
+    ("dims", "shape", "expected"),
+    [
+        ([2], (6, 4, 5), ["s6", "-4", "u5/5"]),
+        ([1], (6, 3, 8), ["s6", "-3", "u8/8"]),
+        ([1, 2], (6, 4, 5), ["s6", "-4", "u5/5"]),
+    ],
+)
+def test_frequencies_of_units_are_units_and_those_of_positions_are_positions(
+    dims: list[int], shape: tuple[int, ...], expected: list[str]
+) -> None:
+    call = Call("_fft_r2c", [value("s-u", 6, 4, 8), dims, 0, True], {}, [shape], ("self", "dim"))
+    assert told(axes_of(call)[0]) == expected

@@ -34,8 +34,8 @@ def _gather(call: Call) -> list[Axes]:
     node, shape = call.args[0], call.shapes[0]
     dim = call.get("dim", -1) % len(node.shape)
     axes = tuple(
-        () if size == 1 and d == dim else (renewed(axis, size, ("sample",)) if size != before else axis)
-        for d, (axis, size, before) in enumerate(zip(node.axes, shape, node.shape, strict=True))
+        renewed(axis, size, ("sample",)) if size != before else axis
+        for axis, size, before in zip(node.axes, shape, node.shape, strict=True)
     )
     ranked = call.name in ("topk", "sort") and has(node.axes[dim], "unit") and shape[dim] > 1
     along = (factor(shape[dim], "slot"),) if ranked else plain([shape[dim]])[0]

@@ -191,7 +191,7 @@ def _embedding_bag(call: Call) -> list[Axes]:
     bags, axis = call.shapes[0][0], indices.axes[0]
     own = axis[:1] if has(axis[:1], "sample") and axis[0].size == bags else renewed(axis, bags, ("sample",))
     unit = call.produce(weight, "embedding", weight.shape[-1], (1, weight.shape[-1]))
-    return [(own, unit), *map(plain, call.shapes[1:])]
+    return [(own, unit)]
 
 
 def _rnn_layer(call: Call) -> list[Axes]:
@@ -199,12 +199,12 @@ def _rnn_layer(call: Call) -> list[Axes]:
     value, weight = call.args[0], call.args[1]
     unit = call.produce(weight, "linear", call.shapes[0][-1], weight.shape[::-1])
     steps, samples = demoted(value.axes[:-1])
-    return [(steps, samples, unit), (samples, unit), (samples, unit), *map(plain, call.shapes[3:])]
+    return [(steps, samples, unit), (samples, unit), (samples, unit)]
 
 
 def _attention(call: Call) -> list[Axes]:
     query, value = call.args[0], call.args[2]
-    return [(*value.axes[:-2], query.axes[-2], value.axes[-1]), *map(plain, call.shapes[1:])]
+    return [(*value.axes[:-2], query.axes[-2], value.axes[-1])]
 
 
 _MATRIX = Operator("", _product, "takes", "product", samples="chosen")
