@@ -336,7 +336,10 @@ def test_units_that_were_silent_from_the_start_are_no_rise() -> None:
     assert watch.alarms == []
 
 
-def test_units_that_fall_silent_one_after_another_are_a_rise() -> None:
+@pytest.mark.parametrize(("each_step", "most", "sites"), [(3, 100, {"3"}), (39, 39, set())])
+def test_units_that_fall_silent_one_after_another_are_a_rise_and_at_one_stroke_none(
+    each_step: int, most: int, sites: set[str]
+) -> None:
     x, y = data()
     model = shut(100, 0)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
@@ -344,12 +347,13 @@ def test_units_that_fall_silent_one_after_another_are_a_rise() -> None:
         warnings.simplefilter("ignore", AlarmWarning)
         for step in range(60):
             with torch.no_grad():
-                model[2].bias[: max(0, 3 * (step - 20))] = -100.0
+                model[2].bias[: min(most, each_step * max(0, step - 20))] = -100.0
             batch = torch.arange(step * 64, step * 64 + 64) % len(x)
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
             optimizer.step()
-    assert {alarm.finding.site for alarm in watch.alarms} == {"3"}
+    assert watch.history["3"]["silent"].max() >= 0.39
+    assert {alarm.finding.site for alarm in watch.alarms} == sites
 
 
 @pytest.mark.parametrize(("size", "told"), [(1.0, False), (1e3, True)])

@@ -206,6 +206,20 @@ def test_a_part_that_a_penalty_shuts_off_is_told_as_cut_off(weight: float, sites
     assert [alarm.finding.site for alarm in watch.alarms if alarm.finding.rule == "cut-off"] == sites
 
 
+def test_a_gradient_that_was_far_too_large_at_first_alone_is_not_cut_off() -> None:
+    model = Coder()
+
+    def loss(out: Tensor, x: Tensor) -> Tensor:
+        return functional.mse_loss(out, x) + next(scales) * model.enter_output.square().mean()
+
+    scales = iter([1e3] * 10 + [1.0] * 200)
+    model.enter.register_forward_hook(lambda module, inputs, output: setattr(model, "enter_output", output))
+    watch = trained(loss, 150, 1e-6, model)
+    share = (watch.history["enter.1"]["gradient"] / watch.history["leave.1"]["gradient"]) ** 2
+    assert share[-3:].max() < 0.03 * share[0]
+    assert [alarm.finding.rule for alarm in watch.alarms if alarm.finding.rule == "cut-off"] == []
+
+
 @pytest.mark.parametrize(("first", "factor", "said"), [(1e-3, 200.0, False), (1.0, 200.0, True), (1e-3, 1e5, True)])
 def test_a_range_may_grow_up_to_what_networks_have(first: float, factor: float, said: bool) -> None:
     """E z² grows by the square of a factor."""

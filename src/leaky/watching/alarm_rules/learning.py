@@ -81,7 +81,8 @@ def cut_off(now: Now) -> list[Finding]:
     What such a site gives is asked for no more: a code that is drawn to its prior, a branch that has been shut. Judged
     is E g² at it ÷ at the last site, the largest of the last three reports, beside the first report's; not at experts,
     whose part of the samples a router changes. A first gradient that is far too large falls so in healthy trainings
-    too: it is a warning where the site gives less as well.
+    too: half of the fall, on a logarithmic scale, must have come since the reports after the first, and it is a warning
+    where the site gives less as well.
     """
     if not now.sites or now.history.samples.sum() < now.needed:
         return []
@@ -92,8 +93,8 @@ def cut_off(now: Now) -> list[Finding]:
         if good.sum() < 2 * STAYED or any(site.name.startswith(f"{name}.") for name in now.experts):
             continue
         share = squares[good] / last[good]
-        left = float(share[-3:].max() / share[0])
-        if not left <= now.thresholds.cut_off:
+        left, since = (float(share[-3:].max() / start) for start in (share[0], share[1:STAYED].max()))
+        if not left <= now.thresholds.cut_off or not since**2 <= now.thresholds.cut_off:
             continue
         given = now.history[site.name]["output_moment"]
         level: Level = "warning" if given[-1] <= LESS * given[0] else "info"

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
+from leaky.record import FloatArray
 from leaky.text import percentage
-from leaky.watching.alarm_rules.now import Now, beyond_chance, finding
+from leaky.watching.alarm_rules.now import Now, SiteNow, beyond_chance, finding
 
 
 def _level(now: Now, count: int, units: int, warning: float) -> Level:
@@ -73,7 +74,8 @@ def collapsing(now: Now) -> list[Finding]:
     """Sites whose share of silent units rises so that half of them will be in as many steps as were seen.
 
     Units that were silent from the start show all at once, when enough samples were seen to call them so; that is no
-    rise, and is not looked at.
+    rise, and is not looked at. Nor is one that is over: large first steps silence units in healthy trainings too, which
+    shows as a rise for as long as it takes to call them silent.
     """
     found, t = [], now.thresholds
     steps, told = now.history.steps, now.history.samples.cumsum() >= now.needed
@@ -86,6 +88,7 @@ def collapsing(now: Now) -> list[Finding]:
         if not beyond_chance(risen, site.units, t.collapse_rise, t.delta / len(now.sites)):
             continue
         slope, _ = np.polyfit(steps[recent].astype(float), shares[recent], 1)
+        slope = min(float(slope), _pace(now, site, shares))
         if slope <= 0:
             continue
         projected = now.step + (t.collapse_share - shares[recent[-1]]) / slope
@@ -99,6 +102,19 @@ def collapsing(now: Now) -> list[Finding]:
         share = float(shares[recent[-1]])
         found.append(finding("collapsing", "warning", site, message, advice, share=share, projected_step=projected))
     return found
+
+
+def _pace(now: Now, site: SiteNow, shares: FloatArray) -> float:
+    """The rise of the share of silent units by a step, as it is going on.
+
+    Units that did not fire since the last report are at most those that will have been silent on as many samples as a
+    verdict takes, when so many have been seen. Where a report has that many itself, the one before tells the rise.
+    """
+    span, samples = max(1.0, float(np.diff(now.history.steps[-2:])[0])), int(now.history.samples[-1])
+    if samples >= now.needed:
+        return float(shares[-1] - shares[-2]) / span
+    quiet = float((site.silent_for >= samples).mean())
+    return (quiet - float(shares[-1])) * samples / (now.needed * span)
 
 
 def locked(now: Now) -> list[Finding]:
