@@ -203,6 +203,7 @@ class Execution:
             sound=gauge.sound,
             usual=gauge.usual,
             moved=lambda: relative_change(before, subject.outputs),
+            born_so=lambda: gauge.born_so(put_back),
         )
         found = judged(plan, bench, start, limits.tolerance, limits.max_change)
         if found.treatment is None:

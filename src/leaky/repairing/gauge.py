@@ -98,6 +98,15 @@ class Gauge:
         put_back()
         return score
 
+    def born_so(self, put_back: Callable[[], None]) -> bool:
+        """Whether with new weights, its rectifiers as they are, it has half as many units in trouble or more."""
+        with same_random_numbers(self.plan.seed):
+            new_weights(self.subject.ground, self.plan.seed + 1)
+            self.subject.changed()
+            troubled = self.in_trouble()
+        put_back()
+        return 2 * troubled >= self.troubled
+
     def in_trouble(self) -> int:
         """How many units are candidates of a repair now."""
         return sum(len(trouble_of(site).candidates) for site in self.subject.record.sites)

@@ -7,6 +7,7 @@ the gentlest treatment of a network that has nothing to lose. A network is never
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,13 @@ from leaky.repairing.plan import FORGOTTEN, Action, Plan, Treatment
 
 NEWBORN = 3
 """Networks with new weights that one is compared with which has perhaps learned nothing."""
+
+MORE = 12
+"""Further ones before a change is approved of a network that stands where they do: three that score alike say little
+of how far luck reaches."""
+
+BEYOND = 0.25
+"""By what part of what the best of so many is above their median luck reaches above it: of normal scores to 2.2 σ."""
 
 WEAK = 0.1
 """By what part of the best gain a gentler treatment may be worse than the best."""
@@ -37,6 +45,7 @@ class Bench:
         sound: whether they do, and fewer units are in trouble than at first.
         usual: whether the pre-activations have a usual size.
         moved: the relative change of the outputs since the start.
+        born_so: whether a network with new weights has half as many units in trouble or more.
     """
 
     do: Callable[[tuple[Action, ...]], object]
@@ -48,6 +57,7 @@ class Bench:
     sound: Callable[[], bool]
     usual: Callable[[], bool]
     moved: Callable[[], float]
+    born_so: Callable[[], bool]
 
     def helped(self, treatment: Treatment) -> bool:
         """Whether units came back by what was done; weights that were blown up or shrunk are no start to go on from.
@@ -88,8 +98,11 @@ def judged(plan: Plan, bench: Bench, start: float | None, tolerance: float, max_
         scores[treatment.name] = bench.score(metric) if worth else -math.inf
         results.append(TreatmentResult(treatment.name, metric, metric))
         bench.put_back()
-    base = before if chance is None else at_most_chance(chance, ranges_of(plan))
     best = max(scores.values(), default=-math.inf)
+    base = before if chance is None else _reach(plan, chance)
+    if chance is not None and len(chance) == NEWBORN and base + tolerance < best and not _blown_up(plan):
+        chance += _more(bench)
+        base = _reach(plan, chance)
     if best > base + tolerance:
         enough = best - max(tolerance, WEAK * (best - base) if math.isfinite(base) else 0.0)
         chosen = next(t for t in plan.treatments if scores.get(t.name, -math.inf) >= enough)
@@ -116,11 +129,28 @@ def _at_chance(plan: Plan, bench: Bench, score: float, tolerance: float) -> list
     if not math.isfinite(score):
         return [-math.inf]
     newborn = [bench.newborn(seed) for seed in range(NEWBORN)]
-    return (
-        newborn
-        if plan.nothing_to_lose is not None or score <= at_most_chance(newborn, ranges_of(plan)) + tolerance
-        else None
-    )
+    if _reach(plan, newborn) + tolerance < score <= _luck(newborn) + tolerance and not _blown_up(plan):
+        newborn += _more(bench)
+    return newborn if plan.nothing_to_lose is not None or score <= _reach(plan, newborn) + tolerance else None
+
+
+def _reach(plan: Plan, newborn: Sequence[float]) -> float:
+    """The score up to which luck reaches."""
+    if len(newborn) <= NEWBORN:
+        return at_most_chance(newborn, ranges_of(plan))
+    finite = [score for score in newborn if math.isfinite(score)]
+    best = max(finite, default=-math.inf)
+    return best + BEYOND * (best - statistics.median(finite)) if finite else best
+
+
+def _luck(newborn: Sequence[float]) -> float:
+    """How far above a few new networks one of many might stand: where all scored alike, nobody knows."""
+    few = [score for score in newborn if math.isfinite(score)]
+    return at_most_chance(few, LUCKY) if len(set(few)) > 1 else math.inf
+
+
+def _more(bench: Bench) -> list[float]:
+    return [bench.newborn(seed) for seed in range(NEWBORN, NEWBORN + MORE)]
 
 
 def _no_better(
@@ -150,10 +180,11 @@ def _at_a_loss(
 ) -> Decision:
     """The metric is at chance: the gentlest treatment that brings units back, and is no worse than any new network.
 
-    Where there is nothing to lose, and nothing gentler does that, the network begins anew. It does so at once where its
-    weights are of no usual size and their directions, scaled back, say no more than a new network's, or where its
-    units, shifted back, say less. A metric that does not move says neither. Layers that begin anew say nothing until
-    they are trained.
+    Units of which a new network has half as many in trouble are no damage that could be undone: nothing is done about
+    them unseen. Where there is nothing to lose, and nothing gentler brings units back, the network begins anew. It does
+    so at once where its weights are of no usual size and their directions, scaled back, say no more than a new
+    network's, or where its units, shifted back, say less. A metric that does not move says neither. Layers that begin
+    anew say nothing until they are trained.
 
     `known` has what the user's metric says of the model, and the scores of new networks.
     """
@@ -161,6 +192,9 @@ def _at_a_loss(
     worst, moves = at_least_chance(chance) - tolerance, len({bench.score(shown), *chance}) > 1
     spoiled = moves and (_blown_up(plan) or -math.inf < scores.get("shifted", math.inf) < worst)
     lost = spoiled or plan.nothing_to_lose is not None
+    if not lost and bench.born_so():
+        words = f"validation {shown:.6g} is that of a network that has learned nothing, and new ones have units"
+        return Decision(None, "left", f"{words} in trouble like it; give train= to let an experiment decide", results)
     unsaid = {"layers anew"} if moves else {"layers anew", "rescaled"}
     gentle = [treatment for treatment in plan.treatments if treatment.name not in unsaid]
     for treatment in sorted(gentle, key=lambda treatment: spoiled and treatment.name != THROWS_AWAY):
