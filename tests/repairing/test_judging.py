@@ -30,9 +30,10 @@ class Model:
 
     Attributes:
         metrics: the user's metric under each treatment.
-        newborn: that of each new network.
+        newborn: that of each new network, over and over.
         well: the treatments under which units are back, sizes usual and outputs alive.
         moved: the relative change of the outputs under each.
+        born_so: whether a new network has as many units in trouble.
         now: the treatment that it is under.
         done: all that were carried out.
     """
@@ -41,6 +42,7 @@ class Model:
     newborn: tuple[float, ...] = (0.1, 0.1, 0.1)
     well: tuple[str, ...] = NAMES
     moved: dict[str, float] = field(default_factory=dict)
+    born_so: bool = False
     now: str | None = None
     done: list[str] = field(default_factory=list)
 
@@ -58,11 +60,12 @@ class Model:
             put_back=self.put_back,
             measure=lambda: self.metrics[str(self.now)],
             score=lambda metric: metric,
-            newborn=lambda seed: self.newborn[seed],
+            newborn=lambda seed: self.newborn[seed % len(self.newborn)],
             alive=lambda: self.now in self.well,
             sound=lambda: self.now in self.well,
             usual=lambda: self.now in self.well,
             moved=lambda: self.moved[str(self.now)],
+            born_so=lambda: self.born_so,
         )
 
     def judge(self, plan: Plan, start: float | None = None, *, tolerance: float = 0.0) -> Decision:
@@ -166,3 +169,19 @@ def test_a_metric_that_does_not_move_neither_approves_nor_vetoes(value: float) -
     model = Model({"shifted": value, "revived": value}, (value,) * 3, well=GENTLE)
     found = model.judge(plan_of(), value)
     assert (found.verdict, found.treatment and found.treatment.name) == ("not judged", "shifted")
+
+
+def test_at_chance_units_that_a_new_network_has_too_are_left_as_they_are() -> None:
+    metrics = dict.fromkeys(NAMES, 0.1)
+    assert Model(metrics).judge(plan_of(), 0.1).verdict == "not judged"
+    found = Model(metrics, born_so=True).judge(plan_of(), 0.1)
+    assert (found.verdict, found.treatment) == ("left", None)
+    lost = Model(metrics, born_so=True).judge(plan_of(lost="the outputs are the same for all inputs"), 0.1)
+    assert lost.verdict == "not judged"  # there is nothing that could be lost
+
+
+@pytest.mark.parametrize(("lucky", "verdict"), [(0.1, "kept"), (0.19, "not judged"), (0.3, "not judged")])
+def test_at_chance_fifteen_new_networks_say_how_far_luck_reaches(lucky: float, verdict: str) -> None:
+    newborn = (*[0.1] * 14, lucky)  # .19 reaches to .19 + .09 ÷ 4 = .2125
+    model = Model({"shifted": 0.2, "revived": 0.1}, newborn)
+    assert model.judge(plan_of(), 0.1).verdict == verdict
