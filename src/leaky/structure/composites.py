@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from leaky.structure.activations import Activation
-from leaky.structure.fitting import NAMES, bends, fitted, grid, jump
+from leaky.structure.fitting import NAMES, bends, fitted, grid, jump, steps
 from leaky.structure.formulas import Formula, Formulas, evaluate, varies
 from leaky.structure.graph import Call, Node
 from leaky.structure.listening import SiteCall
@@ -27,6 +27,7 @@ Spot: TypeAlias = tuple[str, str, str | None, int]
 GATE = "it scales another value, as a gate does; where gates saturate is not judged"
 UNKNOWN = "what it computes could not be told from its values"
 FOREIGN = "a tensor that the model does not hold has a part in it; make that a buffer or a parameter"
+STEP = "it steps, and the gradient that is put in the place of its own, which is 0, is not judged"
 SHAPE = "its derivative is 0 elsewhere than at its ends, or differs by unit, which no figure here tells"
 
 
@@ -187,6 +188,8 @@ class Composites:
             activation, values = None, None
             if not formula.sites:
                 return self._enter(root, Composite(None, {formula.key}, _spoken(formula), UNKNOWN))
+        if values is not None and formula.replaced and steps(values):
+            return self._enter(root, Composite(None, {formula.key}, "Step", STEP))
         if formula.foreign:
             acts = values is not None and values.dtype != torch.bool and bends(values)
             return acts and self._enter(root, Composite(None, {formula.key}, _spoken(formula), FOREIGN))

@@ -97,6 +97,13 @@ def bends(values: Tensor) -> bool:
     return any(_changes(np.abs(slopes[:, unit])).size for unit in range(slopes.shape[1]))
 
 
+def steps(values: Tensor) -> bool:
+    """Whether values on the grid are those of a function that only jumps: its derivative is 0 between the jumps."""
+    moves = values.double()[grid()[:, 0].abs() <= _FAR].diff(dim=0).abs() > 1e-9
+    runs = moves[2:] & moves[1:-1] & moves[:-2]  # a jump at a point of the grid moves on both sides of it
+    return bool(moves.any(0).all()) and not bool(runs.any())
+
+
 def jump(function: Callable[[Tensor], Tensor]) -> Activation | None:
     """The activation that lets through what is above a threshold of its own and puts a constant elsewhere.
 

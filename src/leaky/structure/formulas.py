@@ -16,6 +16,7 @@ from torch import Tensor
 
 from leaky.structure.axes import has
 from leaky.structure.graph import Call, Node
+from leaky.structure.modules import in_autograd_function
 
 SAME = {"clone", "contiguous", "detach", "alias", "_to_copy", "lift_fresh", "dropout"}
 _TURNING = "view _unsafe_view reshape flatten permute transpose t squeeze unsqueeze expand"
@@ -23,7 +24,7 @@ _AFFINE = "add sub rsub mul div neg zeros_like ones_like new_zeros positive"
 _ACTIVATING = """
     relu leaky_relu clamp clamp_min clamp_max hardtanh hardsigmoid hardswish gelu silu mish elu celu softplus maximum
     minimum fmax fmin where masked_fill index_put masked_scatter hardshrink softshrink logaddexp tanh sigmoid erf abs gt
-    ge lt le sign heaviside atan log_sigmoid_forward threshold _prelu_kernel prelu
+    ge lt le sign heaviside round floor ceil trunc atan log_sigmoid_forward threshold _prelu_kernel prelu
 """
 _OTHERS = """
     pow square sqrt rsqrt reciprocal exp expm1 log log1p sgn sin cos eq ne logical_not logical_and logical_or
@@ -35,10 +36,11 @@ ACTIVATING = set(_ACTIVATING.split())
 """Operators of which an activation has at least one."""
 _ARITHMETIC = """
     clamp clamp_min clamp_max maximum minimum fmax fmin where masked_fill index_put masked_scatter abs gt ge lt le sign
-    heaviside
+    heaviside round floor ceil trunc
 """
 ARITHMETIC = set(_ARITHMETIC.split())
 """Those that also limit, mask and measure."""
+_STEPPING = {"gt", "ge", "lt", "le", "sign", "heaviside", "round", "floor", "ceil", "trunc"}
 ELEMENTWISE = AFFINE | ACTIVATING | set(_OTHERS.split())
 
 _LONGEST = 40
@@ -57,6 +59,7 @@ class Formula:
         bent: whether it is more than an affine function.
         acts: whether an operator of an activation is in it.
         means: whether one of them is there for nothing else, as tanh is and a clamp or a mask is not.
+        replaced: whether it may get another gradient than its own, past a `detach` or in a function of autograd's.
         turned: whether its shape was changed, so that it meets its root no more element by element.
         sites: indices of the nodes among its parts that are outputs of sites.
         node: index of the node that it is.
@@ -71,6 +74,7 @@ class Formula:
     bent: bool = False
     acts: bool = False
     means: bool = False
+    replaced: bool = False
     turned: bool = False
     sites: frozenset[int] = frozenset()
     node: int = -1
@@ -152,6 +156,7 @@ class Formulas:
             bent,
             any(f.acts for f in data) or call.name in ACTIVATING,
             any(f.means for f in data) or call.name in ACTIVATING - ARITHMETIC,
+            any(f.replaced for f in data) or _replaces_gradient(call),
             any(f.turned for f in data) or call.name in TURNING,
             frozenset().union(*(f.sites for f in data)),
             result.index,
@@ -206,6 +211,10 @@ def _signature(value: Any) -> Any:
     return value if isinstance(value, (int, float, bool, str, type(None))) else str(value)
 
 
+def _replaces_gradient(call: Call) -> bool:
+    return call.name == "detach" or (call.name in _STEPPING and in_autograd_function())
+
+
 def evaluate(formula: Formula, grid: Tensor) -> Tensor:
     """The formula on a grid.
 
@@ -241,7 +250,10 @@ def evaluate(formula: Formula, grid: Tensor) -> Tensor:
         args = [of(argument) for argument in formula.args]
         if name in TURNING or name in SAME:
             first = args[0]
-            return first.double() if first.dtype != torch.bool and name == "_to_copy" else first.clone()  # type: ignore[no-any-return]
+            truth = first.dtype == torch.bool and not getattr(
+                (formula.kwargs or {}).get("dtype"), "is_floating_point", False
+            )
+            return first.double() if name == "_to_copy" and not truth else first.clone()  # type: ignore[no-any-return]
         kwargs = {key: of(value) for key, value in (formula.kwargs or {}).items() if key not in ("dtype", "out")}
         if schema.name.endswith("_"):
             args[0] = args[0].clone()

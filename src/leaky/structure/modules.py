@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -56,6 +56,10 @@ class ModuleStack:
     def path(self) -> str:
         """Its qualified name; "" for the model itself."""
         return self._running[-1][1] if self._running else ""
+
+    def innermost_first(self) -> Iterator[nn.Module]:
+        """The running modules, from the innermost to the model."""
+        return (module for module, _ in reversed(self._running))
 
     def running_already(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Note a module whose call began before the stack was opened."""
@@ -125,6 +129,16 @@ def user_line() -> tuple[str | None, int]:
             return f"{file}:{frame.f_lineno}", frame.f_lasti
         frame = frame.f_back
     return None, 0
+
+
+def in_autograd_function() -> bool:
+    """Whether the running module's code is inside a `torch.autograd.Function`, which has a gradient of its own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != "_call_impl":
+        if frame.f_code.co_name == "apply" and frame.f_globals.get("__name__") == "torch.autograd.function":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def batch_first_of(module: nn.Module) -> bool | None:

@@ -1,7 +1,8 @@
 """Names of sites: stable from batch to batch, readable, one a place and producer.
 
 A site is one place (a module, or a call line of one) behind one set of weights. The same place behind other weights is
-another site; the same place behind the same weights (a siamese tower, an RNN cell over time) is the same one again.
+another site; the same place behind the same weights (a siamese tower, an RNN cell over time) is the same one again, and
+so is the same place of a block with weights of its own that is called again, whatever came before the block.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from leaky.structure.graph import Node
+from leaky.structure.visits import Visits
 
 Key: TypeAlias = tuple["Place", str, frozenset[str], int]
 
@@ -33,9 +35,14 @@ class Place:
 
 
 class SiteNames:
-    """Hands out names; remembers them over the passes of one observation."""
+    """Hands out names; remembers them over the passes of one observation.
 
-    def __init__(self) -> None:
+    Args:
+        visits: the calls of modules.
+    """
+
+    def __init__(self, visits: Visits) -> None:
+        self._visits = visits
         self._names: dict[Key, str] = {}
         self._made: Counter[tuple[str, str | None]] = Counter()
         self._occurrences: Counter[Place] = Counter()
@@ -46,6 +53,11 @@ class SiteNames:
 
     def name(self, place: Place, activation: str, node: Node) -> str:
         """The name of the site that computes `activation` at this place behind the weights of its pre-activation."""
+        name = self._visits.again((place, activation), node) or self._behind_weights(place, activation, node)
+        self._visits.meet((place, activation), node, name)
+        return name
+
+    def _behind_weights(self, place: Place, activation: str, node: Node) -> str:
         weights = frozenset(p.weight for p in node.productions) | node.modifiers
         occurrence = 0
         if not weights:

@@ -24,6 +24,7 @@ from leaky.structure.modules import ModuleStack, is_gated, is_scripted, user_lin
 from leaky.structure.naming import Place, SiteNames
 from leaky.structure.samples import Ids, Positions, SampleIds
 from leaky.structure.softmaxes import Softmaxes
+from leaky.structure.visits import Visits
 
 OF_CONSTANTS = "it rectifies what is made of constants alone, so it does the same for every sample"
 
@@ -43,20 +44,24 @@ class SiteCalls:
     """Finds the sites of the passes of one observation.
 
     Args:
-        modules: that are running.
+        model: that is followed.
+        modules: of it that are running.
         ids: which samples the values of the pass hold.
         listener: told of what cannot be a site.
         unit_dim: axis of every pre-activation that holds the units, where the user knows better.
     """
 
-    def __init__(self, modules: ModuleStack, ids: SampleIds, listener: Listener, unit_dim: int | None) -> None:
+    def __init__(
+        self, model: nn.Module, modules: ModuleStack, ids: SampleIds, listener: Listener, unit_dim: int | None
+    ) -> None:
         self.composites = Composites()
         self._softmaxes = Softmaxes()
         self._modules = modules
         self._ids = ids
         self._listener = listener
         self._unit_dim = unit_dim
-        self._names = SiteNames()
+        self._visits = Visits(model, modules)
+        self._names = SiteNames(self._visits)
         self._module_input = ("", 0)
         self._scripted_calls = 0
         self._own: tuple[tuple[float, float | None] | None, str] = (None, "")
@@ -65,10 +70,12 @@ class SiteCalls:
         """Forget the pass before; names and plans stay."""
         self.composites.clear()
         self._softmaxes.clear()
+        self._visits.clear()
         self._names.start_pass()
 
     def entered(self, module: nn.Module, node: Node | None) -> None:
         """A module starts with this value."""
+        self._visits.entered(module)
         self._module_input = (self._modules.path, node.origin) if node else ("", 0)
         self._scripted_calls = 0
         if is_gated(module):
@@ -78,6 +85,7 @@ class SiteCalls:
         self, func: Any, call: Call, args: Sequence[Any], kwargs: dict[str, Any], results: Sequence[Node]
     ) -> SiteCall | None:
         """The site of a spelled-out activation that ends with this operation, if one does."""
+        self._visits.made(call)
         self._softmaxes.made(call, results, lambda node: self._teller(call, node))
         if not results or running_bounds() is not None or is_gated(self._modules.module):
             return None

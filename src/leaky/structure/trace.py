@@ -68,7 +68,7 @@ class Tracer(DispatchMode):
         self._ids = SampleIds()
         self.masks = Masks(padding)
         self._sample_axis = SampleAxis()
-        self._sites = SiteCalls(self.modules, self._ids, listener, unit_dim)
+        self._sites = SiteCalls(model, self.modules, self._ids, listener, unit_dim)
 
     @property
     def evidence(self) -> SampleEvidence | None:
