@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leaky.checking import dimension, file_name, finite, seed_of, shown, some_of, whole
+from leaky.checking import dimension, file_name, finite, seed_of, shown, some_of, unit_numbers, whole
 from leaky.errors import InputError
 
 
@@ -24,6 +24,7 @@ def test_what_is_right_comes_back() -> None:
     assert dimension("d", -64) == -64
     assert finite("x", np.float32(0.5), 0, 1) == 0.5
     assert some_of("names", ["b", "a"], {"a", "b", "c"}) == {"a", "b"}
+    assert unit_numbers({"1": np.array([2, 0]), "2": ()}) == {"1": (2, 0), "2": ()}
     assert file_name(Path("a") / "b") == "a/b"
 
 
@@ -55,6 +56,10 @@ def test_what_is_right_comes_back() -> None:
         (lambda v: some_of("names", v, {"relu1"}), ["relu2"], "names has 'relu2', which is not there; did you mean"),
         (lambda v: some_of("names", v, {"r"}), "r", "names must be a list of names, not 'r'"),
         (lambda v: some_of("names", v, {"r"}), 5, "names must be a list of names, not 5"),
+        (unit_numbers, [3], "units must be numbers by site, {'relu': [3]}, not a list"),
+        (unit_numbers, {"1": "23"}, "the units of '1' must be a list of numbers, not '23'"),
+        (unit_numbers, {"1": [2, -1]}, "a unit of '1' must be at least 0, not -1"),
+        (unit_numbers, {"1": [True]}, "a unit of '1' must be a whole number of at least 0, not True"),
         (file_name, 5, "path must be the name of a file, not 5"),
         (file_name, b"a", "path must be the name of a file, not a bytes"),
     ],

@@ -76,6 +76,14 @@ def test_a_wrong_name_is_an_attribute_error() -> None:
         _ = leaky.chek  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("name", sorted(name for name in PUBLIC if inspect.isfunction(getattr(leaky, name))))
+def test_a_public_function_says_what_comes_back_and_what_is_raised(name: str) -> None:
+    function = getattr(leaky, name)
+    words = inspect.getdoc(function) or ""
+    sections = ["Args:"] * bool(inspect.signature(function).parameters) + ["Returns:", "Raises:"]
+    assert [line for line in words.splitlines() if line in sections] == sections
+
+
 def undocumented(module: ModuleType) -> list[str]:
     """Public functions, classes and methods of a module without a docstring of their own or of a base."""
     here = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -82,6 +82,20 @@ def some_of(name: str, given: Any, known: Collection[str]) -> frozenset[str]:
         if each not in known:
             raise InputError(f"{name} has {shown(each)}, which is not there{did_you_mean(str(each), sorted(known))}")
     return frozenset(given)
+
+
+def unit_numbers(given: Any) -> dict[str, tuple[int, ...]]:
+    """Numbers of units by the name of their site.
+
+    Raises:
+        InputError: if it is no mapping of lists of whole numbers of at least 0.
+    """
+    if not isinstance(given, Mapping):
+        raise InputError(f"units must be numbers by site, {{'relu': [3]}}, not {shown(given)}")
+    for name, units in given.items():
+        if isinstance(units, str) or not isinstance(units, Iterable):
+            raise InputError(f"the units of {shown(name)} must be a list of numbers, not {shown(units)}")
+    return {name: tuple(whole(f"a unit of {shown(name)}", unit) for unit in units) for name, units in given.items()}
 
 
 def file_name(value: Any, what: str = "path") -> str:

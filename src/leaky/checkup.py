@@ -47,7 +47,7 @@ class Checkup(Shown):
 
     @property
     def record(self) -> Record:
-        """What was seen."""
+        """The record that it was made from: what every unit of every site did."""
         return self.diagnosis.record
 
     @property
@@ -80,7 +80,10 @@ class Checkup(Shown):
         return in_a_cell(self.diagnosis)
 
     def plot(self) -> Figure:
-        """A matplotlib figure for a paper: firing rates, what is wrong and E h², layer by layer.
+        """A figure for a paper: firing rates, the units in trouble, and E h² of the outputs h, layer by layer.
+
+        Returns:
+            A `matplotlib.figure.Figure` that pyplot does not know of.
 
         Raises:
             MissingExtraError: if matplotlib is not installed.

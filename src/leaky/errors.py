@@ -12,7 +12,7 @@ from leaky.text import in_a_line
 class LeakyError(Exception):
     """Something that the caller can put right: the base of every error that leaky raises on purpose.
 
-    Its words are one line, escaped where they are read: names of files, layers and classes from outside are among them.
+    Its message is one line, in which nothing steers a terminal: names of files, layers and classes are escaped.
     """
 
     def __str__(self) -> str:

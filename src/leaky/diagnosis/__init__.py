@@ -59,6 +59,9 @@ def diagnose(
         population: whether these data are all the data there is: what was seen is then true of all of them, however few
             they are, and no verdict needs a bound.
 
+    Returns:
+        The Diagnosis: findings, worst first, and verdicts by site.
+
     Raises:
         InputError: for an unknown threshold or rule, a threshold out of range, or an initial record of another network.
     """

@@ -24,10 +24,20 @@ from leaky.text import counted, listed
 
 
 def compare(old: Diagnosed, new: Diagnosed) -> Comparison:
-    """What changed from `old` to `new`, two diagnoses (or checkups) of the same network.
+    """What changed from an older checkup of a network to a newer one: units that died or recovered, findings that came.
 
     A unit that only lacks samples to be called dead again is "undecided", not recovered; a site in one record only, or
-    with another number of units, is named and not compared unit by unit. An `InputError` for anything else.
+    with another number of units, is named and not compared unit by unit.
+
+    Args:
+        old: a checkup or a diagnosis.
+        new: another one of the same network.
+
+    Returns:
+        The Comparison; print it.
+
+    Raises:
+        InputError: if one of them is no checkup and no diagnosis; `leaky.load` reads one from its file.
     """
     for which, given in (("old", old), ("new", new)):
         if not hasattr(given, "record"):

@@ -128,6 +128,12 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     A checkup that was saved without findings is diagnosed anew. Nothing of the file is ever executed.
 
+    Args:
+        path: a file that leaky wrote as JSON.
+
+    Returns:
+        The object that was saved; its class tells what it is.
+
     Raises:
         InputError: if it is no such file, is damaged, or was written by a newer leaky; the message names the place.
     """

@@ -69,6 +69,9 @@ class AnalyseArguments(DataArguments):
 def analyse(given: AnalyseArguments) -> Analysis:
     """What one pass tells of a model: its layers and what follows each, its sites' units, shortcuts, theory's graph.
 
+    Returns:
+        The Analysis, for `leaky.theory.tailored_slope` and `leaky.theory.signal_propagation`.
+
     Raises:
         InputError: if no data were given and no input could be guessed.
     """

@@ -165,7 +165,7 @@ def repair(given: RepairArguments) -> Repair:
         The plan with its model: print it, apply it.
 
     Raises:
-        InputError: if checkup and model do not belong together.
+        InputError: if checkup and model do not belong together, data are missing, or an option is not what it must be.
     """
     model, checkup, data, seed = given.model, given.checkup, given.data, whole("seed", given.seed, 0, LARGEST_SEED)
     negative_slope = None if given.negative_slope is None else finite("negative_slope", given.negative_slope, 0, 1)

@@ -117,7 +117,7 @@ def calibrate(given: CalibrateArguments) -> Calibration:
     their inputs only.
 
     Returns:
-        What each layer put out before.
+        The Calibration: mean and deviation of what each layer put out before, and what was left alone.
 
     Raises:
         InputError: if the model has no layer to calibrate, or runs otherwise on the batch than on its first samples.

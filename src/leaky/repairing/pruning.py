@@ -7,7 +7,7 @@ against the old one before it is handed over.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from leaky.arguments import takes
-from leaky.checking import shown, whole
+from leaky.checking import shown, unit_numbers
 from leaky.checkup import Checkup, check
 from leaky.errors import InputError
 from leaky.observation.calling import calling
@@ -100,7 +100,7 @@ def prune(given: PruneArguments) -> Pruning:
     """
     model, data, units = given.model, calling(given.data, given.forward), given.units
     if isinstance(units, Mapping):
-        units = {name: _numbers_of(name, numbers) for name, numbers in units.items()}
+        units = unit_numbers(units)
     else:
         checkup = check(model, data, seed=0) if units is None else units
         if not isinstance(checkup, Checkup):
@@ -109,12 +109,6 @@ def prune(given: PruneArguments) -> Pruning:
         found = {name: tuple(sorted({*v.dead, *v.constant})) for name, v in checkup.verdicts.items()}
         units = {name: gone for name, gone in found.items() if gone and name not in outputs}
     return _pruned(model, data, units)
-
-
-def _numbers_of(name: str, units: Any) -> tuple[int, ...]:
-    if isinstance(units, str) or not isinstance(units, Iterable):
-        raise InputError(f"the units of {shown(name)} must be a list of numbers, not {shown(units)}")
-    return tuple(whole(f"a unit of {shown(name)}", unit) for unit in units)
 
 
 def _pruned(model: nn.Module, data: Any, units: Mapping[str, Sequence[int]]) -> Pruning:

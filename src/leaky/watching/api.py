@@ -15,6 +15,9 @@ def watch(given: WatchArguments) -> Watch:
     optimizer has stepped, or at `watch.step()` where no optimizer was given. Weights, gradients, random numbers and
     buffers are bit for bit those of the training without it.
 
+    Returns:
+        The Watch: history, alarms and controls so far.
+
     Raises:
         InputError: if an argument is not what it must be, or the log cannot be written.
     """

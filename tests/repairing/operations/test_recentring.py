@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import leaky
+from leaky.errors import InputError
 from leaky.repairing.operations.recentring import RECENTRE, recentre
 from leaky.repairing.plan import Action
 from leaky.repairing.subject import Subject
@@ -250,3 +252,20 @@ def test_behind_dead_units_a_unit_may_be_shifted_once_they_are_unless_nothing_le
     assert able is not None
     assert able.units == (0, 2)
     assert [each.units for each in left] == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("units", "words"),
+    [
+        ({"9": [0]}, "no site is named '9'"),
+        ({"1": [0, 16]}, r"units of '1' must be below 16, not \[16\]"),
+        ({"1": ["a"]}, "a unit of '1' must be a whole number"),
+        ([0], "units must be numbers by site"),
+    ],
+)
+def test_units_that_there_are_not_are_told_before_anything_is_changed(units: Any, words: str) -> None:
+    model = buried(plain)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(InputError, match=words):
+        recentre(model, units, DATA)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -96,7 +96,10 @@ def core() -> ModuleType | None:
 def build_info() -> BuildInfo:
     """Whether the compiled core is in use, with which instruction set, and why.
 
+    Returns:
+        The BuildInfo: compiled, instruction_set, available and reason.
+
     Raises:
-        InputError: if the environment asks for an instruction set that is not to be had here.
+        InputError: if LEAKY_INSTRUCTION_SET in the environment asks for a set that is not to be had here.
     """
     return _load()[1]

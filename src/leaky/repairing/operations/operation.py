@@ -6,12 +6,14 @@ it changed. Undoing is the same for all of them: `Subject.undone_on_error`, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from leaky.errors import InputError
 from leaky.repairing.plan import Action, ActionKind, Left
 from leaky.repairing.subject import Subject
+from leaky.structure.units import SiteStructure
 
 Able: TypeAlias = Callable[[Subject, Action], tuple[Action | None, tuple[Left, ...]]]
 
@@ -46,3 +48,16 @@ def place_of(action: Action) -> str:
 def units_by_site(actions: Sequence[Action]) -> dict[str, tuple[int, ...]]:
     """The units of actions, by site."""
     return {place_of(action): action.units for action in actions}
+
+
+def existing(site: SiteStructure, units: Iterable[int]) -> tuple[int, ...]:
+    """These units, all of which the site has.
+
+    Raises:
+        InputError: if there is no such unit.
+    """
+    chosen = tuple(units)
+    unknown = sorted({unit for unit in chosen if not 0 <= unit < site.units})
+    if unknown:
+        raise InputError(f"the units of {site.name!r} must be below {site.units}, not {unknown[:5]}")
+    return chosen

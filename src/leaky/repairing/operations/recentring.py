@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from leaky.checking import unit_numbers
 from leaky.record import Site
 from leaky.repairing.calibration import NEAR
 from leaky.repairing.ground import Ground, owned
 from leaky.repairing.operations.in_passing import Passing, at_once, giving_event
-from leaky.repairing.operations.operation import Operation, place_of, units_by_site
+from leaky.repairing.operations.operation import Operation, existing, place_of, units_by_site
 from leaky.repairing.operations.optimizer_state import reset_slices
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
@@ -48,10 +49,14 @@ def recentre(
 
     Returns:
         The units that were shifted; the others have no bias of their own or the same pre-activation on every sample.
+
+    Raises:
+        InputError: if there is no such site or unit.
     """
-    subject = Subject(model, data, optimizer=optimizer)
+    subject, units = Subject(model, data, optimizer=optimizer), unit_numbers(units)
+    chosen = {name: existing(subject.ground.site(name), numbers) for name, numbers in units.items()}
     with subject.undone_on_error():
-        return _recentre(subject, units)
+        return _recentre(subject, chosen)
 
 
 def _recentre(subject: Subject, units: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:

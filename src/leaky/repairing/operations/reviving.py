@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leaky.checking import unit_numbers
 from leaky.repairing.ground import Entering, Ground, owned
 from leaky.repairing.initialization import gain_of
 from leaky.repairing.operations.centring import centre
@@ -68,9 +69,12 @@ def revive(
 
     Returns:
         Which units were revived, and why others were not.
+
+    Raises:
+        InputError: if there is no such site, or its units are no numbers.
     """
     subject = Subject(model, data, optimizer=optimizer)
-    return _revive(subject, units, seed, approximate)
+    return _revive(subject, unit_numbers(units), seed, approximate)
 
 
 def _revive(subject: Subject, units: Mapping[str, Sequence[int]], seed: int | None, approximate: bool) -> Revival:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from leaky.activation.torch import LeakyReLU
 from leaky.errors import InputError
 from leaky.repairing.ground import Ground, relative_change
-from leaky.repairing.operations.operation import Operation, place_of
+from leaky.repairing.operations.operation import Operation, existing, place_of
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 from leaky.structure.label_rules import NONE
@@ -148,10 +148,7 @@ def slopes_of(site: SiteStructure, negative_slope: float, units: Iterable[int] |
     """
     if units is None:
         return negative_slope
-    chosen = set(units)
-    unknown = [unit for unit in chosen if not 0 <= unit < site.units]
-    if unknown:
-        raise InputError(f"the units of {site.name!r} must be below {site.units}, not {unknown[:5]}")
+    chosen = set(existing(site, units))
     if len(chosen) == site.units:
         return negative_slope
     kept = np.broadcast_to(np.asarray(site.use.activation.negative_slope).reshape(-1), site.units).tolist()
