@@ -61,6 +61,10 @@ X, LAST = value("su-", 6, 8, 1), value("s-u", 6, 5, 8)
         ("add", (X, weight(8, 3)), (6, 8, 3), ["s6", "u8/24", "u3/24"]),
         ("add", (LAST, weight(5, 8)), (6, 5, 8), ["s6", "-5", "u8/8"]),
         ("add", (value("s-", 6, 1), weight(3)), (6, 3), ["s6", "u3/3"]),
+        ("add", (value("s-", 6, 1), weight(6, 3)), (6, 3), ["s6", "u3/3"]),
+        ("add", (value("s--", 6, 4, 1), weight(1, 3)), (6, 4, 3), ["s6", "-4", "u3/3"]),
+        ("add", (value("s-u", 6, 1, 8), weight(5, 8)), (6, 5, 8), ["s6", "-5", "u8/8"]),
+        ("add", (value("s--u-", 6, 2, 4, 8, 1), weight(8, 3)), (6, 2, 4, 8, 3), ["s6", "-2", "-4", "u8/24", "u3/24"]),
         ("add", (value("s-", 6, 3), weight(3)), (6, 3), ["s6", "-3"]),
     ],
 )
@@ -108,8 +112,8 @@ def test_a_recurrent_layer_gives_its_output_at_every_step_and_its_last_states() 
 
 
 def test_attention_has_the_places_of_the_queries_and_the_features_of_the_values() -> None:
-    query, other = value("s--u", 6, 2, 4, 8), value("s--u", 6, 2, 9, 3)
-    call = Call("scaled_dot_product_attention", [query, query, other], {}, [(6, 2, 4, 3), (6, 2, 4)], ("query",))
+    query, key, other = value("s--u", 6, 2, 4, 8), value("s--u", 6, 2, 9, 8), value("s--u", 6, 2, 9, 3)
+    call = Call("scaled_dot_product_attention", [query, key, other], {}, [(6, 2, 4, 3), (6, 2, 4)], ("query",))
     assert list(map(told, axes_of(call))) == [["s6", "-2", "-4", "u3/3"], ["-6", "-2", "-4"]]
 
 
@@ -178,6 +182,9 @@ def test_what_is_put_side_by_side_is_units_samples_or_positions_together(
         ("select", (value("su-", 6, 8, 5), 2, 1), (6, 8), ["s6", "u8/8"]),
         ("select", (value("-su", 5, 6, 8),), (6, 8), ["s6", "u8/8"]),
         ("diagonal", (value("s-u-", 6, 5, 8, 5), 0, 1, 3), (6, 8, 5), ["s6", "u8/8", "-5"]),
+        ("diagonal", (value("s-u", 6, 5, 8),), (8, 5), ["u8/8", "-5"]),
+        ("slice", (value("su", 6, 8),), (4, 8), ["s4", "u8/8"]),
+        ("slice", (value("su", 6, 8),), (6, 3), ["s6", "u3/3"]),
         ("pixel_shuffle", (value("su--", 6, 8, 2, 3), 2), (6, 2, 4, 6), ["s6", "u2/2", "-4", "-6"]),
         ("repeat", (value("su", 6, 8), [2, 1, 3]), (2, 6, 24), ["-2", "s6", "-3·u8/8"]),
         ("expand", (value("su-", 6, 8, 1), [6, 8, 5]), (6, 8, 5), ["s6", "u8/8", "-5"]),
@@ -262,6 +269,7 @@ TWO = ("self", "mat2")
         (product("embedding", ("weight", "indices"), weight(9, 8), value("s", 6), out=(6, 8)), "embedding", (1, 8)),
         (product("_embedding_bag", ("weight", "i"), weight(9, 8), value("s", 24), out=(6, 8)), "embedding", (1, 8)),
         (product("mul", ("self", "other"), X, weight(8, 3), out=(6, 8, 3)), "parameter", (1, 24)),
+        (product("_grouped_mm", TWO, value("su", 6, 8), weight(3, 8, 5), out=(6, 5)), "linear", (8, 5)),
         (convolved(5, 8, 3, 3), "convolution", (72, 45)),
         (convolved(5, 8, 3, 3, stride=2), "convolution", (72, 45 / 4)),
         (convolved(6, 4, 3, 3, groups=2), "convolution", (36, 27)),
@@ -339,6 +347,12 @@ def test_a_product_that_sums_over_samples_says_so() -> None:
     kept = Call("mm", [weight(5, 8), value("-s", 8, 6)], {}, [(5, 6)], ("self", "mat2"))
     assert told(axes_of(kept)[0]) == ["u5/5", "s6"]
     assert not kept.evidence
+
+
+def test_a_stack_of_matrices_is_picked_from_by_number_along_its_first_axis() -> None:
+    stack = replace(weight(4, 8, 5), axes=((factor(4, "member"),), (factor(8),), (factor(5),)))
+    call = Call("index", [stack, [value("s", 6)]], {}, [(6, 8, 5)], ("self", "indices"))
+    assert told(axes_of(call)[0]) == ["s6", "-8", "-5"]
 
 
 @pytest.mark.parametrize(
