@@ -30,6 +30,15 @@ def test_the_share_is_that_of_derivatives_of_at_most_a_thousandth(spread: float,
         assert finding.evidence["flat_share"] == pytest.approx(by_hand, abs=1e-4)
 
 
+@pytest.mark.parametrize(("width", "step"), [(0.0, True), (1 / 64, True), (0.5, False)])
+def test_a_step_is_told_from_what_comes_in_too_large(width: float, step: bool) -> None:
+    z = 20 * normal(ENOUGH, 20)
+    site = site_from(z, name="act", activation="Sign", smooth=np.sign, threshold=0.0, cap=width)
+    found = only(findings("saturated", site))
+    assert ("straight-through" in found.advice, "too large" in found.advice) == (step, not step)
+    assert found.evidence["step"] is step
+
+
 def test_outputs_one_sided_activations_and_few_samples_are_not_judged() -> None:
     z = 50 * normal(ENOUGH, 20)
     one_sided = site_from(z, activation="GELU", smooth=lambda x: x * (x > 0), threshold=-5.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.harm import unless_learned
@@ -9,6 +11,12 @@ from leaky.diagnosis.rules.rule import at_each_site, rule
 from leaky.diagnosis.wording import evidence, level_by_share, seen_on
 from leaky.record import BELOW, BEYOND_HIGH, BEYOND_LOW, Site
 from leaky.text import percentage
+
+STEP = 0.05
+"""Width of the part with a derivative up to which an activation is a step: that of a hard sigmoid is 6, of a tanh 8.
+
+The smallest stretch that a spelled-out function is looked at in is 1/64.
+"""
 
 
 @rule(
@@ -36,11 +44,25 @@ def saturated(context: Context, site: Site) -> Finding | None:
         message=(
             f"{percentage(flat)} of the pre-activations lie where the derivative is practically 0, on either side, "
             f"{seen_on(context.record, site)}: hardly any gradient passes"
+            + (", for the activation is a step" if _is_step(site) else "")
         ),
-        evidence=evidence(flat_share=flat, units=site.units, samples=site.samples),
-        advice=(
-            "What comes in is too large: standardise the input, draw smaller weights (Glorot's scale, `nn.init."
-            "xavier_uniform_`), or put a normalisation in front. A leak is not the question; another activation is, if "
-            "the network is deep."
-        ),
+        evidence=evidence(flat_share=flat, units=site.units, samples=site.samples, step=_is_step(site)),
+        advice=_STEP_ADVICE if _is_step(site) else _ADVICE,
     )
+
+
+_ADVICE = (
+    "What comes in is too large: standardise the input, draw smaller weights (Glorot's scale, `nn.init."
+    "xavier_uniform_`), or put a normalisation in front. A leak is not the question; another activation is, if "
+    "the network is deep."
+)
+_STEP_ADVICE = (
+    "No size of what comes in helps, and no leak: what lies before a step gets no gradient anywhere. Give it one of "
+    "its own (a straight-through estimator: `x + (step(x) - x).detach()`), or take a smooth activation in training."
+)
+
+
+def _is_step(site: Site) -> bool:
+    """Whether nothing lies between its two flat sides."""
+    assert site.cap is not None
+    return bool(np.max(site.cap - site.threshold) <= STEP)
