@@ -1,4 +1,4 @@
-"""What every test may rest on: user code leaves nothing behind for the next one, and Ctrl-C is heard."""
+"""What every test may rest on: examples are drawn alike every time, nothing is left behind, and Ctrl-C is heard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("seeded", derandomize=True)
+settings.load_profile("seeded")
 
 # Started in the background of a script, a program ignores Ctrl-C, and so do those that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

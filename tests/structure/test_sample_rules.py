@@ -41,11 +41,13 @@ class Sites(Quiet):
 
 
 def told_and_true(function: Callable[[Tensor], Tensor]) -> tuple[list[int] | None, list[int]]:
-    """The sample of each row at the site as the rules tell it, None where they do not, and as its values show it."""
+    """The sample of each row at the site as the rules tell it, and as its values show it; None where they do not."""
     model, sites = Rows(function), Sites()
     tracer = Tracer(model, sites)
     with torch.no_grad(), tracer.following([X], 0):
         model(X)
+    if not sites.calls:  # what a row or a unit is, is not known any more: the site is listed
+        return None, []
     ((call, z),) = sites.calls
     layout = call.layout
     arranged = z.reshape(layout.shape).permute(layout.order).reshape(layout.samples, -1)
@@ -114,3 +116,9 @@ def chained(names: list[str]) -> Callable[[Tensor], Tensor]:
 def test_what_is_told_after_several_of_them_is_never_another_sample(names: list[str]) -> None:
     told, shown = told_and_true(chained(["each repeated", *names]))
     assert told is None or told == shown
+
+
+def test_most_chains_are_told() -> None:
+    pairs = [(first, CHAINED[i - shift]) for i, first in enumerate(CHAINED) for shift in (0, 5)]
+    chains = [["each repeated", *pair] for pair in pairs]
+    assert sum(told_and_true(chained(names))[0] is not None for names in chains) >= 0.9 * len(chains)
