@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +31,14 @@ def _width(seed: int) -> int:
 def _side(seed: int, model: Callable[[], nn.Module], loss: Any, *tensors: Tensor, **how: Any) -> Side:
     torch.manual_seed(seed)
     return Side(train(model(), loss, *tensors, seed=seed, **how), tensors, loss)
+
+
+def _both(
+    seed: int, build: Callable[[Any], nn.Module], choices: tuple[Any, Any], loss: Any, *tensors: Tensor
+) -> tuple[Side, Side]:
+    """The sick one and its twin, which differ by one choice."""
+    sick, twin = (_side(seed, partial(build, choice), loss, *tensors) for choice in choices)
+    return sick, twin
 
 
 def _digits(seed: int) -> Callable[[], nn.Module]:
@@ -86,11 +95,8 @@ def softmax_over_positions(seed: int) -> Trouble:
     x, _ = networks.drifts(seed)
     y = (x[:, :, 0] > 0).long() + (x[:, :, 1] > 0).long()
     loss = on_targets(lambda out, target: functional.nll_loss((out + 1e-9).log().transpose(1, 2), target))
-    sides = [
-        _side(seed, lambda dim=dim: nn.Sequential(mlp(2, _width(seed), 3), nn.Softmax(dim)), loss, x, y)  # type: ignore[misc]
-        for dim in (1, 2)
-    ]
-    return Trouble(sides[0], sides[1], ("loss-misfit",))
+    sick, twin = _both(seed, lambda dim: nn.Sequential(mlp(2, _width(seed), 3), nn.Softmax(dim)), (1, 2), loss, x, y)
+    return Trouble(sick, twin, ("loss-misfit",))
 
 
 def everything_frozen(seed: int) -> Trouble:
@@ -104,20 +110,14 @@ def everything_frozen(seed: int) -> Trouble:
 def layers_in_a_list(seed: int) -> Trouble:
     """Hidden layers in a Python list: they are no parameters of the model, and never learn."""
     x, y = data.smooth(seed)
-    sick, twin = (
-        _side(seed, lambda listed=listed: forums.Stacked(_width(seed), listed), MSE, x, y)  # type: ignore[misc]
-        for listed in (True, False)
-    )
+    sick, twin = _both(seed, lambda listed: forums.Stacked(_width(seed), listed), (True, False), MSE, x, y)
     return Trouble(sick, twin, ("unregistered",))
 
 
 def hard_choice_inside(seed: int) -> Trouble:
     """A code chosen by argmax between encoder and decoder."""
     x, y = data.digits()
-    sick, twin = (
-        _side(seed, lambda hard=hard: forums.Coded(_width(seed), hard), CROSS, x, y)  # type: ignore[misc]
-        for hard in (True, False)
-    )
+    sick, twin = _both(seed, lambda hard: forums.Coded(_width(seed), hard), (True, False), CROSS, x, y)
     return Trouble(sick, twin, ("no-gradient",))
 
 
@@ -141,9 +141,13 @@ def rectified_before_its_sigmoid(seed: int) -> Trouble:
     x, y = networks.action_values(seed)
     labels = (y[:, :1] > y[:, :1].median()).float()
     loss = on_targets(functional.binary_cross_entropy)
-    sick, twin = (
-        _side(seed, lambda last=last: nn.Sequential(mlp(4, _width(seed), 1), last(), nn.Sigmoid()), loss, x, labels)  # type: ignore[misc]
-        for last in (nn.ReLU, nn.Identity)
+    sick, twin = _both(
+        seed,
+        lambda last: nn.Sequential(mlp(4, _width(seed), 1), last(), nn.Sigmoid()),
+        (nn.ReLU, nn.Identity),
+        loss,
+        x,
+        labels,
     )
     return Trouble(sick, twin, ("output-rectifier", "target-range"))
 
@@ -206,9 +210,13 @@ def divided_twice(seed: int) -> Trouble:
 def drops_what_it_should_keep(seed: int) -> Trouble:
     """Dropout of .95, by one who took it for the share to keep."""
     x, y = data.friedman(seed)
-    sick, twin = (
-        _side(seed, lambda p=p: nn.Sequential(mlp(10, 32, 32), nn.ReLU(), nn.Dropout(p), nn.Linear(32, 1)), MSE, x, y)  # type: ignore[misc]
-        for p in (0.95, 0.05)
+    sick, twin = _both(
+        seed,
+        lambda p: nn.Sequential(mlp(10, 32, 32), nn.ReLU(), nn.Dropout(p), nn.Linear(32, 1)),
+        (0.95, 0.05),
+        MSE,
+        x,
+        y,
     )
     return Trouble(sick, twin, ("not-learning", "elsewhere"))
 
@@ -226,9 +234,8 @@ def slope_of_one(seed: int) -> Trouble:
     """A leaky rectifier of slope 1: the network is linear."""
     x, y = data.moons(seed)
     y = y.reshape(-1).long()
-    sick, twin = (
-        _side(seed, lambda a=a: mlp(2, _width(seed), _width(seed), 2, act=lambda: nn.LeakyReLU(a)), CROSS, x, y)  # type: ignore[misc]
-        for a in (1.0, 0.01)
+    sick, twin = _both(
+        seed, lambda a: mlp(2, _width(seed), _width(seed), 2, act=lambda: nn.LeakyReLU(a)), (1.0, 0.01), CROSS, x, y
     )
     return Trouble(sick, twin, ("practically-linear",))
 

@@ -89,6 +89,11 @@ class Kind:
         return sick, healthy
 
 
+def unseen(name: str, task: Any, build: Any, damage: Damage, **more: Any) -> Kind:
+    """A kind that is run once, as it is."""
+    return Kind(name, True, task, build, damage, **more)
+
+
 def adam(model: nn.Module) -> torch.optim.Adam:
     """Adam at the usual rate, for what is not frozen."""
     return torch.optim.Adam([p for p in model.parameters() if p.requires_grad], RATE)
@@ -144,6 +149,19 @@ def bad_batch(size: float, rate: float = 0.1) -> Damage:
             patient.optimizer.step()
         for group in patient.optimizer.param_groups:
             group["lr"] = RATE
+
+    return damage
+
+
+def decayed(kept: float, steps: int, seed: int) -> Damage:
+    """A weight decay that is far too strong: each of so many steps, which draw from this seed on, keeps that share."""
+
+    def damage(patient: Patient, generator: torch.Generator) -> None:
+        for step in range(steps):
+            patient.steps(1, seed + step)
+            with torch.no_grad():
+                for parameter in patient.model.parameters():
+                    parameter.mul_(kept)
 
     return damage
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch.nn import functional
 
 from benchmarks.patients import latecomer_networks as nets
 from benchmarks.patients import tasks
-from benchmarks.patients.kinds import Damage, Kind, Patient, bad_batch, spike
+from benchmarks.patients.kinds import Damage, Patient, bad_batch, decayed, spike, unseen
 from benchmarks.patients.newcomer_tasks import forecast
 from benchmarks.patients.stranger_tasks import friedman
 from benchmarks.patients.strangers import at
@@ -103,41 +102,26 @@ def norms_pushed(patient: Patient, generator: torch.Generator) -> None:
             module.bias.add_(12 * torch.randn(module.bias.shape, generator=generator))
 
 
-def shrunk(patient: Patient, generator: torch.Generator) -> None:
-    """A decay far too strong, for 80 steps: all that the body makes comes together."""
-    for step in range(80):
-        patient.steps(1, 200 + step)
-        with torch.no_grad():
-            for parameter in patient.model.parameters():
-                parameter.mul_(0.9)
-
-
-def _latecomer(name: str, task: Any, build: Any, damage: Damage, **more: Any) -> Kind:
-    return Kind(name, True, task, build, damage, **more)
-
-
 LATECOMERS = (
-    _latecomer(
+    unseen(
         "highway, gates shut", tasks.digits, nets.Highway, at(*(f"gates.{i}.bias" for i in range(4)), share=1.0, by=30)
     ),
-    _latecomer(
+    unseen(
         "weighed channels, all weighed by nothing",
         tasks.digits,
         nets.Weighed,
         at("squeezes.0.2.bias", "squeezes.1.2.bias", share=0.95, by=25),
     ),
-    _latecomer("causal decoder, norms' biases far off", grammar, nets.Decoder, norms_pushed, before=300),
-    _latecomer(
-        "dueling streams, one buried", tasks.values, nets.Dueling, at("better.0.bias", "worth.0.bias", share=1.0)
-    ),
-    _latecomer(
+    unseen("causal decoder, norms' biases far off", grammar, nets.Decoder, norms_pushed, before=300),
+    unseen("dueling streams, one buried", tasks.values, nets.Dueling, at("better.0.bias", "worth.0.bias", share=1.0)),
+    unseen(
         "gated causal convolutions, exploded",
         forecast,
         nets.Waves,
         exploded(*(f"{kind}.{i}.weight" for kind in ("filters", "gates") for i in range(4))),
     ),
-    _latecomer("mixer, one bad batch", smoothed_digits, nets.Mixer, bad_batch(60.0), before=300),
-    _latecomer("mixture, one huge step", two_answers, nets.Mixture, spike(1.0, 2), before=300),
-    _latecomer("triplets, decayed away", triplets, nets.Triplets, shrunk),
+    unseen("mixer, one bad batch", smoothed_digits, nets.Mixer, bad_batch(60.0), before=300),
+    unseen("mixture, one huge step", two_answers, nets.Mixture, spike(1.0, 2), before=300),
+    unseen("triplets, decayed away", triplets, nets.Triplets, decayed(0.9, 80, 200)),
 )
 """Every latecomer."""

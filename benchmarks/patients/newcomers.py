@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.patients import newcomer_networks as nets
 from benchmarks.patients import newcomer_tasks as given
 from benchmarks.patients import tasks
-from benchmarks.patients.kinds import RATE, Damage, Kind, Patient, spike
+from benchmarks.patients.kinds import RATE, Damage, Patient, decayed, spike, unseen
 from benchmarks.patients.networks import mlp
 from benchmarks.patients.strangers import at
 from benchmarks.patients.tasks import Task, call
@@ -92,78 +92,63 @@ def bad_batches_seen(patient: Patient, generator: torch.Generator) -> None:
             call(patient.model, 100 * patient.task.train.x[start : start + 64] + 50)
 
 
-def decayed(patient: Patient, generator: torch.Generator) -> None:
-    """A weight decay that is far too strong, for 60 steps."""
-    for step in range(60):
-        patient.steps(1, 100 + step)
-        with torch.no_grad():
-            for parameter in patient.model.parameters():
-                parameter.mul_(0.93)
-
-
-def _newcomer(name: str, task: Any, build: Any, damage: Damage, **more: Any) -> Kind:
-    return Kind(name, True, task, build, damage, **more)
-
-
 def _net(sizes: list[int]) -> Any:
     return lambda: mlp(sizes)
 
 
 NEWCOMERS = (
-    _newcomer(
+    unseen(
         "contrast, temperature far too low",
         lambda: given.contrast(0.1),
         nets.TwoViews,
         for_a_while(lambda: given.contrast(5e-4), 0.1, 30),
     ),
-    _newcomer("tags, pressed down", given.tags, nets.Tagger, pressed_down, before=300),
-    _newcomer("attention pooling, rate spike", given.bags_of_images, nets.AttentionPool, spike(0.5)),
-    _newcomer("routed experts, rate spike", tasks.digits, nets.Routed, spike(0.5, 3)),
-    _newcomer(
+    unseen("tags, pressed down", given.tags, nets.Tagger, pressed_down, before=300),
+    unseen("attention pooling, rate spike", given.bags_of_images, nets.AttentionPool, spike(0.5)),
+    unseen("routed experts, rate spike", tasks.digits, nets.Routed, spike(0.5, 3)),
+    unseen(
         "mean and variance, outlying targets",
         given.mean_and_variance,
         _net([10, 48, 48, 2]),
         outlying_targets(1000.0, 0.1, 20),
     ),
-    _newcomer(
+    unseen(
         "three tasks, one loss in other units",
         given.three_tasks,
         nets.ThreeHeads,
         for_a_while(lambda: given.three_tasks(1e5), 0.1, 40),
     ),
-    _newcomer(
+    unseen(
         "forecast, raw inputs for a while",
         given.forecast,
         nets.Dilated,
         other_inputs(lambda x: 200 * x + 900, 0.05, 40),
     ),
-    _newcomer(
+    unseen(
         "graphs, sums of far too many",
         given.graphs,
         nets.GraphNet,
         other_inputs(lambda x: (x[0], 100 * x[1]), 0.1, 30),
     ),
-    _newcomer("patches and attention, no warm-up", tasks.digits, nets.Patches, spike(0.3, 4), before=300),
-    _newcomer("segmentation, statistics of bad batches", given.segmentation, nets.Segmenter, bad_batches_seen),
-    _newcomer(
+    unseen("patches and attention, no warm-up", tasks.digits, nets.Patches, spike(0.3, 4), before=300),
+    unseen("segmentation, statistics of bad batches", given.segmentation, nets.Segmenter, bad_batches_seen),
+    unseen(
         "missing values as −999 for a while",
         given.with_gaps,
         nets.WithMask,
         for_a_while(lambda: given.with_gaps(-999.0), 0.03, 40),
     ),
-    _newcomer("plain recurrence, rate spike", tasks.sequences, nets.PlainRecurrence, spike(0.5)),
-    _newcomer("modulated, weights decayed away", given.conditions, nets.Modulated, decayed, before=300),
-    _newcomer(
+    unseen("plain recurrence, rate spike", tasks.sequences, nets.PlainRecurrence, spike(0.5)),
+    unseen("modulated, weights decayed away", given.conditions, nets.Modulated, decayed(0.93, 60, 100), before=300),
+    unseen(
         "gated, gates shut",
         tasks.digits,
         nets.Gated,
         at("gate_a.bias", "gate_b.bias", share=0.95, by=25.0),
     ),
-    _newcomer(
-        "clicks, a count not scaled", given.clicks, nets.Clicks, for_a_while(lambda: given.clicks(True), 0.03, 40)
-    ),
-    _newcomer("GroupNorm, biases buried", tasks.digits, nets.group_normed, at("2.bias", "6.bias", by=8.0)),
-    _newcomer("counts, outlying ones", given.counts, _net([10, 48, 32, 1]), outlying_targets(1e4, 0.1, 5, 0.02)),
-    _newcomer("mobile block, no warm-up", tasks.digits, nets.Mobile, spike(0.5, 4)),
+    unseen("clicks, a count not scaled", given.clicks, nets.Clicks, for_a_while(lambda: given.clicks(True), 0.03, 40)),
+    unseen("GroupNorm, biases buried", tasks.digits, nets.group_normed, at("2.bias", "6.bias", by=8.0)),
+    unseen("counts, outlying ones", given.counts, _net([10, 48, 32, 1]), outlying_targets(1e4, 0.1, 5, 0.02)),
+    unseen("mobile block, no warm-up", tasks.digits, nets.Mobile, spike(0.5, 4)),
 )
 """Every newcomer."""

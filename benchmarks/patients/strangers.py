@@ -10,7 +10,7 @@ from torch import nn
 from benchmarks.patients import networks, tasks
 from benchmarks.patients import stranger_networks as nets
 from benchmarks.patients import stranger_tasks as given
-from benchmarks.patients.kinds import RATE, Damage, Kind, Patient, bad_batch, buried, spike
+from benchmarks.patients.kinds import RATE, Damage, Patient, bad_batch, buried, spike, unseen
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -108,52 +108,48 @@ def _net(sizes: list[int], act: Any = nn.ReLU) -> Any:
     return lambda: networks.mlp(sizes, act)
 
 
-def _stranger(name: str, task: Any, build: Any, damage: Damage, **more: Any) -> Kind:
-    return Kind(name, True, task, build, damage, **more)
-
-
 D = [64, 48, 40, 10]
 
 STRANGERS = (
-    _stranger("pairs, buried", given.pairs, nets.Siamese, buried(0.9)),
-    _stranger("several labels, one bad batch", given.labels, _net([20, 48, 48, 5]), bad_batch(60.0)),
-    _stranger("quantiles, other units", given.quantiles, _net([10, 48, 48, 3]), values_in_other_units),
-    _stranger("survival, one huge step", given.survival, _net([10, 48, 32, 1]), spike(2.0, 1)),
-    _stranger("grades, buried", given.grades, nets.Ordinal, buried(0.95)),
-    _stranger("physics, weights far too large", given.oscillator, nets.Physics, saturated_and_scaled, before=400),
-    _stranger("LayerNorm, gain gone", tasks.digits, nets.layer_normed, norms_off),
-    _stranger("frozen norms, other domain", lambda: given.domain(False), nets.FrozenNorms, other_domain),
-    _stranger("head on frozen features, buried", tasks.digits, nets.on_frozen_features, buried(0.95)),
-    _stranger("actor and critic, critic exploded", given.bandit, nets.ActorCritic, critic_explodes),
-    _stranger(
+    unseen("pairs, buried", given.pairs, nets.Siamese, buried(0.9)),
+    unseen("several labels, one bad batch", given.labels, _net([20, 48, 48, 5]), bad_batch(60.0)),
+    unseen("quantiles, other units", given.quantiles, _net([10, 48, 48, 3]), values_in_other_units),
+    unseen("survival, one huge step", given.survival, _net([10, 48, 32, 1]), spike(2.0, 1)),
+    unseen("grades, buried", given.grades, nets.Ordinal, buried(0.95)),
+    unseen("physics, weights far too large", given.oscillator, nets.Physics, saturated_and_scaled, before=400),
+    unseen("LayerNorm, gain gone", tasks.digits, nets.layer_normed, norms_off),
+    unseen("frozen norms, other domain", lambda: given.domain(False), nets.FrozenNorms, other_domain),
+    unseen("head on frozen features, buried", tasks.digits, nets.on_frozen_features, buried(0.95)),
+    unseen("actor and critic, critic exploded", given.bandit, nets.ActorCritic, critic_explodes),
+    unseen(
         "variational, buried",
         given.variational,
         nets.Variational,
         at("encoder.0.bias", "encoder.2.bias", "decoder.0.bias", "decoder.2.bias"),
     ),
-    _stranger("experts, buried", tasks.digits, nets.Experts, at("b1", share=1.0)),
-    _stranger("bag of tokens, rate spike", given.bags, nets.Bag, spike(1.0)),
-    _stranger("LSTM, rate spike", given.series, nets.Memory, spike(0.7), before=300),
-    _stranger("one column in other units", lambda: given.in_units(False), _net([10, 48, 48, 1]), other_units),
-    _stranger("tied weights, buried", tasks.autoencoding, nets.Tied, at("a.bias", "bias_b")),
-    _stranger("learned slopes gone, buried", tasks.digits, _net(D, nn.PReLU), slopes_and_biases),
-    _stranger("GELU, buried", tasks.digits, _net(D, nn.GELU), buried(0.95)),
-    _stranger("ELU, saturated", tasks.digits, _net(D, nn.ELU), buried(0.95, 30.0)),
-    _stranger("quantised, capped", tasks.digits, _net(D, nets.Quantised), buried(0.95, -20.0)),
-    _stranger("adapter that begins at zero", tasks.digits, nets.Adapted, nothing),
-    _stranger("recommender, rate spike", given.ratings, nets.Recommender, spike(0.7)),
-    _stranger("sets of points, buried", given.points, nets.Points, buried(0.95)),
-    _stranger("momentum, rate spike", tasks.digits, _net([64, 48, 40, 32, 10]), sgd_spike, optimizer=sgd),
-    _stranger("series, dying convolutions", given.series, nets.series, buried(0.9, kinds=CONVOLUTIONS), before=300),
-    _stranger("deep residual, one huge step", tasks.digits, nets.DeepResidual, spike(0.5, 1)),
-    _stranger("U-Net, dying convolutions", given.denoising, nets.UNet, buried(0.9, kinds=CONVOLUTIONS)),
-    _stranger(
+    unseen("experts, buried", tasks.digits, nets.Experts, at("b1", share=1.0)),
+    unseen("bag of tokens, rate spike", given.bags, nets.Bag, spike(1.0)),
+    unseen("LSTM, rate spike", given.series, nets.Memory, spike(0.7), before=300),
+    unseen("one column in other units", lambda: given.in_units(False), _net([10, 48, 48, 1]), other_units),
+    unseen("tied weights, buried", tasks.autoencoding, nets.Tied, at("a.bias", "bias_b")),
+    unseen("learned slopes gone, buried", tasks.digits, _net(D, nn.PReLU), slopes_and_biases),
+    unseen("GELU, buried", tasks.digits, _net(D, nn.GELU), buried(0.95)),
+    unseen("ELU, saturated", tasks.digits, _net(D, nn.ELU), buried(0.95, 30.0)),
+    unseen("quantised, capped", tasks.digits, _net(D, nets.Quantised), buried(0.95, -20.0)),
+    unseen("adapter that begins at zero", tasks.digits, nets.Adapted, nothing),
+    unseen("recommender, rate spike", given.ratings, nets.Recommender, spike(0.7)),
+    unseen("sets of points, buried", given.points, nets.Points, buried(0.95)),
+    unseen("momentum, rate spike", tasks.digits, _net([64, 48, 40, 32, 10]), sgd_spike, optimizer=sgd),
+    unseen("series, dying convolutions", given.series, nets.series, buried(0.9, kinds=CONVOLUTIONS), before=300),
+    unseen("deep residual, one huge step", tasks.digits, nets.DeepResidual, spike(0.5, 1)),
+    unseen("U-Net, dying convolutions", given.denoising, nets.UNet, buried(0.9, kinds=CONVOLUTIONS)),
+    unseen(
         "encoder, feed-forward buried",
         given.series,
         nets.Encoder,
         at("body.layers.0.linear1.bias", "body.layers.1.linear1.bias", share=1.0),
         before=300,
     ),
-    _stranger("separable convolutions, dying", tasks.digits, nets.separable, buried(0.9, kinds=CONVOLUTIONS)),
+    unseen("separable convolutions, dying", tasks.digits, nets.separable, buried(0.9, kinds=CONVOLUTIONS)),
 )
 """Every stranger. What was mended after they had been run once is said in docs/repair.md."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.structure.operators.running import Quiet
+from tests.structure.operators.running import Sites
 from torch import Tensor, nn
 
 from leaky.structure.trace import SiteCall, Tracer
@@ -31,17 +31,6 @@ class Stack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rectifier(self.run(self.weight, x))
-
-
-class Sites(Quiet):
-    """Keeps what comes to a site, and as what it is taken."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[SiteCall, Tensor]] = []
-
-    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
-        self.calls.append((call, pre_activation.clone()))
-        return None
 
 
 def at_the_site(run: Run) -> list[tuple[SiteCall, Tensor]]:

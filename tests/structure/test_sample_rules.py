@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.structure.operators.running import Quiet
+from tests.structure.operators.running import Sites
 from torch import Tensor, nn
 
-from leaky.structure.trace import SiteCall, Tracer
+from leaky.structure.trace import Tracer
 
 SAMPLES = 6
 X = (torch.arange(SAMPLES) + 1.0)[:, None].expand(SAMPLES, 5).contiguous()
@@ -27,17 +27,6 @@ class Rows(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rectifier(self.function(x))
-
-
-class Sites(Quiet):
-    """Keeps what comes to a site, and as what it is taken."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[SiteCall, Tensor]] = []
-
-    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
-        self.calls.append((call, pre_activation.clone()))
-        return None
 
 
 def told_and_true(function: Callable[[Tensor], Tensor]) -> tuple[list[int] | None, list[int]]:

@@ -198,13 +198,15 @@ def _treatments(
     if wanted or anew is not None or first or levelled:
         found.append(("begun anew", _begun_anew(draft, anew or held, negative_slope)))
     return tuple(
-        # a leak behind units that give nothing yet moves nothing either
-        Treatment(
-            name, (*first, *actions), name == "revived" or all(OPERATIONS[a.kind].keeps_function for a in actions)
-        )
+        Treatment(name, (*first, *actions), _keeps_function(name, actions))
         for name, actions in found
         if actions or (first and name == "inputs standardised")
     )
+
+
+def _keeps_function(name: str, actions: tuple[Action, ...]) -> bool:
+    """Whether a treatment moves nothing; a leak behind units that give nothing yet moves nothing either."""
+    return name == "revived" or all(OPERATIONS[action.kind].keeps_function for action in actions)
 
 
 def _begun_anew(draft: _Draft, reason: str | None, negative_slope: float | None) -> tuple[Action, ...]:

@@ -29,6 +29,17 @@ class Quiet:
     def not_examined(self, name: str, reason: str) -> None: ...
 
 
+class Sites(Quiet):
+    """Keeps what comes to a site, and as what it is taken."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[SiteCall, Tensor]] = []
+
+    def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
+        self.calls.append((call, pre_activation.clone()))
+        return None
+
+
 class Model(nn.Module):
     """The call of a case."""
 
