@@ -1,12 +1,12 @@
 """Whether the first thing said is the cause.
 
-    python -m benchmarks.causes [--held-out | --last | --reported | --forums]
+    python -m benchmarks.causes [--held-out | --last | --reported | --forums | --posted]
 
 checks rebuilt troubles whose cause is known, and the healthy twin of each. Right: the first finding is the cause.
 Wrong: it is another one, above a note. Missed: nothing but notes. Of the twins nothing above a note may be said. The
 held-out half, other kinds, seeds and sizes, was run once, at the end; `--last` are kinds that were written when both
 halves had been looked at, with healthy networks that look suspicious beside them, `--reported` further ones in the
-style of public bug reports, and `--forums` what users of forums build. Results stay in results/; `--again` keeps them
+style of public bug reports, `--forums` what users of forums build, and `--posted` what they post. Results stay in results/; `--again` keeps them
 apart from those of the first run.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import leaky
-from benchmarks.causes import forums, last, quiet, reported, suspects
+from benchmarks.causes import forums, last, posted, quiet, reported, suspects
 from benchmarks.causes.building import Side, Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT
 
@@ -33,6 +33,7 @@ FURTHER: dict[str, tuple[tuple[Callable[[int], Trouble], ...], tuple[Callable[[i
     "last": (last.TROUBLES, suspects.SUSPECTS),
     "reported": (reported.TROUBLES, quiet.QUIET),
     "forums": (forums.TROUBLES, ()),
+    "posted": (posted.TROUBLES, ()),
 }
 """Kinds that were written when both halves had been looked at: troubles, and healthy networks beside them."""
 
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--last", action="store_true")
     parser.add_argument("--reported", action="store_true")
     parser.add_argument("--forums", action="store_true")
+    parser.add_argument("--posted", action="store_true")
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import leaky
-from benchmarks.strangers import language, pictures, tables, written_out
+from benchmarks.strangers import language, pictures, spelled, tables, written_out
 from benchmarks.strangers.comparing import compared
 from benchmarks.strangers.stranger import Stranger
 
@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "strangers.json"
 
 def strangers() -> list[Stranger]:
     """Every one, by family."""
-    return [*language.strangers(), *pictures.strangers(), *tables.strangers(), *written_out.strangers()]
+    return [*language.strangers(), *pictures.strangers(), *tables.strangers(), *written_out.strangers(), *spelled.strangers()]
 
 
 def examined(stranger: Stranger) -> dict[str, Any]:
