@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -58,3 +59,22 @@ def train(
         value.backward()
         optimizer.step()
     return model.eval()
+
+
+def width_of(seed: int) -> int:
+    """A hidden width that depends on the seed."""
+    return (24, 32, 48)[seed % 3]
+
+
+def side_of(seed: int, model: Callable[[], nn.Module], loss: Any, *tensors: Tensor, **how: Any) -> Side:
+    """A network that was trained on what it is checked on."""
+    torch.manual_seed(seed)
+    return Side(train(model(), loss, *tensors, seed=seed, **how), tensors, loss)
+
+
+def pair_of(
+    seed: int, build: Callable[[Any], nn.Module], choices: tuple[Any, Any], loss: Any, *tensors: Tensor
+) -> tuple[Side, Side]:
+    """The sick one and its twin, which differ by one choice."""
+    sick, twin = (side_of(seed, partial(build, choice), loss, *tensors) for choice in choices)
+    return sick, twin

@@ -83,7 +83,12 @@ class Masked(nn.Module):
 
     def __init__(self, width: int, wrong: bool) -> None:
         super().__init__()
-        self.embed, self.score, self.out, self.wrong = nn.Embedding(50, width), nn.Linear(width, 1), mlp(width, width, 2), wrong
+        self.embed, self.score, self.out, self.wrong = (
+            nn.Embedding(50, width),
+            nn.Linear(width, 1),
+            mlp(width, width, 2),
+            wrong,
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         h = self.embed(tokens)
@@ -124,7 +129,10 @@ class Made(nn.Module):
 
     def __init__(self, width: int, certainty: float) -> None:
         super().__init__()
-        self.generator, self.judge = mlp(8, width, 16), nn.Sequential(nn.Linear(16, width), nn.ReLU(), nn.Linear(width, 1))
+        self.generator, self.judge = (
+            mlp(8, width, 16),
+            nn.Sequential(nn.Linear(16, width), nn.ReLU(), nn.Linear(width, 1)),
+        )
         with torch.no_grad():
             self.judge[2].bias -= certainty  # type: ignore[operator]
 

@@ -29,7 +29,13 @@ RESULTS = Path(__file__).parents[1] / "results" / "strangers.json"
 
 def strangers() -> list[Stranger]:
     """Every one, by family."""
-    return [*language.strangers(), *pictures.strangers(), *tables.strangers(), *written_out.strangers(), *spelled.strangers()]
+    return [
+        *language.strangers(),
+        *pictures.strangers(),
+        *tables.strangers(),
+        *written_out.strangers(),
+        *spelled.strangers(),
+    ]
 
 
 def examined(stranger: Stranger) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from leaky.documents import KINDS, document, dumps, from_data, loads, schema
 from leaky.documents.schema_generation import generated
 from leaky.errors import InputError
 from leaky.record import (
+    Choice,
     FeatureStatistics,
     LossTerm,
     Normalisation,
@@ -64,6 +65,7 @@ def ends() -> dict[str, Any]:
         "gradients": ParameterGradients(3, (NASTY,), ("b",)),
         "normalisations": (Normalisation("norm", 3, False),),
         "shared_layers": (SharedLayer("layer", 2),),
+        "choices": (Choice("gate", "gate", 40, 3, 5),),
     }
 
 

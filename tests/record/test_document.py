@@ -14,7 +14,7 @@ from leaky.errors import InputError
 from leaky.record import NotExamined, ParameterGradients, Record, Site
 from leaky.record.derivatives import Derivatives
 from leaky.record.directions import Directions
-from leaky.record.ends import LossTerm, Normalisation, SharedLayer, TensorStatistics
+from leaky.record.ends import Choice, LossTerm, Normalisation, SharedLayer, TensorStatistics
 from leaky.record.reading import record_from_dict
 from leaky.record.writing import record_to_dict
 
@@ -59,6 +59,7 @@ def full() -> Record:
         gradients=ParameterGradients(9, ("a.weight",), ("b.weight", "b.bias")),
         normalisations=(Normalisation("norm", 7, False, 0.5, 2.5), Normalisation("new", None, True)),
         shared_layers=(SharedLayer("cell", 4),),
+        choices=(Choice("cell.gate", "gate", 40, 3, 5),),
         derivatives=Derivatives(2, True),
     )
 

@@ -12,7 +12,7 @@ from tests.records import normal, record_from, regression, site_from, tensor
 from leaky.errors import InputError
 from leaky.record import GradientStatistics, LossTerm, ParameterGradients, Record, UnitStatistics
 from leaky.record.directions import Directions
-from leaky.record.ends import Normalisation, SharedLayer
+from leaky.record.ends import Choice, Normalisation, SharedLayer
 from leaky.record.statistics import side_by_side
 
 
@@ -210,6 +210,7 @@ def parts() -> tuple[Record, Record]:
         terms=(regression(z[8:], z[8:] + 1),),
         normalisations=(norm,),
         shared_layers=(SharedLayer("l", 2),),
+        choices=(Choice("l", "gate", 4, 1, 2),),
         on_noise=True,
         batches=3,
     )
@@ -231,5 +232,6 @@ def test_a_record_of_two_parts_holds_what_either_saw() -> None:
         assert both.gradients == ParameterGradients(2, ("w",))
         assert both.normalisations == second.normalisations
         assert both.shared_layers == second.shared_layers
+        assert both.choices == second.choices
     assert first.merge(first).gradients == ParameterGradients(2, ("w",))
     assert not first.merge(first).on_noise

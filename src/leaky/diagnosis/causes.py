@@ -40,7 +40,8 @@ STAGES = (
     ("input-outliers", "input-scale", "input-offset"),
     ("not-learning", "initialisation-gain"),
     ("growth", "decay"),
-    ("alike-by-depth",),
+    ("alike-by-depth", "alike-units"),
+    ("softmax-inside", "shut-gate", "saturated-attention"),
     (),  # the sites, one after another
     ("output-rectifier", "same-output"),
     ("no-gradient", "vanishing-gradient", "exploding-gradient"),
@@ -95,6 +96,10 @@ def _same_site(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
     return cause.site is not None and cause.site == other.site
 
 
+def _shut(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
+    return bool(cause.evidence.get("shut"))
+
+
 def _at_input(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
     return cause.evidence.get("end") == "input"
 
@@ -143,6 +148,10 @@ RELATIONS = (
     ),  # a unit is then on for all samples or for none
     Relation("saturated", frozenset(("dead", "silent-so-far", "nearly-dead")), _same_site),
     Relation("saturated", frozenset(("vanishing-gradient", "not-learning"))),
+    Relation("alike-units", UNITS | {"not-learning"}, cap="warning"),
+    Relation("softmax-inside", PASSIVE),
+    Relation("shut-gate", PASSIVE | {"constant"}, _shut),
+    Relation("saturated-attention", PASSIVE, cap="warning"),
     Relation("dead", frozenset(("born-dead", "died-in-training")), _same_site),
     Relation("no-gradient", frozenset(("vanishing-gradient", "gradient-starved"))),
 )

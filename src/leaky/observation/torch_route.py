@@ -29,6 +29,7 @@ from leaky.observation.padding import positions_of
 from leaky.observation.preserve import Preserved, preserved
 from leaky.observation.riding.along import Along
 from leaky.record import Record
+from leaky.structure.choices import Choices
 from leaky.structure.samples import Ids
 from leaky.structure.trace import Tracer
 
@@ -89,7 +90,8 @@ class _Observation:
         padding = self._options.mask is True
         self._along = Along(self._model, self._options, self._preserved, self._collector)
         history = self._along.operations
-        self._tracer = Tracer(self._model, self._collector, self._options.unit_dim, history, padding)
+        self._choices = Choices()
+        self._tracer = Tracer(self._model, self._collector, self._options.unit_dim, history, padding, self._choices)
 
     def run(self, data: Any) -> None:
         """Every batch of the data; from the start again where the first says that samples lie along another axis."""
@@ -256,4 +258,5 @@ class _Observation:
             derivatives=None if self._loss is None else self._loss.derivatives,
             normalisations=self.layers.normalisations(),
             shared_layers=self.layers.shared_layers(),
+            choices=tuple(self._choices.found.values()),
         )

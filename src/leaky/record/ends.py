@@ -261,6 +261,35 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """How an operation that chooses chose: a gate that scales another value, or attention's softmax.
+
+    Attributes:
+        name: where it runs, "block.softmax (model.py:31)".
+        kind: "gate" or "attention".
+        entries: of a gate, or rows of scores with two places or more.
+        low: entries of a gate that let at most a thousandth pass.
+        high: entries of a gate that let all but a thousandth pass; rows that leave all other places a thousandth.
+    """
+
+    name: str
+    kind: str
+    entries: int
+    low: int
+    high: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.kind, self.name
+
+    def merge(self, other: Choice) -> Choice:
+        """The counts over both sets of samples."""
+        return replace(
+            self, entries=self.entries + other.entries, low=self.low + other.low, high=self.high + other.high
+        )
+
+
+@dataclass(frozen=True)
 class SharedLayer:
     """A layer that ran more than once in one pass: one set of weights at several places."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from leaky.documents import Json, Reader
 from leaky.record.derivatives import Derivatives
 from leaky.record.ends import (
+    Choice,
     FeatureStatistics,
     LossTerm,
     Normalisation,
@@ -37,6 +38,7 @@ def ends_to_dict(record: Record) -> Json:
         },
         "normalisations": [vars(item) for item in record.normalisations],
         "shared_layers": [vars(item) for item in record.shared_layers],
+        "choices": [vars(item) for item in record.choices],
         "derivatives": record.derivatives and vars(record.derivatives),
     }
     return {name: value for name, value in fields.items() if value}
@@ -66,6 +68,10 @@ def ends_from_dict(at: Reader) -> dict[str, Any]:
         ),
         "normalisations": tuple(map(_normalisation_from, items("normalisations"))),
         "shared_layers": tuple(SharedLayer(e.get("name", str), e.count("calls")) for e in items("shared_layers")),
+        "choices": tuple(
+            Choice(e.get("name", str), e.get("kind", str), *map(e.count, ("entries", "low", "high")))
+            for e in items("choices")
+        ),
         "derivatives": _derivatives_from(at.inside("derivatives"))
         if at.get("derivatives", dict, None) is not None
         else None,

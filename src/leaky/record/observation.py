@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from leaky import documents
 from leaky.errors import InputError
 from leaky.record.derivatives import Derivatives
-from leaky.record.ends import LossTerm, Normalisation, ParameterGradients, SharedLayer, TensorStatistics, merged
+from leaky.record.ends import Choice, LossTerm, Normalisation, ParameterGradients, SharedLayer, TensorStatistics, merged
 from leaky.record.site import Site
 from leaky.text import counted, listed, named, printable
 
@@ -42,6 +42,7 @@ class Record:
         gradients: which parameters the loss's gradient reached, None without a loss.
         normalisations: BatchNorms and their running statistics.
         shared_layers: layers that ran more than once in one pass.
+        choices: how gates and attention chose, on the first batches.
         derivatives: that the loss or the forward pass takes of what the network computes; None where it takes none.
     """
 
@@ -62,6 +63,7 @@ class Record:
     gradients: ParameterGradients | None = None
     normalisations: tuple[Normalisation, ...] = ()
     shared_layers: tuple[SharedLayer, ...] = ()
+    choices: tuple[Choice, ...] = ()
     derivatives: Derivatives | None = None
 
     @property
@@ -119,6 +121,7 @@ class Record:
             else self.gradients or other.gradients,
             normalisations=self.normalisations or other.normalisations,
             shared_layers=self.shared_layers or other.shared_layers,
+            choices=merged(self.choices, other.choices),
             derivatives=self.derivatives.merge(other.derivatives)
             if self.derivatives and other.derivatives
             else self.derivatives or other.derivatives,

@@ -30,6 +30,8 @@ class Paths:
         if node.operation != "input" and not before:
             return  # made of weights alone
         through = frozenset.intersection(*before) if before else frozenset()
+        if node.operation == "mul":  # where a factor is 0, so is the product
+            through |= {self._sites[index] for index in node.inputs if index in self._sites}
         self._through[node.index] = through if node.site is None else through | {node.site}
         if node.site is not None:
             self._sites[node.index] = node.site

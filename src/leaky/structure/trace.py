@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from leaky.structure.axes import factor, has, of_input, plain, replaced
+from leaky.structure.choices import Choices
 from leaky.structure.dispatching import DispatchMode
 from leaky.structure.flow import as_data, from_outside, result_node
 from leaky.structure.graph import Call, Node, SampleEvidence
@@ -48,6 +49,7 @@ class Tracer(DispatchMode):
         unit_dim: axis of every pre-activation that holds the units, where the user knows better.
         history: where to keep the events of the pass, if at all.
         padding: whether to look for positions that the model itself takes for padding.
+        choices: counts how gates and attention choose, if that is asked for.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class Tracer(DispatchMode):
         unit_dim: int | None = None,
         history: History | None = None,
         padding: bool = False,
+        choices: Choices | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.modules = ModuleStack(model, self._entered, listener.not_examined)
         self.paths = Paths()
         self._listener = listener
         self._history = history
+        self._choices = choices
         self._made = 0
         self._values = Values(model, self._number)
         self._ids = SampleIds()
@@ -108,6 +112,8 @@ class Tracer(DispatchMode):
             self._history.clear()
         self._made = 0
         self._sites.start_pass()
+        if self._choices is not None:
+            self._choices.start_pass()
         single = [tensor for tensor in inputs if isinstance((rows or {}).get(id(tensor)), int)]
         if single:
             self._values.expect_rows(len(single))
@@ -183,6 +189,8 @@ class Tracer(DispatchMode):
         output = None if site is None else self._listener.before(site, args[site.activation.operand])
         if output is None:
             output = func(*args, **kwargs)
+        if self._choices is not None:
+            self._choices.made(call, args, output, self.modules.path)
         results = self._remember(func, call, output, site, args)
         if call.name == "_pack_padded_sequence":
             self.masks.packed(*packed(self._ids, call, args))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.diagnosis.helpers import findings_in, only
+from tests.diagnosis.helpers import ENOUGH, findings, findings_in, only
 from tests.records import normal, record_from, site_from
 
 from leaky import theory
@@ -97,3 +97,13 @@ def test_inputs_that_are_alike_from_the_start_are_not_depths_fault() -> None:
         z = normal(200, 64, seed=layer) + 8.0
         sites.append(site_from(z, 0.2, name=f"act{layer}", directions=directions(z)))
     assert findings_in("alike-by-depth", record_from(*sites)) == []
+
+
+@pytest.mark.parametrize(("differs", "told"), [(0.0, True), (1e-3, False)])
+def test_units_that_all_compute_the_same(differs: float, told: bool) -> None:
+    z = np.repeat(normal(ENOUGH, 1), 6, axis=1)
+    z[:, 5] += differs * normal(ENOUGH, 1, seed=4)[:, 0]
+    assert bool(findings("alike-units", site_from(z))) == told
+    assert findings("alike-units", site_from(z, is_output=True)) == []
+    assert findings("alike-units", site_from(np.full((ENOUGH, 6), 0.7))) == []
+    assert findings("alike-units", site_from(z[:, :3])) == []

@@ -8,6 +8,7 @@ from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules import (
     alike,
+    choices,
     curvature,
     depth,
     gradient,
@@ -55,10 +56,14 @@ RULES: dict[str, Rule] = {
         throughput.over_sparse,
         throughput.negative_information_lost,
         saturation.saturated,
+        choices.shut_gate,
+        choices.saturated_attention,
+        choices.softmax_inside,
         non_finite.non_finite,
         depth.growth,
         depth.decay,
         alike.alike_by_depth,
+        alike.alike_units,
         gradient.vanishing_gradient,
         gradient.exploding_gradient,
         rectified_output.output_rectifier,

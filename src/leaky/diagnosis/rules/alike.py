@@ -17,6 +17,7 @@ from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence, seen_on
 from leaky.record import Site
+from leaky.text import counted, listed
 
 SHARPER = 2.0
 """How many times nearer to 1 the cosine must come on the way, for depth to be what brings it about."""
@@ -61,6 +62,56 @@ def alike_by_depth(context: Context) -> list[Finding]:
             advice=_advice(known, plain, predicted is not None and (1 - last) * BY_BIASES < 1 - predicted),
         )
     ]
+
+
+@rule(
+    "alike-units",
+    concern="range-by-depth",
+    summary="layers whose units all compute the same",
+    thresholds=("least_samples", "learned"),
+)
+def alike_units(context: Context) -> list[Finding]:
+    """One finding for the hidden sites of which every unit had the same sums, and varied."""
+    sites = [site for site in context.averaged_sites() if not site.is_output and _one_unit_many_times(site)]
+    if not sites:
+        return []
+    names = listed((f"{site.name}: {site.units}" for site in sites), 4)
+    return [
+        Finding(
+            rule="alike-units",
+            level="info" if context.learned else "warning",
+            site=None,
+            units=(),
+            message=(
+                f"all units of {counted(len(sites), 'site')} ({names}) compute the same, {seen_on(context.record)}: "
+                "each such layer is as good as one unit"
+            ),
+            evidence=evidence(sites=[site.name for site in sites], units=[site.units for site in sites]),
+            advice=(
+                "Weights that begin at one number stay alike, for they get the same gradient: draw them at random "
+                "(`leaky.initialize`, or torch's own `reset_parameters`)."
+            ),
+        )
+    ]
+
+
+SAME = 1e-5
+"""Difference of two units' sums ÷ the largest, up to which it is rounding."""
+
+
+def _one_unit_many_times(site: Site) -> bool:
+    """Whether every unit saw the same range, mean and variance of a pre-activation that varies."""
+    s = site.statistics
+    if site.units < LEAST_ALIKE or not s.fired.any() or bool(s.nonfinite.any()):
+        return False
+    rows = np.stack([s.minimum, s.maximum, site.mean, np.sqrt(site.variance)])
+    scale = float(np.abs(rows).max())
+    spread = (s.maximum - s.minimum).max()
+    return bool(spread > SAME * scale and (np.ptp(rows, axis=1) <= SAME * scale).all())
+
+
+LEAST_ALIKE = 4
+"""Units below which a site is too narrow to speak of."""
 
 
 def _cosines(context: Context) -> list[tuple[Site, float]]:

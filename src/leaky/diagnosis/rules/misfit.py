@@ -104,14 +104,15 @@ def _misfit(context: Context, term: LossTerm) -> Finding | None:
             f"Leave the {last} out of the model, or take binary_cross_entropy. Twice, no output leaves (.5, .73).",
         )
     logarithms = ("log_softmax", "log", "logsigmoid", "log_sigmoid")
-    if term.operation == "nll_loss" and last not in logarithms and term.given.maximum > 1e-3:
+    if term.operation in ("nll_loss", "kl_div") and last not in logarithms and term.given.maximum > 1e-3:
         return _finding(
             context,
             term,
             "error",
-            f"nll_loss takes logarithms of probabilities, at most 0, and {term.output} reaches "
+            f"{term.operation} takes logarithms of probabilities, at most 0, and {term.output} reaches "
             f"{term.given.maximum:.3g}",
-            "Take cross_entropy on the logits, or put a log_softmax in front: as it is the loss falls without end.",
+            "Put a log_softmax in front (a log behind probabilities), or take cross_entropy on the logits: as it is "
+            "the loss falls without end.",
         )
     return None
 

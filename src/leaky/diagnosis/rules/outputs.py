@@ -132,7 +132,48 @@ def no_gradient(context: Context) -> list[Finding]:
                 ),
             )
         ]
-    return _cut_off(context, "unreached", gradients.unreached) + _cut_off(context, "zero", gradients.zero)
+    cut = _cut_off(context, "unreached", gradients.unreached) + _cut_off(context, "zero", gradients.zero)
+    return _flat_ends(context) or cut
+
+
+FLAT = 1e-3
+"""Distance from an end of its range up to which a sigmoid or tanh passes practically no gradient."""
+NOTHING = 1e-6
+"""Root mean square of a sample's gradient at every site up to which a step changes nothing."""
+_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+
+
+def _flat_ends(context: Context) -> list[Finding]:
+    """Outputs of which every entry lies in one flat end, where practically no gradient arrives at any site."""
+    gradients = [s.statistics.gradient for s in context.record.sites if s.statistics.gradient is not None]
+    small = all(g.nonfinite == 0 and g.squares.sum() <= NOTHING**2 * g.samples for g in gradients)
+    flat = [
+        out
+        for out in context.record.outputs
+        if out.made_by in _RANGES
+        and out.entries
+        and (out.maximum <= _RANGES[out.made_by][0] + FLAT or out.minimum >= _RANGES[out.made_by][1] - FLAT)
+    ]
+    if not flat or not gradients or not small or context.learned:
+        return []
+    first = flat[0]
+    return [
+        Finding(
+            rule="no-gradient",
+            level="warning",
+            site=None,
+            units=(),
+            message=(
+                f"{first.name} ends in a {first.made_by} and lies in its flat end for {all_of(context.record)} "
+                f"({first.minimum:.2g} to {first.maximum:.2g}): practically no gradient comes back"
+            ),
+            evidence=evidence(kind="flat", output=first.name, minimum=first.minimum, maximum=first.maximum),
+            advice=(
+                "Give the loss the logits (binary_cross_entropy_with_logits; for a generator −log D in place of "
+                "log(1 − D)), and look at what drives the last layer so far out."
+            ),
+        )
+    ]
 
 
 def _frozen(context: Context) -> Finding:

@@ -1,0 +1,135 @@
+"""What chooses among other values and has stopped doing so: shut gates, one-hot attention, a softmax between layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leaky.diagnosis.context import Context
+from leaky.diagnosis.finding import Finding, Level
+from leaky.diagnosis.rules.rule import rule
+from leaky.diagnosis.wording import evidence
+from leaky.record import Choice
+from leaky.structure.softmaxes import REASON
+from leaky.text import counted, listed, percentage
+
+STUCK = 0.999
+"""Share of a gate's entries from which on it is the same for every sample."""
+CERTAIN = 0.95
+"""Share of one-hot rows of scores from which on it is a warning where nothing tells whether the network has learned."""
+
+
+@rule(
+    "shut-gate",
+    concern="choice",
+    summary="gates that are shut, or open, for every sample",
+    thresholds=("least_samples", "learned"),
+)
+def shut_gate(context: Context) -> list[Finding]:
+    """One finding for the gates that are shut; else one for those that are open."""
+    gates = _known(context, "gate")
+    shut = [gate for gate in gates if gate.low >= STUCK * gate.entries]
+    opened = [gate for gate in gates if gate.high >= STUCK * gate.entries]
+    stuck = shut or opened
+    if not stuck:
+        return []
+    level: Level = "warning" if shut and not context.learned else "info"
+    lets = "at most a thousandth" if shut else "all but a thousandth"
+    return [
+        Finding(
+            rule="shut-gate",
+            level=level,
+            site=None,
+            units=(),
+            message=(
+                f"{len(stuck)} of {counted(len(gates), 'gate')} ({_names(stuck)}) {'shut' if shut else 'open'}: "
+                f"{_share([g.low if shut else g.high for g in stuck], stuck)} of the entries let {lets} pass on the "
+                "first batches, and hardly any gradient reaches what sets them"
+            ),
+            evidence=evidence(gates=[gate.name for gate in stuck], shut=bool(shut), of=len(gates)),
+            advice=(
+                "What the gate scales is lost. Set its bias near 0 (forget and carry gates 1 to 2), look for one bad "
+                "step or a raw input before it; `leaky.repair` tries the biases."
+                if shut
+                else "The gate decides nothing: fine if it is meant to be open; else bring its bias near 0."
+            ),
+        )
+    ]
+
+
+@rule(
+    "saturated-attention",
+    concern="choice",
+    summary="attention that gives all to one position, in nearly every row",
+    thresholds=("saturated_warning", "least_samples", "learned"),
+)
+def saturated_attention(context: Context) -> list[Finding]:
+    """One finding for the attention whose scores get no gradient."""
+    known = _known(context, "attention")
+    sharp = [one for one in known if one.high >= context.thresholds.saturated_warning * one.entries]
+    if not sharp:
+        return []
+    share = max(one.high / one.entries for one in sharp)
+    certain = context.learned is False or (context.learned is None and share >= CERTAIN)
+    return [
+        Finding(
+            rule="saturated-attention",
+            level="warning" if certain else "info",
+            site=None,
+            units=(),
+            message=(
+                f"attention is one-hot at {len(sharp)} of {counted(len(known), 'place')} ({_names(sharp)}): "
+                f"{_share([one.high for one in sharp], sharp)} of the rows leave at most a thousandth to all other "
+                "positions on the first batches (entropy practically 0), and no gradient reaches queries and keys there"
+            ),
+            evidence=evidence(
+                softmaxes=[one.name for one in sharp], shares=[one.high / one.entries for one in sharp], of=len(known)
+            ),
+            advice=(
+                "The scores are too large: divide by √d, draw queries and keys smaller, normalise them, or look at "
+                "the scale of what comes in. Meant so for hard attention."
+            ),
+        )
+    ]
+
+
+@rule(
+    "softmax-inside",
+    concern="choice",
+    summary="a softmax as the activation of a hidden layer",
+    thresholds=("learned",),
+)
+def softmax_inside(context: Context) -> list[Finding]:
+    """One finding for the hidden layers that end in a softmax."""
+    names = [item.name for item in context.record.not_examined if item.reason == REASON]
+    if not names:
+        return []
+    harms = context.learned is False or (context.learned is None and len(names) > 1)
+    return [
+        Finding(
+            rule="softmax-inside",
+            level="warning" if harms else "info",
+            site=None,
+            units=(),
+            message=(
+                f"{counted(len(names), 'hidden layer')} ({listed(names, 4)}) "
+                f"{'ends' if len(names) == 1 else 'end'} in a softmax: its units share a sum of 1, so that hardly "
+                "anything of the sample is left for the next layer"
+            ),
+            evidence=evidence(names=names),
+            advice="Take a rectifier there and keep the softmax for the end. Right for a soft choice among codes.",
+        )
+    ]
+
+
+def _known(context: Context, kind: str) -> list[Choice]:
+    least = context.thresholds.least_samples
+    enough = context.record.samples >= least
+    return [one for one in context.record.choices if enough and one.kind == kind and one.entries >= least]
+
+
+def _names(found: Sequence[Choice]) -> str:
+    return listed((one.name for one in found), 4)
+
+
+def _share(counts: Sequence[int], found: Sequence[Choice]) -> str:
+    return percentage(sum(counts) / sum(one.entries for one in found))

@@ -1,0 +1,113 @@
+"""Gates and attention's softmaxes, counted against the values that the network itself computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import leaky
+from leaky.record import Choice
+
+X = torch.randn(40, 6, 8, generator=torch.Generator().manual_seed(1))
+
+
+class Gated(nn.Module):
+    """A value and what scales it, multiplied as `how` says."""
+
+    def __init__(self, how: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.value, self.gate, self.out, self.how = nn.Linear(8, 5), nn.Linear(8, 5), nn.Linear(5, 2), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.how(self.value(x), self.gate(x)))  # type: ignore[no-any-return]
+
+
+GATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sigmoid": lambda v, g: g.sigmoid() * v,
+    "behind": lambda v, g: v * torch.sigmoid(g),
+    "twice": lambda v, g: v * (2 * torch.sigmoid(g)),
+    "highway": lambda v, g: g.sigmoid() * v.tanh() + (1 - g.sigmoid()) * v,
+    "glu": lambda v, g: functional.glu(torch.cat([v, g], -1), -1),
+}
+
+
+@pytest.mark.parametrize("how", GATES.values(), ids=GATES)
+def test_a_gate_is_counted_by_its_own_values(how: Callable[[Tensor, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    model = Gated(how)
+    with torch.no_grad():
+        model.gate.weight *= 20
+    (gate,) = leaky.observe(model, X).choices
+    values = torch.sigmoid(model.gate(X))
+    low, high = int((values <= 1e-3).sum()), int((values >= 0.999).sum())
+    assert 0 < low < values.numel()
+    assert (gate.kind, gate.entries, gate.low, gate.high) == ("gate", values.numel(), low, high)
+
+
+@pytest.mark.parametrize("how", [lambda v, g: functional.silu(g) * v, lambda v, g: g * g.sigmoid() + v])
+def test_a_swish_is_no_gate_of_another_value(how: Callable[[Tensor, Tensor], Tensor]) -> None:
+    assert leaky.observe(Gated(how), X).choices == ()
+
+
+class Attending(nn.Module):
+    """One head, written out or torch's own, causal or not."""
+
+    def __init__(self, scale: float, fused: bool, causal: bool) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 2)
+        self.scale, self.fused, self.causal = scale, fused, causal
+
+    def rows(self, x: Tensor) -> Tensor:
+        q, k, _ = self.qkv(x).chunk(3, -1)
+        scores = self.scale * (q @ k.mT)
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        return scores.masked_fill(later, -torch.inf) if self.causal else scores  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        if not self.fused:
+            return self.out(self.rows(x).softmax(-1) @ v)  # type: ignore[no-any-return]
+        mixed = functional.scaled_dot_product_attention(
+            q[:, None], k[:, None], v[:, None], scale=self.scale, is_causal=self.causal
+        )
+        return self.out(mixed[:, 0])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("scale", [0.3, 3.0, 60.0])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+def test_rows_of_one_position_are_counted_where_there_was_a_choice(scale: float, fused: bool, causal: bool) -> None:
+    torch.manual_seed(0)
+    model = Attending(scale, fused, causal).eval()
+    x = X[:16]
+    (seen,) = leaky.observe(model, x).choices
+    sharpest = model.rows(x).double().softmax(-1).amax(-1)[:, 1 if causal else 0 :]
+    assert (seen.kind, seen.entries, seen.low) == ("attention", sharpest.numel(), 0)
+    assert seen.high == pytest.approx(int((sharpest >= 0.999).sum()), abs=1)
+
+
+def test_torchs_own_layers_and_padding() -> None:
+    torch.manual_seed(0)
+    model = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    gone = torch.arange(6)[None] >= torch.randint(1, 7, (40, 1), generator=torch.Generator().manual_seed(2))
+    batch = {"query": X, "key": X, "value": X, "key_padding_mask": gone}
+    (seen,) = leaky.observe(model, [batch]).choices
+    rows = 16 if seen.entries < 40 * 12 and "softmax" not in seen.name else 40
+    assert seen.entries == int(((~gone[:rows]).sum(1) > 1).sum()) * 6 * 2
+
+
+def test_classes_and_units_are_no_attention() -> None:
+    model = nn.Sequential(nn.Linear(8, 4), nn.Softmax(-1))
+    assert leaky.observe(model, X[:, 0]).choices == ()
+
+
+def test_counts_over_batches_add_up() -> None:
+    model = Gated(GATES["sigmoid"])
+    first, second = (leaky.observe(model, part, batch_size=10).choices for part in (X[:10], X[10:20]))
+    both = leaky.observe(model, [X[:10], X[10:20, :4]]).choices
+    assert first[0].merge(second[0]) == Choice(first[0].name, "gate", 600, first[0].low + second[0].low, 0)
+    assert both[0].entries == 300 + 200
