@@ -6,8 +6,8 @@ checks rebuilt troubles whose cause is known, and the healthy twin of each. Righ
 Wrong: it is another one, above a note. Missed: nothing but notes. Of the twins nothing above a note may be said. The
 held-out half, other kinds, seeds and sizes, was run once, at the end; `--last` are kinds that were written when both
 halves had been looked at, with healthy networks that look suspicious beside them, `--reported` further ones in the
-style of public bug reports, `--forums` what users of forums build, and `--posted` what they post. Results stay in results/; `--again`
-keeps them apart from those of the first run.
+style of public bug reports, `--forums` what users of forums build, and `--posted` what they post. Results
+stay in results/; `--again` keeps them apart from those of the first run.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.causes import last, quiet, reported, suspects
+from benchmarks.causes import last, posted, quiet, reported, suspects
 from benchmarks.causes.__main__ import cases, row, suspect
 from benchmarks.causes.building import Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT, broadcast, dead_layer, missing_values, softmax_over_one
@@ -17,7 +17,10 @@ from benchmarks.healthy.__main__ import row as healthy_row
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
-@pytest.mark.parametrize("kind", [broadcast, dead_layer, missing_values, softmax_over_one])
+@pytest.mark.parametrize(
+    "kind",
+    [broadcast, dead_layer, missing_values, softmax_over_one, posted.update_gate_shut, posted.all_weights_equal],
+)
 def test_the_first_thing_said_is_the_cause(kind: Callable[[int], Trouble]) -> None:
     found = row(kind, 5)
     assert (found["verdict"], found["twin"]) == ("right", []), found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from benchmarks.strangers import written_out
+from benchmarks.strangers import spelled, written_out
 from benchmarks.strangers.__main__ import summary
 from benchmarks.strangers.comparing import compared, difference
 from benchmarks.strangers.counter import counted
@@ -12,7 +12,9 @@ from benchmarks.strangers.stranger import Stranger
 from torch import nn
 
 
-@pytest.mark.parametrize("stranger", written_out.strangers(), ids=lambda stranger: stranger.name)
+@pytest.mark.parametrize(
+    "stranger", [*written_out.strangers(), *spelled.strangers()], ids=lambda stranger: stranger.name
+)
 def test_leaky_and_the_count_agree(stranger: Stranger) -> None:
     result = compared(stranger)
     assert result["equal"], result

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import leaky
-from leaky.record import Choice
 
 X = torch.randn(40, 6, 8, generator=torch.Generator().manual_seed(1))
 
@@ -105,9 +104,33 @@ def test_classes_and_units_are_no_attention() -> None:
     assert leaky.observe(model, X[:, 0]).choices == ()
 
 
-def test_counts_over_batches_add_up() -> None:
+def test_counts_of_two_records_add_up_and_only_the_first_batch_is_counted() -> None:
     model = Gated(GATES["sigmoid"])
-    first, second = (leaky.observe(model, part, batch_size=10).choices for part in (X[:10], X[10:20]))
-    both = leaky.observe(model, [X[:10], X[10:20, :4]]).choices
-    assert first[0].merge(second[0]) == Choice(first[0].name, "gate", 600, first[0].low + second[0].low, 0)
-    assert both[0].entries == 300 + 200
+    first, second = (leaky.observe(model, part) for part in (X[:10], X[10:]))
+    (both,) = first.merge(second).choices
+    assert (both.entries, both.low) == (40 * 6 * 5, first.choices[0].low + second.choices[0].low)
+    assert leaky.observe(model, X, batch_size=10).choices == first.choices
+
+
+class Swished(nn.Module):
+    """down(silu(gate(x)) · up(x)), with a shortcut around it or none."""
+
+    def __init__(self, shortcut: bool) -> None:
+        super().__init__()
+        self.gate, self.up, self.down, self.shortcut = nn.Linear(8, 5), nn.Linear(8, 5), nn.Linear(5, 8), shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.down(functional.silu(self.gate(x)) * self.up(x))
+        return x + h if self.shortcut else h  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_no_path_leads_around_a_factor(shortcut: bool) -> None:
+    model = Swished(shortcut)
+    (site,) = leaky.observe(model, X).sites
+    with torch.no_grad():
+        usual = model(X)
+        model.gate.bias -= 1e4  # the factor is 0 then
+        reaches = bool((model(X).std(0) > 1e-6).any())
+    assert site.bypassed == reaches == shortcut
+    assert bool((usual.std(0) > 1e-6).any())

@@ -42,7 +42,7 @@ class Record:
         gradients: which parameters the loss's gradient reached, None without a loss.
         normalisations: BatchNorms and their running statistics.
         shared_layers: layers that ran more than once in one pass.
-        choices: how gates and attention chose, on the first batches.
+        choices: how gates and attention chose, on the first batch.
         derivatives: that the loss or the forward pass takes of what the network computes; None where it takes none.
     """
 

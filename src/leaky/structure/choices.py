@@ -1,7 +1,7 @@
 """How values of a pass choose among others: gates that scale another value, and attention's scores.
 
 A gate that is shut on everything lets nothing pass, and one softmax that is 1 at one place and 0 elsewhere passes no
-gradient to its scores. Neither is a site; both are counted here, on the first passes.
+gradient to its scores. Neither is a site; both are counted here, on the first pass: later ones may go untraced.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from leaky.structure.graph import Call, Node
 from leaky.structure.modules import user_line
 from leaky.structure.saturation import PRACTICALLY_ZERO
 
-PASSES = 4
-"""Passes on which they are counted."""
 MOST_SAMPLES = 16
 """Samples of a pass whose scores are computed again, where one operator hides them."""
 MASKED = -9000.0
@@ -50,7 +48,7 @@ class Choices:
         """
         tensors = [value for value in (*values, result) if isinstance(value, Tensor)]
         counted = call.name in _COUNTED or call.name.startswith(_FUSED)
-        if self._passes > PASSES or not counted or not all(map(_plain, tensors)):
+        if self._passes > 1 or not counted or not all(map(_plain, tensors)):
             return
         with torch._C._DisableTorchDispatch():
             self._counted(call, values, result, module)
@@ -127,7 +125,7 @@ def _scores(call: Call, values: Sequence[Any]) -> Tensor | None:
     if q.shape[1] != k.shape[1]:
         k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     scale = call.get("scale")
-    scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    scores: Tensor = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
     mask = _mask(call, values)
     if isinstance(mask, Tensor):
         mask = mask[:MOST_SAMPLES] if mask.ndim == 4 else mask

@@ -43,7 +43,7 @@ def shut_gate(context: Context) -> list[Finding]:
             message=(
                 f"{len(stuck)} of {counted(len(gates), 'gate')} ({_names(stuck)}) {'shut' if shut else 'open'}: "
                 f"{_share([g.low if shut else g.high for g in stuck], stuck)} of the entries let {lets} pass on the "
-                "first batches, and hardly any gradient reaches what sets them"
+                "first batch, and hardly any gradient reaches what sets them"
             ),
             evidence=evidence(gates=[gate.name for gate in stuck], shut=bool(shut), of=len(gates)),
             advice=(
@@ -79,7 +79,7 @@ def saturated_attention(context: Context) -> list[Finding]:
             message=(
                 f"attention is one-hot at {len(sharp)} of {counted(len(known), 'place')} ({_names(sharp)}): "
                 f"{_share([one.high for one in sharp], sharp)} of the rows leave at most a thousandth to all other "
-                "positions on the first batches (entropy practically 0), and no gradient reaches queries and keys there"
+                "positions on the first batch (entropy practically 0), and no gradient reaches queries and keys there"
             ),
             evidence=evidence(
                 softmaxes=[one.name for one in sharp], shares=[one.high / one.entries for one in sharp], of=len(known)
