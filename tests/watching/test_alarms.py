@@ -76,7 +76,30 @@ def test_a_rate_far_too_high_is_told_within_ten_steps() -> None:
     watch = raised(network(), 0.5, x, y, make=torch.optim.Adam)
     first = next(alarm for alarm in watch.alarms if alarm.finding.rule == "update-size")
     assert first.step < 10
-    assert {"stopped-firing", "dead"} <= kinds(watch)
+    assert "stopped-firing" in kinds(watch)
+    assert "dead" not in kinds(watch)  # the same units, told once
+
+
+def test_the_checkup_of_a_training_says_what_is_dead_at_its_end_though_it_fired_before() -> None:
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with warnings.catch_warnings(), leaky.watch(model, optimizer) as watch:
+        warnings.simplefilter("ignore", AlarmWarning)
+        for step in range(60):
+            if step == 20:
+                with torch.no_grad():
+                    model[0].bias[:40] = -100.0
+            nn.functional.cross_entropy(model(x[step : step + 64]), y[step : step + 64]).backward()
+            optimizer.step()
+    checkup = watch.checkup()
+    assert len(checkup.verdicts["1"].dead) == 0  # of the whole training
+    [gone] = [finding for finding in checkup.findings if finding.rule == "stopped-firing" and finding.site == "1"]
+    assert gone.level == "error"
+    assert gone.units == tuple(range(40))
+    assert "Nothing is wrong" not in str(checkup)
+    watch.reset()
+    assert not [finding for finding in watch.checkup().findings if finding.rule == "stopped-firing"]
 
 
 def test_units_that_are_pushed_out_of_reach_are_named_with_their_last_step() -> None:
@@ -172,7 +195,8 @@ def test_a_gradient_far_above_the_others_is_told_with_the_input_that_came_with_i
 def test_an_alarm_is_raised_once() -> None:
     x, y = data()
     watch = raised(network(), 0.5, x, y, make=torch.optim.Adam, steps=120)
-    told = [(a.finding.rule, a.finding.site, a.finding.level) for a in watch.alarms if a.finding.rule == "dead"]
+    told = [(a.finding.rule, a.finding.site, a.finding.level) for a in watch.alarms]
+    told = [each for each in told if each[0] == "stopped-firing"]
     assert len(told) == len(set(told)) > 0
 
 
@@ -197,6 +221,22 @@ def test_a_warning_names_site_and_step() -> None:
         nn.functional.cross_entropy(model(x[:64]), y[:64]).backward()
         with pytest.warns(AlarmWarning, match=r"step 0: error: 11: E h² grows"):
             watch.step()
+
+
+def test_a_rule_that_finds_several_sites_warns_once_at_the_users_line() -> None:
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.5)
+    with warnings.catch_warnings(record=True) as told, leaky.watch(model, optimizer, alarms=["update-size"]) as watch:
+        warnings.simplefilter("always", AlarmWarning)
+        for i in range(10):
+            nn.functional.cross_entropy(model(x[i : i + 64]), y[i : i + 64]).backward()
+            optimizer.step()
+    assert len(watch.alarms) == 3
+    [warning] = told
+    assert warning.filename == __file__
+    assert all(f"{site}" in str(warning.message) for site in ("1", "3", "5"))
+    assert "The same at" in str(warning.message)
 
 
 def test_units_that_never_had_a_gradient_are_known_from_the_optimizer_alone() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from leaky.errors import InputError
 from leaky.observation.riding.hooks import Hook
+from leaky.watching.alarm import in_words
 from leaky.watching.api import watch
 from leaky.watching.watch import Watch
 
@@ -90,12 +91,12 @@ class Adapter:
         return taken
 
     def texts(self) -> list[str]:
-        """The alarms above info since the last call, each with its step and advice, and the controls."""
+        """The alarms above info since the last call, as a watch words them, and the controls."""
         found = []
         for prefix, each in self.watches.items():
             told = self._told.get(prefix, 0)
             self._told[prefix] = len(each.alarms)
-            found += [f"{a}. {a.finding.advice}" for a in each.alarms[told:] if a.finding.level != "info"]
+            found += in_words(each.alarms[told:])
             controlled = self._controlled.get(prefix, 0)
             self._controlled[prefix] = len(each.controls)
             found += [f"control, {control.record}" for control in each.controls[controlled:]]

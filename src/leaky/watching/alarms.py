@@ -6,9 +6,9 @@ table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from leaky.diagnosis import Level, level_rank
+from leaky.diagnosis import Diagnosis, Finding, Level, level_rank
 from leaky.watching.alarm import Alarm
 from leaky.watching.alarm_rules.inputs import experts, inputs
 from leaky.watching.alarm_rules.learning import cut_off, gradient, never_zeroed, pressed
@@ -62,18 +62,36 @@ class StandingAlarms:
     Attributes:
         chosen: names of the alarms that may be raised.
         standing: the level of each that stands, by rule and site.
+        found: what the rules found at the last report since a reset.
     """
 
     chosen: frozenset[str] = frozenset(ALARMS)
     standing: dict[tuple[str, str | None], Level] = field(default_factory=dict)
+    found: list[Finding] = field(default_factory=list)
 
     def look(self, now: Now) -> list[Alarm]:
         """The alarms that are new at this report."""
         found = [finding for check in dict.fromkeys(ALARMS.values()) for finding in check(now)]
-        found = [finding for finding in found if finding.rule in self.chosen]
+        self.found = found = _once([finding for finding in found if finding.rule in self.chosen])
         before, self.standing = self.standing, {(f.rule, f.site): f.level for f in found}
         return [Alarm(now.step, f) for f in found if level_rank(f.level) > level_rank(before.get((f.rule, f.site)))]
+
+    def joined(self, diagnosis: Diagnosis) -> Diagnosis:
+        """A diagnosis of the whole window with what stands at its end: units that fired early and are dead by now.
+
+        What the diagnosis itself says by the same rule is left as it is.
+        """
+        said = {finding.rule for finding in diagnosis.findings}
+        stands = [finding for finding in self.found if finding.level != "info" and finding.rule not in said]
+        findings = sorted((*stands, *diagnosis.findings), key=lambda finding: -level_rank(finding.level))
+        return replace(diagnosis, findings=tuple(findings)) if stands else diagnosis
 
     def again(self, alarm: Alarm) -> None:
         """Raise it again if it holds at the next report: something was done about it."""
         self.standing.pop((alarm.finding.rule, alarm.finding.site), None)
+
+
+def _once(found: list[Finding]) -> list[Finding]:
+    """Without the units of a site that are dead, where it is told as badly that they have stopped firing."""
+    gone = {f.site: level_rank(f.level) for f in found if f.rule == "stopped-firing"}
+    return [f for f in found if f.rule != "dead" or level_rank(f.level) > gone.get(f.site, -1)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -32,6 +31,7 @@ from leaky.watching.measures import Measures, Products
 from leaky.watching.outcomes import Outcomes
 from leaky.watching.site import WatchedSite
 from leaky.watching.sums import GRADIENT_NONFINITE
+from leaky.watching.telling import tell
 from leaky.watching.usual import Usual
 
 
@@ -239,7 +239,7 @@ class Observer:
         if kept:
             self._in_parts = set()
             self.note(unseen(kept))
-            warnings.warn(f"leaky.watch: {unseen(kept)}", RuntimeWarning, stacklevel=2)
+            tell(f"leaky.watch: {unseen(kept)}", RuntimeWarning)
 
     def discard(self) -> None:
         """The first pass took the samples from the wrong axis."""
@@ -253,7 +253,7 @@ class Observer:
         self.stop()
         note = f"watching ended at step {self.clock.step}: {type(error).__name__}: {error}"
         self.note(note)
-        warnings.warn(f"leaky.watch: {note}; the training goes on without it", RuntimeWarning, stacklevel=2)
+        tell(f"leaky.watch: {note}; the training goes on without it", RuntimeWarning)
 
     def _tracer_of(self, listener: Any) -> Tracer:
         if self._tracer is None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 
-from leaky.diagnosis import Thresholds, level_rank
+from leaky.diagnosis import Thresholds
 from leaky.record import FloatArray
-from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
+from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError, in_words
 from leaky.watching.alarm_rules.now import Loop, Now
 from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import Reaction
@@ -25,6 +24,7 @@ from leaky.watching.reporting import (
     sites_now,
     unit_levels,
 )
+from leaky.watching.telling import tell
 from leaky.watching.unit_rates import KeptMoments
 
 UNSEEN_STEPS = 3
@@ -162,7 +162,7 @@ class Reporter:
         self._passes = passes
         if self._unseen == UNSEEN_STEPS:
             self.note(NOT_SEEN)
-            warnings.warn(f"leaky.watch: {NOT_SEEN}", RuntimeWarning, stacklevel=5)
+            tell(f"leaky.watch: {NOT_SEEN}", RuntimeWarning)
 
     def _look_for_sites(self, unmet: list[str]) -> None:
         """Say so, once, where compiled passes go by and sites in them are not met."""
@@ -170,7 +170,7 @@ class Reporter:
             self._told_unmet = True
             told = NOT_MET.format(", ".join(unmet))
             self.note(told)
-            warnings.warn(f"leaky.watch: {told}", RuntimeWarning, stacklevel=6)
+            tell(f"leaky.watch: {told}", RuntimeWarning)
 
     def ends_training(self, alarms: Iterable[Alarm]) -> bool:
         """Whether one of them stops the training."""
@@ -186,16 +186,15 @@ class Reporter:
         for alarm, control in made:
             if control.holds:
                 self._raised.again(alarm)
-            warnings.warn(f"{alarm}. leaky.watch, {control.record}", AlarmWarning, stacklevel=5)
+            tell(f"{alarm}. leaky.watch, {control.record}", AlarmWarning)
         controlled = {id(alarm) for alarm, _ in made}
-        for alarm in raised:
-            if id(alarm) not in controlled:
-                self._act(alarm)
-
-    def _act(self, alarm: Alarm) -> None:
+        left = [alarm for alarm in raised if id(alarm) not in controlled]
         if callable(self._on_alarm):
-            self._on_alarm(alarm)
-        elif self.ends_training([alarm]):
-            raise TrainingStoppedError(alarm)
-        elif level_rank(alarm.finding.level) >= level_rank("warning"):
-            warnings.warn(f"{alarm}. {alarm.finding.advice}", AlarmWarning, stacklevel=5)
+            for alarm in left:
+                self._on_alarm(alarm)
+            return
+        ends = [alarm for alarm in left if self.ends_training([alarm])]
+        for text in in_words(alarm for alarm in left if alarm not in ends[:1]):
+            tell(text, AlarmWarning)
+        if ends:
+            raise TrainingStoppedError(ends[0])

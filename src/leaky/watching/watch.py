@@ -59,8 +59,8 @@ class Watch:
         self._thresholds = thresholds
         writes = is_first(group)  # refuses what is no group, where nothing is written too
         log = Log(given.log, type(model).__name__, thresholds.as_dict()) if given.log is not None and writes else None
-        raised = StandingAlarms(given.chosen_alarms)
-        self._reporter = Reporter(thresholds, raised, given.reaction, log, given.scaler is not None)
+        self._raised = StandingAlarms(given.chosen_alarms)
+        self._reporter = Reporter(thresholds, self._raised, given.reaction, log, given.scaler is not None)
         self.observer = self._reporter.observer = Observer(given, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
         self.latents = self.observer.latents
@@ -199,6 +199,7 @@ class Watch:
         """Forget what was seen, for the checkup; history and alarms stay."""
         self.observer.reset()
         self._ranks.reset()
+        self._raised.found = []
         self._reporter.samples = 0
 
     def record(self) -> Record:
@@ -206,12 +207,13 @@ class Watch:
         return record_of(self.observer, self.notes)
 
     def checkup(self, thresholds: Mapping[str, float] | None = None) -> Checkup:
-        """What `leaky.check` would say of what was seen since the last reset.
+        """What `leaky.check` would say of what was seen since the last reset, and the alarms that stand at its end.
 
         Args:
             thresholds: by name, in place of the watch's own.
         """
-        return Checkup(diagnose(self.record(), thresholds={**self._thresholds.as_dict(), **(thresholds or {})}))
+        decides = {**self._thresholds.as_dict(), **(thresholds or {})}
+        return Checkup(self._raised.joined(diagnose(self.record(), thresholds=decides)))
 
     def run(self) -> Run:
         """Everything so far as a document of its own."""
