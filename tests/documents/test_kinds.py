@@ -65,6 +65,7 @@ def ends() -> dict[str, Any]:
         "gradients": ParameterGradients(3, (NASTY,), ("b",)),
         "normalisations": (Normalisation("norm", 3, False),),
         "shared_layers": (SharedLayer("layer", 2),),
+        "unregistered": ("layers[0]",),
         "choices": (Choice("gate", "gate", 40, 3, 5),),
     }
 

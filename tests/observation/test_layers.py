@@ -74,9 +74,9 @@ class Listed(nn.Module):
 def test_layers_whose_weights_are_no_parameters_of_the_model_are_said(hold: Any, names: str | None) -> None:
     model = Listed(hold)
     record = leaky.observe(model, torch.randn(20, 4))
-    found = [note for note in record.notes if "no parameters of the model" in note]
+    found = [f for f in leaky.diagnose(record).findings if f.rule == "unregistered"]
     trained = {id(p) for p in model.parameters()}
     layers = model.layers.values() if isinstance(model.layers, dict) else model.layers
     lost = any(p.requires_grad and id(p) not in trained for layer in layers for p in layer.parameters())
     assert len(found) == lost == (names is not None)
-    assert not lost or f"({names})" in found[0]
+    assert not lost or f"({names})" in found[0].message

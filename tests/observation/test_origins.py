@@ -326,3 +326,24 @@ def test_what_is_computed_of_weights_alone_is_no_site() -> None:
 
     record = leaky.observe(Positive(), torch.randn(N, 6))
     assert (record.sites, record.not_examined) == ((), ())
+
+
+class Quantised(nn.Module):
+    """A layer, maybe a rectifier, and torch's fake quantisation with a range that begins at `low`."""
+
+    def __init__(self, rectified: bool, low: int) -> None:
+        super().__init__()
+        self.into, self.out, self.rectified = nn.Linear(6, 5), nn.Linear(5, 2), rectified
+        self.fake = torch.ao.quantization.FakeQuantize(quant_min=low, quant_max=low + 255, dtype=torch.qint32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.into(x)
+        return self.out(self.fake(torch.relu(h) if self.rectified else h))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+@pytest.mark.parametrize("low", [-128, 0])
+def test_fake_quantisation_of_data_is_listed_and_its_own_arithmetic_is_not(rectified: bool, low: int) -> None:
+    record = leaky.observe(Quantised(rectified, low).train(), torch.randn(20, 6), mode="train")
+    assert [site.units for site in record.sites] == [5] * rectified
+    assert [item.name for item in record.not_examined] == ["fake"]

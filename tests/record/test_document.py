@@ -59,6 +59,7 @@ def full() -> Record:
         gradients=ParameterGradients(9, ("a.weight",), ("b.weight", "b.bias")),
         normalisations=(Normalisation("norm", 7, False, 0.5, 2.5), Normalisation("new", None, True)),
         shared_layers=(SharedLayer("cell", 4),),
+        unregistered=("layers[0]",),
         choices=(Choice("cell.gate", "gate", 40, 3, 5),),
         derivatives=Derivatives(2, True),
     )

@@ -34,7 +34,7 @@ NATURAL = frozenset(
 
 STAGES = (
     ("input-constant",),
-    ("loss-misfit", "target-shape", "target-range", "no-curvature"),
+    ("loss-misfit", "target-shape", "target-range", "no-curvature", "unregistered"),
     ("batchnorm-statistics",),
     ("target-scale",),
     ("input-outliers", "input-scale", "input-offset"),

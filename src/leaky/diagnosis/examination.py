@@ -14,7 +14,7 @@ from leaky.report.view import View, line
 from leaky.text import counted, named, percentage
 
 ELSEWHERE = (
-    "non-finite", "input-constant", "loss-misfit", "target-shape", "target-range", "no-curvature",
+    "non-finite", "input-constant", "loss-misfit", "target-shape", "target-range", "no-curvature", "unregistered",
     "batchnorm-statistics", "target-scale", "input-outliers", "input-scale", "input-offset", "not-learning",
 )  # fmt: skip
 """Rules on trouble that is not the units', in the order of the flow."""

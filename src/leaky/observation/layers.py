@@ -21,7 +21,6 @@ from leaky.observation.running import dense
 from leaky.record import Normalisation, SharedLayer
 from leaky.structure.axes import Layout
 from leaky.structure.modules import without_wrappers
-from leaky.text import counted, listed
 
 BATCHES = 4
 """Batches on which the statistics of what comes in are taken: a few thousand samples tell enough."""
@@ -106,16 +105,9 @@ class LayerWatch:
         if any(p.requires_grad and id(p) not in self._registered and not p.is_meta for p in own):
             self._strangers.setdefault(_held_as(self._model, module))
 
-    def unregistered(self) -> str | None:
-        """A remark on layers that ran and that no optimizer of the model's parameters trains; None without any."""
-        if not self._strangers:
-            return None
-        names = listed(self._strangers)
-        return (
-            f"{counted(len(self._strangers), 'layer')} ran whose weights are no parameters of the model ({names}): an "
-            "optimizer of model.parameters() never trains them; nn.ModuleList, nn.ModuleDict or an attribute "
-            "registers them"
-        )
+    def unregistered(self) -> tuple[str, ...]:
+        """The layers that ran and want to learn, and that no optimizer of the model's parameters trains."""
+        return tuple(self._strangers)
 
     def _take(self, name: str, value: Tensor) -> None:
         if value.ndim < 2 or not value.is_floating_point() or value.numel() == 0:

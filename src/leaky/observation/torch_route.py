@@ -231,7 +231,7 @@ class _Observation:
     def record(self) -> Record:
         """What was seen."""
         o = self._options
-        for note in (*self._preserved.notes, *filter(None, [self.layers.unregistered()])):
+        for note in self._preserved.notes:
             self._notes.setdefault(note)
         if self._preserved.mode_is_fixed:
             self._notes.setdefault("the model has no mode to choose and ran in the one that it was frozen in")
@@ -258,5 +258,6 @@ class _Observation:
             derivatives=None if self._loss is None else self._loss.derivatives,
             normalisations=self.layers.normalisations(),
             shared_layers=self.layers.shared_layers(),
+            unregistered=self.layers.unregistered(),
             choices=tuple(self._choices.found.values()),
         )

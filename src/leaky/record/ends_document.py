@@ -38,6 +38,7 @@ def ends_to_dict(record: Record) -> Json:
         },
         "normalisations": [vars(item) for item in record.normalisations],
         "shared_layers": [vars(item) for item in record.shared_layers],
+        "unregistered": list(record.unregistered),
         "choices": [vars(item) for item in record.choices],
         "derivatives": record.derivatives and vars(record.derivatives),
     }
@@ -68,6 +69,7 @@ def ends_from_dict(at: Reader) -> dict[str, Any]:
         ),
         "normalisations": tuple(map(_normalisation_from, items("normalisations"))),
         "shared_layers": tuple(SharedLayer(e.get("name", str), e.count("calls")) for e in items("shared_layers")),
+        "unregistered": tuple(at.list_of("unregistered", str)) if "unregistered" in at.data else (),
         "choices": tuple(
             Choice(e.get("name", str), e.get("kind", str), *map(e.count, ("entries", "low", "high")))
             for e in items("choices")

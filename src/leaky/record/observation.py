@@ -42,6 +42,7 @@ class Record:
         gradients: which parameters the loss's gradient reached, None without a loss.
         normalisations: BatchNorms and their running statistics.
         shared_layers: layers that ran more than once in one pass.
+        unregistered: layers that ran and whose weights are no parameters of the model.
         choices: how gates and attention chose, on the first batch.
         derivatives: that the loss or the forward pass takes of what the network computes; None where it takes none.
     """
@@ -63,6 +64,7 @@ class Record:
     gradients: ParameterGradients | None = None
     normalisations: tuple[Normalisation, ...] = ()
     shared_layers: tuple[SharedLayer, ...] = ()
+    unregistered: tuple[str, ...] = ()
     choices: tuple[Choice, ...] = ()
     derivatives: Derivatives | None = None
 
@@ -121,6 +123,7 @@ class Record:
             else self.gradients or other.gradients,
             normalisations=self.normalisations or other.normalisations,
             shared_layers=self.shared_layers or other.shared_layers,
+            unregistered=tuple(dict.fromkeys(self.unregistered + other.unregistered)),
             choices=merged(self.choices, other.choices),
             derivatives=self.derivatives.merge(other.derivatives)
             if self.derivatives and other.derivatives

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from leaky.structure.graph import Call, Node
+
 _TRANSPARENT = {"aten", "prims", "prim", "profiler", "c10d", "torchvision"}
 """Namespaces whose operators hide no activation, but for the fused ones."""
 
@@ -20,6 +22,16 @@ FUSED = {
     "_transformer_encoder_layer_fwd": "torch's fused path ran; torch.backends.mha.set_fastpath_enabled(False) opens it",
     "_addmm_activation": "a fused operator hides its activation",
 }
+
+
+def rounds(call: Call) -> bool:
+    """Whether an operation rounds and clips data as a quantised network will."""
+    value = call.args[0] if call.args else None
+    names = any(word in call.name for word in ("fake_quant", "obs_fq"))
+    return names and isinstance(value, Node) and value.from_data
+
+
+ROUNDS = "fake quantisation rounds here and clips to a range; what that cuts off, as a rectifier does, is not judged"
 
 
 def opaque(operator: str, path: str) -> tuple[str, str]:

@@ -155,6 +155,11 @@ def is_scripted(module: nn.Module | None) -> bool:
     return isinstance(module, torch.jit.ScriptModule)
 
 
+def is_quantiser(module: nn.Module | None) -> bool:
+    """Whether the module is one of torch's that take the range of values to round them: its arithmetic is no layer."""
+    return type(module).__module__.startswith("torch.ao.quantization.")
+
+
 def is_gated(module: nn.Module | None) -> bool:
     """Whether the module is a recurrent layer of torch with gates, whose insides run in one operator or in many."""
     return isinstance(module, (nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell))

@@ -20,7 +20,7 @@ from leaky.structure.composites import Composites, Spot
 from leaky.structure.graph import Call, Node
 from leaky.structure.listening import Listener, SiteCall
 from leaky.structure.members import parts_of
-from leaky.structure.modules import ModuleStack, is_gated, is_scripted, user_line
+from leaky.structure.modules import ModuleStack, is_gated, is_quantiser, is_scripted, user_line
 from leaky.structure.naming import Place, SiteNames
 from leaky.structure.samples import Ids, Positions, SampleIds
 from leaky.structure.softmaxes import Softmaxes
@@ -87,7 +87,8 @@ class SiteCalls:
         """The site of a spelled-out activation that ends with this operation, if one does."""
         self._visits.made(call)
         self._softmaxes.made(call, results, lambda node: self._teller(call, node))
-        if not results or running_bounds() is not None or is_gated(self._modules.module):
+        module = self._modules.module
+        if not results or running_bounds() is not None or is_gated(module) or is_quantiser(module):
             return None
         return self.composites.made(func, call, args, kwargs, results[0], self._spot(call))
 
@@ -127,6 +128,8 @@ class SiteCalls:
         return next((node.site for node in call.nodes if node.site is not None), None)
 
     def call_of(self, func: Any, call: Call, args: Sequence[Any]) -> SiteCall | None:
+        if is_quantiser(self._modules.module):
+            return None
         activation = recognise(call, args)
         bounds = running_bounds()
         if activation is None:

@@ -22,7 +22,7 @@ from leaky.structure.choices import Choices
 from leaky.structure.dispatching import DispatchMode
 from leaky.structure.flow import as_data, from_outside, result_node
 from leaky.structure.graph import Call, Node, SampleEvidence
-from leaky.structure.hiding import hides, opaque
+from leaky.structure.hiding import ROUNDS, hides, opaque, rounds
 from leaky.structure.history import History
 from leaky.structure.listening import Listener, SiteCall
 from leaky.structure.masking import Masks
@@ -181,6 +181,8 @@ class Tracer(DispatchMode):
         )
         if hides(namespace, call.name):
             self._listener.not_examined(*opaque(func._schema.name, self.modules.path))
+        if rounds(call):
+            self._listener.not_examined(self.modules.path or "(model)", ROUNDS)
         known = as_data(call)
         if known is not call and from_outside(call, known, args):
             self._listener.not_examined(self.modules.path or "(model)", OUTSIDE)

@@ -43,6 +43,7 @@ RULES: dict[str, Rule] = {
         targets.target_scale,
         curvature.no_curvature,
         layers.batchnorm_statistics,
+        layers.unregistered,
         inactive.dead,
         inactive.silent_so_far,
         inactive.nearly_dead,

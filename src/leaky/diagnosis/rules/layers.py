@@ -9,7 +9,7 @@ from leaky.diagnosis.finding import Finding
 from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence, seen_on
 from leaky.record import Normalisation
-from leaky.text import counted
+from leaky.text import counted, listed
 
 
 @rule(
@@ -84,6 +84,33 @@ def _named(norms: list[Normalisation]) -> str:
     return (
         f"{counted(len(norms), 'BatchNorm')} ({', '.join(n.name for n in norms[:3])}{' …' if len(norms) > 3 else ''})"
     )
+
+
+@rule(
+    "unregistered",
+    concern="parameters",
+    summary="layers that ran and whose weights are no parameters of the model",
+    thresholds=("learned",),
+)
+def unregistered(context: Context) -> list[Finding]:
+    """One finding for the network: an optimizer of its parameters never trains them."""
+    names = context.record.unregistered
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="unregistered",
+            level="info" if context.learned else "warning",
+            site=None,
+            units=(),
+            message=(
+                f"{counted(len(names), 'layer')} ran whose weights are no parameters of the model ({listed(names)}): "
+                "an optimizer of model.parameters() never trains them"
+            ),
+            evidence=evidence(layers=list(names)),
+            advice="Hold them in nn.ModuleList, nn.ModuleDict or an attribute of their own, which register them.",
+        )
+    ]
 
 
 @rule("shared-weights", concern="sharing", summary="layers that run more than once in one pass")
