@@ -134,3 +134,19 @@ def test_no_path_leads_around_a_factor(shortcut: bool) -> None:
         reaches = bool((model(X).std(0) > 1e-6).any())
     assert site.bypassed == reaches == shortcut
     assert bool((usual.std(0) > 1e-6).any())
+
+
+@pytest.mark.parametrize(("weighs", "found"), [(False, ["softmax-inside"]), (True, [])])
+def test_a_softmax_that_weighs_other_values_is_no_activation(weighs: bool, found: list[str]) -> None:
+    class Soft(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.router, self.value, self.out = nn.Linear(8, 5), nn.Linear(8, 5), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            w = self.router(x).softmax(-1)
+            return self.out(w * self.value(x) if weighs else w)  # type: ignore[no-any-return]
+
+    checkup = leaky.check(Soft(), X)
+    assert [f.rule for f in checkup.findings] == found
+    assert len(checkup.record.not_examined) == 1
