@@ -139,11 +139,12 @@ LEAKY_INLINE void quick_units_of(const Statistics& call, const RowBlock& rows, i
     quick_units<SHIFTED, false>(call, rows, unit, ahead, shifts, part);
 }
 
-// Units by vectors in float32; returns the first that is left over. `ahead` is where the next tile lies.
-LEAKY_INLINE int64_t quick_columns(const Statistics& call, const RowBlock& rows, Range units, int64_t ahead,
+// Units by vectors in float32; returns the first that is left over. `next` is where the next tile lies.
+LEAKY_INLINE int64_t quick_columns(const Statistics& call, const RowBlock& rows, Range units, int64_t next,
                                    const Part& part) {
     int64_t unit = units.begin;
     for (; unit + TOGETHER * FLOATS <= units.end; unit += TOGETHER * FLOATS) {
+        const int64_t ahead = beside_or_below(unit, units, TOGETHER * FLOATS, next);
         floats shifts[TOGETHER];
         integers any = {};
         for (int k = 0; k < TOGETHER; ++k) {
@@ -164,7 +165,6 @@ void statistics_of_columns(const Statistics& call, Range rows, Range units, cons
     constexpr bool QUICK = sizeof(T) == 4 && !BOUNDED;
     const int64_t height = QUICK ? TALL : SHORT;
     const int64_t width = tile_width(height * (int64_t)sizeof(T), 2 * FLOATS);
-    const int64_t ahead = units.end - units.begin <= width ? height * call.layout.units : width;
     for (int64_t row = rows.begin; row < rows.end; row += height) {
         const RowBlock block(call, {row, row + height < rows.end ? row + height : rows.end});
         for (int64_t unit = units.begin; unit < units.end; unit += width) {
@@ -172,7 +172,9 @@ void statistics_of_columns(const Statistics& call, Range rows, Range units, cons
             if (WRITING != leaky::NOTHING && !in_place(call)) write_columns<T, WRITING, KIND>(call, block.rows, tile);
             int64_t left = unit;
             if constexpr (QUICK) {
-                if (block.size() >= SHORT) left = quick_columns(call, block, tile, ahead, part);
+                const int64_t below = height * call.layout.units - (unit - units.begin);
+                const int64_t next = tile.end < units.end ? width : below;
+                if (block.size() >= SHORT) left = quick_columns(call, block, tile, next, part);
             }
             columns_of_block<T, BOUNDED>(call, block, {left, tile.end}, part);
             if (WRITING != leaky::NOTHING && in_place(call)) write_columns<T, WRITING, KIND>(call, block.rows, tile);

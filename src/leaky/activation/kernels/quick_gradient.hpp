@@ -120,11 +120,12 @@ LEAKY_INLINE bool fold_gradient(const GradientTotals& totals, int64_t unit, int6
     return true;
 }
 
-// Some vectors of units over a block of rows; the halves that could not be trusted are summed in doubles.
+// Some vectors of units over a block of rows; the halves that could not be trusted are summed in doubles. `ahead` is
+// where the next ones lie.
 template <int VECTORS>
 LEAKY_INLINE void quick_gradient_block(const GradientStatistics& call, Range rows, int64_t unit, floats threshold,
-                                       double* part) {
-    const int64_t units = call.layout.units, ahead = GRADIENT_BLOCK * units;
+                                       int64_t ahead, double* part) {
+    const int64_t units = call.layout.units;
     GradientTotals low[VECTORS], high[VECTORS];
     for (int64_t row = rows.begin; row < rows.end;) {
         const int64_t end = row + CHAIN < rows.end ? row + CHAIN : rows.end;
@@ -167,13 +168,17 @@ inline void quick_gradient_of_rows(const GradientStatistics& call, Range slabs, 
 
 inline void quick_gradient_of_columns(const GradientStatistics& call, Range rows, Range units, double* part) {
     const floats threshold = every<floats>((float)call.threshold);
+    const int64_t next = GRADIENT_BLOCK * call.layout.units;
     for (int64_t row = rows.begin; row < rows.end; row += GRADIENT_BLOCK) {
         const Range block = {row, row + GRADIENT_BLOCK < rows.end ? row + GRADIENT_BLOCK : rows.end};
         int64_t unit = units.begin;
         for (; unit + 2 * FLOATS <= units.end; unit += 2 * FLOATS) {
-            quick_gradient_block<2>(call, block, unit, threshold, part);
+            const int64_t ahead = beside_or_below(unit, units, 2 * FLOATS, next);
+            quick_gradient_block<2>(call, block, unit, threshold, ahead, part);
         }
-        for (; unit + FLOATS <= units.end; unit += FLOATS) quick_gradient_block<1>(call, block, unit, threshold, part);
+        for (; unit + FLOATS <= units.end; unit += FLOATS) {
+            quick_gradient_block<1>(call, block, unit, threshold, next - (unit - units.begin), part);
+        }
         for (; unit < units.end; unit += DOUBLES) {
             const int count = unit + DOUBLES < units.end ? DOUBLES : (int)(units.end - unit);
             gradient_block<float, false>(call, block, unit, count, part);

@@ -61,6 +61,11 @@ LEAKY_INLINE void write_rows(const Statistics& call, Range slabs, Range units) {
 // Fetches what comes next, while the processor is busy with sums and memory is not.
 LEAKY_INLINE void fetch(const float* source) { __builtin_prefetch(source, 0, 2); }
 
+// How far ahead what comes after these units of a tile lies: beside them, or, after the last ones, where the next begins.
+LEAKY_INLINE int64_t beside_or_below(int64_t unit, Range units, int64_t step, int64_t next) {
+    return unit + 2 * step <= units.end ? step : next - (unit - units.begin);
+}
+
 // How many units of `bytes` each make a tile.
 LEAKY_INLINE int64_t tile_width(int64_t bytes, int64_t step) {
     const int64_t width = TILE_BYTES / bytes / step * step;

@@ -46,12 +46,13 @@ struct Parts {
         const int64_t all = layout.outer * layout.samples * layout.middle;
         const int64_t elements = all * layout.units * layout.inner;
         const int64_t wanted = elements < ALONE_IN_SUMS ? 1 : std::clamp<int64_t>(elements / PER_PART, 2, MOST_PARTS);
+        const int64_t step = layout.inner > 1 ? 1 : UNIT_STEP;
         // Each part of the slabs has sums of its own: no more of them than cost little to add up.
-        const int64_t affordable = std::max<int64_t>(2, all * layout.inner / (64 * SUM_ROWS));
+        const int64_t least = layout.units >= 2 * step ? 1 : 2;
+        const int64_t affordable = std::max<int64_t>(least, all * layout.inner / (64 * SUM_ROWS));
         slab_step = divide_up(all, std::min(wanted, affordable));
         if (slab_step > SLAB_STEP) slab_step = divide_up(slab_step, SLAB_STEP) * SLAB_STEP;
         slabs = divide_up(all, slab_step);
-        const int64_t step = layout.inner > 1 ? 1 : UNIT_STEP;
         unit_step = divide_up(divide_up(layout.units, divide_up(wanted, slabs)), step) * step;
         units = divide_up(layout.units, unit_step);
     }
