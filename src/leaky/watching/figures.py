@@ -56,13 +56,14 @@ class Stretch:
         self.total.merge(rows)
         self.part.merge(rows)
         fired = rows.seen[FIRED] > 0
-        seen = rows.seen[COUNTS].sum(axis=0) > 0  # of NaN nothing can be said
+        counts, sums, squares = (rows.seen[each].sum(axis=0) for each in (COUNTS, SUMS, SQUARES))
+        seen = counts > 0  # of NaN nothing can be said
         self.silent_for = np.where(fired, 0.0, self.silent_for + np.where(seen, rows.samples, 0))
         self.ever_fired |= fired
-        self.same_for = self.same_for + 1 if _same(rows) else 0
-        squares, counts = rows.seen[SQUARES].sum(axis=0), rows.seen[COUNTS].sum(axis=0)
+        self.same_for = self.same_for + 1 if _same(sums, squares) else 0
+        means = sums / np.maximum(counts, 1)
         known = squares > 0  # a unit of large values must not speak for the others
-        self.alike = float(np.median((means(rows) ** 2 * counts)[known] / squares[known])) if known.any() else math.nan
+        self.alike = float(np.median((means**2 * counts)[known] / squares[known])) if known.any() else math.nan
 
     def judge(self, site: Site, thresholds: Thresholds, needed: int) -> None:
         """Verdicts on the part, which is complete; a new one begins."""
@@ -92,15 +93,15 @@ def figures(
         found["dead"], found["nearly_dead"] = len(v.dead) / units, len(v.nearly_dead) / units
         found["locked"] = (len(v.locked_negative) + len(v.locked_positive)) / units
         found["dormant"] = len(v.dormant) / units
-    found["silent"] = float((stretch.silent_for >= needed).mean())
+    found["silent"] = np.count_nonzero(stretch.silent_for >= needed) / units
     long = stretch.total.samples >= thresholds.asleep_samples
-    found["asleep"] = float((stretch.silent_for >= thresholds.asleep_samples).mean()) if long else math.nan
-    found["rate"] = float(seen[FIRED].mean() / rows.samples) if rows.samples else math.nan
+    found["asleep"] = np.count_nonzero(stretch.silent_for >= thresholds.asleep_samples) / units if long else math.nan
+    found["rate"] = float(seen[FIRED].sum() / units / rows.samples) if rows.samples else math.nan
     found["second_moment"] = float(seen[SQUARES].sum() / elements) if elements else math.nan
-    found["output_moment"] = float(_output_squares(rows, slope, gain).sum() / elements) if elements else math.nan
-    found["gradient"] = _root_mean_square(rows)
-    found["alike"], found["even"] = stretch.alike, _evenness(rows)
-    found["proportional"] = _proportion(rows, slope, gain)
+    given = _output_squares(rows, slope, gain)
+    found["output_moment"] = float(given.sum() / elements) if elements else math.nan
+    found["gradient"], found["even"] = _size_and_evenness(rows, float(elements))
+    found["alike"], found["proportional"] = stretch.alike, _proportion(given, rows.gradient[4:8].sum(axis=0))
     found["nonfinite"] = float(seen[NONFINITE].sum() + rows.gradient[GRADIENT_NONFINITE].sum())
     return found
 
@@ -113,23 +114,17 @@ def _output_squares(rows: Rows, slope: FloatArray, gain: float) -> FloatArray:
     return np.asarray(gain**2 * (squares[2:].sum(axis=0) + slope**2 * squares[BELOW]))
 
 
-def _root_mean_square(rows: Rows) -> float:
-    if not rows.gradient_samples or not rows.samples:
-        return math.nan
-    elements = rows.seen[COUNTS].sum() * rows.gradient_samples / rows.samples
-    return math.sqrt(rows.gradient[4:8].sum() / elements) if elements else math.nan
-
-
-def _evenness(rows: Rows) -> float:
-    """(E|g|)² ÷ E g² over all elements of the gradient g that arrived; NaN where none did."""
+def _size_and_evenness(rows: Rows, elements: float) -> tuple[float, float]:
+    """√E g² over all elements of the gradient g that arrived, and (E|g|)² ÷ E g²; NaN where none did."""
     squares, total = float(rows.gradient[4:8].sum()), float(rows.gradient[:4].sum())
-    elements = rows.seen[COUNTS].sum() * rows.gradient_samples / max(1, rows.samples)
-    return total**2 / (squares * elements) if squares > 0 and elements else math.nan
+    arrived = elements * rows.gradient_samples / max(1, rows.samples)
+    if not arrived:
+        return math.nan, math.nan
+    return math.sqrt(squares / arrived), total**2 / (squares * arrived) if squares > 0 else math.nan
 
 
-def _proportion(rows: Rows, slope: FloatArray, gain: float) -> float:
+def _proportion(given: FloatArray, arrived: FloatArray) -> float:
     """The correlation over the units of ln Σg² with ln Σh²; NaN where they are few, or all the same."""
-    given, arrived = _output_squares(rows, slope, gain), rows.gradient[4:8].sum(axis=0)
     known = (given > 0) & (arrived > 0)
     if known.sum() < max(LEAST_UNITS, len(known) / 2):
         return math.nan
@@ -139,13 +134,7 @@ def _proportion(rows: Rows, slope: FloatArray, gain: float) -> float:
     return float((sizes[0] * sizes[1]).sum() / spread.prod()) if spread.min() > ROUNDING else math.nan
 
 
-def _same(rows: Rows) -> bool:
+def _same(sums: FloatArray, squares: FloatArray) -> bool:
     """Whether all units have shown the same mean and the same square, to rounding, and not only zeros."""
-    squares, sums = rows.seen[SQUARES].sum(axis=0), rows.seen[SUMS].sum(axis=0)
     alike = all(np.ptp(each) <= ROUNDING * np.abs(each).max() for each in (squares, sums))
     return bool(squares.min() > 0) and alike
-
-
-def means(rows: Rows) -> FloatArray:
-    """E z of each unit, shape (units,)."""
-    return np.asarray(rows.seen[SUMS].sum(axis=0) / np.maximum(rows.seen[COUNTS].sum(axis=0), 1))

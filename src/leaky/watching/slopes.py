@@ -20,7 +20,7 @@ def slopes_now(site: str, activation: Activation, units: int, model: nn.Module) 
         slope = module.weight.detach().clone().double().cpu().numpy()
     elif isinstance(getattr(module, "negative_slope", None), float):
         slope = module.negative_slope  # type: ignore[union-attr]
-    return np.broadcast_to(np.asarray(slope, np.float64), (units,)).copy()
+    return np.full(units, slope, np.float64)
 
 
 def _module_named(model: nn.Module, name: str) -> nn.Module | None:

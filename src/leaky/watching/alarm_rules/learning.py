@@ -59,9 +59,10 @@ def gradient(now: Now) -> list[Finding]:
             found.append(finding("no-gradient", gone, site, f"no gradient arrives {where}", advice))
             continue
         before = values[:-1][np.isfinite(values[:-1])][-32:]
-        if len(before) < STAYED or not np.isfinite(last) or np.median(before) <= 0:
-            continue
-        factor = float(last / np.median(before))
+        if len(before) < STAYED or not np.isfinite(last) or last < t.spike_warning * before.min():
+            continue  # a median is no less than the least
+        usual = np.median(before)
+        factor = float(last / usual) if usual > 0 else 0.0
         if factor < t.spike_warning:
             continue
         factor = min(factor, float(last / _lived_with(values[:-1])))
