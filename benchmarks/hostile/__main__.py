@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -19,15 +20,20 @@ from leaky.files import write_whole
 RESULT = Path(__file__).parents[1] / "results" / "hostile.json"
 
 
-def main(kinds: list[str]) -> int:
-    """Try those of these kinds, or all; 1 if one failed."""
+ROOMS = (arrays, commands, documents, mistakes, models, places, interruptions, programs)
+
+
+def main() -> int:
+    """Try those of the kinds that the command names, or all; 1 if one failed."""
     warnings.simplefilter("ignore")
-    everything = [
-        situation
-        for room in (arrays, commands, documents, mistakes, models, places, interruptions, programs)
-        for situation in room.situations()
-        if not kinds or situation.kind in kinds
-    ]
+    everything = [situation for room in ROOMS for situation in room.situations()]
+    known = sorted({situation.kind for situation in everything})
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
+    parser.add_argument("kinds", nargs="*", metavar="kind", help=f"of {', '.join(known)}; by default all")
+    kinds = parser.parse_args().kinds
+    if unknown := set(kinds) - set(known):
+        parser.error(f"a kind must be one of {', '.join(known)}, not {', '.join(sorted(unknown))}")
+    everything = [situation for situation in everything if not kinds or situation.kind in kinds]
     began, tried = time.monotonic(), Counter[str]()
     failed: dict[str, dict[str, str]] = {}
     for situation in everything:
@@ -66,4 +72,4 @@ def attempt(situation: Situation) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
