@@ -419,3 +419,15 @@ def test_a_constant_input_makes_its_natural_consequences_notes() -> None:
     first, *rest = diagnose(record).findings
     assert (first.rule, first.level) == ("input-constant", "warning")
     assert {f.level for f in rest} == {"info"}
+
+
+@pytest.mark.parametrize(
+    ("noise", "lost", "level"), [(0.0, "zero", "info"), (0.0, "unreached", "error"), (30.0, "zero", "error")]
+)
+def test_no_gradient_at_all_is_a_note_where_nothing_is_left_to_learn(noise: float, lost: str, level: str) -> None:
+    target = normal(N, 2, seed=3)
+    terms = (regression(target, target + noise * normal(N, 2, seed=4)),)
+    gradients = ParameterGradients(2, **{lost: ("a", "b")})
+    finding = found("no-gradient", network(terms=terms, gradients=gradients))
+    assert finding is not None
+    assert finding.level == level

@@ -37,10 +37,14 @@ def test_a_gate_is_stuck_if_it_is_the_same_for_all(low: int, high: int, shut: bo
 @pytest.mark.parametrize(("noise", "level"), [(0.1, "info"), (30.0, "warning"), (None, "warning")])
 def test_what_has_learned_gets_a_note(noise: float | None, level: str) -> None:
     assert only(findings_in("shut-gate", judged(Choice("g", "gate", N, N, 0), noise))).level == level
+
+
+@pytest.mark.parametrize(("noise", "level"), [(0.1, "info"), (30.0, "warning"), (None, "info")])
+def test_sharp_attention_is_a_warning_where_nothing_was_learned(noise: float | None, level: str) -> None:
     assert only(findings_in("saturated-attention", judged(Choice("a", "attention", N, 0, N), noise))).level == level
 
 
-@pytest.mark.parametrize(("high", "level"), [(N, "warning"), (900, "info"), (700, "info"), (690, None), (0, None)])
+@pytest.mark.parametrize(("high", "level"), [(N, "info"), (900, "info"), (700, "info"), (690, None), (0, None)])
 def test_attention_by_the_share_of_one_hot_rows(high: int, level: str | None) -> None:
     found = findings_in("saturated-attention", judged(Choice("a", "attention", N, 0, high)))
     assert [f.level for f in found] == ([] if level is None else [level])
@@ -67,7 +71,7 @@ def test_an_output_that_is_the_same_follows_from_the_gate() -> None:
 
 @pytest.mark.parametrize(
     ("softmaxes", "noise", "level"),
-    [(1, None, "info"), (3, None, "warning"), (1, 30.0, "warning"), (3, 0.1, "info"), (0, None, None)],
+    [(1, None, "info"), (3, None, "info"), (1, 30.0, "warning"), (3, 0.1, "info"), (0, None, None)],
 )
 def test_a_softmax_between_layers(softmaxes: int, noise: float | None, level: str | None) -> None:
     listed = tuple(NotExamined(str(place), REASON) for place in range(softmaxes))

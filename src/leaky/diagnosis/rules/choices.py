@@ -14,8 +14,6 @@ from leaky.text import counted, listed, percentage
 
 STUCK = 0.999
 """Share of a gate's entries from which on it is the same for every sample."""
-CERTAIN = 0.95
-"""Share of one-hot rows of scores from which on it is a warning where nothing tells whether the network has learned."""
 
 
 @rule(
@@ -63,17 +61,15 @@ def shut_gate(context: Context) -> list[Finding]:
     thresholds=("saturated_warning", "least_samples", "learned"),
 )
 def saturated_attention(context: Context) -> list[Finding]:
-    """One finding for the attention whose scores get no gradient."""
+    """One finding for the attention whose scores get no gradient; hard attention that has learned is sharp too."""
     known = _known(context, "attention")
     sharp = [one for one in known if one.high >= context.thresholds.saturated_warning * one.entries]
     if not sharp:
         return []
-    share = max(one.high / one.entries for one in sharp)
-    certain = context.learned is False or (context.learned is None and share >= CERTAIN)
     return [
         Finding(
             rule="saturated-attention",
-            level="warning" if certain else "info",
+            level="warning" if context.learned is False else "info",
             site=None,
             units=(),
             message=(
@@ -103,11 +99,10 @@ def softmax_inside(context: Context) -> list[Finding]:
     names = [item.name for item in context.record.not_examined if item.reason == REASON]
     if not names:
         return []
-    harms = context.learned is False or (context.learned is None and len(names) > 1)
     return [
         Finding(
             rule="softmax-inside",
-            level="warning" if harms else "info",
+            level="warning" if context.learned is False else "info",
             site=None,
             units=(),
             message=(

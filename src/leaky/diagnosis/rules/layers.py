@@ -93,14 +93,14 @@ def _named(norms: list[Normalisation]) -> str:
     thresholds=("learned",),
 )
 def unregistered(context: Context) -> list[Finding]:
-    """One finding for the network: an optimizer of its parameters never trains them."""
+    """One finding for the network: an optimizer of its parameters never trains them, as a teacher's are not to be."""
     names = context.record.unregistered
     if not names:
         return []
     return [
         Finding(
             rule="unregistered",
-            level="info" if context.learned else "warning",
+            level="warning" if context.learned is False else "info",
             site=None,
             units=(),
             message=(
