@@ -23,6 +23,8 @@ from benchmarks.trainings.mechanisms_since import MECHANISMS_SINCE
 from benchmarks.trainings.newcomers import NEWCOMERS
 from benchmarks.trainings.newcomers_healthy import NEWCOMERS_HEALTHY
 from benchmarks.trainings.once_held_out import ONCE_HELD_OUT
+from benchmarks.trainings.strangers import STRANGERS
+from benchmarks.trainings.strangers_healthy import STRANGERS_HEALTHY
 
 FOLDER = Path(__file__).parents[1] / "results"
 Group = tuple[tuple[Kind, ...], tuple[Kind, ...], tuple[int, ...]]
@@ -34,6 +36,7 @@ HALVES: dict[str, tuple[Group, ...]] = {
     "frozen": (((*FROZEN_ISSUE_KINDS, *FROZEN_OTHER_KINDS), FROZEN_HEALTHY, (10, 11)),),
     "newcomers": ((NEWCOMERS, NEWCOMERS_HEALTHY, (12, 13)),),
     "latecomers": ((LATECOMERS, LATECOMERS_HEALTHY, (14, 15)),),
+    "strangers": ((STRANGERS, STRANGERS_HEALTHY, (16, 17)),),
 }
 """Failing kinds, healthy ones and seeds of each half: on the first two the rules and thresholds were set; the others
 were written when those stood, one after another, and run once. What each of them showed was mended since."""

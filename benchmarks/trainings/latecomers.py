@@ -145,7 +145,7 @@ def gates_that_forget_everything(seed: int, sick: bool) -> Training:
         return x, y
 
     model = Keeper()
-    return Training(model, Adam(model.parameters(), 5e-3), sample, CE, (*SAME, "tiny-updates"))
+    return Training(model, Adam(model.parameters(), 5e-3), sample, CE, (*SAME, "tiny-updates", "starved"))
 
 
 def ranks_that_are_all_equal(seed: int, sick: bool) -> Training:

@@ -29,7 +29,16 @@ SAME = (
     "alike", "pressed", "cut-off", "fading", "drift", "same-units", "no-gradient", "depth", "gradient-by-depth", "dead",
 )  # fmt: skip
 """What tells of values that become the same for all samples, or of a part that nothing asks for any more."""
-EXPLODES = ("gradient-spike", "update-size", "steady-updates", "drift", "depth", "non-finite", "weight-size")
+EXPLODES = (
+    "rising-loss",
+    "gradient-spike",
+    "update-size",
+    "steady-updates",
+    "drift",
+    "depth",
+    "non-finite",
+    "weight-size",
+)
 DYING = ("collapsing", "stopped-firing", "dead", "locked")
 
 
@@ -185,7 +194,7 @@ def classes_one_after_another(seed: int, sick: bool) -> Training:
     """Nobody shuffled: each class is learned until the next one comes, and then forgotten."""
     model = nn.Sequential(nn.Flatten(), *plain([144, 64, 64, 4]))
     batches = one_class_after_another(images(seed), 4) if sick else images(seed)
-    alarms = ("gradient-spike", "steady-updates", "to-and-fro", "update-size", *DYING)
+    alarms = ("gradient-spike", "steady-updates", "to-and-fro", "update-size", "unshuffled", *DYING)
     return Training(model, SGD(model.parameters(), 0.1, momentum=0.9), batches, CE, alarms)
 
 

@@ -204,6 +204,18 @@ class Thresholds:
         "share of a half-precision weight's entries that any step has moved, up to which steps are rounded away",
         "trainings that learn: .04 to 1",
     )
+    starved_weight: float = _share(
+        1e-4, "‖g‖·‖W‖ of a weight ÷ the model's largest, report after report, up to which it is starved", _HEALTHY
+    )
+    loss_rise: float = _share(
+        0.5, "rise of the loss ÷ how far it had fallen, from which on, beyond chance, it is a warning", "convention"
+    )
+    loss_error: float = _number(
+        4, "the same rise ÷ its standard error, without which nothing is said", "400 healthy trainings: 3.3 at most"
+    )
+    batch_order: float = _number(
+        10, "n·Var(x̄) ÷ Var(x) of batches from which on they are no random draws", "healthy trainings: 2.6"
+    )
     step_back: float = _share(
         0.97, "cosine of a step with the gradient after it from which on steps go to and fro", _HEALTHY
     )

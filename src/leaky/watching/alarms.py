@@ -12,12 +12,14 @@ from leaky.diagnosis import Diagnosis, Finding, Level, level_rank
 from leaky.watching.alarm import Alarm
 from leaky.watching.alarm_rules.inputs import experts, inputs
 from leaky.watching.alarm_rules.learning import cut_off, gradient, never_zeroed, pressed
+from leaky.watching.alarm_rules.losses import rising_loss, unshuffled
 from leaky.watching.alarm_rules.now import Check, Now
 from leaky.watching.alarm_rules.ranges import depth, drift, fading, non_finite, rising_rate
 from leaky.watching.alarm_rules.signals import alike, same_units
 from leaky.watching.alarm_rules.units import collapsing, dead, locked, stopped_firing
 from leaky.watching.alarm_rules.weights import (
     changed_aside,
+    starved,
     steady_updates,
     tiny_updates,
     to_and_fro,
@@ -36,8 +38,11 @@ ALARMS: dict[str, Check] = {
     "to-and-fro": to_and_fro,
     "tiny-updates": tiny_updates,
     "weight-size": weight_size,
+    "rising-loss": rising_loss,
+    "unshuffled": unshuffled,
     "no-gradient": gradient,
     "gradient-spike": gradient,
+    "starved": starved,
     "pressed": pressed,
     "cut-off": cut_off,
     "same-units": same_units,

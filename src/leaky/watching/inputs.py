@@ -10,6 +10,7 @@ import functools
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from leaky.activation.kernels import core
 from leaky.observation.batches import Batch
 from leaky.observation.ends import Ends
 from leaky.record import TensorStatistics
+from leaky.watching.course import CLOSE, Draws
 from leaky.watching.usual import KNOWN, Usual
 
 SAMPLED = 1 << 12
@@ -25,6 +27,12 @@ WHOLE = 1 << 18
 """Entries of an input that are looked at, at most: beyond, samples are taken evenly from it."""
 APART = 16
 """Reports between two looks, at most, unless a batch is odd: the first ones are looked at after 1, 2, 4, 8."""
+FEATURES = LOOKED_AT = 64
+"""Features and samples that the mean of a batch is taken of, at most, evenly taken."""
+LARGEST = 1e30
+"""Beyond it a batch is told of elsewhere, and squares would overflow."""
+LEAST_SAMPLES = 8
+"""Without which nothing is said of how batches differ."""
 
 
 class InputSizes:
@@ -35,6 +43,7 @@ class InputSizes:
         jump: the largest root mean square of a batch since the last report ÷ the mean of those before it.
         seen: what the batch held that was looked at last.
         of_batch: that batch's number.
+        draws: how the batches differ: each of the first ones, then one a report.
     """
 
     def __init__(self) -> None:
@@ -42,14 +51,25 @@ class InputSizes:
         self.jump = 0.0
         self.seen: tuple[TensorStatistics, ...] = ()
         self.of_batch = 0
-        self._reports = 0
+        self.draws = Draws()
+        self._reports = self._passes = 0
+        self._due = True
         self._usual = Usual()
 
-    def see(self, batch: Batch) -> float:
+    def see(self, batch: Batch, samples: int = 0, sample_dim: int | None = None) -> float:
         """Take in a batch; how many times larger it is than those before, 0 where that is not known.
 
         Elsewhere than on the CPU nothing is known, for asking would wait for the device.
+
+        Args:
+            batch: that goes in.
+            samples: in it.
+            sample_dim: their axis.
         """
+        self._passes += 1
+        if self.alone and sample_dim is not None and (self._due or self._passes <= CLOSE):
+            self._due = False
+            self._draw(batch, samples, sample_dim)
         size = size_of(batch.args[0]) if batch.args and self.alone else None
         if size is None:
             return 0.0
@@ -67,12 +87,28 @@ class InputSizes:
             samples: in it.
             sample_dim: their axis.
         """
-        n, self._reports = self._reports, self._reports + 1
+        n, self._reports, self._due = self._reports, self._reports + 1, True
         jump, self.jump = self.jump, 0.0
         due = n % APART == 0 or not n & (n - 1) or jump >= KNOWN
         if batch is not None and self.alone and due:
             self.seen, self.of_batch = _held(batch, samples, sample_dim), number
         return jump
+
+    def _draw(self, batch: Batch, samples: int, sample_dim: int) -> None:
+        """Keep the mean of the batch's first tensor, and the variance over its samples."""
+        value = (
+            batch.args[0] if batch.args and type(batch.args[0]) is Tensor else next(iter(batch.named.values()), None)
+        )
+        if type(value) is not Tensor or value.device.type != "cpu" or value.is_complex() or value.is_quantized:
+            return
+        if value.is_nested or value.layout is not torch.strided:
+            return
+        if samples < LEAST_SAMPLES or not -value.ndim <= sample_dim < value.ndim or value.shape[sample_dim] != samples:
+            return
+        rows = value.detach().movedim(sample_dim, 0)[:: -(-samples // LOOKED_AT)].flatten(1)
+        drawn = rows[:, :: -(-rows.shape[1] // FEATURES)].double().numpy() if rows.numel() else np.zeros((0, 0))
+        if drawn.size and np.abs(drawn).max() < LARGEST:  # nor NaN
+            self.draws.add(len(drawn), drawn.mean(axis=0), drawn.var(axis=0, ddof=1))
 
 
 def size_of(value: Any) -> float | None:

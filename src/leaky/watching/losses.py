@@ -1,7 +1,8 @@
-"""Whether the loss is a number, which no site tells: a loss of NaN may have a gradient that is finite.
+"""What the loss does, which no site tells: whether it is a number, and how it falls or rises.
 
-A watch is not given the loss. But when the gradient of a parameter on the CPU arrives, whoever asked for it is still at
-work in the same thread, and holds what it goes back from. Elsewhere nothing is known: asking would wait for the device.
+Every loss of the first steps is looked at, and then one a report: it takes as long as a small layer. A watch is not
+given the loss. But when the gradient of a parameter on the CPU arrives, whoever asked for it is still at work in the
+same thread, and holds what it goes back from. Elsewhere nothing is known: asking would wait for the device.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from leaky.watching.clock import Clock
+from leaky.watching.course import Course
 
-CLOSELY = 100
-"""Steps of which every one's loss is looked at, and then one a report: it takes as long as a small layer."""
+LOOKED_THROUGH = 5
+"""The step whose loss is looked through for parameters of others."""
 DEEP = 16
 """Frames that are looked at: other hooks and what calls them may lie between."""
 _CODE = getattr(getattr(torch.autograd.graph, "_engine_run_backward", None), "__code__", None)
@@ -32,10 +34,13 @@ class Losses:
 
     Attributes:
         ill: whether one was not finite since the last report.
+        course: the loss of each step that was looked at, that of the last backward pass before it.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer | None, clock: Clock) -> None:
         self.ill = False
+        self.course = Course()
+        self._loss: float | None = None
         self._optimizer = None if _CODE is None else optimizer
         self._clock = clock
         self._parameter: Tensor | None = None
@@ -54,6 +59,12 @@ class Losses:
                     self._node = torch.autograd.graph.get_gradient_edge(self._parameter).node
                 self._handle = self._node.register_prehook(self._arrives)
 
+    def step_made(self) -> None:
+        """The optimizer has stepped: the loss that was last gone back from is the step's."""
+        loss, self._loss = self._loss, None
+        if loss is not None:
+            self.course.add(loss)
+
     def stop(self) -> None:
         """Look no more."""
         handle, self._handle, self._node = self._handle, None, None
@@ -65,8 +76,14 @@ class Losses:
         if torch.compiler.is_compiling():
             return
         try:
-            if not math.isfinite(_gone_back_from()):
+            loss = _gone_back_from()
+            if loss is None:
+                return
+            self._loss = float(loss.item())
+            if not math.isfinite(self._loss):
                 self.ill = self._clock.nonfinite = True
+            if self.course.seen == LOOKED_THROUGH and self._optimizer is not None:
+                self.course.others |= _leads_through_others(loss, self._optimizer)
         except Exception as error:
             self._clock.failed(error)
 
@@ -82,8 +99,24 @@ def _last(optimizer: torch.optim.Optimizer) -> Tensor | None:
     return next((p for p in plain if _reached(p)), plain[0] if plain else None)
 
 
-def _gone_back_from() -> float:
-    """The loss of the backward pass that is going on in this thread; 0 where it cannot be had."""
+def _leads_through_others(loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a gradient of the loss reaches parameters that the optimizer does not hold."""
+    own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    nodes, met = [loss.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in met:
+            continue
+        met.add(node)
+        leaf = getattr(node, "variable", None)
+        if isinstance(leaf, torch.nn.Parameter) and id(leaf) not in own:
+            return True
+        nodes.extend(before for before, _ in node.next_functions)
+    return False
+
+
+def _gone_back_from() -> Tensor | None:
+    """The loss of the backward pass that is going on in this thread; None where it cannot be had."""
     frame: Any = sys._getframe(2)
     for _ in range(DEEP):
         if frame is None:
@@ -92,7 +125,7 @@ def _gone_back_from() -> float:
             given = frame.f_locals.get("t_outputs", ())
             loss = given[0] if len(given) == 1 else None
             if type(loss) is Tensor and loss.numel() == 1 and loss.device.type == "cpu":
-                return float(loss.item())
+                return loss
             break
         frame = frame.f_back
-    return 0.0
+    return None

@@ -207,7 +207,7 @@ class Observer:
         self.samples += samples
         self.batches += 1
         self.last = batch
-        self.inputs.see(batch)
+        self.inputs.see(batch, samples, self.rider.sample_dim)
 
     def end(self, structure: Structure | None, completed: bool) -> None:
         """It has ended."""

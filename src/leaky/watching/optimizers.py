@@ -86,6 +86,11 @@ class Updates:
         return {name: weight.numel() // max(1, len(weight)) for name, weight in self._weights.items()}
 
     @property
+    def entries(self) -> dict[str, int]:
+        """Entries of each weight."""
+        return {name: weight.numel() for name, weight in self._weights.items()}
+
+    @property
     def measuring(self) -> bool:
         """Whether a step is being measured."""
         return bool(self._before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from leaky.diagnosis import Thresholds
@@ -145,6 +146,7 @@ class Reporter:
             inputs=inputs.seen,
             inputs_of=inputs.of_batch,
             input_jump=jump,
+            order=inputs.draws.ratio if loop.course.lost else math.nan,
             experts=observer.experts(),
             loop=loop,
             looks=observer.outcomes.looks,

@@ -21,10 +21,11 @@ from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import WatchArguments
 from leaky.watching.controlling.controller import Controller
+from leaky.watching.course import CLOSE
 from leaky.watching.history import SiteFigures
 from leaky.watching.leftovers import Leftovers
 from leaky.watching.log import Log
-from leaky.watching.losses import CLOSELY, Losses
+from leaky.watching.losses import Losses
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
 from leaky.watching.process_groups import is_first
@@ -79,7 +80,7 @@ class Watch:
         alone = group is None and given.scaler is None  # whose first steps overflow by design
         self._losses = Losses(optimizer if alone else None, self.observer.clock)
         self._changes: Changes = {}
-        self._weights = Weights(self._updates.fans)
+        self._weights = Weights(self._updates.fans, self._updates.entries)
         self._too_long = thresholds.update_warning if given.table else thresholds.update_error
 
     def undo_controls(self) -> None:
@@ -167,6 +168,7 @@ class Watch:
         observer.rider.settle()
         self._controller.end_step()
         self._leftovers.step_made()
+        self._losses.step_made()
         odd = False
         if self._updates.measuring:
             behind = observer.weights
@@ -264,7 +266,7 @@ class Watch:
     @property
     def _loop(self) -> Loop:
         ill, self._losses.ill = self._losses.ill, False
-        return Loop(self._urgency.rise, self._ranks.unzeroed, self._weights, ill)
+        return Loop(self._urgency.rise, self._ranks.unzeroed, self._weights, ill, self._losses.course)
 
     def _report_with_the_rest(self) -> None:
         """Answer the other ranks' reports until all have ended, for some may have more steps."""
@@ -283,5 +285,5 @@ class Watch:
         every, step = self._every, self.observer.clock.step
         wanted = bool(every(step)) if callable(every) else step % every == 0
         self.observer.observe(wanted)
-        due = step < CLOSELY or self._observed + 1 >= self._report_every
+        due = step < CLOSE or self._observed + 1 >= self._report_every
         self._losses.listen(self.observer.observing and due)

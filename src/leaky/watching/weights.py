@@ -30,12 +30,15 @@ class Series:
 
     Attributes:
         fan_in: its entries a unit.
+        entries: all of them.
         grown: growth of ‖W‖² in each of the last measured steps by the optimizer, as a share of it.
         aside: the same by others than the optimizer, since the step before; NaN where that was not measured.
         longest: the largest ‖ΔW‖ ÷ ‖W‖ of each of the last reports.
         when, sizes: the step of each of the last reports, and √E w² then.
         answers: after each measured step of the last reports, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖² with the gradient g that came
             next, shape (steps, 3).
+        asked: ‖g‖·‖W‖ at the last measured step of each of the last reports, g being the gradient of a measured step
+            before; NaN where that is not known.
         most: the largest ‖ΔW‖ ÷ ‖W‖ so far.
         moved: of a weight in half precision, the largest share of the entries with a gradient that a step has changed
             so far; NaN elsewhere.
@@ -43,12 +46,14 @@ class Series:
     """
 
     fan_in: int
+    entries: int = 1
     grown: deque[float] = field(default_factory=_kept)
     aside: deque[float] = field(default_factory=_kept)
     longest: deque[float] = field(default_factory=_kept)
     when: deque[float] = field(default_factory=_kept)
     sizes: deque[float] = field(default_factory=_kept)
     answers: deque[FloatArray] = field(default_factory=_kept)
+    asked: deque[float] = field(default_factory=_kept)
     most: float = 0.0
     moved: float = math.nan
     reports: int = 0
@@ -66,6 +71,8 @@ class Series:
         self.most = max(self.most, longest)
         self.longest.append(longest)
         self.sizes.append(size_of(steps[-1]))
+        mean_square = float(steps[-1][10]) / max(1.0, float(steps[-1][2]))
+        self.asked.append(self.entries * math.sqrt(mean_square) * self.sizes[-1])
         self.when.append(when)
         self.reports += 1
 
@@ -87,14 +94,16 @@ class Weights(dict[str, Series]):
 
     Args:
         fans: the fan-in of each, by name.
+        entries: of each, by name.
     """
 
-    def __init__(self, fans: Mapping[str, int]) -> None:
+    def __init__(self, fans: Mapping[str, int], entries: Mapping[str, int] | None = None) -> None:
         super().__init__()
-        self._fans = fans
+        self._fans, self._entries = fans, entries or {}
 
     def add(self, changes: Changes, step: int) -> None:
         """Take in what was measured up to the report that is made at this step."""
         for name, steps in changes.items():
             if steps:
-                self.setdefault(name, Series(self._fans.get(name, 1))).add(steps, step)
+                own = Series(self._fans.get(name, 1), self._entries.get(name, 1))
+                self.setdefault(name, own).add(steps, step)

@@ -11,6 +11,7 @@ import numpy as np
 from leaky.diagnosis import Finding, Level, Thresholds
 from leaky.diagnosis.wording import evidence
 from leaky.record import FloatArray, TensorStatistics
+from leaky.watching.course import Course
 from leaky.watching.history import FigureHistory, SiteFigures
 from leaky.watching.weights import Series
 
@@ -55,12 +56,14 @@ class Loop:
         unzeroed: steps in a row whose gradient was added to that of the step before.
         weights: what was measured of them, by name.
         ill_loss: whether the loss was NaN or infinite since the last report.
+        course: of the losses, where they are known.
     """
 
     rate_rise: float = 1.0
     unzeroed: int = 0
     weights: Mapping[str, Series] = field(default_factory=dict)
     ill_loss: bool = False
+    course: Course = field(default_factory=Course)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Now:
         scaled: whether a GradScaler is at work, whose first steps overflow by design.
         inputs: of the batch that was looked at last.
         inputs_of: that batch's number.
+        order: n·Var(x̄) ÷ Var(x) of the batches, about 1 where they are drawn at random; NaN where that is not known.
         input_jump: the largest batch since the last report ÷ the usual one; 0 where that is not known.
         experts: the share of the samples of each expert, by the container that they are in.
         loop: around the model.
@@ -111,6 +115,7 @@ class Now:
     inputs: tuple[TensorStatistics, ...] = ()
     inputs_of: int = 0
     input_jump: float = 0.0
+    order: float = math.nan
     experts: dict[str, FloatArray] = field(default_factory=dict)
     loop: Loop = field(default_factory=Loop)
     looks: tuple[Look, ...] = ()

@@ -13,6 +13,8 @@ from leaky.watching.weights import Series
 
 STEADY = 5
 """Reports, or measured steps, in a row that make a habit."""
+STILL_ASKED = 0.5
+"""Of the first gradient at the last site, from which on a training that stands still has not learned."""
 
 
 def updates(now: Now) -> list[Finding]:
@@ -24,8 +26,62 @@ def updates(now: Now) -> list[Finding]:
         if level is not None:
             message = f"one step changes the weights behind it by {ratio:.3g} of their norm"
             advice = "The rate is too high for this layer: lower it, warm up, or clip the gradient."
+            if level == "warning" and _did_no_harm(now):
+                level, message = "info", f"{message}, and the loss was never as high again as before the first step"
             found.append(finding("update-size", level, site, message, advice, ratio=ratio))
-    return found
+    return found if now.sites else _all_thrown(now)
+
+
+def _did_no_harm(now: Now) -> bool:
+    """Whether the first report is made, and every loss in it lies below that before the first step.
+
+    Optimizers that add up squares begin with their longest step, and healthy trainings bear it.
+    """
+    return len(now.history.steps) == 1 and now.loop.course.fell_at_once
+
+
+def _all_thrown(now: Now) -> list[Finding]:
+    """A model without sites half of whose weights are changed by a step that is as long as they are."""
+    ratios = {name: each.longest[-1] for name, each in now.loop.weights.items()}
+    ratio = float(np.median(list(ratios.values()))) if ratios else math.nan
+    if not ratio >= now.thresholds.update_error:
+        return []
+    message = f"one step changes half of the weights by {ratio:.3g} of their norm or more"
+    advice = "The rate is too high: lower it, warm up, or clip the gradient."
+    return [finding("update-size", "error", None, message, advice, ratio=ratio)]
+
+
+def starved(now: Now) -> list[Finding]:
+    """Weights to which next to no gradient comes beside the others, report after report.
+
+    Judged is ‖g‖·‖W‖, which in a chain of rectified layers is the same for all of them up to how samples differ,
+    however their weights are scaled. A gate that is shut, an attention or a squashing function that is saturated, and a
+    factor that is next to 0 leave those behind them without.
+    """
+    known = {name: np.array(each.asked)[-STEADY:] for name, each in _long_known(now).items()}
+    known = {
+        name: each
+        for name, each in known.items()
+        if len(each) == STEADY and (each > 0).all() and np.isfinite(each).all()
+    }
+    if len(known) < 2:
+        return []
+    most = np.max(list(known.values()), axis=0)
+    shares = {name: float((each / most).max()) for name, each in known.items()}
+    left = {name: share for name, share in shares.items() if share <= now.thresholds.starved_weight}
+    if not left:
+        return []
+    least = min(left, key=left.__getitem__)
+    rest = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+    message = (
+        f"next to no gradient comes to {named(least)}{rest}: ‖g‖·‖W‖ is {left[least]:.2g} of the largest, report after "
+        "report"
+    )
+    advice = (
+        "What lies behind it lets next to nothing back: look for gates that are shut, softmax, sigmoid or tanh that "
+        "saturate, factors next to 0."
+    )
+    return [finding("starved", "warning", None, message, advice, weights=list(left), share=left[least])]
 
 
 def steady_updates(now: Now) -> list[Finding]:
@@ -48,7 +104,7 @@ def tiny_updates(now: Now) -> list[Finding]:
     largest = max((each.most for each in known.values()), default=math.nan)
     enough = now.history.samples.sum() >= now.needed and len(known) == len(now.loop.weights)
     if not (arrives and enough and largest <= now.thresholds.update_tiny):
-        return _rounded_away(now)
+        return _come_to_a_stop(now) or _rounded_away(now)
     if largest == 0:
         message = "gradients arrive, and no step has changed any weight"
         advice = "Does the optimizer hold this model's parameters, and not those of a copy? Is its rate above 0?"
@@ -56,6 +112,24 @@ def tiny_updates(now: Now) -> list[Finding]:
         message = f"no step has changed any weight by more than {largest:.2g} of its norm"
         advice = "At this speed nothing is learned: look at the rate, at clipping, at the scale of the loss."
     return [finding("tiny-updates", "warning", None, message, advice, largest=largest)]
+
+
+def _come_to_a_stop(now: Now) -> list[Finding]:
+    """Weights none of which moves any more, though the last site is asked for as much as at first."""
+    known, gradients = _long_known(now), [now.history[site.name]["gradient"] for site in now.sites[-1:]]
+    if not known or len(known) < len(now.loop.weights) or len(gradients[0] if gradients else ()) < STEADY:
+        return []
+    largest = max(max(list(each.longest)[-STEADY:]) for each in known.values())
+    first, last = float(gradients[0][0]), float(gradients[0][-STEADY:].min())
+    share = last / first if 0 < first < math.inf else math.nan
+    if not (largest <= now.thresholds.update_tiny and share >= STILL_ASKED):
+        return []
+    message = (
+        f"steps have come to a stop: over {STEADY} reports none has changed any weight by more than {largest:.2g} of "
+        f"its norm, and the gradient at the last site is {share:.2g} of the first one"
+    )
+    advice = "The rate has fallen before anything was learned: look at the schedule, and at what its steps count."
+    return [finding("tiny-updates", "warning", None, message, advice, largest=largest, share=share)]
 
 
 def _rounded_away(now: Now) -> list[Finding]:

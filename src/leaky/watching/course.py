@@ -1,0 +1,129 @@
+"""What the loss of a training has done so far, and whether batches are drawn at random. Without torch.
+
+Memory must not grow with the steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from leaky.record import FloatArray
+
+FIRST, WINDOW, FEW = 3, 10, 5
+"""Losses that make the first level, those of a stretch, and those of one where a loss is seen once a report."""
+CLOSE = 100
+"""Steps of which every one's loss is looked at, and then one a report."""
+LARGEST = 1e100
+"""Up to which squares of losses can be added up."""
+LEARNED = 0.25
+"""Of the first level, up to which the batches of a stretch count as learned."""
+
+
+@dataclass(frozen=True)
+class Rise:
+    """How the last losses lie above the lowest stretch before them.
+
+    Attributes:
+        by: difference of the two means.
+        gained: how far the lowest stretch lies below the first losses; 0 where it does not.
+        low, now: the two means.
+        error: standard error of the difference.
+        stays: whether all of the last losses lie above all of that stretch, and do not come down again.
+    """
+
+    by: float
+    gained: float
+    low: float
+    now: float
+    error: float
+    stays: bool
+
+
+@dataclass(eq=False)
+class Course:
+    """The losses of the steps that were looked at, in order.
+
+    Attributes:
+        seen: how many were finite.
+        lost: times that a loss came back to the first level right after batches that were learned.
+        others: whether the way to the loss leads through parameters that somebody else trains, as in a game.
+    """
+
+    seen: int = 0
+    lost: int = 0
+    others: bool = False
+    _first: list[float] = field(default_factory=list)
+    _last: deque[float] = field(default_factory=lambda: deque(maxlen=2 * WINDOW))
+    _low: FloatArray | None = None
+
+    def add(self, loss: float) -> None:
+        """Take in the loss of a step; one that is not finite, or nearly so, is told of elsewhere."""
+        if not abs(loss) < LARGEST:
+            return
+        before = list(self._last)[-FIRST:]
+        if self.seen > FIRST and max(before) <= LEARNED * self.began <= LEARNED * loss:
+            self.lost += 1
+        self.seen += 1
+        if len(self._first) < WINDOW:
+            self._first.append(loss)
+        self._last.append(loss)
+        place = len(self._last) - self._recent
+        stretch = np.array(self._last)[place - WINDOW : place] if place >= WINDOW else None
+        if stretch is not None and (self._low is None or stretch.mean() < self._low.mean()):
+            self._low = stretch
+
+    @property
+    def began(self) -> float:
+        """The mean of the first losses."""
+        return float(np.mean(self._first[:FIRST]))
+
+    @property
+    def fell_at_once(self) -> bool:
+        """Whether no loss after the first has been as high; not known of fewer than five."""
+        return len(self._first) >= FEW and max(self._first[1:]) < self._first[0]
+
+    @property
+    def rise(self) -> Rise | None:
+        """How the loss has risen since it was lowest; None before there is enough to tell."""
+        if self._low is None:
+            return None
+        low, now = self._low, np.array(self._last)[-self._recent :]
+        earlier, later = now[: len(now) // 2], now[len(now) // 2 :]
+        error = math.sqrt(low.var(ddof=1) / len(low) + now.var(ddof=1) / len(now))
+        stays = bool(now.min() > low.max() and later.mean() - low.mean() >= 0.9 * (earlier.mean() - low.mean()))
+        gained = max(0.0, float(np.mean(self._first[:FEW]) - low.mean()))
+        return Rise(float(now.mean() - low.mean()), gained, float(low.mean()), float(now.mean()), error, stays)
+
+    @property
+    def _recent(self) -> int:
+        return WINDOW if self.seen <= CLOSE else FEW
+
+
+@dataclass(eq=False)
+class Draws:
+    """How much the means of batches differ, beside what samples within one do.
+
+    Batches that are drawn at random differ by what chance gives, n·Var(x̄) ÷ Var(x) being about 1 for each feature (the
+    F of an analysis of variance); sorted samples make it as large as the batch.
+    """
+
+    rows: deque[tuple[int, FloatArray]] = field(default_factory=lambda: deque(maxlen=CLOSE))
+
+    def add(self, samples: int, mean: FloatArray, variance: FloatArray) -> None:
+        """Take in the mean and the variance of each feature over the samples of a batch."""
+        self.rows.append((samples, np.stack([mean, variance])))
+
+    @property
+    def ratio(self) -> float:
+        """F, the median over the features; NaN where batches are few, or of different forms."""
+        if len(self.rows) < 2 * WINDOW or len({(n, row.shape) for n, row in self.rows}) > 1:
+            return math.nan
+        means, variances = np.stack([row for _, row in self.rows], axis=1)
+        within = variances.mean(axis=0)
+        known = within > 0
+        between = self.rows[0][0] * means.var(axis=0, ddof=1)
+        return float(np.median(between[known] / within[known])) if known.any() else math.nan
