@@ -124,7 +124,7 @@ class Gated(nn.Module):
         return out
 
 
-@pytest.mark.parametrize(("opening", "said"), [(1e-6, [("starved", "warning")]), (0.1, [])])
+@pytest.mark.parametrize(("opening", "said"), [(1e-6, [("starved", "info")]), (0.1, [])])
 def test_weights_behind_a_shut_gate_are_told(opening: float, said: list[tuple[str, str]]) -> None:
     model = Gated(opening)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)

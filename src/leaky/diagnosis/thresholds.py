@@ -208,11 +208,11 @@ class Thresholds:
         1e-4, "‖g‖·‖W‖ of a weight ÷ the model's largest, report after report, up to which it is starved", _HEALTHY
     )
     loss_rise: float = _share(
-        0.5, "rise of the loss ÷ how far it had fallen, from which on, beyond chance, it is a warning", "convention"
+        1.0,
+        "rise of the loss ÷ how far it had fallen, from which on, beyond chance, it is a warning",
+        "value functions that learn (DQN, PPO): .6 at most",
     )
-    loss_error: float = _number(
-        4, "the same rise ÷ its standard error, without which nothing is said", "400 healthy trainings: 3.3 at most"
-    )
+    loss_error: float = _number(4, "the same rise ÷ its standard error, without which nothing is said", "convention")
     batch_order: float = _number(
         10, "n·Var(x̄) ÷ Var(x) of batches from which on they are no random draws", "healthy trainings: 2.6"
     )

@@ -56,7 +56,8 @@ def starved(now: Now) -> list[Finding]:
 
     Judged is ‖g‖·‖W‖, which in a chain of rectified layers is the same for all of them up to how samples differ,
     however their weights are scaled. A gate that is shut, an attention or a squashing function that is saturated, and a
-    factor that is next to 0 leave those behind them without.
+    factor that is next to 0 leave those behind them without. So does a head that begins small beside another whose loss
+    is large, as an actor's beside its critic: no more than a hint.
     """
     known = {name: np.array(each.asked)[-STEADY:] for name, each in _long_known(now).items()}
     known = {
@@ -81,7 +82,7 @@ def starved(now: Now) -> list[Finding]:
         "What lies behind it lets next to nothing back: look for gates that are shut, softmax, sigmoid or tanh that "
         "saturate, factors next to 0."
     )
-    return [finding("starved", "warning", None, message, advice, weights=list(left), share=left[least])]
+    return [finding("starved", "info", None, message, advice, weights=list(left), share=left[least])]
 
 
 def steady_updates(now: Now) -> list[Finding]:
