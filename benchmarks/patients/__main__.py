@@ -1,6 +1,6 @@
 """Run the patients and print the table.
 
-    python -m benchmarks.patients [--half tuned-on|held-out|strangers|newcomers|latecomers] [--kind WORD]
+    python -m benchmarks.patients [--half tuned-on|held-out|strangers|newcomers|latecomers|guests] [--kind WORD]
         [--seeds 3] [--table]
 
 Results are kept in benchmarks/results/patients.json, those of the other sets in files of their own,
@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.patients.guests import GUESTS
 from benchmarks.patients.kinds import KINDS, Kind
 from benchmarks.patients.latecomers import LATECOMERS
 from benchmarks.patients.newcomers import NEWCOMERS
@@ -31,6 +32,7 @@ SETS = {
     "strangers": (STRANGERS, STRANGERS_RESULTS),
     "newcomers": (NEWCOMERS, RESULTS.with_name("patients-newcomers.json")),
     "latecomers": (LATECOMERS, RESULTS.with_name("patients-latecomers.json")),
+    "guests": (GUESTS, RESULTS.with_name("patients-guests.json")),
 }
 """Patients that are in neither half, and the file of what came of them."""
 

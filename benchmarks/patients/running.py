@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.patients.guests import GUESTS
 from benchmarks.patients.kinds import KINDS
 from benchmarks.patients.latecomers import LATECOMERS
 from benchmarks.patients.methods import METHODS, OURS
@@ -24,7 +25,7 @@ COLUMNS = ("twin", *METHODS, *(f"twin, {name}" for name in OURS))
 def run(name: str, seeds: int, columns: Sequence[str] = COLUMNS) -> dict[str, Any]:
     """Some columns of one kind, by seed."""
     torch.set_num_threads(1)
-    kind = next(kind for kind in (*KINDS, *STRANGERS, *NEWCOMERS, *LATECOMERS) if kind.name == name)
+    kind = next(kind for kind in (*KINDS, *STRANGERS, *NEWCOMERS, *LATECOMERS, *GUESTS) if kind.name == name)
     found: dict[str, list[Any]] = {column: [] for column in columns}
     for seed in range(seeds):
         sick, healthy = kind.pair(seed)
