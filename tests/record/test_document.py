@@ -14,7 +14,8 @@ from leaky.errors import InputError
 from leaky.record import NotExamined, ParameterGradients, Record, Site
 from leaky.record.derivatives import Derivatives
 from leaky.record.directions import Directions
-from leaky.record.ends import Choice, LossTerm, Normalisation, SharedLayer, TensorStatistics
+from leaky.record.ends import LossTerm, TensorStatistics
+from leaky.record.layers import Choice, Normalisation, SharedLayer
 from leaky.record.reading import record_from_dict
 from leaky.record.writing import record_to_dict
 

@@ -12,7 +12,7 @@ from tests.records import normal, record_from, regression, site_from, tensor
 from leaky.errors import InputError
 from leaky.record import GradientStatistics, LossTerm, ParameterGradients, Record, UnitStatistics
 from leaky.record.directions import Directions
-from leaky.record.ends import Choice, Normalisation, SharedLayer
+from leaky.record.layers import Choice, Normalisation, SharedLayer
 from leaky.record.statistics import side_by_side
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from leaky import theory
 from leaky.diagnosis.bounds import rate_upper_bound
+from leaky.diagnosis.finding import Level
 from leaky.diagnosis.fit import has_learned
 from leaky.diagnosis.thresholds import Thresholds
 from leaky.diagnosis.verdicts import UnitVerdicts, judge
@@ -47,6 +48,11 @@ class Context:
         before = None if initial is None else cls.of(initial, thresholds, population=population)
         learned = has_learned(record, thresholds)
         return cls(record, thresholds, units, needed, verdicts, before, population, learned)
+
+    @property
+    def if_unlearned(self) -> Level:
+        """The level of what is right in some networks: a warning where the outputs fit no better than a constant."""
+        return "warning" if self.learned is False else "info"
 
     def averaged_sites(self) -> tuple[Site, ...]:
         """The sites that saw enough samples for averages to be judged."""

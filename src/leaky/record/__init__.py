@@ -11,15 +11,13 @@ from leaky.record.ends import (
     MOST_FEATURES,
     OVER_SAMPLES,
     WEIGHTED,
-    Choice,
     FeatureStatistics,
     LossTerm,
-    Normalisation,
     ParameterGradients,
-    SharedLayer,
     TensorStatistics,
     merged,
 )
+from leaky.record.layers import Choice, Normalisation, SharedLayer
 from leaky.record.observation import NotExamined, Record
 from leaky.record.site import OutputMoments, Producer, Site
 from leaky.record.statistics import (

@@ -8,15 +8,8 @@ import numpy as np
 
 from leaky.documents import Json, Reader
 from leaky.record.derivatives import Derivatives
-from leaky.record.ends import (
-    Choice,
-    FeatureStatistics,
-    LossTerm,
-    Normalisation,
-    ParameterGradients,
-    SharedLayer,
-    TensorStatistics,
-)
+from leaky.record.ends import FeatureStatistics, LossTerm, ParameterGradients, TensorStatistics
+from leaky.record.layers import Choice, Normalisation, SharedLayer
 from leaky.record.observation import Record
 
 _FEATURES = ("entries", "sums", "squares", "minimum", "maximum")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from leaky import documents
 from leaky.errors import InputError
 from leaky.record.derivatives import Derivatives
-from leaky.record.ends import Choice, LossTerm, Normalisation, ParameterGradients, SharedLayer, TensorStatistics, merged
+from leaky.record.ends import LossTerm, ParameterGradients, TensorStatistics, merged
+from leaky.record.layers import Choice, Normalisation, SharedLayer
 from leaky.record.site import Site
 from leaky.text import counted, listed, named, printable
 

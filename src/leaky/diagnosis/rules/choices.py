@@ -69,7 +69,7 @@ def saturated_attention(context: Context) -> list[Finding]:
     return [
         Finding(
             rule="saturated-attention",
-            level="warning" if context.learned is False else "info",
+            level=context.if_unlearned,
             site=None,
             units=(),
             message=(
@@ -102,7 +102,7 @@ def softmax_inside(context: Context) -> list[Finding]:
     return [
         Finding(
             rule="softmax-inside",
-            level="warning" if context.learned is False else "info",
+            level=context.if_unlearned,
             site=None,
             units=(),
             message=(

@@ -100,7 +100,7 @@ def unregistered(context: Context) -> list[Finding]:
     return [
         Finding(
             rule="unregistered",
-            level="warning" if context.learned is False else "info",
+            level=context.if_unlearned,
             site=None,
             units=(),
             message=(

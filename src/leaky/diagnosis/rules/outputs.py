@@ -180,7 +180,7 @@ def _frozen(context: Context) -> Finding:
     """Every parameter is frozen: meant so in a network that is only used, and none that has yet to learn."""
     return Finding(
         rule="no-gradient",
-        level="warning" if context.learned is False else "info",
+        level=context.if_unlearned,
         site=None,
         units=(),
         message="no parameter requires a gradient: the whole network is frozen, and no training changes it",
