@@ -13,6 +13,7 @@ from torch import nn
 import leaky
 from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
 from leaky.watching.alarm_rules.now import beyond_chance
+from leaky.watching.alarms import StandingAlarms
 
 torch.set_num_threads(1)
 
@@ -100,6 +101,26 @@ def test_the_checkup_of_a_training_says_what_is_dead_at_its_end_though_it_fired_
     assert "Nothing is wrong" not in str(checkup)
     watch.reset()
     assert not [finding for finding in watch.checkup().findings if finding.rule == "stopped-firing"]
+
+
+def test_the_checkup_begins_with_what_happened_before_what_stands() -> None:
+    x, y = data()
+    watch = raised(network(), 0.5, x, y, make=torch.optim.Adam)
+    happened = next(alarm for alarm in watch.alarms if alarm.finding.rule == "update-size")
+    first = watch.checkup().findings[0]
+    assert (first.rule, first.level, first.site) == ("update-size", "error", happened.finding.site)
+    assert first.message == f"at step {happened.step}: {happened.finding.message}"
+    watch.reset()
+    assert not [finding for finding in watch.checkup().findings if finding.rule == "update-size"]
+
+
+def test_what_happened_is_not_told_of_a_training_in_which_nothing_stands() -> None:
+    x, y = data()
+    well, ill = raised(network(), 0.05, x, y), raised(network(), 0.5, x, y, make=torch.optim.Adam)
+    event = next(alarm for alarm in ill.alarms if alarm.finding.rule == "update-size")
+    diagnosis = leaky.diagnose(well.record())
+    assert StandingAlarms(happened={"update-size": event}).joined(diagnosis) == diagnosis
+    assert all(finding.level == "info" for finding in diagnosis.findings)
 
 
 def test_units_that_are_pushed_out_of_reach_are_named_with_their_last_step() -> None:

@@ -78,6 +78,20 @@ def test_it_sees_what_an_observation_of_the_same_passes_sees(name: str) -> None:
     assert list(watch.checkup().verdicts.values()) == list(leaky.diagnose(expected).verdicts.values())
 
 
+@pytest.mark.parametrize(("steps", "reports"), [(6, [2, 5]), (7, [2, 5, 6])])
+def test_the_last_report_bears_the_last_step_that_was_made(steps: int, reports: list[int]) -> None:
+    model, data = made("functional")
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    with leaky.watch(model, optimizer, report_every=3, alarms=()) as watch:
+        for _ in range(steps):
+            model(data[:8]).square().mean().backward()
+            optimizer.step()
+        if steps == 7:
+            watch.report()
+    assert watch.history.steps.tolist() == reports
+    assert watch.step_number == steps
+
+
 def hooks_on(model: nn.Module) -> int:
     return sum(
         len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)

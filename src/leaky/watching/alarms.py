@@ -59,6 +59,9 @@ ALARMS: dict[str, Check] = {
 }
 """The rule behind each alarm's name, causes before consequences."""
 
+EVENTS = ("non-finite", "input", "rising-rate", "update-size", "gradient-spike")
+"""Alarms of what is over with its step, and may have left what stands at the end."""
+
 
 @dataclass(eq=False)
 class StandingAlarms:
@@ -68,32 +71,57 @@ class StandingAlarms:
         chosen: names of the alarms that may be raised.
         standing: the level of each that stands, by rule and site.
         found: what the rules found at the last report since a reset.
+        happened: by rule, the worst event since then, and the first of its level.
     """
 
     chosen: frozenset[str] = frozenset(ALARMS)
     standing: dict[tuple[str, str | None], Level] = field(default_factory=dict)
     found: list[Finding] = field(default_factory=list)
+    happened: dict[str, Alarm] = field(default_factory=dict)
 
     def look(self, now: Now) -> list[Alarm]:
         """The alarms that are new at this report."""
         found = [finding for check in dict.fromkeys(ALARMS.values()) for finding in check(now)]
         self.found = found = _once([finding for finding in found if finding.rule in self.chosen])
         before, self.standing = self.standing, {(f.rule, f.site): f.level for f in found}
-        return [Alarm(now.step, f) for f in found if level_rank(f.level) > level_rank(before.get((f.rule, f.site)))]
+        new = [Alarm(now.step, f) for f in found if level_rank(f.level) > level_rank(before.get((f.rule, f.site)))]
+        for alarm in new:
+            worst = self.happened.get(alarm.finding.rule)
+            if alarm.finding.rule in EVENTS and (worst is None or _worse(alarm, worst)):
+                self.happened[alarm.finding.rule] = alarm
+        return new
+
+    def forget(self) -> None:
+        """Nothing was found yet, for the checkup."""
+        self.found, self.happened = [], {}
 
     def joined(self, diagnosis: Diagnosis) -> Diagnosis:
         """A diagnosis of the whole window with what stands at its end: units that fired early and are dead by now.
 
-        What the diagnosis itself says by the same rule is left as it is.
+        Where something stands, what happened before comes first, with its step. What the diagnosis itself says by the
+        same rule is left as it is.
         """
         said = {finding.rule for finding in diagnosis.findings}
         stands = [finding for finding in self.found if finding.level != "info" and finding.rule not in said]
-        findings = sorted((*stands, *diagnosis.findings), key=lambda finding: -level_rank(finding.level))
-        return replace(diagnosis, findings=tuple(findings)) if stands else diagnosis
+        if not stands and all(finding.level == "info" for finding in diagnosis.findings):
+            return diagnosis
+        over = said.union(finding.rule for finding in stands)
+        came = [_with_its_step(alarm) for rule, alarm in self.happened.items() if rule not in over]
+        came = [finding for finding in came if finding.level != "info"]
+        findings = sorted((*came, *stands, *diagnosis.findings), key=lambda finding: -level_rank(finding.level))
+        return replace(diagnosis, findings=tuple(findings))
 
     def again(self, alarm: Alarm) -> None:
         """Raise it again if it holds at the next report: something was done about it."""
         self.standing.pop((alarm.finding.rule, alarm.finding.site), None)
+
+
+def _worse(alarm: Alarm, than: Alarm) -> bool:
+    return level_rank(alarm.finding.level) > level_rank(than.finding.level)
+
+
+def _with_its_step(alarm: Alarm) -> Finding:
+    return replace(alarm.finding, message=f"at step {alarm.step}: {alarm.finding.message}")
 
 
 def _once(found: list[Finding]) -> list[Finding]:

@@ -83,6 +83,12 @@ class Reporter:
             self._log.note(note)
         self.notes.setdefault(note)
 
+    @property
+    def _reached(self) -> int:
+        """The step that the last pass was of: the one that runs, or the one that is over."""
+        step = self.observer.clock.step
+        return step if self.observer.last is not None else max(step - 1, 0)
+
     def report(self, measured: Measured, loop: Loop, act: bool) -> SiteFigures:
         """Draw together what was seen since the last report; its figures.
 
@@ -91,7 +97,7 @@ class Reporter:
             loop: what is known of the loop around the model.
             act: whether alarms lead to their action, or are only kept.
         """
-        observer, step = self.observer, self.observer.clock.step
+        observer, step = self.observer, self._reached
         observer.clock.nonfinite = False
         self._look_for_sites(observer.compiled.unmet())
         if observer.unmeasured():
@@ -134,7 +140,7 @@ class Reporter:
         observer.reported()
         observer.outcomes.reported()
         return Now(
-            observer.clock.step,
+            self._reached,
             batches - late,
             row,
             self.history,

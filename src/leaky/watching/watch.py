@@ -201,7 +201,7 @@ class Watch:
         """Forget what was seen, for the checkup; history and alarms stay."""
         self.observer.reset()
         self._ranks.reset()
-        self._raised.found = []
+        self._raised.forget()
         self._reporter.samples = 0
 
     def record(self) -> Record:
