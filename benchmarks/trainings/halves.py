@@ -20,6 +20,7 @@ from benchmarks.trainings.latecomers import LATECOMERS, LATECOMERS_HEALTHY
 from benchmarks.trainings.looked_at import LOOKED_AT
 from benchmarks.trainings.mechanisms import MECHANISMS
 from benchmarks.trainings.mechanisms_since import MECHANISMS_SINCE
+from benchmarks.trainings.neighbours_healthy import NEIGHBOURS_HEALTHY
 from benchmarks.trainings.newcomers import NEWCOMERS
 from benchmarks.trainings.newcomers_healthy import NEWCOMERS_HEALTHY
 from benchmarks.trainings.once_held_out import ONCE_HELD_OUT
@@ -37,6 +38,7 @@ HALVES: dict[str, tuple[Group, ...]] = {
     "newcomers": ((NEWCOMERS, NEWCOMERS_HEALTHY, (12, 13)),),
     "latecomers": ((LATECOMERS, LATECOMERS_HEALTHY, (14, 15)),),
     "strangers": ((STRANGERS, STRANGERS_HEALTHY, (16, 17)),),
+    "neighbours": (((), NEIGHBOURS_HEALTHY, (18, 19)),),
 }
 """Failing kinds, healthy ones and seeds of each half: on the first two the rules and thresholds were set; the others
 were written when those stood, one after another, and run once. What each of them showed was mended since."""

@@ -145,7 +145,7 @@ def stream_that_turns(seed: int, sick: bool) -> Training:
         x = torch.randn(64, 16, generator=draw) + angle.sin() * two
         return x, torch.tanh(x @ (angle.cos() * one + angle.sin() * two) / 4)[:, None]
 
-    return Training(model, SGD(model.parameters(), 0.05), sample, MSE, steps=400)
+    return Training(model, SGD(model.parameters(), 0.01), sample, MSE, steps=400)
 
 
 class Scaled(nn.Module):

@@ -414,7 +414,22 @@ def test_units_that_fall_silent_one_after_another_are_a_rise_and_at_one_stroke_n
             nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
             optimizer.step()
     assert watch.history["3"]["silent"].max() >= 0.39
-    assert {alarm.finding.site for alarm in watch.alarms} == sites
+    assert {alarm.finding.site for alarm in watch.alarms if alarm.finding.level == "warning"} == sites
+
+
+def test_units_that_fall_silent_as_the_samples_draw_together_are_a_hint_for_others_fire_in_their_place() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 128, bias=False), nn.ReLU(), nn.Linear(128, 1))
+    optimizer = torch.optim.SGD(model.parameters(), 1e-9)
+    with leaky.watch(model, optimizer, report_every=4, alarms=["collapsing"]) as watch:
+        for step in range(80):
+            angle = torch.rand(256) * torch.pi * (1.8 - step / 50)
+            optimizer.zero_grad()
+            model(torch.stack([angle.cos(), angle.sin()], 1)).square().mean().backward()
+            optimizer.step()
+    assert watch.history["1"]["silent"].max() >= 0.3
+    assert watch.history["1"]["rate"][-1] == pytest.approx(0.5, abs=0.1)
+    assert {alarm.finding.level for alarm in watch.alarms} == {"info"}
 
 
 @pytest.mark.parametrize(("size", "told"), [(1.0, False), (1e3, True)])

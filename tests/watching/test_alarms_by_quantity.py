@@ -94,6 +94,34 @@ def test_weights_that_are_held_to_a_norm_are_let_alone() -> None:
     assert trained(model[:], grows, before, steps=12)[0] == []
 
 
+def test_weights_that_are_held_within_a_bound_are_let_alone() -> None:
+    model = network()
+
+    def before(step: int) -> None:
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.clamp_(-0.05, 0.05)
+
+    assert trained(model, torch.optim.RMSprop(model.parameters(), 5e-4), before, steps=60)[0] == []
+
+
+@pytest.mark.parametrize(("kept", "every", "told"), [(0.001, 1, True), (0.05, 1, True), (0.5, 1, False), (0.5, 5, False)])
+def test_steps_that_are_taken_back_are_told_and_those_that_look_ahead_are_not(
+    kept: float, every: int, told: bool
+) -> None:
+    model = network()
+    slow = [weight.detach().clone() for weight in model.parameters()]
+
+    def before(step: int) -> None:
+        with torch.no_grad():
+            for mean, weight in zip(slow, model.parameters() if step % every == 0 else (), strict=False):
+                weight.copy_(mean.lerp_(weight, kept))
+
+    found, watch = trained(model, sgd(model, 0.01, momentum=0.9), before, steps=120)
+    assert found == [("changed-aside", None)] * told
+    assert not told or "takes back" in watch.alarms[0].finding.message
+
+
 @pytest.mark.parametrize(("decay", "told"), [(0.8, True), (0.05, False)])
 def test_decay_that_takes_a_steady_part_of_every_weight_is_told(decay: float, told: bool) -> None:
     model = network()
@@ -243,7 +271,8 @@ def test_the_speed_of_a_weight_is_its_growth_a_step_however_often_a_report_is_ma
         size = 2.0 * math.exp(0.02 * 7 * report)
         square = 4 * size**2
         weights.add(
-            {"w": [np.array([0.01 * square, square, 4, 0.5 * square, -0.1 * square, 0.0, 3, 4, 1, 1, 1])]}, 7 * report
+            {"w": [np.array([0.01 * square, square, 4, 0.5 * square, -0.1 * square, 0, 3, 4, 1, 4, 1, 3, -2, 9])]},
+            7 * report,
         )
     series = weights["w"]
     assert series.speeds(4) == pytest.approx([0.02] * 4)
@@ -251,6 +280,7 @@ def test_the_speed_of_a_weight_is_its_growth_a_step_however_often_a_report_is_ma
     assert series.longest == deque([pytest.approx(0.1)] * 6)
     assert (series.most, series.reports) == (pytest.approx(0.1), 6)
     assert (series.grown[0], series.aside[0]) == pytest.approx((0.5, -0.1))
+    assert series.undone[0] == pytest.approx([0.75, 0.5, 1 / 3])
     assert len(Series(1).speeds(1)) == 0
 
 

@@ -230,6 +230,9 @@ class Thresholds:
         "change of ‖W‖ a step by others than the optimizer: warning",
         "a fiftieth in 5 steps",
     )
+    taken_back: float = _share(
+        0.9, "share of each step that others take back: warning", "one put back whole: 1; looking ahead: ½ or over 1"
+    )
     even_gradient: float = _share(
         0.9, "(E|g|)² ÷ E g² from which on one term may outweigh the samples", "healthy classifiers: .73 at most"
     )

@@ -32,8 +32,10 @@ Changes = dict[str, list[FloatArray]]
 """Of each weight, what every measured step did to it: ‖ΔW‖², ‖W‖², the entries that both are of, and ‖W‖² after it less
 ‖W‖² before; then ‖W‖² less what the measured step before had left: what others than the optimizer did, NaN where that
 is not known; the least ‖W‖² that a step is compared with; of weights in half precision the entries that the step
-moved and those that had a gradient, NaN elsewhere; and, of the measured step before, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖², g being
-the gradient that came after it, NaN where that is not known."""
+moved and those that had a gradient, NaN elsewhere; of the measured step before, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖², g being the
+gradient that came after it, NaN where that is not known; and the entries that others changed after that step by A,
+⟨ΔW, A⟩ and ‖A‖², NaN likewise."""
+COLUMNS = 14
 
 LEAST_GAIN = 0.1
 """√(fan-in · E w²) of weights that are still on their way from 0: a step that is long for smaller ones does no harm."""
@@ -76,7 +78,7 @@ class Updates:
         self._reached: dict[str, Tensor] = {}
         self._afar: list[tuple[str, Tensor, int]] = []
         self._left: dict[str, Tensor] = {}
-        self._aside: dict[str, Tensor] = {}
+        self._aside: dict[str, tuple[Tensor, Tensor]] = {}
         self._change: dict[str, Tensor] = {}
         self._answered: dict[str, Tensor] = {}
 
@@ -98,10 +100,12 @@ class Updates:
     def begin(self) -> None:
         """A step is about to be made, measured or not: see what became of the weights since the last measured one."""
         left, self._left = self._left, {}
-        for name, before in left.items():
-            now = _norm(_sample(self._weights[name]))
-            self._aside[name] = (now - before) * (now + before)
         changes, self._change = self._change, {}
+        for name, before in left.items():
+            now = _sample(self._weights[name])
+            aside, new, old = (now - before).float(), _norm(now), _norm(before)
+            answer = torch.stack([(now != before).sum().to(aside), changes[name].float() @ aside, aside @ aside])
+            self._aside[name] = (new - old) * (new + old), answer
         for name, change in changes.items():
             answer = _sample_of_gradient(self._weights[name])
             if answer is not None and answer.shape == change.shape:
@@ -123,15 +127,14 @@ class Updates:
         before, self._before = self._before, {}
         found = {}
         for name, old in before.items():
-            new = _sample(self._weights[name])
+            self._left[name] = new = _sample(self._weights[name]).clone()
             self._change[name] = new - old
-            change, size, self._left[name] = (_norm(each) for each in (self._change[name], old, new))
-            aside = self._aside.pop(name, None)
-            aside = torch.full_like(change, math.nan) if aside is None else aside
+            change, size, after = (_norm(each) for each in (self._change[name], old, new))
+            unknown = change.new_full((3,), math.nan)
+            aside, undone = self._aside.pop(name, (unknown[0], unknown))
             moved, reached = self._moved(name, new != old, change)
-            answered = self._answered.pop(name, None)
-            answered = change.new_full((3,), math.nan) if answered is None else answered
-            seen = torch.cat([torch.stack([change, size, self._left[name], aside, moved, reached]), answered])
+            answered = self._answered.pop(name, unknown)
+            seen = torch.cat([torch.stack([change, size, after, aside, moved, reached]), answered, undone])
             if waits(old.device):
                 self._afar.append((name, seen, old.numel()))
             else:
@@ -164,7 +167,7 @@ class Updates:
 
 def unmeasured(change: float, size: float, entries: int, least: float) -> FloatArray:
     """A step of which only ‖ΔW‖ and ‖W‖ are known, as `Changes` holds it."""
-    return np.array([change**2, size**2, entries, math.nan, math.nan, least, *[math.nan] * 5])
+    return np.array([change**2, size**2, entries, math.nan, math.nan, least, *[math.nan] * (COLUMNS - 6)])
 
 
 def _norm(value: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class Series:
         when, sizes: the step of each of the last reports, and √E w² then.
         answers: after each measured step of the last reports, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖² with the gradient g that came
             next, shape (steps, 3).
+        undone: what others did after each of the last measured steps: the share of the entries that they changed by A,
+            −⟨ΔW, A⟩ ÷ ‖ΔW‖² and −⟨ΔW, A⟩ ÷ (‖ΔW‖ ‖A‖), shape (3,); NaN where that was not measured.
         asked: ‖g‖·‖W‖ at the last measured step of each of the last reports, g being the gradient of a measured step
             before; NaN where that is not known.
         most: the largest ‖ΔW‖ ÷ ‖W‖ so far.
@@ -53,6 +55,7 @@ class Series:
     when: deque[float] = field(default_factory=_kept)
     sizes: deque[float] = field(default_factory=_kept)
     answers: deque[FloatArray] = field(default_factory=_kept)
+    undone: deque[FloatArray] = field(default_factory=_kept)
     asked: deque[float] = field(default_factory=_kept)
     most: float = 0.0
     moved: float = math.nan
@@ -64,6 +67,7 @@ class Series:
             square = max(float(step[1]), np.finfo(np.float64).tiny)
             self.grown.append(float(step[3]) / square)
             self.aside.append(float(step[4]) / square)
+            self.undone.append(_undone(step))
             if step[7] > 0:
                 self.moved = float(np.fmax(self.moved, step[6] / step[7]))
         self.answers.append(np.stack([step[8:11] for step in steps]))
@@ -87,6 +91,14 @@ class Series:
             return np.zeros(0)
         sizes, when = (np.array(each)[-reports - 1 :] for each in (self.sizes, self.when))
         return np.asarray(np.diff(np.log(sizes)) / np.maximum(1, np.diff(when)))
+
+
+def _undone(step: FloatArray) -> FloatArray:
+    """What others did after the measured step before, as `Series.undone` holds it."""
+    change, across, square = step[9], -step[12], step[13]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: FloatArray = np.array([step[11] / step[2], across / change, across / np.sqrt(change * square)])
+    return found
 
 
 class Weights(dict[str, Series]):

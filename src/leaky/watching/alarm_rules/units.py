@@ -75,7 +75,8 @@ def collapsing(now: Now) -> list[Finding]:
 
     Units that were silent from the start show all at once, when enough samples were seen to call them so; that is no
     rise, and is not looked at. Nor is one that is over: large first steps silence units in healthy trainings too, which
-    shows as a rise for as long as it takes to call them silent.
+    shows as a rise for as long as it takes to call them silent. Where other units fire the more, what comes in has
+    become narrower, as samples of a generator that learns do: level info.
     """
     found, t = [], now.thresholds
     steps, told = now.history.steps, now.history.samples.cumsum() >= now.needed
@@ -99,9 +100,20 @@ def collapsing(now: Now) -> list[Finding]:
             f"{t.collapse_share:.0%} by step {projected:,.0f} if it goes on"
         )
         advice = "Lower the rate now, or give the site a leak; units that are gone do not come back by themselves."
-        share = float(shares[recent[-1]])
-        found.append(finding("collapsing", "warning", site, message, advice, share=share, projected_step=projected))
+        share, level = float(shares[recent[-1]]), _level_of_rise(now.history[site.name]["rate"][recent], shares[recent])
+        found.append(finding("collapsing", level, site, message, advice, share=share, projected_step=projected))
     return found
+
+
+def _level_of_rise(rates: FloatArray, shares: FloatArray) -> Level:
+    """Info where the layer fires nearly as much as before so many of its units were silent, and a warning otherwise.
+
+    If the others went on as they were, a rise of the silent share from s to t would leave (1 − t) ÷ (1 − s) of the rate.
+    """
+    before = int(np.argmin(shares))
+    lost = 1 - float(rates[-1]) / max(float(rates[before]), 1e-30)
+    expected = 1 - float(1 - shares[-1]) / float(1 - shares[before])
+    return "info" if lost < expected / 2 else "warning"
 
 
 def _pace(now: Now, site: SiteNow, shares: FloatArray) -> float:

@@ -13,6 +13,10 @@ from leaky.watching.weights import Series
 
 STEADY = 5
 """Reports, or measured steps, in a row that make a habit."""
+WHOLE = 0.9
+"""Of the entries of a weight, from which on others change it as a whole."""
+ALONG = 0.6
+"""Cosine from which on what others do goes back along a step."""
 STILL_ASKED = 0.5
 """Of the first gradient at the last site, from which on a training that stands still has not learned."""
 
@@ -200,15 +204,16 @@ def weight_size(now: Now) -> list[Finding]:
 
 
 def changed_aside(now: Now) -> list[Finding]:
-    """Weights that something else than the optimizer makes larger, or smaller, step after step.
+    """Weights that something else than the optimizer makes larger, or smaller, step after step, or puts back.
 
     What holds weights to a norm takes back what the optimizer did, and is no trouble: judged is what both do together,
-    where most of it is the other's.
+    where most of it is the other's. Nor is what holds entries within a bound, or some of them at 0, which leaves others
+    as they are, nor what goes back along the last steps at every so many of them, as optimizers that look ahead do.
     """
     changed = {name: _habit(each) for name, each in now.loop.weights.items()}
     changed = {name: abs(share) for name, share in changed.items() if abs(share) >= now.thresholds.changed_aside}
     if not changed:
-        return []
+        return _put_back(now)
     message = (
         f"something else than the optimizer changes {_worst(changed)} between its steps: its norm by "
         f"{max(changed.values()):.2%} a step"
@@ -217,10 +222,34 @@ def changed_aside(now: Now) -> list[Finding]:
     return [finding("changed-aside", "warning", None, message, advice, weights=list(changed))]
 
 
+def _put_back(now: Now) -> list[Finding]:
+    """All weights, where each measured step was taken back before the next: that one alone, and nearly all of it.
+
+    What goes back some steps at once, as an optimizer that looks ahead does, takes back more than the last of them, or
+    part of it.
+    """
+    kept = [np.array(each.undone)[-STEADY:] for each in now.loop.weights.values()]
+    if not kept or min(len(each) for each in kept) < STEADY:
+        return []
+    _, shares, cosines = np.concatenate(kept).T
+    least = now.thresholds.taken_back
+    if not (shares.min() >= least and shares.max() <= 2 - least and cosines.min() >= least):
+        return []
+    message = f"something else than the optimizer takes back {shares.min():.1%} or more of each of its steps"
+    advice = (
+        "Look for code of your own that writes to the weights in the loop: an average of them, a copy or a saved state "
+        "that is put in their place."
+    )
+    return [finding("changed-aside", "warning", None, message, advice, share=float(shares.min()))]
+
+
 def _habit(each: Series) -> float:
     """The growth of ‖W‖ a step that others than the optimizer make, the least of the last steps; 0 where it is none."""
     by_others, by_both = np.array(each.aside)[-STEADY:], (np.array(each.aside) + np.array(each.grown))[-STEADY:]
     if len(by_others) < STEADY or not np.isfinite(by_both).all():
+        return 0.0
+    touched, shares, cosines = np.array(each.undone)[-STEADY:].T
+    if touched.min() < WHOLE or ((shares >= WHOLE) & (cosines >= ALONG)).all():
         return 0.0
     sign = np.sign(by_both[-1])
     least = float(np.minimum(sign * by_others, 2 * sign * by_both).min())
