@@ -105,7 +105,9 @@ def test_weights_that_are_held_within_a_bound_are_let_alone() -> None:
     assert trained(model, torch.optim.RMSprop(model.parameters(), 5e-4), before, steps=60)[0] == []
 
 
-@pytest.mark.parametrize(("kept", "every", "told"), [(0.001, 1, True), (0.05, 1, True), (0.5, 1, False), (0.5, 5, False)])
+@pytest.mark.parametrize(
+    ("kept", "every", "told"), [(0.001, 1, True), (0.05, 1, True), (0.5, 1, False), (0.5, 5, False)]
+)
 def test_steps_that_are_taken_back_are_told_and_those_that_look_ahead_are_not(
     kept: float, every: int, told: bool
 ) -> None:

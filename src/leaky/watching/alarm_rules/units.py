@@ -108,7 +108,7 @@ def collapsing(now: Now) -> list[Finding]:
 def _level_of_rise(rates: FloatArray, shares: FloatArray) -> Level:
     """Info where the layer fires nearly as much as before so many of its units were silent, and a warning otherwise.
 
-    If the others went on as they were, a rise of the silent share from s to t would leave (1 − t) ÷ (1 − s) of the rate.
+    If others went on as they were, a rise of the silent share from s to t would leave (1 − t) ÷ (1 − s) of the rate.
     """
     before = int(np.argmin(shares))
     lost = 1 - float(rates[-1]) / max(float(rates[before]), 1e-30)
