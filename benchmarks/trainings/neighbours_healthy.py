@@ -103,7 +103,7 @@ def clear_pictures_first(seed: int, sick: bool) -> Training:
     return Training(model, Adam(model.parameters(), 2e-3), sample, CE, steps=300)
 
 
-def one_cycle_of_a_convolution(seed: int, sick: bool) -> Training:
+def one_cycle_of_pictures(seed: int, sick: bool) -> Training:
     """A rate that rises twenty-five times over a third of the steps and falls to nothing, as for super-convergence."""
     model = conv_net(normalised=True)
     optimizer = SGD(model.parameters(), 0.4, momentum=0.9, weight_decay=5e-4)
@@ -244,6 +244,6 @@ def mixture_of_densities(seed: int, sick: bool) -> Training:
 
 NEIGHBOURS_HEALTHY = (
     *GAMES, two_views_drawn_together, teacher_that_follows_and_is_centred, tasks_with_rehearsal, clear_pictures_first,
-    one_cycle_of_a_convolution, averaged_at_a_high_rate, mixed_and_smoothed, frozen_below_a_new_head, quantiles_of_a_skewed_target,
-    two_of_eight_experts, thin_matrices_beside_frozen_ones, two_samples_a_batch, mixture_of_densities,
+    one_cycle_of_pictures, averaged_at_a_high_rate, mixed_and_smoothed, frozen_below_a_new_head,
+    quantiles_of_a_skewed_target, two_of_eight_experts, thin_matrices_beside_frozen_ones, two_samples_a_batch, mixture_of_densities,
 )  # fmt: skip
