@@ -245,5 +245,6 @@ def mixture_of_densities(seed: int, sick: bool) -> Training:
 NEIGHBOURS_HEALTHY = (
     *GAMES, two_views_drawn_together, teacher_that_follows_and_is_centred, tasks_with_rehearsal, clear_pictures_first,
     one_cycle_of_pictures, averaged_at_a_high_rate, mixed_and_smoothed, frozen_below_a_new_head,
-    quantiles_of_a_skewed_target, two_of_eight_experts, thin_matrices_beside_frozen_ones, two_samples_a_batch, mixture_of_densities,
+    quantiles_of_a_skewed_target, two_of_eight_experts, thin_matrices_beside_frozen_ones, two_samples_a_batch,
+    mixture_of_densities,
 )  # fmt: skip
