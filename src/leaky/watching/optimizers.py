@@ -104,8 +104,8 @@ class Updates:
         for name, before in left.items():
             now = _sample(self._weights[name])
             aside, new, old = (now - before).float(), _norm(now), _norm(before)
-            answer = torch.stack([(now != before).sum().to(aside), changes[name].float() @ aside, aside @ aside])
-            self._aside[name] = (new - old) * (new + old), answer
+            undone = torch.stack([(now != before).sum().to(aside), changes[name].float() @ aside, aside @ aside])
+            self._aside[name] = (new - old) * (new + old), undone
         for name, change in changes.items():
             answer = _sample_of_gradient(self._weights[name])
             if answer is not None and answer.shape == change.shape:
