@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 
 import leaky
+from leaky.diagnosis import Finding
+from leaky.watching import alarms
 from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError
-from leaky.watching.alarm_rules.now import beyond_chance
-from leaky.watching.alarms import StandingAlarms
+from leaky.watching.alarm_rules.now import Now, beyond_chance
 
 torch.set_num_threads(1)
 
@@ -119,8 +121,29 @@ def test_what_happened_is_not_told_of_a_training_in_which_nothing_stands() -> No
     well, ill = raised(network(), 0.05, x, y), raised(network(), 0.5, x, y, make=torch.optim.Adam)
     event = next(alarm for alarm in ill.alarms if alarm.finding.rule == "update-size")
     diagnosis = leaky.diagnose(well.record())
-    assert StandingAlarms(happened={"update-size": event}).joined(diagnosis) == diagnosis
+    assert alarms.StandingAlarms(happened={"update-size": event}).joined(diagnosis) == diagnosis
     assert all(finding.level == "info" for finding in diagnosis.findings)
+
+
+@pytest.mark.parametrize(
+    ("rule", "levels", "told"),
+    [
+        ("dead", ["warning", None, "warning", "error", "warning", "error"], [0, 3]),
+        ("dead", ["warning", *[None] * 10, "warning"], [0, 11]),
+        ("dead", ["warning", *[None] * 9, "warning"], [0]),
+        ("update-size", ["error", None, "error"], [0, 2]),
+    ],
+)
+def test_what_comes_and_goes_at_a_threshold_is_told_once_and_each_event_anew(
+    monkeypatch: pytest.MonkeyPatch, rule: str, levels: list[Any], told: list[int]
+) -> None:
+    def found(now: Any) -> list[Finding]:
+        level = levels[now.step]
+        return [Finding(rule, level, "1", (), "", {}, "")] if level else []
+
+    monkeypatch.setattr(alarms, "ALARMS", {rule: found})
+    stands = alarms.StandingAlarms()
+    assert [step for step in range(len(levels)) if stands.look(cast(Now, SimpleNamespace(step=step)))] == told
 
 
 def test_units_that_are_pushed_out_of_reach_are_named_with_their_last_step() -> None:

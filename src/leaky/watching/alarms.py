@@ -1,7 +1,7 @@
 """Every alarm with the rule behind it, and which of them stand.
 
-An alarm is raised once, and again only when its level rises or after it has been over; thresholds are those of the one
-table.
+An alarm is raised once, and again only when its level rises or after it has been over for some reports; thresholds are
+those of the one table.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ ALARMS: dict[str, Check] = {
 EVENTS = ("non-finite", "input", "rising-rate", "update-size", "gradient-spike")
 """Alarms of what is over with its step, and may have left what stands at the end."""
 
+QUIET_REPORTS = 10
+"""Reports in a row without what an alarm tells after which it is over: a share at a threshold comes and goes."""
+
 
 @dataclass(eq=False)
 class StandingAlarms:
@@ -69,13 +72,13 @@ class StandingAlarms:
 
     Attributes:
         chosen: names of the alarms that may be raised.
-        standing: the level of each that stands, by rule and site.
+        told: the highest level of each that is not over, and the reports since it was found, by `_subject`.
         found: what the rules found at the last report since a reset.
         happened: by rule, the worst event since then, and the first of its level.
     """
 
     chosen: frozenset[str] = frozenset(ALARMS)
-    standing: dict[tuple[str, str | None], Level] = field(default_factory=dict)
+    told: dict[tuple[str, str | None], tuple[Level, int]] = field(default_factory=dict)
     found: list[Finding] = field(default_factory=list)
     happened: dict[str, Alarm] = field(default_factory=dict)
 
@@ -83,13 +86,25 @@ class StandingAlarms:
         """The alarms that are new at this report."""
         found = [finding for check in dict.fromkeys(ALARMS.values()) for finding in check(now)]
         self.found = found = _once([finding for finding in found if finding.rule in self.chosen])
-        before, self.standing = self.standing, {(f.rule, f.site): f.level for f in found}
-        new = [Alarm(now.step, f) for f in found if level_rank(f.level) > level_rank(before.get((f.rule, f.site)))]
+        new = [Alarm(now.step, finding) for finding in found if self._is_new(finding)]
+        self._tell(found)
         for alarm in new:
             worst = self.happened.get(alarm.finding.rule)
             if alarm.finding.rule in EVENTS and (worst is None or _worse(alarm, worst)):
                 self.happened[alarm.finding.rule] = alarm
         return new
+
+    def _is_new(self, finding: Finding) -> bool:
+        level, _ = self.told.get(_subject(finding), (None, 0))
+        return level_rank(finding.level) > level_rank(level)
+
+    def _tell(self, found: list[Finding]) -> None:
+        """Keep what is found as told, and what is not, for as long as it is not over."""
+        went = {key: (level, missing + 1) for key, (level, missing) in self.told.items()}
+        self.told = {key: each for key, each in went.items() if key[0] not in EVENTS and each[1] < QUIET_REPORTS}
+        for finding in found:
+            level, _ = self.told.get(_subject(finding), (finding.level, 0))
+            self.told[_subject(finding)] = max(level, finding.level, key=level_rank), 0
 
     def forget(self) -> None:
         """Nothing was found yet, for the checkup."""
@@ -113,7 +128,12 @@ class StandingAlarms:
 
     def again(self, alarm: Alarm) -> None:
         """Raise it again if it holds at the next report: something was done about it."""
-        self.standing.pop((alarm.finding.rule, alarm.finding.site), None)
+        self.told.pop(_subject(alarm.finding), None)
+
+
+def _subject(finding: Finding) -> tuple[str, str | None]:
+    """What a finding is of: units that have stopped firing are dead, whichever is told."""
+    return "dead" if finding.rule == "stopped-firing" else finding.rule, finding.site
 
 
 def _worse(alarm: Alarm, than: Alarm) -> bool:
