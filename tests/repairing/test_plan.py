@@ -291,6 +291,13 @@ def test_a_constant_output_is_not_kept_because_an_untrained_network_scores_worse
     assert leaky.observe(model, DATA).sites[0].firing_rate.min() > 0.05
 
 
+@pytest.mark.parametrize("name", ["train", "validate", "max_change"])
+def test_what_belongs_to_the_plan_is_told_when_it_is_given_to_repair(name: str) -> None:
+    options: Any = {name: healthy}
+    with pytest.raises(InputError, match=rf"^{name} belongs to the plan .*\.apply\({name}=…\)"):
+        leaky.repair(sick(), DATA, **options)
+
+
 @pytest.mark.parametrize("value", [None, "good", (0.5, 0.6), torch.zeros(2)], ids=["None", "text", "pair", "tensor"])
 def test_a_metric_that_is_no_number_is_named(value: Any) -> None:
     model = sick()

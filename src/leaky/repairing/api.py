@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -153,7 +154,13 @@ class RepairArguments(DataArguments):
     optimizer: torch.optim.Optimizer | None = None
 
 
-@takes(RepairArguments)
+def _instead(name: str, value: Any) -> str | None:
+    if name in inspect.signature(Repair.apply).parameters:
+        return f"{name} belongs to the plan that repair gives: leaky.repair(model, data).apply({name}=…)"
+    return None
+
+
+@takes(RepairArguments, _instead)
 def repair(given: RepairArguments) -> Repair:
     """Plan the repair of a model: `leaky.repair(model, data)`, or with a checkup of it that was made on the data.
 
