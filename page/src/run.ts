@@ -66,6 +66,8 @@ const NAMES: Record<string, string> = {
   second_moment: "E z²", output_moment: "E h²", gradient: "Gradient", update: "Update",
 };
 const ROW_HEIGHT = 18;
+/** The least that the axis of shares reaches to, where all are 0. */
+const LEAST_SHARE = 0.1;
 
 export function runPage(content: Content, columns: Columns): HTMLElement[] {
   const steps = columns.get(content.steps);
@@ -103,9 +105,10 @@ function overTime(content: Content, columns: Columns, steps: Numbers): HTMLEleme
       ...(made.length ? [["ring", palette().ink, "control"] as ["ring", string, string]] : [])]),
     plot: () => {
       const colours = palette();
+      const top = Math.max(LEAST_SHARE, ...points.map(({ value }) => value));
       return {
         x: { label: "step", ticks: 6, labelArrow: "none", tickFormat: (value: number) => whole(value) },
-        y: { label: null, grid: true, ticks: 5, zero: true, tickFormat: (value: number) => share(value) },
+        y: { label: null, grid: true, ticks: 5, domain: [0, top], nice: true, tickFormat: (value: number) => share(value) },
         marks: [
           Plot.ruleX(told, { x: "step", stroke: colours.ink, strokeDasharray: "2 3", strokeOpacity: 0.7 }),
           Plot.line(points, { x: "step", y: "value", z: "name", stroke: (point: { name: string }) => hue(point.name), strokeWidth: 2 }),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
+from leaky.report.page.columns import Columns
+from leaky.report.page.run import run_content
 from leaky.watching.alarm import Alarm
 from leaky.watching.run import MOST_SITES, Run
 
@@ -48,6 +50,11 @@ def test_each_piece_of_advice_is_said_once_and_many_sites_are_counted() -> None:
     assert found[0] == "step 10: warning: site0: seen at site0 [dead]"
     assert found[-3:] == ["    (3 sites more)", "    → Wait.", "    → Repair."]
     assert len(found) == 1 + MOST_SITES + 3
+
+
+def test_steps_are_counted_from_0_in_the_terminal_and_on_the_page() -> None:
+    assert str(run()).startswith("net · 4 units at 1 site · 21 steps")
+    assert run_content(run(), Columns())["verdict"] == "No alarm in 21 steps."
 
 
 def test_no_alarm_is_said() -> None:

@@ -113,6 +113,11 @@ class Run(Shown):
         return [tuple(sorted(each, key=lambda a: -level_rank(a.finding.level))) for each in together.values()]
 
     @property
+    def length(self) -> int:
+        """Steps of the training up to the last report; they are counted from 0."""
+        return int(self.steps[-1]) + 1 if len(self.steps) else 0
+
+    @property
     def remarks(self) -> tuple[Alarm, ...]:
         """The alarms of level info, as raised."""
         return tuple(alarm for alarm in self.alarms if alarm.finding.level == "info")
@@ -139,12 +144,11 @@ class Run(Shown):
     def view(self) -> View:
         """What a reader is shown: the network over time, the sites as they were last, the alarms and controls."""
         sites = f"{counted(sum(self.units.values()), 'unit')} at {counted(len(self.units), 'site')}"
-        end = int(self.steps[-1]) + 1 if len(self.steps) else 0
         ended = f" · ended by {self.ended}" if self.ended not in ("", "stopped") else ""
         tables = (_over_time(self), Gap(), *_layers(self), Gap()) if len(self.steps) else ()
         told = [said for alike in self.alarms_together() for said in _alarm_lines(alike)]
         return (
-            line(f"{self.model} · {sites} · {counted(end, 'step')}{ended}", "strong"),
+            line(f"{self.model} · {sites} · {counted(self.length, 'step')}{ended}", "strong"),
             Gap(),
             *tables,
             *(told or [line("No alarm above info.")]),

@@ -44,8 +44,7 @@ def run_content(run: Any, columns: Columns) -> dict[str, Any]:
         "verdict": _verdict(run, together),
         "level": _worst(run, together),
         "subtitle": told(
-            f"{run.model} · {counted(units, 'unit')} at {counted(len(names), 'site')} · "
-            f"{counted(int(run.steps[-1]) if len(run.steps) else 0, 'step')}"
+            f"{run.model} · {counted(units, 'unit')} at {counted(len(names), 'site')} · {counted(run.length, 'step')}"
         ),
         "steps": columns.add(run.steps[kept], "f8"),
         "reports": len(run.steps),
@@ -112,7 +111,7 @@ def _control(control: Any, places: dict[str, int]) -> dict[str, Any]:
 def _verdict(run: Any, together: list[tuple[Any, ...]]) -> str:
     ended = f" It was ended by {told(run.ended)}." if run.ended not in ("", "stopped") else ""
     if not together:
-        return f"No alarm in {counted(int(run.steps[-1]) if len(run.steps) else 0, 'step')}.{ended}"
+        return f"No alarm in {counted(run.length, 'step')}.{ended}"
     first, *others = together[0]
     where = "the network" if first.finding.site is None else printable(first.finding.site)
     more = f" and {counted(len(others), 'site')} more" if others else ""
