@@ -103,17 +103,7 @@ class Tracer(DispatchMode):
             rows: by the `id` of inputs that lie otherwise, the sample of each row where sequences are packed by
                 steps, or the one sample that it is.
         """
-        self._values.clear()
-        self._ids.clear()
-        self._sample_axis.clear()
-        self.masks.clear()
-        self.paths.clear()
-        if self._history is not None:
-            self._history.clear()
-        self._made = 0
-        self._sites.start_pass()
-        if self._choices is not None:
-            self._choices.start_pass()
+        self._start_pass()
         single = [tensor for tensor in inputs if isinstance((rows or {}).get(id(tensor)), int)]
         if single:
             self._values.expect_rows(len(single))
@@ -132,6 +122,20 @@ class Tracer(DispatchMode):
         finally:
             self._listener.between()
             self._values.clear()
+
+    def _start_pass(self) -> None:
+        """Forget the pass before."""
+        self._values.clear()
+        self._ids.clear()
+        self._sample_axis.clear()
+        self.masks.clear()
+        self.paths.clear()
+        if self._history is not None:
+            self._history.clear()
+        self._made = 0
+        self._sites.start_pass()
+        if self._choices is not None:
+            self._choices.start_pass()
 
     def node_of(self, value: Tensor) -> Node | None:
         """What is known of a tensor of the pass that is being followed."""
@@ -171,22 +175,7 @@ class Tracer(DispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         self._listener.between()
-        namespace = func._schema.name.partition("::")[0]
-        call = Call(
-            name_of(func),
-            [self._known(a) for a in args],
-            {k: self._known(v) for k, v in kwargs.items()},
-            [],
-            argument_names(func),
-        )
-        if hides(namespace, call.name):
-            self._listener.not_examined(*opaque(func._schema.name, self.modules.path))
-        if rounds(call):
-            self._listener.not_examined(self.modules.path or "(model)", ROUNDS)
-        known = as_data(call)
-        if known is not call and from_outside(call, known, args):
-            self._listener.not_examined(self.modules.path or "(model)", OUTSIDE)
-        call = known
+        call = self._call(func, args, kwargs)
         site = None if self._sites.begins(call, args) else self._sites.call_of(func, call, args)
         output = None if site is None else self._listener.before(site, args[site.activation.operand])
         if output is None:
@@ -199,17 +188,35 @@ class Tracer(DispatchMode):
         self.masks.made(func, call, args, results, output, lambda: self._sites.spot(call))
         ended = self._sites.ended(func, call, args, kwargs, results)
         if ended is not None:
-            site = ended
-            output_of_it = output if isinstance(output, Tensor) else output[0]
-            node = replace(results[0], site=site.name)
-            self._values.put(output_of_it, node)
-            self.paths.made(node)
-            self._listener.after(site, output_of_it)
+            self._end(ended, results[0], output)
         if self._history is not None:
-            self._history.add(func, call, results, self.modules.path, None if site is None else site.use)
-        if site is not None and site is not ended:
+            called = ended or site
+            self._history.add(func, call, results, self.modules.path, None if called is None else called.use)
+        if site is not None and ended is None:
             self._listener.after(site, output)
         return output
+
+    def _call(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
+        """The operation with nodes in the place of its tensors; what it hides from the tracer is listed."""
+        known_args, known_kwargs = [self._known(a) for a in args], {k: self._known(v) for k, v in kwargs.items()}
+        seen = Call(name_of(func), known_args, known_kwargs, [], argument_names(func))
+        schema, path = func._schema.name, self.modules.path
+        if hides(schema.partition("::")[0], seen.name):
+            self._listener.not_examined(*opaque(schema, path))
+        if rounds(seen):
+            self._listener.not_examined(path or "(model)", ROUNDS)
+        call = as_data(seen)
+        if call is not seen and from_outside(seen, call, args):
+            self._listener.not_examined(path or "(model)", OUTSIDE)
+        return call
+
+    def _end(self, site: SiteCall, result: Node, output: Any) -> None:
+        """A site that is spelled out in several operations ends with this one."""
+        value = output if isinstance(output, Tensor) else output[0]
+        node = replace(result, site=site.name)
+        self._values.put(value, node)
+        self.paths.made(node)
+        self._listener.after(site, value)
 
     def learned(self, outputs: Sequence[Tensor]) -> bool:
         """Whether a second pass would see more: activations that are spelled out, masks of padding; call it inside."""
