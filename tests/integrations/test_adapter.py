@@ -51,6 +51,58 @@ def test_the_parts_that_are_called_are_watched_under_their_names() -> None:
     assert sum(bool(each) for each in sent) == 2, "twelve steps, the first of them spent on looking, five a report"
 
 
+class Wrapped(torch.optim.Optimizer):
+    """As accelerate's: an optimizer around the one that steps."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+
+@pytest.mark.parametrize("closure", [False, True])
+def test_a_part_is_watched_with_the_optimizer_that_trains_it_and_its_steps_are_counted_once(closure: bool) -> None:
+    torch.manual_seed(0)
+    model, adapter = Parts(), Adapter(report_every=5)
+    first, second = (torch.optim.Adam(part.parameters(), 1e-3) for part in (model.body, model.head))
+    generator = torch.Generator().manual_seed(0)
+    adapter.start(model, [first, Wrapped(second), None])
+    for step in range(21):
+
+        def computed() -> torch.Tensor:
+            model.zero_grad()
+            loss = model.head(model.body(torch.randn(16, 6, generator=generator))).square().mean()
+            loss.backward()
+            return loss
+
+        if not closure:
+            computed()
+        for optimizer in (first, second)[: 2 - step % 2]:
+            optimizer.step(computed if closure else None)
+        adapter.step()
+    adapter.stop()
+    assert {name: each.step_number for name, each in adapter.watches.items()} == {"body": 20, "head": 10}
+    for each in adapter.watches.values():
+        updates = each.history["1"]["update"][: each.step_number // 5]
+        assert ((updates > 0) & (updates < 0.1)).all()
+
+
+def test_what_the_loss_does_is_told_once_however_many_parts_are_watched() -> None:
+    torch.manual_seed(0)
+    model, adapter = Parts(), Adapter(report_every=5, on_alarm=lambda alarm: None)
+    optimizer = torch.optim.SGD(model.parameters(), 0.02)
+    generator = torch.Generator().manual_seed(0)
+    adapter.start(model, [optimizer])
+    for _ in range(60):
+        optimizer.zero_grad()
+        wrong = -model.head(model.body(torch.randn(64, 6, generator=generator))).square().mean()
+        (wrong.detach() * -2 + wrong).backward()
+        optimizer.step()
+        adapter.step()
+    adapter.stop()
+    told = [alarm.finding.rule for each in adapter.watches.values() for alarm in each.alarms]
+    assert told.count("rising-loss") == 1
+    assert len(adapter.watches) == 2
+
+
 def test_a_model_that_is_called_as_a_whole_is_watched_as_a_whole() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))

@@ -38,6 +38,16 @@ ALARMED = {"dead_warning": 0.05, "dead_error": 0.1}
 """Thresholds by which the dead units are an alarm."""
 
 
+def knows_its_optimizer(callback: Any, steps: int) -> bool:
+    """Whether the watches of a callback counted these steps, beside the first, and measured updates in each report.
+
+    The last report holds what steps were left, none of which may have been measured.
+    """
+    watches = callback.adapter.watches.values()
+    updates = np.concatenate([each.history[site]["update"][:-1] for each in watches for site in each.history])
+    return {each.step_number for each in watches} == {steps - 1} and len(updates) > 0 and bool((updates > 0).all())
+
+
 def hooks_of(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
@@ -117,7 +127,9 @@ def test_lightning(tmp_path: Path) -> None:
         trainer.fit(module, loader)
         return module
 
-    plain, watched = fit([]), fit([Watch(sites=True, thresholds=ALARMED)])
+    callback = Watch(sites=True, thresholds=ALARMED)
+    plain, watched = fit([]), fit([callback])
+    assert knows_its_optimizer(callback, 40)
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
     assert hooks_of(watched) == 0
     scalars = read_event_file(tmp_path)
@@ -160,10 +172,10 @@ def test_transformers(tmp_path: Path) -> None:
         str(tmp_path), num_train_epochs=1, per_device_train_batch_size=16, gradient_accumulation_steps=2,
         logging_steps=10, report_to=[], save_strategy="no", use_cpu=True, disable_tqdm=True,
     )  # fmt: skip
-    trainer = transformers.Trainer(
-        model, arguments, train_dataset=rows, callbacks=[reporter, Watch(sites=["net.1"], thresholds=ALARMED)]
-    )
+    callback = Watch(sites=["net.1"], thresholds=ALARMED)
+    trainer = transformers.Trainer(model, arguments, train_dataset=rows, callbacks=[reporter, callback])
     trainer.train()
+    assert knows_its_optimizer(callback, 40)
     assert hooks_of(model) == 0
     logged = [each for each in reporter.seen if "leaky/dead" in each]
     assert logged, "the reporter stands before the callback in the list, and still gets the scalars"
@@ -199,15 +211,17 @@ def test_skorch() -> None:
     from leaky.integrations.skorch import Watch
 
     x, y = (part.numpy() for part in data())
+    callback = Watch(thresholds=ALARMED)
     net = skorch.NeuralNetClassifier(
         network,
         criterion=nn.CrossEntropyLoss,
         max_epochs=2,
         batch_size=32,
         verbose=0,
-        callbacks=[("leaky", Watch(thresholds=ALARMED))],
+        callbacks=[("leaky", callback)],
     )
     net.fit(x, np.asarray(y, np.int64))
+    assert knows_its_optimizer(callback, 2 * 32)
     assert net.history[-1]["leaky/dead"] == pytest.approx(DEAD / 16)
     assert net.history[-1]["leaky/alarms"] == 1
     told = [row["leaky/alarm_texts"] for row in net.history if "leaky/alarm_texts" in row]
@@ -216,7 +230,7 @@ def test_skorch() -> None:
     assert hooks_of(net.module_) == 0
 
 
-@pytest.mark.parametrize("algorithm", ["DQN", "PPO"])
+@pytest.mark.parametrize("algorithm", ["DQN", "PPO", "SAC"])
 def test_stable_baselines3(tmp_path: Path, algorithm: str) -> None:
     library = pytest.importorskip("stable_baselines3")
     logger = pytest.importorskip("stable_baselines3.common.logger")
@@ -226,12 +240,19 @@ def test_stable_baselines3(tmp_path: Path, algorithm: str) -> None:
     short = {
         "DQN": {"learning_starts": 50, "train_freq": 1, "batch_size": 32},
         "PPO": {"n_steps": 64, "batch_size": 32, "n_epochs": 4},
+        "SAC": {"learning_starts": 50, "train_freq": 1, "batch_size": 32},
     }[algorithm]
+    world = "Pendulum-v1" if algorithm == "SAC" else "CartPole-v1"
     agent = getattr(library, algorithm)(
-        "MlpPolicy", "CartPole-v1", seed=0, device="cpu", policy_kwargs={"activation_fn": nn.ReLU}, **short
+        "MlpPolicy", world, seed=0, device="cpu", policy_kwargs={"activation_fn": nn.ReLU}, **short
     )
     agent.set_logger(logger.configure(str(tmp_path), ["tensorboard"]))
-    agent.learn(320, callback=Watch(sites=True, report_every=5), log_interval=1)
+    callback = Watch(sites=True, report_every=5)
+    steps: list[int] = []
+    optimizer = agent.policy.actor.optimizer if algorithm == "SAC" else agent.policy.optimizer
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    agent.learn(320, callback=callback, log_interval=1)
+    assert knows_its_optimizer(callback, len(steps))
     agent.logger.dump(320)
     assert hooks_of(agent.policy) == 0
     scalars = read_event_file(tmp_path)

@@ -105,6 +105,20 @@ def test_weights_that_are_held_within_a_bound_are_let_alone() -> None:
     assert trained(model, torch.optim.RMSprop(model.parameters(), 5e-4), before, steps=60)[0] == []
 
 
+def test_weights_that_all_lie_at_a_bound_and_are_pushed_beyond_it_are_let_alone() -> None:
+    model = network()
+
+    def before(step: int) -> None:
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.clamp_(-0.05, 0.05)
+
+    def pushed(out: Tensor, _: Tensor) -> Tensor:
+        return -10 * sum((weight * weight.sign().detach()).sum() for weight in model.parameters()) + 0 * out.sum()
+
+    assert trained(model, sgd(model, 1e-4), before, loss_of=pushed, steps=60)[0] == []
+
+
 @pytest.mark.parametrize(
     ("kept", "every", "told"), [(0.001, 1, True), (0.05, 1, True), (0.5, 1, False), (0.5, 5, False)]
 )

@@ -77,6 +77,27 @@ def test_a_loss_that_steps_raise_is_told(factor: float, said: list[tuple[str, st
     assert set(told(model, optimizer, loss, random_batches(), 60)) == set(said)
 
 
+def test_where_other_targets_raise_the_loss_at_one_stroke_it_is_told_at_level_info() -> None:
+    model, batches = network(), random_batches()
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        x, y = batches(step)
+        return x, y if step < 25 else 2 + 3 * y
+
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    assert told(model, optimizer, functional.mse_loss, batch, 60) == [("rising-loss", "info")]
+
+
+@pytest.mark.parametrize(("between", "jumped"), [(0, True), (2, True), (3, False), (20, False)])
+def test_a_rise_with_hardly_a_loss_on_the_way_is_a_jump(between: int, jumped: bool) -> None:
+    course = Course()
+    for loss in (*[1.0, 1.1] * 10, *np.linspace(1.5, 1.6, between), *[2.0, 2.1] * 10):
+        course.add(float(loss))
+    assert course.rise is not None
+    assert course.rise.stays
+    assert course.rise.jumped == jumped
+
+
 def test_where_another_network_raises_the_loss_it_is_told_at_level_info() -> None:
     model, other = network(), nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), 1e-4)

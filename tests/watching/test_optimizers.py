@@ -58,7 +58,20 @@ def test_what_others_do_to_a_weight_between_two_steps_is_seen_apart_from_the_ste
         model.weight.fill_(4.0)
     updates.begin()  # of a step that is not measured: what came since is not of one step
     updates.before()
-    assert updates.after()["weight"] == pytest.approx([0, 96, 6, 0, -48, 0.02, *UNKNOWN[:5], 6, -12, 24], nan_ok=True)
+    assert updates.after()["weight"] == pytest.approx([0, 96, 6, 0, -48, 0.02, *UNKNOWN[:5], 0, -12, 24], nan_ok=True)
+
+
+def test_entries_that_others_set_to_zero_or_to_a_bound_are_not_counted_as_changed() -> None:
+    model = nn.Linear(4, 2, bias=False)
+    updates = Updates(model)
+    for set_to in ([[-1.0, 1.0, -1.0, 0.0], [0.0, 1.0, 0.5, -0.25]], None):
+        updates.begin()
+        updates.before()
+        found = updates.after()["weight"]
+        if set_to is not None:
+            with torch.no_grad():
+                model.weight.copy_(torch.tensor(set_to))
+    assert found[11] == 2
 
 
 def test_of_half_precision_the_entries_are_counted_that_had_a_gradient_and_moved() -> None:

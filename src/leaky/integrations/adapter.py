@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from leaky.errors import InputError
 from leaky.observation.riding.hooks import Hook
 from leaky.watching.alarm import in_words
+from leaky.watching.alarms import ALARMS
 from leaky.watching.api import watch
 from leaky.watching.watch import Watch
 
@@ -22,6 +25,8 @@ TOTALS = ("dead", "locked", "dormant", "nearly_dead", "silent")
 """Shares of all units, sent always."""
 OF_SITES = ("dead", "locked", "dormant", "nearly_dead", "gradient")
 """Sent for each site, where they are asked for."""
+OF_THE_LOOP = frozenset({"rising-loss", "unshuffled", "never-zeroed"})
+"""Alarms that are of the whole loop: the first watch of an optimizer tells them."""
 LOOKED_FOR = 20
 """Steps in which no module ran after which that is said."""
 
@@ -43,30 +48,39 @@ class Adapter:
         self.sites = sites
         self.watches: dict[str, Watch] = {}
         self._options = options
+        self._optimizers: tuple[torch.optim.Optimizer, ...] = ()
         self._search: _Search | None = None
         self.pending: dict[str, float] = {}
         self._sent: dict[str, int] = {}
         self._told: dict[str, int] = {}
         self._controlled: dict[str, int] = {}
+        self._by_hand: list[Watch] = []
         self._steps = 0
 
-    def start(self, model: nn.Module) -> None:
-        """The training begins."""
+    def start(self, model: nn.Module, optimizers: Iterable[Any] = ()) -> None:
+        """The training begins.
+
+        Args:
+            model: of which whatever is called is watched.
+            optimizers: that train it, or wrappers of those; a part of the model is watched with the one that holds its
+                parameters, whose steps are its own.
+        """
         self.stop()
+        self._optimizers = tuple(each for each in map(_inmost, optimizers) if each is not None)
         self.watches, self.pending, self._sent, self._told, self._steps = {}, {}, {}, {}, 0
+        self._by_hand = []
         self._controlled = {}
         self._search = _Search(model)
 
     def step(self) -> None:
-        """The optimizer has stepped."""
+        """The optimizer has stepped; a watch that has been given it knows."""
         self._steps += 1
-        for each in self.watches.values():
+        for each in self._by_hand:
             each.step()
         if self._search is not None and self._search.found:
             roots = self._search.end()
             self._search = None
-            for name, module in roots.items():
-                self.watches[name] = watch(module, None, **self._options).start()
+            self._watch(roots)
         elif self._search is not None and self._steps == LOOKED_FOR:
             warnings.warn(
                 f"leaky: no module of the model was called in training in {LOOKED_FOR} steps, so there is nothing to "
@@ -75,6 +89,22 @@ class Adapter:
                 stacklevel=3,
             )
         self.pending |= self._new_scalars()
+
+    def _watch(self, roots: dict[str, nn.Module]) -> None:
+        """Watch each of these modules, with the optimizer that holds its parameters where one of those known does."""
+        taken: set[int] = set()
+        for name, module in roots.items():
+            own = {id(parameter) for parameter in module.parameters()}
+            holds = (each for each in self._optimizers if any(id(p) in own for p in _parameters(each)))
+            optimizer, options = next(holds, None), self._options
+            if id(optimizer) in taken:
+                chosen = ALARMS if options.get("alarms") is None else options["alarms"]
+                options = {**options, "alarms": [alarm for alarm in chosen if alarm not in OF_THE_LOOP]}
+            self.watches[name] = watch(module, optimizer, **options).start()
+            if optimizer is None:
+                self._by_hand.append(self.watches[name])
+            else:
+                taken.add(id(optimizer))
 
     def stop(self) -> None:
         """The training is over, or was broken off; every hook goes."""
@@ -149,6 +179,17 @@ class Adapter:
             for name in each.history
         ]
         return layers_figure(rows)
+
+
+def _inmost(optimizer: Any) -> torch.optim.Optimizer | None:
+    """The optimizer that steps, within what wraps it under the attribute `optimizer`; None where there is none."""
+    while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+        optimizer = optimizer.optimizer
+    return optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
 
 
 class _Search:

@@ -33,9 +33,9 @@ class Watch(Callback):  # type: ignore[misc]
         self._step = -1
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """The modules that `training_step` calls are looked for."""
+        """The modules that `training_step` calls are looked for, and watched with the optimizer that trains each."""
         self._step = trainer.global_step
-        self.adapter.start(pl_module)
+        self.adapter.start(pl_module, trainer.optimizers)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A step is an optimizer step: batches whose gradients are accumulated are one."""

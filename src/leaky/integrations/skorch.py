@@ -28,7 +28,7 @@ class Watch(Callback):  # type: ignore[misc]
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:  # noqa: N803
         """The module is watched from its first step on."""
-        self.adapter.start(net.module_)
+        self.adapter.start(net.module_, [getattr(net, "optimizer_", None)])
 
     def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
         """A step is over; batches of the validation are none."""

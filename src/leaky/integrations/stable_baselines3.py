@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
 from leaky.errors import MissingExtraError
 from leaky.integrations.adapter import Adapter
 
@@ -31,13 +33,16 @@ class Watch(BaseCallback):  # type: ignore[misc]
 
     def _on_training_start(self) -> None:
         policy = self.model.policy
-        optimizer = next(
-            found
-            for found in (getattr(place, "optimizer", None) for place in (policy, *policy.children()))
-            if found is not None
-        )
-        self.adapter.start(policy)
-        self._handle = optimizer.register_step_post_hook(lambda *_: self._stepped())
+        found = (getattr(place, "optimizer", None) for place in (policy, *policy.children()))
+        first, *rest = (each for each in found if each is not None)
+        self.adapter.start(policy, [first, *rest])
+
+        def stepped(optimizer: Any, *_: Any) -> None:
+            if optimizer is first:
+                self._stepped()
+
+        # a hook of all optimizers: by then the first one's own have run, and the watch may add its own to them
+        self._handle = register_optimizer_step_post_hook(stepped)
 
     def _stepped(self) -> None:
         self.adapter.step()

@@ -25,10 +25,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def __init__(self, sites: bool | list[str] = False, **options: Any) -> None:
         self.adapter = Adapter(sites, **options)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
         """The model is watched from its first step on."""
         self._go_first()
-        self.adapter.start(model)
+        self.adapter.start(model, [rest.get("optimizer")])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """An optimizer step is over, whatever was accumulated for it."""

@@ -19,6 +19,8 @@ CLOSE = 100
 """Steps of which every one's loss is looked at, and then one a report."""
 LARGEST = 1e100
 """Up to which squares of losses can be added up."""
+ON_THE_WAY = 3
+"""Losses between the lowest level and a higher one that make a rise, where fewer are a jump."""
 LEARNED = 0.25
 """Of the first level, up to which the batches of a stretch count as learned."""
 
@@ -33,6 +35,8 @@ class Rise:
         low, now: the two means.
         error: standard error of the difference.
         stays: whether all of the last losses lie above all of that stretch, and do not come down again.
+        jumped: whether it came at one stroke and is over, as where other data come or targets are set anew; not known of losses that
+            are seen once a report.
     """
 
     by: float
@@ -41,6 +45,7 @@ class Rise:
     now: float
     error: float
     stays: bool
+    jumped: bool = False
 
 
 @dataclass(eq=False)
@@ -58,7 +63,9 @@ class Course:
     others: bool = False
     _first: list[float] = field(default_factory=list)
     _last: deque[float] = field(default_factory=lambda: deque(maxlen=2 * WINDOW))
+    _close: list[float] = field(default_factory=list)
     _low: FloatArray | None = None
+    _low_until: int = 0
 
     def add(self, loss: float) -> None:
         """Take in the loss of a step; one that is not finite, or nearly so, is told of elsewhere."""
@@ -70,11 +77,13 @@ class Course:
         self.seen += 1
         if len(self._first) < WINDOW:
             self._first.append(loss)
+        if len(self._close) < CLOSE:
+            self._close.append(loss)
         self._last.append(loss)
         place = len(self._last) - self._recent
         stretch = np.array(self._last)[place - WINDOW : place] if place >= WINDOW else None
         if stretch is not None and (self._low is None or stretch.mean() < self._low.mean()):
-            self._low = stretch
+            self._low, self._low_until = stretch, self.seen - self._recent
 
     @property
     def began(self) -> float:
@@ -96,7 +105,19 @@ class Course:
         error = math.sqrt(low.var(ddof=1) / len(low) + now.var(ddof=1) / len(now))
         stays = bool(now.min() > low.max() and later.mean() - low.mean() >= 0.9 * (earlier.mean() - low.mean()))
         gained = max(0.0, float(np.mean(self._first[:FEW]) - low.mean()))
-        return Rise(float(now.mean() - low.mean()), gained, float(low.mean()), float(now.mean()), error, stays)
+        by = float(now.mean() - low.mean())
+        goes_on = later.mean() - earlier.mean() > 0.25 * by
+        jumped = not goes_on and self._jumped(float(low.mean()), by)
+        return Rise(by, gained, float(low.mean()), float(now.mean()), error, stays, jumped)
+
+    def _jumped(self, low: float, by: float) -> bool:
+        """Whether hardly any loss lies between the last one near the lowest level and the first one far above it."""
+        after = np.array(self._close[self._low_until :])
+        high = np.flatnonzero(after >= low + 0.75 * by)
+        if not len(high):
+            return False
+        near = np.flatnonzero(after[: high[0]] <= low + 0.25 * by)
+        return bool(high[0] - 1 - (near[-1] if len(near) else -1) < ON_THE_WAY)
 
     @property
     def _recent(self) -> int:

@@ -34,7 +34,7 @@ Changes = dict[str, list[FloatArray]]
 is not known; the least ‖W‖² that a step is compared with; of weights in half precision the entries that the step
 moved and those that had a gradient, NaN elsewhere; of the measured step before, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖², g being the
 gradient that came after it, NaN where that is not known; and the entries that others changed after that step by A,
-⟨ΔW, A⟩ and ‖A‖², NaN likewise."""
+other than to 0 or to a bound, ⟨ΔW, A⟩ and ‖A‖², NaN likewise."""
 COLUMNS = 14
 
 LEAST_GAIN = 0.1
@@ -104,7 +104,8 @@ class Updates:
         for name, before in left.items():
             now = _sample(self._weights[name])
             aside, new, old = (now - before).float(), _norm(now), _norm(before)
-            undone = torch.stack([(now != before).sum().to(aside), changes[name].float() @ aside, aside @ aside])
+            freely = (now != before) & (now != 0) & (now > now.amin()) & (now < now.amax())
+            undone = torch.stack([freely.sum().to(aside), changes[name].float() @ aside, aside @ aside])
             self._aside[name] = (new - old) * (new + old), undone
         for name, change in changes.items():
             answer = _sample_of_gradient(self._weights[name])

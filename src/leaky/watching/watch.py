@@ -20,6 +20,7 @@ from leaky.watching.afar import unscale
 from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import WatchArguments
+from leaky.watching.closures import at_each_step
 from leaky.watching.controlling.controller import Controller
 from leaky.watching.course import CLOSE
 from leaky.watching.history import SiteFigures
@@ -127,7 +128,7 @@ class Watch:
         self.state = "running"
         self._ranks.meet()
         if self._optimizer is not None:
-            self._handles.append(self._optimizer.register_step_pre_hook(lambda *_: self._before_step()))
+            self._handles.append(at_each_step(self._optimizer, self._before_step))
             self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
         self._attach_or_detach()
         if self._optimizer is None:

@@ -37,8 +37,9 @@ class Series:
         when, sizes: the step of each of the last reports, and √E w² then.
         answers: after each measured step of the last reports, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖² with the gradient g that came
             next, shape (steps, 3).
-        undone: what others did after each of the last measured steps: the share of the entries that they changed by A,
-            −⟨ΔW, A⟩ ÷ ‖ΔW‖² and −⟨ΔW, A⟩ ÷ (‖ΔW‖ ‖A‖), shape (3,); NaN where that was not measured.
+        undone: what others did after each of the last measured steps: the share of the entries that they changed by A
+            other than to 0 or to a bound, −⟨ΔW, A⟩ ÷ ‖ΔW‖² and −⟨ΔW, A⟩ ÷ (‖ΔW‖ ‖A‖), shape (3,); NaN where that
+            was not measured.
         asked: ‖g‖·‖W‖ at the last measured step of each of the last reports, g being the gradient of a measured step
             before; NaN where that is not known.
         most: the largest ‖ΔW‖ ÷ ‖W‖ so far.

@@ -16,7 +16,8 @@ def rising_loss(now: Now) -> list[Finding]:
     """A loss that lies far above its lowest level so far, beyond what batches differ by, and stays there.
 
     Steps that follow the gradient lower the loss, unless they are too long, or the gradient is not the loss' own. In a
-    game the other side raises it; later than the first steps so do targets that move, as a value function's.
+    game the other side raises it; later than the first steps so do targets that move, as a value function's; and a rise at
+    one stroke is one of the data, as of what an agent has met since.
     """
     course, t = now.loop.course, now.thresholds
     rise = course.rise
@@ -30,7 +31,7 @@ def rising_loss(now: Now) -> list[Finding]:
         "Look at the sign of the loss and at derivatives of your own, at the rate and its schedule, at weight decay, "
         "and at whether the data have changed; where targets move or another network is trained against, it may rise."
     )
-    level: Level = "info" if course.others or course.seen > CLOSE else "warning"
+    level: Level = "info" if course.others or course.seen > CLOSE or rise.jumped else "warning"
     return [finding("rising-loss", level, None, message, advice, low=rise.low, now=rise.now, error=rise.error)]
 
 

@@ -13,8 +13,10 @@ from leaky.watching.weights import Series
 
 STEADY = 5
 """Reports, or measured steps, in a row that make a habit."""
-WHOLE = 0.9
+WHOLE = 0.5
 """Of the entries of a weight, from which on others change it as a whole."""
+SAME_WAY = 0.9
+"""Of the last step, from which on what others do may be part of what goes back several."""
 ALONG = 0.6
 """Cosine from which on what others do goes back along a step."""
 STILL_ASKED = 0.5
@@ -231,9 +233,9 @@ def _put_back(now: Now) -> list[Finding]:
     kept = [np.array(each.undone)[-STEADY:] for each in now.loop.weights.values()]
     if not kept or min(len(each) for each in kept) < STEADY:
         return []
-    _, shares, cosines = np.concatenate(kept).T
+    touched, shares, cosines = np.concatenate(kept).T
     least = now.thresholds.taken_back
-    if not (shares.min() >= least and shares.max() <= 2 - least and cosines.min() >= least):
+    if not (touched.min() >= WHOLE and shares.min() >= least and shares.max() <= 2 - least and cosines.min() >= least):
         return []
     message = f"something else than the optimizer takes back {shares.min():.1%} or more of each of its steps"
     advice = (
@@ -249,7 +251,7 @@ def _habit(each: Series) -> float:
     if len(by_others) < STEADY or not np.isfinite(by_both).all():
         return 0.0
     touched, shares, cosines = np.array(each.undone)[-STEADY:].T
-    if touched.min() < WHOLE or ((shares >= WHOLE) & (cosines >= ALONG)).all():
+    if touched.min() < WHOLE or ((shares >= SAME_WAY) & (cosines >= ALONG)).all():
         return 0.0
     sign = np.sign(by_both[-1])
     least = float(np.minimum(sign * by_others, 2 * sign * by_both).min())
