@@ -495,3 +495,20 @@ def test_a_report_in_which_no_sample_asks_anything_of_the_first_site_is_no_vanis
     gradients = [watch.history[site]["gradient"] for site in ("first.1", "rest.1")]
     assert (gradients[0] / gradients[1])[15] < 1e-8
     assert watch.alarms == []
+
+
+class ActorAndCritic(nn.Module):
+    """Two networks side by side, of which one is asked for next to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actor, self.critic = network(2), network(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 1e-5 * self.actor(x) + self.critic(x)
+
+
+def test_a_gradient_that_changes_between_two_networks_side_by_side_is_none_of_depth() -> None:
+    x, y = data()
+    watch = raised(ActorAndCritic(), 1e-3, x, y, steps=30, alarms=["gradient-by-depth"])
+    assert {alarm.finding.level for alarm in watch.alarms} == {"info"}

@@ -35,8 +35,8 @@ class Rise:
         low, now: the two means.
         error: standard error of the difference.
         stays: whether all of the last losses lie above all of that stretch, and do not come down again.
-        jumped: whether it came at one stroke and is over, as where other data come or targets are set anew; not known of losses that
-            are seen once a report.
+        jumped: whether it came at one stroke and is over, as where other data come or targets are set anew; not known
+            of losses that are seen once a report.
     """
 
     by: float

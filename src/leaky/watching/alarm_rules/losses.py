@@ -16,8 +16,8 @@ def rising_loss(now: Now) -> list[Finding]:
     """A loss that lies far above its lowest level so far, beyond what batches differ by, and stays there.
 
     Steps that follow the gradient lower the loss, unless they are too long, or the gradient is not the loss' own. In a
-    game the other side raises it; later than the first steps so do targets that move, as a value function's; and a rise at
-    one stroke is one of the data, as of what an agent has met since.
+    game the other side raises it; later than the first steps so do targets that move, as a value function's; and a rise
+    at one stroke is one of the data, as of what an agent has met since.
     """
     course, t = now.loop.course, now.thresholds
     rise = course.rise

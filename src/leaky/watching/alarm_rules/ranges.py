@@ -12,6 +12,8 @@ from leaky.watching.alarm_rules.now import Now, SiteNow, finding, known, level_o
 
 LEAST_RANGE = 0.1
 """E z² up to which a site's range may grow from less: only what is beyond it has grown too far."""
+AT_ONE_PLACE = 0.8
+"""Of the change of a gradient over the sites, from which on it is none of depth."""
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
@@ -128,7 +130,11 @@ def fading(now: Now) -> list[Finding]:
 
 
 def depth(now: Now) -> list[Finding]:
-    """The output's range or the gradient over depth, at this report."""
+    """The output's range or the gradient over depth, at this report.
+
+    Depth changes a gradient from layer to layer. Where nearly all of the change lies between two sites, one does not
+    feed the other, as in an actor beside its critic, or something else lies between them: level info.
+    """
     t = now.thresholds
     moments = known(now, "output_moment")
     found = []
@@ -147,6 +153,7 @@ def depth(now: Now) -> list[Finding]:
         for word, size in (("explodes", ratio), ("vanishes", 1 / ratio if ratio > 0 else math.nan)):
             level = level_of(size, t.gradient_warning, t.gradient_error)
             if level is not None:
+                level = "info" if _between_two(now) >= AT_ONE_PLACE else level
                 message = f"the gradient {word}: its square changes by {size:.3g} from the last site to this one"
                 advice = "Initialise with the gain of the slope (`leaky.initialize`), add shortcuts or normalisation."
                 found.append(finding("gradient-by-depth", level, ends[0], message, advice, factor=ratio))
@@ -159,6 +166,12 @@ def _ends_with_gradient(now: Now) -> tuple[SiteNow, SiteNow] | None:
     if len(known_ones) < now.thresholds.least_sites or not known_ones[0][1] > 0 or not known_ones[-1][1] > 0:
         return None
     return known_ones[0][0], known_ones[-1][0]
+
+
+def _between_two(now: Now) -> float:
+    """The largest part of the change of ln E g² over the sites that lies between one and the next."""
+    changes = np.diff(np.log([value for _, value in known(now, "gradient") if value > 0]))
+    return float(np.abs(changes).max() / np.abs(changes.sum())) if changes.sum() != 0 else math.nan
 
 
 def _steady_ratio(now: Now, first: str, last: str) -> float:
