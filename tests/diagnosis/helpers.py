@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from tests.records import record_from
+from tests.records import normal, record_from, regression
 
 from leaky.diagnosis import Finding, diagnose
-from leaky.record import Record, Site
+from leaky.record import LossTerm, Record, Site
 
 ENOUGH = 1500
 """Samples that are enough for the bound on every record of these tests."""
@@ -33,3 +33,9 @@ def only(found: list[Finding]) -> Finding:
     """The one finding."""
     assert len(found) == 1, found
     return found[0]
+
+
+def terms(noise: float) -> tuple[LossTerm, ...]:
+    """A comparison that is fitted up to this noise."""
+    target = normal(ENOUGH, 1, seed=8)
+    return (regression(target, target + noise * normal(ENOUGH, 1, seed=9)),)

@@ -104,12 +104,73 @@ def test_classes_and_units_are_no_attention() -> None:
     assert leaky.observe(model, X[:, 0]).choices == ()
 
 
-def test_counts_of_two_records_add_up_and_only_the_first_batch_is_counted() -> None:
+class Scored(nn.Module):
+    """Attention with a mask of numbers or of truth values that are filled in, written out, torch's own or fused."""
+
+    def __init__(self, how: str, value: float) -> None:
+        super().__init__()
+        self.qkv, self.out, self.how, self.value = nn.Linear(8, 24), nn.Linear(8, 2), how, value
+
+    def forward(self, x: Tensor, gone: Tensor) -> Tensor:
+        q, k, v = (part[:, None] for part in self.qkv(x).chunk(3, -1))
+        hidden, mask = gone[:, None, None], self.value * gone[:, None, None].float()
+        scores = 9 * q @ k.mT
+        if self.how == "fused":
+            return self.out(functional.scaled_dot_product_attention(q, k, v, mask, scale=9.0)[:, 0])  # type: ignore[no-any-return]
+        hides: dict[str, Callable[[], Tensor]] = {
+            "added": lambda: scores + mask,
+            "taken off": lambda: scores - -mask,
+            "in place": lambda: scores.add_(mask),
+            "filled": lambda: scores.masked_fill(hidden, self.value),
+            "picked": lambda: torch.where(hidden, self.value, scores),
+            "in windows": lambda: (scores.view(8, 5, 1, 6, 6) + mask.view(8, 5, 1, 1, 6)).view(-1, 1, 6, 6),
+            "before a scale": lambda: (scores + mask) / 1.0,
+        }
+        return self.out((hides[self.how]().softmax(-1) @ v)[:, 0])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("value", [-100.0, -1000.0, -1e4, -torch.inf])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "added",
+        "taken off",
+        "in place",
+        "filled",
+        "picked",
+        "in windows",
+        "before a scale",
+        "fused",
+    ],
+)
+def test_what_a_mask_hides_is_no_place_to_choose(how: str, value: float) -> None:
+    torch.manual_seed(0)
+    model = Scored(how, value).eval()
+    gone = torch.arange(6)[None] >= torch.randint(1, 5, (40, 1), generator=torch.Generator().manual_seed(2))
+    if how != "filled" and how != "picked" and value == -torch.inf:
+        value = model.value = -1e30  # 0 · ∞ is no number
+    rows = 16 if how == "fused" else 40
+    (seen,) = leaky.observe(model, [(X, gone)]).choices
+    q, k, _ = model.qkv(X).double().chunk(3, -1)
+    scores = (9 * q @ k.mT).masked_fill(gone[:, None], -torch.inf)[:rows][(~gone[:rows]).sum(1) > 1]
+    assert seen.entries == scores[..., 0].numel() < 6 * rows
+    sharp = int((scores.softmax(-1).amax(-1) >= 0.999).sum())
+    assert seen.high == pytest.approx(sharp, abs=1)
+    assert 0 < sharp < seen.entries
+
+
+def test_counts_add_up_over_records_and_over_the_first_second_and_fourth_batch() -> None:
     model = Gated(GATES["sigmoid"])
-    first, second = (leaky.observe(model, part) for part in (X[:10], X[10:]))
-    (both,) = first.merge(second).choices
-    assert (both.entries, both.low) == (40 * 6 * 5, first.choices[0].low + second.choices[0].low)
-    assert leaky.observe(model, X, batch_size=10).choices == first.choices
+    with torch.no_grad():
+        model.gate.weight *= 20
+    parts = [leaky.observe(model, part).choices[0] for part in X.split(8)]
+    (both,) = leaky.observe(model, X[:8]).merge(leaky.observe(model, X[8:16])).choices
+    assert (both.entries, both.low) == (16 * 6 * 5, parts[0].low + parts[1].low)
+    counted = [parts[0], parts[1], parts[3]]
+    expected = [sum(getattr(part, what) for part in counted) for what in ("entries", "low", "high")]
+    for how in ({}, {"loss": lambda out, batch: out.square().mean()}):
+        (seen,) = leaky.observe(model, X, batch_size=8, **how).choices
+        assert [seen.entries, seen.low, seen.high] == expected
 
 
 class Swished(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 
 import leaky
-from leaky.observation.batches import is_inputs_and_targets
+from leaky.observation.forms import is_inputs_and_targets
 from leaky.record import Record
 
 X = torch.randn(600, 6, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from leaky import theory
 from leaky.diagnosis.bounds import rate_upper_bound
 from leaky.diagnosis.finding import Level
-from leaky.diagnosis.fit import has_learned
+from leaky.diagnosis.fit import fits, has_learned
 from leaky.diagnosis.thresholds import Thresholds
 from leaky.diagnosis.verdicts import UnitVerdicts, judge
 from leaky.record import Record, Site
@@ -53,6 +53,11 @@ class Context:
     def if_unlearned(self) -> Level:
         """The level of what is right in some networks: a warning where the outputs fit no better than a constant."""
         return "warning" if self.learned is False else "info"
+
+    @property
+    def unless_fit(self) -> Level:
+        """The level of what costs a network something: a note where it has learned, or where nothing tells that."""
+        return "warning" if not self.learned and fits(self.record) else "info"
 
     def averaged_sites(self) -> tuple[Site, ...]:
         """The sites that saw enough samples for averages to be judged."""

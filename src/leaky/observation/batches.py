@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property, partial
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from leaky.errors import InputError
 from leaky.interruptions import surely_twice
 from leaky.observation.bits import copied, put_back
-from leaky.observation.calling import Calling, Forward, arguments_of, is_list_of_samples
+from leaky.observation.calling import Calling, Forward, arguments_of, is_list_of_samples, signature_of
+from leaky.observation.forms import items_of
 from leaky.observation.nesting import map_tensors, mapping_of, rows_of, tensors_in
 from leaky.structure.samples import Ids
 
@@ -31,12 +31,14 @@ class Batch:
         args, kwargs: for the model, on its device.
         original: as the data gave it, for the user's loss.
         forward: the user's own way to call the model with `original`, in the place of the arguments.
+        names: that the model has for `args`, in order; empty where they are not known.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     original: Any
     forward: Forward | None = None
+    names: tuple[str, ...] = ()
 
     def run(self, model: nn.Module) -> Any:
         """Call the model with this batch."""
@@ -108,9 +110,10 @@ def batches_of(
 
     Args:
         data: a tensor or array, cut into batches along `sample_dim`; inputs and targets as a tuple of arrays of one
-            length, cut up together; a torch Dataset; or an iterable of batches, each a tensor, an array, a tuple whose
-            first item is the input, or something with names: a mapping, a dataclass, a namedtuple, a graph. With
-            `Calling` around it, its way to call the model holds.
+            length, cut up together, the inputs a tuple or mapping of their own where they are several; a torch Dataset;
+            or an iterable of batches, each a tensor, an array, a tuple whose first item is the input, or something with
+            names: a mapping, a dataclass, a namedtuple, a graph. With `Calling` around it, its way to call the model
+            holds.
         model: whose device the inputs are moved to, and whose precision floating arrays get.
         sample_dim: axis of the samples; None where each batch is one sample.
         batch_size: of a tensor that is cut up; 256 by default.
@@ -125,7 +128,7 @@ def batches_of(
     if isinstance(data, Calling):
         data, forward = data.data, forward or data.forward
     seen = 0
-    for item in _items(data, sample_dim, batch_size or BATCH_SIZE):
+    for item in items_of(data, sample_dim, batch_size or BATCH_SIZE):
         batch = _batch(item, model, reference, device, forward)
         count = batch.samples(sample_dim)
         beyond = max_samples is not None and sample_dim is not None and seen + count > max_samples
@@ -140,61 +143,6 @@ def batches_of(
             return
     if not seen:
         raise InputError("the data must have at least one sample, and there is none")
-
-
-def _items(data: Any, sample_dim: int | None, batch_size: int) -> Iterable[Any]:
-    if isinstance(data, Tensor) and (data.is_nested or data.layout != torch.strided):
-        return [data]
-    if isinstance(data, (Tensor, np.ndarray)):
-        return _pieces(data, sample_dim, batch_size)
-    if isinstance(data, Mapping) or is_graph(data):
-        return [data]
-    if is_inputs_and_targets(data, sample_dim):
-        return (
-            type(data)(parts) for parts in zip(*(_pieces(part, sample_dim, batch_size) for part in data), strict=True)
-        )
-    if isinstance(data, Dataset) and not hasattr(data, "__iter__"):
-        return DataLoader(data, batch_size)
-    if isinstance(data, (str, bytes)) or not hasattr(data, "__iter__"):
-        raise InputError(
-            f"data must be a tensor, an array or an iterable of batches, not {type(data).__name__}; "
-            "a DataLoader or a list of tensors will do"
-        )
-    return data  # type: ignore[no-any-return]
-
-
-def repeatable(data: Any) -> Any:
-    """The data in a form that gives the same batches every time: an iterator or loader is run through and kept."""
-    if isinstance(data, Calling):
-        return Calling(repeatable(data.data), data.forward)
-    again = isinstance(data, (Tensor, np.ndarray, Mapping, list, tuple)) or not hasattr(data, "__iter__")
-    return data if again or is_graph(data) else list(data)
-
-
-def is_inputs_and_targets(data: Any, sample_dim: int | None) -> bool:
-    """Whether a tuple or list of arrays is one set of samples, inputs and targets, and not several batches.
-
-    A tuple of two or more arrays of one length is; so is such a list where the arrays differ in their number of axes
-    or in their type, as batches never do.
-    """
-    if type(data) not in (tuple, list) or len(data) < 2 or not all(isinstance(p, (Tensor, np.ndarray)) for p in data):
-        return False
-    dim = 0 if sample_dim is None else sample_dim
-    if any(p.ndim == 0 or (isinstance(p, Tensor) and (p.is_nested or p.layout != torch.strided)) for p in data):
-        return False
-    if not -data[0].ndim <= dim < data[0].ndim or len({_length(part, dim) for part in data}) > 1:
-        return False
-    return type(data) is tuple or len({(part.ndim, str(part.dtype)) for part in data}) > 1
-
-
-def _length(part: Tensor | np.ndarray[Any, Any], dim: int) -> int:
-    """Samples of a part: along the inputs' axis, or along the first where a target has no such axis."""
-    return int(part.shape[dim] if -part.ndim <= dim < part.ndim else part.shape[0])
-
-
-def is_graph(value: Any) -> bool:
-    """Whether it is one graph of torch_geometric's kind, which is iterable and yet one batch."""
-    return hasattr(value, "edge_index") and hasattr(value, "to_dict")
 
 
 def _separable(batch: Batch, sample_dim: int | None, count: int) -> bool:
@@ -216,18 +164,6 @@ def _separable(batch: Batch, sample_dim: int | None, count: int) -> bool:
     )
 
 
-def _pieces(data: Tensor | np.ndarray[Any, Any], sample_dim: int | None, size: int) -> Iterator[Any]:
-    if data.ndim == 0:
-        raise InputError("data must have a sample axis, and it is a single number; give an array of at least 1-D")
-    if sample_dim is None:
-        yield data
-        return
-    dim = sample_dim % data.ndim if -data.ndim <= sample_dim < data.ndim else 0
-    for start in range(0, data.shape[dim], size):
-        index = (slice(None),) * dim + (slice(start, start + size),)
-        yield data[index]
-
-
 def _batch(
     item: Any, model: nn.Module, reference: Tensor | None, device: torch.device | None, forward: Forward | None
 ) -> Batch:
@@ -240,7 +176,8 @@ def _batch(
             f"a batch must be a tensor, an array, a tuple whose first item is the input, or a mapping of keyword "
             f"inputs, not {_kind(item)}"
         )
-    return Batch(args, kwargs, original)
+    signature = signature_of(model) if len(args) > 1 else None
+    return Batch(args, kwargs, original, names=() if signature is None else signature.names)
 
 
 def _is_text(args: tuple[Any, ...]) -> bool:

@@ -12,12 +12,13 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
+from leaky.observation.given_masks import place_of
 from leaky.observation.nesting import fields_of
 
 Forward = Callable[[nn.Module, Any], Any]
@@ -127,7 +128,8 @@ def arguments_of(item: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str
     if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") and several:
         return (tuple(inputs) if _takes(model, len(inputs)) else (inputs,)), {}
     if several and isinstance(inputs, Tensor):
-        return inputs_in_order(item, model), {}
+        given = inputs_in_order(item, model)
+        return given.args, given.kwargs
     names = {} if isinstance(inputs, Tensor) or hasattr(inputs, "batch_sizes") else fields_of(inputs)
     return _by_name(inputs, names, model) if names else ((inputs,), {})
 
@@ -150,23 +152,47 @@ def _takes(model: nn.Module, count: int) -> bool:
     return signature is None or signature.positional or not signature.takes_one or len(signature.names) >= count
 
 
-def inputs_in_order(item: Sequence[Any], model: nn.Module) -> tuple[Any, ...]:
-    """The inputs at the front of a tuple: as many as the model needs, and what is no target by its name and form."""
+class InOrder(NamedTuple):
+    """What a tuple gives.
+
+    Attributes:
+        args, kwargs: the inputs; by name what stands elsewhere in the tuple than among the model's arguments.
+        rest: the targets, and what else is no input.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    rest: tuple[Any, ...]
+
+
+def inputs_in_order(item: Sequence[Any], model: nn.Module) -> InOrder:
+    """The inputs of a tuple: as many as the model needs, and what is no target by its name and form."""
     needed, signature = inputs_needed(model), signature_of(model)
     names = () if signature is None else signature.names
     edges = next((value for value in item if isinstance(value, Tensor) and is_edge_index(value)), None)
-    while needed < min(len(item), len(names)) and _belongs(names[needed], item[needed], item[0], edges):
-        needed += 1
-    return tuple(item[:needed])
+    args = list(item[:needed])
+    kwargs: dict[str, Any] = {}
+    rest: list[Any] = []
+    for value in item[needed:]:
+        free = [name for name in names[len(args) :] if name not in kwargs]
+        in_turn = bool(free) and not kwargs and not rest and _of_graph(free[0], value, item[0], edges)
+        name = free[0] if in_turn else place_of(value, item[0], free)
+        if name is None:
+            rest.append(value)
+        elif name == names[len(args)] and not kwargs:
+            args.append(value)
+        else:
+            kwargs[name] = value
+    return InOrder(tuple(args), kwargs, tuple(rest))
 
 
-def _belongs(name: str, value: Any, first: Tensor, edges: Tensor | None) -> bool:
-    """Whether a value is what an argument with a default asks for: a part of a graph, or a mask of truth values."""
-    if not isinstance(value, Tensor) or value.ndim == 0:
+def _of_graph(name: str, value: Any, first: Tensor, edges: Tensor | None) -> bool:
+    """Whether a value is the part of a graph that an argument with a default asks for."""
+    if edges is None or not isinstance(value, Tensor) or value.ndim == 0:
         return False
-    if edges is not None and (name.startswith("edge") or name == "batch"):
-        return value is edges or len(value) == (len(first) if name == "batch" else edges.shape[1])
-    return ("mask" in name or "pad" in name) and value.dtype == torch.bool and value.shape == first.shape[: value.ndim]
+    if not name.startswith("edge") and name != "batch":
+        return False
+    return value is edges or len(value) == (len(first) if name == "batch" else edges.shape[1])
 
 
 def is_edge_index(value: Tensor) -> bool:

@@ -152,12 +152,13 @@ def _masks(batch: Batch, samples: int, mask: Mask) -> dict[str, Tensor]:
         return {}
     if callable(mask):
         return {"": _checked(mask(batch.original), samples, "the mask")}
-    held = dict(batch.kwargs)
+    held = dict(zip(batch.names, batch.args, strict=False)) | batch.kwargs
     for value in batch.args:
         held |= {} if isinstance(value, Tensor) else fields_of(value)
     if isinstance(mask, str):
         if not isinstance(held.get(mask), Tensor):
-            raise InputError(f"mask must name a tensor of the batch, and {mask!r} is none of {', '.join(held)}")
+            names = ", ".join(held) or "those of a batch without names"
+            raise InputError(f"mask must name a tensor of the batch, and {mask!r} is none of {names}")
         return {mask: _checked(_real(mask, held[mask]), samples, f"the mask {mask!r}")}
     usual = {name: held[name] for name in (*KEEPS, *DROPS) if isinstance(held.get(name), Tensor)}
     fitting = {name: tensor for name, tensor in usual.items() if tensor.ndim == 2 and len(tensor) == samples}

@@ -53,8 +53,10 @@ def target_of(batch: Any, model: nn.Module) -> Any:
     """
     if isinstance(batch, (tuple, list)) and not hasattr(batch, "_fields"):
         first = batch[0] if batch else None
-        taken = len(inputs_in_order(batch, model)) if isinstance(first, Tensor) else inputs_needed(model)
-        rest = batch[1:] if isinstance(first, (tuple, list)) else batch[taken:]
+        if isinstance(first, Tensor):
+            rest: Any = inputs_in_order(batch, model).rest
+        else:
+            rest = batch[1:] if isinstance(first, (tuple, list)) else batch[inputs_needed(model) :]
         if len(rest) == 1:
             return rest[0]
         if rest:

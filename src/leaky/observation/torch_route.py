@@ -15,10 +15,11 @@ from torch import nn
 
 import leaky
 from leaky.interruptions import surely_twice
-from leaky.observation.batches import Batch, batches_of, is_inputs_and_targets
+from leaky.observation.batches import Batch, batches_of
 from leaky.observation.checkpoints import whole_checkpoints
 from leaky.observation.collector import Collector
 from leaky.observation.ends import Ends, named
+from leaky.observation.forms import is_inputs_and_targets
 from leaky.observation.gradients import asks_for_gradients, needs_gradients
 from leaky.observation.grouping import NOTE, WITH_PADDING, groups_of
 from leaky.observation.layers import LayerWatch
@@ -29,7 +30,7 @@ from leaky.observation.padding import positions_of
 from leaky.observation.preserve import Preserved, preserved
 from leaky.observation.riding.along import Along
 from leaky.record import Record
-from leaky.structure.choices import Choices
+from leaky.structure.choices import Choices, is_counted
 from leaky.structure.samples import Ids
 from leaky.structure.trace import Tracer
 
@@ -172,10 +173,11 @@ class _Observation:
         def take(output: Any) -> None:
             self._outputs.add(named(tensors_in(output), "output"), samples, self._sample_dim)
 
-        scale = 1.0
+        scale, self._choices.counting = 1.0, is_counted(self._batches)
+        choosing = bool(self._choices.counting and self._choices.found)
         if groups is not None:
             scale = self._traced(batch, samples, groups)
-        elif not self._along.run(batch, samples, seen, take):
+        elif choosing or not self._along.run(batch, samples, seen, take):
             self.layers.put_back()
             scale = self._traced(batch, samples)
             self._along.learn(seen, self._tracer.masks, self._learned)
@@ -259,5 +261,5 @@ class _Observation:
             normalisations=self.layers.normalisations(),
             shared_layers=self.layers.shared_layers(),
             unregistered=self.layers.unregistered(),
-            choices=tuple(self._choices.found.values()),
+            choices=self._choices.found,
         )

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from leaky.arguments import takes
 from leaky.errors import InputError
-from leaky.observation.batches import is_graph
 from leaky.observation.calling import calling
 from leaky.observation.following import follow, replay
+from leaky.observation.forms import is_graph
 from leaky.observation.options import DataArguments
 from leaky.repairing.inputs import as_they_came
 from leaky.repairing.snapshot import whole_or_not_at_all

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from leaky.errors import InputError
-from leaky.observation.batches import repeatable
 from leaky.observation.following import Handler, analyse, replay
+from leaky.observation.forms import repeatable
 from leaky.observation.nesting import tensors_in
 from leaky.structure.graph import Node
 from leaky.structure.history import Event

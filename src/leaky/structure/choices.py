@@ -1,59 +1,90 @@
 """How values of a pass choose among others: gates that scale another value, and attention's scores.
 
 A gate that is shut on everything lets nothing pass, and one softmax that is 1 at one place and 0 elsewhere passes no
-gradient to its scores. Neither is a site; both are counted here, on the first pass: later ones may go untraced.
+gradient to its scores. Neither is a site; both are counted here, on the batches numbered 1, 2, 4, 8 and so on: those
+are always traced. What a mask hides is no place that could be chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from leaky.record import Choice
+from leaky.record import Choice, merged
 from leaky.structure.graph import Call, Node
+from leaky.structure.hidden_places import HiddenPlaces
+from leaky.structure.masking import HIDDEN
 from leaky.structure.modules import user_line
 from leaky.structure.saturation import PRACTICALLY_ZERO
 
 MOST_SAMPLES = 16
 """Samples of a pass whose scores are computed again, where one operator hides them."""
-MASKED = -9000.0
-"""Scores below are those of positions that a mask hides."""
 _GATES = ("sigmoid", "hardsigmoid")
 _COUNTED = ("mul", "glu", "_softmax", "_safe_softmax")
 _FUSED = "_scaled_dot_product_"
 
 
+def is_counted(batch: int) -> bool:
+    """Whether the choices of a batch are counted, by its number from 0."""
+    return (batch + 1) & batch == 0
+
+
 class Choices:
-    """The gates and softmaxes over positions of an observation."""
+    """The gates and softmaxes over positions of an observation.
+
+    Attributes:
+        counting: whether those of the pass are counted.
+    """
 
     def __init__(self) -> None:
-        self.found: dict[tuple[str, str], Choice] = {}
-        self._passes = 0
+        self.counting = True
+        self._seen: list[Choice] = []
+        self._hidden = HiddenPlaces()
+
+    @property
+    def found(self) -> tuple[Choice, ...]:
+        """Each with its counts over all that was counted."""
+        return merged(self._seen, ())
 
     def start_pass(self) -> None:
         """Another pass begins."""
-        self._passes += 1
+        self._hidden.clear()
 
-    def made(self, call: Call, values: Sequence[Any], result: Any, module: str) -> None:
+    def made(
+        self,
+        call: Call,
+        values: Sequence[Any],
+        named: Mapping[str, Any],
+        result: Any,
+        results: Sequence[Node],
+        module: str,
+    ) -> None:
         """Take in an operation; below the tracer, so that nothing is seen of what is counted.
 
         Args:
             call: it.
             values: its positional arguments with their tensors.
+            named: the others.
             result: of it.
+            results: what is known of the tensors in it.
             module: path of the module that ran it.
         """
-        tensors = [value for value in (*values, result) if isinstance(value, Tensor)]
+        if not self.counting:
+            return
         counted = call.name in _COUNTED or call.name.startswith(_FUSED)
-        if self._passes > 1 or not counted or not all(map(_plain, tensors)):
+        hides = self._hidden.concerns(call)
+        if not (counted or hides) or not _all_plain((*values, *named.values(), result)):
             return
         with torch._C._DisableTorchDispatch():
-            self._counted(call, values, result, module)
+            if counted:
+                self._counted(call, values, named, result, module)
+            if hides:
+                self._hidden.made(call, values, results)
 
-    def _counted(self, call: Call, values: Sequence[Any], result: Any, module: str) -> None:
+    def _counted(self, call: Call, values: Sequence[Any], named: Mapping[str, Any], result: Any, module: str) -> None:
         if call.name == "mul":
             self._multiplied(call, values, module)
         elif call.name == "glu":
@@ -61,7 +92,7 @@ class Choices:
             self._count("gate", _weight(call.args[0]) or self._place(module, "glu"), *_flat(gate))
         elif call.name in ("_softmax", "_safe_softmax"):
             self._over_positions(call, values[0], result, module)
-        elif (scores := _scores(call, values)) is not None:
+        elif (scores := _scores(call, values, named)) is not None:
             self._count("attention", self._place(module, "attention"), *_one_hot(scores, scores.softmax(-1), -1))
 
     def _multiplied(self, call: Call, values: Sequence[Any], module: str) -> None:
@@ -81,21 +112,24 @@ class Choices:
         dim = int(call.get("dim", -1)) % result.ndim
         if node.axes and any(f.role in ("unit", "sample") and f.size > 1 for f in node.axes[dim]):
             return
-        self._count("attention", self._place(module, "softmax"), *_one_hot(scores, result, dim))
+        hidden = self._hidden.of(node, result.shape)
+        self._count("attention", self._place(module, "softmax"), *_one_hot(scores, result, dim, hidden))
 
     def _place(self, module: str, word: str) -> str:
         line, _ = user_line()
         return f"{module + '.' if module else ''}{word}{f' ({line})' if line else ''}"
 
     def _count(self, kind: str, name: str, entries: int, low: int, high: int) -> None:
-        seen = Choice(name, kind, entries, low, high)
-        key = seen.key
-        self.found[key] = self.found[key].merge(seen) if key in self.found else seen
+        self._seen.append(Choice(name, kind, entries, low, high))
 
 
-def _plain(value: Tensor) -> bool:
-    """Whether its numbers can be read as they lie."""
-    return type(value) in (Tensor, torch.nn.Parameter) and value.layout == torch.strided and value.device.type != "meta"
+def _all_plain(values: Iterable[Any]) -> bool:
+    """Whether the numbers of all tensors among these can be read as they lie."""
+    return all(
+        type(value) in (Tensor, torch.nn.Parameter) and value.layout == torch.strided and value.device.type != "meta"
+        for value in values
+        if isinstance(value, Tensor)
+    )
 
 
 def _weight(node: Any) -> str | None:
@@ -110,13 +144,18 @@ def _flat(gate: Tensor) -> tuple[int, int, int]:
     return gate.numel(), int(low.sum()), int(high.sum())
 
 
-def _one_hot(scores: Tensor, result: Tensor, dim: int) -> tuple[int, int, int]:
+FAR = -9000.0
+"""Scores below are those of hidden positions, wherever that comes from."""
+
+
+def _one_hot(scores: Tensor, result: Tensor, dim: int, hidden: Tensor | None = None) -> tuple[int, int, int]:
     """Rows with two places or more that no mask hides, 0, and those of them that are 1 at one place."""
-    rows = (scores > MASKED).sum(dim) > 1
+    open_places = scores > FAR if hidden is None else (scores > FAR) & ~hidden
+    rows = open_places.sum(dim) > 1
     return int(rows.sum()), 0, int((rows & (result.amax(dim) >= 1 - PRACTICALLY_ZERO)).sum())
 
 
-def _scores(call: Call, values: Sequence[Any]) -> Tensor | None:
+def _scores(call: Call, values: Sequence[Any], named: Mapping[str, Any]) -> Tensor | None:
     """The scores that a fused attention computes, of a few samples; None where they lie otherwise."""
     query, key = values[0], values[1]
     if not (isinstance(query, Tensor) and isinstance(key, Tensor)) or query.ndim != 4 or query.is_nested:
@@ -126,17 +165,20 @@ def _scores(call: Call, values: Sequence[Any]) -> Tensor | None:
         k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     scale = call.get("scale")
     scores: Tensor = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    mask = _mask(call, values)
+    mask = _mask(call, values, named)
     if isinstance(mask, Tensor):
         mask = mask[:MOST_SAMPLES] if mask.ndim == 4 else mask
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        hidden = ~mask if mask.dtype == torch.bool else mask <= HIDDEN
+        scores = (scores if mask.dtype == torch.bool else scores + mask).masked_fill(hidden, -torch.inf)
     if call.get("is_causal", False):
         scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
     return scores
 
 
-def _mask(call: Call, values: Sequence[Any]) -> Any:
+def _mask(call: Call, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
     for name in ("attn_mask", "attn_bias"):
+        if name in named:
+            return named[name]
         place = call.place(name)
         if place < len(values):
             return values[place]

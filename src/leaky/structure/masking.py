@@ -23,7 +23,7 @@ from leaky.structure.operators import operator_named
 _COMPARES = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "isnan"})
 _LOGICAL = frozenset({"logical_not", "logical_and", "logical_or", "bitwise_not", "bitwise_and", "bitwise_or"})
 _EITHER = frozenset({"logical_or", "bitwise_or"})
-_HIDDEN = -1e3
+HIDDEN = -50.0
 """What, added to a score or put in its place, leaves nothing of it."""
 
 
@@ -70,7 +70,7 @@ class _Derived:
 
     def spares_true(self, sign: int = 1) -> bool | None:
         """Whether, added, it hides just what is false; None where it hides nothing or everything."""
-        yes, no = (float(value) * sign <= _HIDDEN for value in self.pair)
+        yes, no = (float(value) * sign <= HIDDEN for value in self.pair)
         return None if yes == no else no
 
 
@@ -111,8 +111,9 @@ class Masks:
             return
         self._places += 1
         self._inputs += [(f.key, f.size) for axis in node.axes for f in axis if f.role == "other" and len(axis) == 1]
-        if _is_of_two_values(tensor):
-            self._begin(node, tensor != 0, ("", "input", None, self._places))
+        values = _two_values(tensor)
+        if values is not None:
+            self._begin(node, tensor != 0, ("", "input", None, self._places), values)
 
     def made(
         self,
@@ -140,7 +141,7 @@ class Masks:
                 pair = pair.to(output.dtype)
                 self._derived[results[0].index] = _Derived(derived[0].candidate, pair)
 
-    def _begin(self, node: Node, true: Tensor, spot: Spot) -> None:
+    def _begin(self, node: Node, true: Tensor, spot: Spot, values: Tensor | None = None) -> None:
         sample_dim = find(node.axes, "sample")
         if not node.from_data or sample_dim is None or len(node.axes[sample_dim]) != 1 or len(self._inputs) < 1:
             return
@@ -151,7 +152,7 @@ class Masks:
         rows = true.detach().movedim((sample_dim, others[0]), (0, 1)).flatten(1).clone()
         key = axis[0].key if len(axis) == 1 and axis[0].role == "other" else None
         candidate = _Candidate(spot, rows, key)
-        self._derived[node.index] = _Derived(candidate, torch.tensor([True, False]))
+        self._derived[node.index] = _Derived(candidate, torch.tensor([True, False]) if values is None else values)
         if spot in self.plan:
             self._apply(candidate)
 
@@ -254,13 +255,16 @@ def _real_where_true(call: Call, values: Sequence[Any], name: str, derived: _Der
     return derived.picks_true if operation == "mul" or operator.operands is not None else None
 
 
-def _is_of_two_values(tensor: Tensor) -> bool:
-    """Whether an input holds truth values, or zeros and ones alone."""
+def _two_values(tensor: Tensor) -> Tensor | None:
+    """What an input is where it is not 0 and where it is: of truth values, zeros and ones, or zeros and what hides."""
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_complex() or tensor.is_quantized:
-        return False
+        return None
     if tensor.device.type == "meta" or len([size for size in tensor.shape if size > 1]) > 2:
-        return False
-    return tensor.dtype == torch.bool or bool(((tensor == 0) | (tensor == 1)).all())
+        return None
+    if tensor.dtype == torch.bool or bool(((tensor == 0) | (tensor == 1)).all()):
+        return torch.tensor([True, False])
+    hides = tensor.is_floating_point() and bool(((tensor == 0) | (tensor <= HIDDEN)).all())
+    return torch.tensor([float(tensor.min()), 0.0]) if hides else None
 
 
 def _spoken(spot: Spot) -> str:
@@ -279,4 +283,4 @@ def _hides(value: Any) -> bool:
     """Whether a value in the place of a score or of a feature leaves nothing of it."""
     if isinstance(value, Tensor):
         return bool(value.numel() == 1) and _hides(float(value))
-    return isinstance(value, (int, float)) and (value == 0 or value <= _HIDDEN)
+    return isinstance(value, (int, float)) and (value == 0 or value <= HIDDEN)

@@ -180,9 +180,9 @@ class Tracer(DispatchMode):
         output = None if site is None else self._listener.before(site, args[site.activation.operand])
         if output is None:
             output = func(*args, **kwargs)
-        if self._choices is not None:
-            self._choices.made(call, args, output, self.modules.path)
         results = self._remember(func, call, output, site, args)
+        if self._choices is not None:
+            self._choices.made(call, args, kwargs, output, results, self.modules.path)
         if call.name == "_pack_padded_sequence":
             self.masks.packed(*packed(self._ids, call, args))
         self.masks.made(func, call, args, results, output, lambda: self._sites.spot(call))

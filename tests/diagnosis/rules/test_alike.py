@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.diagnosis.helpers import ENOUGH, findings, findings_in, only
+from tests.diagnosis.helpers import ENOUGH, findings, findings_in, only, terms
 from tests.records import normal, record_from, site_from
 
 from leaky import theory
@@ -107,3 +107,10 @@ def test_units_that_all_compute_the_same(differs: float, told: bool) -> None:
     assert findings("alike-units", site_from(z, is_output=True)) == []
     assert findings("alike-units", site_from(np.full((ENOUGH, 6), 0.7))) == []
     assert findings("alike-units", site_from(z[:, :3])) == []
+
+
+@pytest.mark.parametrize(("noise", "level"), [(0.1, "info"), (0.8, "warning"), (30.0, "warning"), (None, "info")])
+def test_alike_units_are_a_warning_where_the_outputs_do_not_fit(noise: float | None, level: str) -> None:
+    known = () if noise is None else terms(noise)
+    record = record_from(site_from(np.repeat(normal(ENOUGH, 1), 6, axis=1)), terms=known)
+    assert only(findings_in("alike-units", record)).level == level

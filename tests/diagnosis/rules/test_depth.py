@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from tests.diagnosis.helpers import findings, findings_in, only
+from tests.diagnosis.helpers import findings, findings_in, only, terms
 from tests.records import normal, producer, record_from, site_from, tensor
 
 from leaky.diagnosis import diagnose
@@ -196,3 +196,10 @@ def test_a_gradient_that_is_not_finite_arises_behind_the_last_site_that_has_it()
 
 def test_finite_numbers_are_no_finding() -> None:
     assert findings_in("non-finite", record_from(*chain(1.0, gradient=1.0))) == []
+
+
+@pytest.mark.parametrize(("noise", "level"), [(0.1, "info"), (30.0, "error"), (None, "error")])
+def test_a_trend_costs_nothing_where_the_network_has_learned(noise: float | None, level: str) -> None:
+    known = () if noise is None else terms(noise)
+    assert only(findings_in("growth", record_from(*chain(50.0), terms=known))).level == level
+    assert only(findings_in("decay", record_from(*chain(1 / 50), terms=known))).level == level

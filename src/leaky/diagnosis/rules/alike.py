@@ -79,7 +79,7 @@ def alike_units(context: Context) -> list[Finding]:
     return [
         Finding(
             rule="alike-units",
-            level="info" if context.learned else "warning",
+            level=context.unless_fit,
             site=None,
             units=(),
             message=(

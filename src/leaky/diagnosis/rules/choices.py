@@ -30,7 +30,7 @@ def shut_gate(context: Context) -> list[Finding]:
     stuck = shut or opened
     if not stuck:
         return []
-    level: Level = "warning" if shut and not context.learned else "info"
+    level: Level = context.unless_fit if shut else "info"
     lets = "at most a thousandth" if shut else "all but a thousandth"
     return [
         Finding(
@@ -40,8 +40,8 @@ def shut_gate(context: Context) -> list[Finding]:
             units=(),
             message=(
                 f"{len(stuck)} of {counted(len(gates), 'gate')} ({_names(stuck)}) {'shut' if shut else 'open'}: "
-                f"{_share([g.low if shut else g.high for g in stuck], stuck)} of the entries let {lets} pass on the "
-                "first batch, and hardly any gradient reaches what sets them"
+                f"{_share([g.low if shut else g.high for g in stuck], stuck, 'entries')} let {lets} pass, "
+                "and hardly any gradient reaches what sets them"
             ),
             evidence=evidence(gates=[gate.name for gate in stuck], shut=bool(shut), of=len(gates)),
             advice=(
@@ -74,8 +74,8 @@ def saturated_attention(context: Context) -> list[Finding]:
             units=(),
             message=(
                 f"attention is one-hot at {len(sharp)} of {counted(len(known), 'place')} ({_names(sharp)}): "
-                f"{_share([one.high for one in sharp], sharp)} of the rows leave at most a thousandth to all other "
-                "positions on the first batch (entropy practically 0), and no gradient reaches queries and keys there"
+                f"{_share([one.high for one in sharp], sharp, 'rows')} leave at most a thousandth to all other "
+                "positions (entropy practically 0), and no gradient reaches queries and keys there"
             ),
             evidence=evidence(
                 softmaxes=[one.name for one in sharp], shares=[one.high / one.entries for one in sharp], of=len(known)
@@ -126,5 +126,6 @@ def _names(found: Sequence[Choice]) -> str:
     return listed((one.name for one in found), 4)
 
 
-def _share(counts: Sequence[int], found: Sequence[Choice]) -> str:
-    return percentage(sum(counts) / sum(one.entries for one in found))
+def _share(counts: Sequence[int], found: Sequence[Choice], what: str) -> str:
+    entries = sum(one.entries for one in found)
+    return f"{percentage(sum(counts) / entries)} of the {entries:,} {what} that were counted"

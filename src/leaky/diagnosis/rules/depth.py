@@ -65,7 +65,7 @@ def range_trend(context: Context) -> Trend | None:
     "growth",
     concern="range-by-depth",
     summary="outputs that grow from site to site",
-    thresholds=("growth_info", "growth_warning", "growth_error", "least_sites", "least_samples"),
+    thresholds=("growth_info", "growth_warning", "growth_error", "least_sites", "least_samples", "learned"),
 )
 def growth(context: Context) -> list[Finding]:
     """One finding for the network, if E h² grows."""
@@ -156,6 +156,7 @@ def _range_finding(context: Context, slug: str, sign: int, verb: str, advice: st
     level = level_by_factor(sign * found.log_factor, t.growth_info, t.growth_warning, t.growth_error)
     if level is None:
         return []
+    level = "info" if context.learned else level
     predicted = mean_log_gain([weights_log_gain(site, [p.fan_in for p in site.producers]) for site in found.sites[1:]])
     expected = (
         "" if predicted is None else f" The weights' scale alone predicts × {factor(predicted)} a site (closed form)."
