@@ -83,6 +83,11 @@ class Reporter:
             self._log.note(note)
         self.notes.setdefault(note)
 
+    def warn(self, note: str) -> None:
+        """Say something, once, and warn of it."""
+        self.note(note)
+        tell(f"leaky.watch: {note}", RuntimeWarning)
+
     @property
     def _reached(self) -> int:
         """The step that the last pass was of: the one that runs, or the one that is over."""
@@ -169,16 +174,13 @@ class Reporter:
         self._unseen = 0 if passes != self._passes else self._unseen + 1
         self._passes = passes
         if self._unseen == UNSEEN_STEPS:
-            self.note(NOT_SEEN)
-            tell(f"leaky.watch: {NOT_SEEN}", RuntimeWarning)
+            self.warn(NOT_SEEN)
 
     def _look_for_sites(self, unmet: list[str]) -> None:
         """Say so, once, where compiled passes go by and sites in them are not met."""
         if unmet and not self._told_unmet:
             self._told_unmet = True
-            told = NOT_MET.format(", ".join(unmet))
-            self.note(told)
-            tell(f"leaky.watch: {told}", RuntimeWarning)
+            self.warn(NOT_MET.format(", ".join(unmet)))
 
     def ends_training(self, alarms: Iterable[Alarm]) -> bool:
         """Whether one of them stops the training."""

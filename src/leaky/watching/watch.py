@@ -34,6 +34,7 @@ from leaky.watching.ranks import Ranks
 from leaky.watching.reporter import Reporter
 from leaky.watching.reporting import record_of
 from leaky.watching.run import Run
+from leaky.watching.uncounted import Uncounted
 from leaky.watching.urgency import Urgency
 from leaky.watching.weights import Weights
 
@@ -78,6 +79,7 @@ class Watch:
         self._observed = 0
         self._urgency = Urgency(optimizer, given.report_every)
         self._leftovers = Leftovers(optimizer)
+        self._uncounted = Uncounted(model, self._reporter.warn)
         alone = group is None and given.scaler is None  # whose first steps overflow by design
         self._losses = Losses(optimizer if alone else None, self.observer.clock)
         self._changes: Changes = {}
@@ -132,6 +134,7 @@ class Watch:
             self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
         self._attach_or_detach()
         if self._optimizer is None:
+            self._uncounted.start()
             self._before_step()
         return self
 
@@ -139,7 +142,7 @@ class Watch:
         """Take every hook off, and report nothing."""
         self.state = "stopped"
         handles = [handle.remove for handle in self._handles]
-        rest = self._leftovers.stop, self._losses.stop, self._controller.stop
+        rest = self._leftovers.stop, self._losses.stop, self._controller.stop, self._uncounted.stop
         surely_twice(lambda: (self.observer.stop, *handles, *rest))
         self._handles.clear()
 
@@ -166,6 +169,7 @@ class Watch:
         if self.state != "running":
             return
         observer = self.observer
+        self._uncounted.stop()
         observer.rider.settle()
         self._controller.end_step()
         self._leftovers.step_made()
