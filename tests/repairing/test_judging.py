@@ -185,3 +185,11 @@ def test_at_chance_fifteen_new_networks_say_how_far_luck_reaches(lucky: float, v
     newborn = (*[0.1] * 14, lucky)  # .19 reaches to .19 + .09 ÷ 4 = .2125
     model = Model({"shifted": 0.2, "revived": 0.1}, newborn)
     assert model.judge(plan_of(), 0.1).verdict == verdict
+
+
+@pytest.mark.parametrize(("lucky", "verdict"), [(0.13, "not judged"), (0.11, "left")])
+def test_three_new_networks_that_are_alike_do_not_show_that_a_model_has_learned(lucky: float, verdict: str) -> None:
+    newborn = (0.09, 0.085, 0.087, *[0.1] * 11, lucky)  # by the three alone .136 would lie nine ranges above the best
+    metrics = dict.fromkeys(NAMES, 0.136)
+    found = Model(metrics, newborn).judge(plan_of(), 0.136)
+    assert found.verdict == verdict

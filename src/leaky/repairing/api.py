@@ -101,8 +101,11 @@ class Repair(Shown):
                 neither approves nor vetoes.
             train: a short piece of the user's own training of the model, some dozens of steps. With it and `validate`,
                 the model as it was and each treatment are trained so, from the same state and random numbers; losers
-                stop early, close ones go on, and what learns best is kept with what it learned meanwhile. Optimizers,
-                schedulers, generators and other networks that it holds are put back between trainings.
+                stop early, close ones go on, and what learns best is kept with what it learned meanwhile: the gentlest
+                of those that are as good, and new weights rather than old ones of no usual size that give no more than
+                new ones and do not gain twice as much, since these start faster and end lower; the reason then names
+                what led. Optimizers, schedulers, generators and other networks that it holds are put back between
+                trainings.
             tolerance: in the metric's own unit.
             max_change: without `validate`, the largest relative change of the outputs that is kept.
             higher_is_better: whether more of the metric is better.

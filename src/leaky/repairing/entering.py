@@ -62,6 +62,7 @@ class Runner:
         sound: whether, right after the change, the outputs are finite and fewer units are in trouble than before.
         usual: whether the outputs then tell inputs apart, and the pre-activations have a usual size.
         untrained: whether it is to be kept as it stood right after the change.
+        held_up: whether it keeps weights of no usual size that have shown no more than new ones: see `Race`.
     """
 
     treatment: Treatment
@@ -76,6 +77,7 @@ class Runner:
     sound: bool = True
     usual: bool = True
     untrained: bool = False
+    held_up: bool = False
 
     @property
     def expected(self) -> float:

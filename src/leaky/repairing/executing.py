@@ -31,6 +31,7 @@ from leaky.repairing.snapshot import Snapshot
 from leaky.repairing.subject import Subject
 from leaky.repairing.surroundings import HeldState
 from leaky.repairing.trouble import MOST_LEFT
+from leaky.text import counted
 
 SPARED = (
     "no piece of training was run: the network works and few of its units are in trouble, so that a short training "
@@ -44,9 +45,16 @@ def _won(winner: Runner, runners: Sequence[Runner]) -> str:
     name = winner.treatment.name
     if winner.untrained:
         return f"{name}, by itself it is better than all after a short training: {winner.before:.6g}"
+    after = f"{winner.after:.6g} after {counted(winner.trainings, 'short training')}"
+    led = max((r for r in runners if r.held_up and r.score > winner.score), key=lambda r: r.score, default=None)
+    if led is not None:
+        return (
+            f"{name}, {after}: {led.treatment.name} led with {led.after:.6g}, but with weights of no usual size that "
+            "give no more than new ones, which hold a network up later; it would have to learn twice as fast"
+        )
     other = max((runner.score for runner in runners if runner is not winner), default=-math.inf)
     words = "it learns best" if winner.score >= other else "it learns as well as the best"
-    return f"{name}, {words}: {winner.after:.6g} after a short training"
+    return f"{name}, {words}: {after}"
 
 
 class Execution:

@@ -28,6 +28,9 @@ BEYOND = 0.25
 WEAK = 0.1
 """By what part of the best gain a gentler treatment may be worse than the best."""
 
+UNLIKELY = 3 * LUCKY
+"""Ranges of three new networks above the best from which on no further ones are looked at: three may be much alike."""
+
 Results = tuple[TreatmentResult, ...]
 
 
@@ -146,7 +149,7 @@ def _reach(plan: Plan, newborn: Sequence[float]) -> float:
 def _luck(newborn: Sequence[float]) -> float:
     """How far above a few new networks one of many might stand: where all scored alike, nobody knows."""
     few = [score for score in newborn if math.isfinite(score)]
-    return at_most_chance(few, LUCKY) if len(set(few)) > 1 else math.inf
+    return at_most_chance(few, UNLIKELY) if len(set(few)) > 1 else math.inf
 
 
 def _more(bench: Bench) -> list[float]:
