@@ -1,7 +1,7 @@
 """Run the patients and print the table.
 
-    python -m benchmarks.patients [--half tuned-on|held-out|strangers|newcomers|latecomers|guests] [--kind WORD]
-        [--seeds 3] [--table]
+    python -m benchmarks.patients [--half tuned-on|held-out|strangers|newcomers|latecomers|guests|visitors]
+        [--kind WORD] [--seeds 3] [--table]
 
 Results are kept in benchmarks/results/patients.json, those of the other sets in files of their own,
 or in the one that --results names. With --resume, kinds that are in it are not run again. Cured is what ends no worse
@@ -23,6 +23,7 @@ from benchmarks.patients.latecomers import LATECOMERS
 from benchmarks.patients.newcomers import NEWCOMERS
 from benchmarks.patients.running import COLUMNS, run, table
 from benchmarks.patients.strangers import STRANGERS
+from benchmarks.patients.visitors import VISITORS
 from leaky.files import write_whole
 
 RESULTS = Path(__file__).parents[1] / "results" / "patients.json"
@@ -33,6 +34,7 @@ SETS = {
     "newcomers": (NEWCOMERS, RESULTS.with_name("patients-newcomers.json")),
     "latecomers": (LATECOMERS, RESULTS.with_name("patients-latecomers.json")),
     "guests": (GUESTS, RESULTS.with_name("patients-guests.json")),
+    "visitors": (VISITORS, RESULTS.with_name("patients-visitors.json")),
 }
 """Patients that are in neither half, and the file of what came of them."""
 

@@ -17,6 +17,7 @@ from benchmarks.patients.latecomers import LATECOMERS
 from benchmarks.patients.methods import METHODS, OURS
 from benchmarks.patients.newcomers import NEWCOMERS
 from benchmarks.patients.strangers import STRANGERS
+from benchmarks.patients.visitors import VISITORS
 
 COLUMNS = ("twin", *METHODS, *(f"twin, {name}" for name in OURS))
 """What is run of a kind: the twin as it is, every method on the patient, and leaky's on the twin."""
@@ -25,7 +26,8 @@ COLUMNS = ("twin", *METHODS, *(f"twin, {name}" for name in OURS))
 def run(name: str, seeds: int, columns: Sequence[str] = COLUMNS) -> dict[str, Any]:
     """Some columns of one kind, by seed."""
     torch.set_num_threads(1)
-    kind = next(kind for kind in (*KINDS, *STRANGERS, *NEWCOMERS, *LATECOMERS, *GUESTS) if kind.name == name)
+    every = (*KINDS, *STRANGERS, *NEWCOMERS, *LATECOMERS, *GUESTS, *VISITORS)
+    kind = next(kind for kind in every if kind.name == name)
     found: dict[str, list[Any]] = {column: [] for column in columns}
     for seed in range(seeds):
         sick, healthy = kind.pair(seed)
