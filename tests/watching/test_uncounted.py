@@ -62,3 +62,10 @@ def test_nothing_is_left_behind_by_a_watch_that_counted_nothing() -> None:
     with pytest.raises(KeyError), leaky.watch(network()):
         raise KeyError
     assert hooks() == before
+
+
+def test_several_optimizers_are_refused_with_what_to_do() -> None:
+    model = network()
+    parts: object = [torch.optim.SGD(part.parameters(), 0.1) for part in (model[0], model[2])]
+    with pytest.raises(leaky.LeakyError, match=r"one torch\.optim\.Optimizer, not list; of several, give each part"):
+        leaky.watch(model, parts)  # type: ignore[arg-type]

@@ -70,7 +70,10 @@ class WatchArguments:
         if not isinstance(self.model, nn.Module):
             raise InputError(f"model must be a torch.nn.Module, not {type(self.model).__name__}")
         if self.optimizer is not None and not isinstance(self.optimizer, torch.optim.Optimizer):
-            raise InputError(f"optimizer must be a torch.optim.Optimizer, not {type(self.optimizer).__name__}")
+            raise InputError(
+                f"optimizer must be one torch.optim.Optimizer, not {type(self.optimizer).__name__}; of several, give "
+                "each part of the model a watch with its own, or give none and call watch.step() after each step"
+            )
         if not callable(every) and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
             raise InputError(f"every must be a number of steps of at least 1 or a function of the step, not {every!r}")
         if not isinstance(report_every, int) or isinstance(report_every, bool) or report_every < 1:
