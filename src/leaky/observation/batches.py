@@ -23,7 +23,7 @@ from leaky.structure.samples import Ids
 BATCH_SIZE = 256
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Batch:
     """One batch.
 

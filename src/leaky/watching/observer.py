@@ -30,7 +30,6 @@ from leaky.watching.latents import Latents, module_of
 from leaky.watching.measures import Measures, Products
 from leaky.watching.outcomes import Outcomes
 from leaky.watching.site import WatchedSite
-from leaky.watching.sums import GRADIENT_NONFINITE
 from leaky.watching.telling import tell
 from leaky.watching.usual import Usual
 
@@ -151,8 +150,8 @@ class Observer:
         last = next(reversed(self.sites.values()), None)
         if last is None or last.afar is not None:  # asking would wait for the device
             return 0.0
-        self.clock.nonfinite |= not self._scaled and bool(last.rows.gradient[GRADIENT_NONFINITE].any())
-        total = last.gradient_squares
+        total, nonfinite = last.gradient_total()
+        self.clock.nonfinite |= nonfinite and not self._scaled
         squares, self._gradient_before = total - self._gradient_before, total
         return self._gradient.see(math.sqrt(squares)) if squares > 0 else 0.0
 

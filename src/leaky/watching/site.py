@@ -27,7 +27,7 @@ from leaky.watching.described import DescribedSite
 from leaky.watching.measures import Measures
 from leaky.watching.quick import Quick, kept, quick_for
 from leaky.watching.slopes import monotone
-from leaky.watching.sums import FIRED, LAST_FIRED, NONFINITE, Reading, Rows, add, add_gradient
+from leaky.watching.sums import FIRED, GRADIENT_NONFINITE, LAST_FIRED, NONFINITE, Reading, Rows, add, add_gradient
 
 Flags = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -56,6 +56,7 @@ class WatchedSite(DescribedSite):
         self.rows = Rows.empty(self.units, call.activation.smooth)
         # The arrays are cleared in place, never replaced.
         self._addresses = self.rows.seen.ctypes.data, self.rows.gradient.ctypes.data
+        self._total = getattr(core(), "gradient_total", None)
         self.afar: Afar | None = None
         self.nonfinite_since = np.inf
         self.measures: Measures | None = None
@@ -242,13 +243,13 @@ class WatchedSite(DescribedSite):
             add_gradient(self.rows.gradient, gradient, value, reading, bounds, self._addresses[1])
         self.count_gradient(reading, of_pass)
 
-    @property
-    def gradient_squares(self) -> float:
-        """Σg² of what has arrived on the host since the last report."""
-        compiled = core()
-        if compiled is None or not hasattr(compiled, "total"):
-            return float(self.rows.gradient[4:8].sum())
-        return float(compiled.total(self._addresses[1] + 4 * 8 * self.units, 4 * self.units))
+    def gradient_total(self) -> tuple[float, bool]:
+        """Σg² of what has arrived on the host since the last report, and whether any g was not finite."""
+        if self._total is None:
+            gradient = self.rows.gradient
+            return float(gradient[4:8].sum()), bool(gradient[GRADIENT_NONFINITE].any())
+        found: tuple[float, bool] = self._total(self._addresses[1], self.units)
+        return found
 
     def count_gradient(self, reading: Reading, of_pass: int) -> None:
         """Count the samples whose gradient has arrived; several calls of one pass have the same."""

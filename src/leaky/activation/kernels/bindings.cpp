@@ -98,6 +98,14 @@ Address address(nb::handle object) {
     return begin;
 }
 
+nb::tuple gradient_total(Address sums, int64_t units) {
+    const double* rows = at<double>(sums);
+    double total = 0, lost = 0;
+    for (int64_t i = GRADIENT_SQUARES * units; i < GRADIENT_NONFINITE * units; ++i) total += rows[i];
+    for (int64_t i = GRADIENT_NONFINITE * units; i < GRADIENT_ROWS * units; ++i) lost += rows[i];
+    return nb::make_tuple(total, lost != 0);
+}
+
 using Lengths = std::vector<int64_t>;
 
 const Exchange* known_exchange(nb::handle capsule) {
@@ -134,11 +142,7 @@ NB_MODULE(_core, module) {
     module.def("gradient_sums", &gradient_sums);
     module.def("directions", &directions);
     module.def("summary", &summary);
-    module.def("total", [](Address values, int64_t count) {
-        double sum = 0;
-        for (int64_t i = 0; i < count; ++i) sum += at<double>(values)[i];
-        return sum;
-    }, "The sum of so many doubles.");
+    module.def("gradient_total", &gradient_total, "Σg² of a site's sums, and whether any g was not finite.");
     nb::class_<Asked>(module, "Asked")
         .def("__init__", [](Asked* place, nb::handle exchange, nb::handle tensor_type) {
             new (place) Asked{known_exchange(exchange), tensor_type.ptr()};

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch._guards import TracingContext
+from torch.compiler import is_compiling
 from torch.overrides import TorchFunctionMode
 
 from leaky.observation.riding.structure import KnownCall, Structure, Taker
@@ -68,8 +69,11 @@ def _made_nothing() -> Any:
 
 class Begin(Hook):
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling():
-            return
+        if not is_compiling():
+            self.begins(module, args, kwargs)
+
+    def begins(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Tell of a module that starts, which Python runs."""
         try:
             self.rider.begin(module, args, kwargs)
         except Exception as error:
@@ -78,8 +82,11 @@ class Begin(Hook):
 
 class End(Hook):
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
+        if not is_compiling():
+            self.ends(module, args, output)
+
+    def ends(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Tell that it has run."""
         try:
             self.rider.end(module, output)
         except Exception as error:
@@ -96,7 +103,7 @@ class SiteHook(Hook):
         self._taken = False
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         rider = self.rider
         if not rider.running:
@@ -153,7 +160,7 @@ class BeforeInPlace(Hook):
         self.hook = hook
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         self.hook.before(module, args)
 
@@ -171,13 +178,13 @@ class Unknown(Hook):
         self._structure = structure
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if not torch.compiler.is_compiling() and self.rider.running and self.rider.structure is self._structure:
+        if not is_compiling() and self.rider.running and self.rider.structure is self._structure:
             self.rider.strayed()
 
 
 def _compiling() -> bool:
     """Whether a part of the model is being compiled: by Dynamo, or by what runs its graph with tensors of no memory."""
-    return torch.compiler.is_compiling() or TracingContext.try_get() is not None
+    return is_compiling() or TracingContext.try_get() is not None
 
 
 class Functions(TorchFunctionMode):

@@ -25,6 +25,11 @@ MOST_TRACES = 8
 """Structures of one module after which every pass of it is traced: the model never runs the same way twice."""
 
 
+_graph_task = torch._C._current_graph_task_id
+"""−1 but in a backward pass."""
+_transform = torch._C._functorch.peek_interpreter_stack
+"""What `torch.func` is at work with, whose tensors have no memory to look at; None for nothing."""
+
 HooksOf = Callable[["Rider", nn.Module], tuple[Begin, End]]
 
 
@@ -150,7 +155,7 @@ class Rider:
                 return
             self._close_modes()  # its last pass never came to its end
         self._outer, self._thread = module, threading.current_thread()
-        if torch._C._current_graph_task_id() != -1 or _inside_transform() or not self._passenger.wants(module):
+        if _graph_task() != -1 or _transform() is not None or not self._passenger.wants(module):
             return
         batch = Batch(args, kwargs, None)
         structure = self._structures.get(module)
@@ -281,11 +286,7 @@ class Rider:
 
 def _samples_of(value: Any, sample_dim: int | None) -> int | None:
     """Samples of a plain tensor that is all that goes in; None for anything else."""
-    if type(value) is not Tensor or sample_dim is None or not -value.ndim <= sample_dim < value.ndim or value.is_nested:
+    if type(value) is not Tensor or sample_dim is None or value.is_nested:
         return None
-    return value.size(sample_dim)
-
-
-def _inside_transform() -> bool:
-    """Whether `torch.func` is at work, whose tensors have no memory to look at."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    shape = value.shape
+    return shape[sample_dim] if -len(shape) <= sample_dim < len(shape) else None

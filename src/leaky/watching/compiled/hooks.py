@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
-from torch._C._dynamo import eval_frame
+from torch._C._dynamo.eval_frame import set_eval_frame
+from torch.compiler import is_compiling
 
 from leaky.observation.riding.hooks import BeforeInPlace, Begin, Driver, End, Functions, Hook, SiteHook, Unknown
 from leaky.watching.arrival import Arrival
@@ -57,36 +57,40 @@ class _Passage(Hook):
             compiled: where compiled code does.
             seen: what the hook was called with.
         """
-        compiler = eval_frame.set_eval_frame(None)
+        compiler = set_eval_frame(None)
+        if compiler is None:
+            if not self._passes.discovering:
+                plain(*seen)
+            return
         try:
             if not self._passes.discovering:
-                (plain if compiler is None else compiled)(*seen)
+                compiled(*seen)
         finally:
-            eval_frame.set_eval_frame(compiler)
+            set_eval_frame(compiler)
 
 
 class CompiledBegin(_Passage, Begin):
     """Before the module."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             from leaky.watching.compiled import tracing
 
             tracing.begin(self.number, args, kwargs)
         else:
-            self._in_python(super().__call__, self._passes.begin_outside, module, args, kwargs)
+            self._in_python(self.begins, self._passes.begin_outside, module, args, kwargs)
 
 
 class CompiledEnd(_Passage, End):
     """After it."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             from leaky.watching.compiled import tracing
 
             tracing.end(self.number)
         else:
-            self._in_python(super().__call__, self._passes.end_outside, module, args, output)
+            self._in_python(self.ends, self._passes.end_outside, module, args, output)
 
 
 class BeforeSite(Hook):
@@ -103,7 +107,7 @@ class BeforeSite(Hook):
         self.taken: list[tuple[int, Tensor, Tensor | None]] = []
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             from leaky.watching.compiled import tracing
 
             tracing.before_site(self, args[0])
@@ -121,7 +125,7 @@ class AfterSite(Hook):
         self.before = before
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             from leaky.watching.compiled import tracing
 
             tracing.after_site(self.before, output)
