@@ -26,6 +26,7 @@ from benchmarks.trainings.newcomers_healthy import NEWCOMERS_HEALTHY
 from benchmarks.trainings.once_held_out import ONCE_HELD_OUT
 from benchmarks.trainings.strangers import STRANGERS
 from benchmarks.trainings.strangers_healthy import STRANGERS_HEALTHY
+from benchmarks.trainings.wayfarers import WAYFARERS
 
 FOLDER = Path(__file__).parents[1] / "results"
 Group = tuple[tuple[Kind, ...], tuple[Kind, ...], tuple[int, ...]]
@@ -38,6 +39,7 @@ HALVES: dict[str, tuple[Group, ...]] = {
     "newcomers": ((NEWCOMERS, NEWCOMERS_HEALTHY, (12, 13)),),
     "latecomers": ((LATECOMERS, LATECOMERS_HEALTHY, (14, 15)),),
     "strangers": ((STRANGERS, STRANGERS_HEALTHY, (16, 17)),),
+    "wayfarers": ((WAYFARERS, (), (20, 21)),),
     "neighbours": (((), NEIGHBOURS_HEALTHY, (18, 19)),),
 }
 """Failing kinds, healthy ones and seeds of each half: on the first two the rules and thresholds were set; the others

@@ -144,7 +144,7 @@ def targets_broadcast(seed: int, sick: bool) -> Training:
     def loss(out: Tensor, y: Tensor) -> Tensor:
         return (out - (y[:, 0] if sick else y)).square().mean()
 
-    return Training(model, Adam(model.parameters(), 2e-3), curve(seed), loss, SAME)
+    return Training(model, Adam(model.parameters(), 2e-3), curve(seed), loss, (*SAME, "target-shape"))
 
 
 def pixels_of_255_into_a_sigmoid(seed: int, sick: bool) -> Training:
@@ -162,7 +162,8 @@ def softmax_before_cross_entropy(seed: int, sick: bool) -> Training:
     """Probabilities where logits are asked for."""
     model, batches = plain([32, 64, 64, 10]), blobs(seed)
     loss = lambda out, y: CE(out.softmax(-1) if sick else out, y)  # noqa: E731
-    return Training(model, SGD(model.parameters(), 0.1, momentum=0.9), batches, loss, (*NOTHING_ARRIVES, *SAME))
+    alarms = (*NOTHING_ARRIVES, *SAME, "loss-misfit")
+    return Training(model, SGD(model.parameters(), 0.1, momentum=0.9), batches, loss, alarms)
 
 
 def ratio_without_a_clip(seed: int, sick: bool) -> Training:

@@ -512,3 +512,32 @@ def test_a_gradient_that_changes_between_two_networks_side_by_side_is_none_of_de
     x, y = data()
     watch = raised(ActorAndCritic(), 1e-3, x, y, steps=30, alarms=["gradient-by-depth"])
     assert {alarm.finding.level for alarm in watch.alarms} == {"info"}
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_loss_that_hangs_together_with_nothing_is_told_and_one_that_does_is_not(cut: bool) -> None:
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with leaky.watch(model, optimizer, alarms=["no-gradient"], on_alarm=lambda alarm: None) as watch:
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x[:64]), y[:64])
+            (torch.tensor(loss.item(), requires_grad=True) if cut else loss).backward()
+            optimizer.step()
+    assert [(alarm.step, alarm.finding.level) for alarm in watch.alarms] == [(9, "error")] * cut
+
+
+def test_an_optimizer_of_another_head_is_told_behind_frozen_layers_too() -> None:
+    x, y = data()
+    model = network()
+    model[:-1].requires_grad_(False)
+    optimizer = torch.optim.Adam([*nn.Linear(48, 10).parameters(), *network()[-1].parameters()], 1e-3)
+    with leaky.watch(model, optimizer, on_alarm=lambda alarm: None) as watch:
+        for _ in range(60):
+            for parameter in optimizer.param_groups[0]["params"]:
+                parameter.grad = torch.zeros_like(parameter)  # it has been used before
+            model[-1].zero_grad()
+            nn.functional.cross_entropy(model(x[:64]), y[:64]).backward()
+            optimizer.step()
+    assert kinds(watch) == {"tiny-updates"}

@@ -25,7 +25,7 @@ TOTALS = ("dead", "locked", "dormant", "nearly_dead", "silent")
 """Shares of all units, sent always."""
 OF_SITES = ("dead", "locked", "dormant", "nearly_dead", "gradient")
 """Sent for each site, where they are asked for."""
-OF_THE_LOOP = frozenset({"rising-loss", "unshuffled", "never-zeroed"})
+OF_THE_LOOP = frozenset({"rising-loss", "unshuffled", "never-zeroed", "target-shape", "loss-misfit"})
 """Alarms that are of the whole loop: the first watch of an optimizer tells them."""
 LOOKED_FOR = 20
 """Steps in which no module ran after which that is said."""

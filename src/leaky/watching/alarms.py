@@ -12,7 +12,7 @@ from leaky.diagnosis import Diagnosis, Finding, Level, level_rank
 from leaky.watching.alarm import Alarm
 from leaky.watching.alarm_rules.inputs import experts, inputs
 from leaky.watching.alarm_rules.learning import cut_off, gradient, never_zeroed, pressed
-from leaky.watching.alarm_rules.losses import rising_loss, unshuffled
+from leaky.watching.alarm_rules.losses import loss_misfit, rising_loss, unshuffled
 from leaky.watching.alarm_rules.now import Check, Now
 from leaky.watching.alarm_rules.ranges import depth, drift, fading, non_finite, rising_rate
 from leaky.watching.alarm_rules.signals import alike, same_units
@@ -38,6 +38,8 @@ ALARMS: dict[str, Check] = {
     "to-and-fro": to_and_fro,
     "tiny-updates": tiny_updates,
     "weight-size": weight_size,
+    "target-shape": loss_misfit,
+    "loss-misfit": loss_misfit,
     "rising-loss": rising_loss,
     "unshuffled": unshuffled,
     "no-gradient": gradient,

@@ -48,6 +48,21 @@ class Rise:
     jumped: bool = False
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """What is amiss with how a loss was made of what the model gives.
+
+    Attributes:
+        rule: that tells it.
+        given: what was given.
+        taken: what it was taken for, or became.
+    """
+
+    rule: str
+    given: str
+    taken: str
+
+
 @dataclass(eq=False)
 class Course:
     """The losses of the steps that were looked at, in order.
@@ -55,12 +70,14 @@ class Course:
     Attributes:
         seen: how many were finite.
         lost: times that a loss came back to the first level right after batches that were learned.
+        misfit: what is amiss with how the loss was made, where something was seen.
         others: whether the way to the loss leads through parameters that somebody else trains, as in a game.
     """
 
     seen: int = 0
     lost: int = 0
     others: bool = False
+    misfit: Misfit | None = None
     _first: list[float] = field(default_factory=list)
     _last: deque[float] = field(default_factory=lambda: deque(maxlen=2 * WINDOW))
     _close: list[float] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Whether gradients that a step has used are still there when the next ones arrive, so that they add up for ever.
+"""Whether gradients that a step has used are still there when the next ones arrive, so that they add up; or none come.
 
 Must be sure, and cost nothing: a few parameters from first to last are looked at over the first steps. A gradient has
 been left alone where the same tensor, written to by nobody, is what the next gradient is added to; whoever zeroes,
@@ -27,6 +27,7 @@ class Leftovers:
 
     def __init__(self, optimizer: torch.optim.Optimizer | None) -> None:
         self._optimizer, self._left = optimizer, LOOKED_AT
+        self._came = optimizer is None
         self._looked_at: list[_Leftover] = []
 
     @property
@@ -34,10 +35,16 @@ class Leftovers:
         """Steps in a row whose gradient was added to that of the step before, of the parameter with most of them."""
         return max((each.steps for each in self._looked_at), default=0)
 
+    @property
+    def nothing_comes(self) -> bool:
+        """Whether none of the optimizer's parameters had a gradient at any of the steps that were looked at."""
+        return not (self._came or self._left)
+
     def step_made(self) -> None:
         """The optimizer has made a step."""
         if self._optimizer is None:
             return
+        self._came = self._came or any(p.grad is not None for p in _parameters(self._optimizer))
         if not self._looked_at:
             self._looked_at = [_Leftover(parameter) for parameter in _chosen(self._optimizer)]
         for each in self._looked_at:
@@ -53,10 +60,13 @@ class Leftovers:
             each.stop()
 
 
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def _chosen(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    plain = [p for p in parameters if p.is_leaf and p.requires_grad and type(p.grad) is Tensor]
-    plain = [p for p in plain if p.grad.layout == torch.strided and p.numel()]
+    parameters = [p for p in _parameters(optimizer) if p.is_leaf and p.requires_grad and p.numel()]
+    plain = [p for p in parameters if type(p.grad) is Tensor and p.grad.layout == torch.strided]
     size = -(-len(plain) // PARAMETERS)
     return [min(plain[start : start + size], key=Tensor.numel) for start in range(0, len(plain), max(1, size))]
 

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from leaky.watching.clock import Clock
 from leaky.watching.course import Course
+from leaky.watching.loss_graph import leads_through_others, misfit
 
 LOOKED_THROUGH = 5
-"""The step whose loss is looked through for parameters of others."""
+"""The step whose loss is looked through for how it was made, and for parameters of others."""
 DEEP = 16
 """Frames that are looked at: other hooks and what calls them may lie between."""
 _CODE = getattr(getattr(torch.autograd.graph, "_engine_run_backward", None), "__code__", None)
@@ -83,7 +84,8 @@ class Losses:
             if not math.isfinite(self._loss):
                 self.ill = self._clock.nonfinite = True
             if self.course.seen == LOOKED_THROUGH and self._optimizer is not None:
-                self.course.others |= _leads_through_others(loss, self._optimizer)
+                self.course.others |= leads_through_others(loss, self._optimizer)
+                self.course.misfit = self.course.misfit or misfit(loss)
         except Exception as error:
             self._clock.failed(error)
 
@@ -97,22 +99,6 @@ def _last(optimizer: torch.optim.Optimizer) -> Tensor | None:
     parameters = [p for group in reversed(optimizer.param_groups) for p in reversed(group["params"])]
     plain = [p for p in parameters if p.is_leaf and p.requires_grad and p.device.type == "cpu"]
     return next((p for p in plain if _reached(p)), plain[0] if plain else None)
-
-
-def _leads_through_others(loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a gradient of the loss reaches parameters that the optimizer does not hold."""
-    own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    nodes, met = [loss.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in met:
-            continue
-        met.add(node)
-        leaf = getattr(node, "variable", None)
-        if isinstance(leaf, torch.nn.Parameter) and id(leaf) not in own:
-            return True
-        nodes.extend(before for before, _ in node.next_functions)
-    return False
 
 
 def _gone_back_from() -> Tensor | None:

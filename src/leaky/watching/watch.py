@@ -271,7 +271,8 @@ class Watch:
     @property
     def _loop(self) -> Loop:
         ill, self._losses.ill = self._losses.ill, False
-        return Loop(self._urgency.rise, self._ranks.unzeroed, self._weights, ill, self._losses.course)
+        nothing = self._leftovers.nothing_comes and not self._ranks.merging
+        return Loop(self._urgency.rise, self._ranks.unzeroed, nothing, self._weights, ill, self._losses.course)
 
     def _report_with_the_rest(self) -> None:
         """Answer the other ranks' reports until all have ended, for some may have more steps."""

@@ -43,6 +43,13 @@ def _lived_with(values: FloatArray) -> float:
 
 def gradient(now: Now) -> list[Finding]:
     """Sites at which the gradient is gone, or far above what it was."""
+    if now.loop.nothing_comes:
+        message = "no gradient has come to any of the optimizer's parameters, at any of its steps"
+        advice = (
+            "Does the loss still hang together with the model (item(), numpy(), detach(), no_grad), and has the "
+            "optimizer this model's parameters, and not those of a copy?"
+        )
+        return [finding("no-gradient", "error", None, message, advice)]
     found, t = [], now.thresholds
     alive = any(now.row[site.name]["gradient"] > 0 for site in now.sites)
     for site in now.sites:

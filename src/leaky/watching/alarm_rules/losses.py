@@ -1,4 +1,4 @@
-"""What the loss does, where a watch sees it: it rises for good, or is lost and won with the order of the data."""
+"""What the loss is and does, where a watch sees it: how it was made, whether it rises for good, or comes and goes."""
 
 from __future__ import annotations
 
@@ -33,6 +33,29 @@ def rising_loss(now: Now) -> list[Finding]:
     )
     level: Level = "info" if course.others or course.seen > CLOSE or rise.jumped else "warning"
     return [finding("rising-loss", level, None, message, advice, low=rise.low, now=rise.now, error=rise.error)]
+
+
+def loss_misfit(now: Now) -> list[Finding]:
+    """A loss that was made of what the model gives in a way that keeps it from learning, whatever the data."""
+    seen = now.loop.course.misfit
+    if seen is None:
+        return []
+    if seen.rule == "target-shape":
+        message = (
+            f"the loss compares every output with every target: outputs of shape ({seen.given}) and targets of another "
+            f"broadcast to {seen.taken} differences"
+        )
+        advice = (
+            "Give both one shape: `target[:, None]`, or `output.squeeze(-1)`. As it is the network can learn no more "
+            "than the targets' mean."
+        )
+        return [finding(seen.rule, "error", None, message, advice, made=seen.taken)]
+    message = f"what the loss is made of has gone through a {seen.given} before {seen.taken}, which squashes it itself"
+    advice = (
+        f"Give the loss the logits: leave the {seen.given} out (take it when predicting). Twice, it flattens the loss "
+        "and its gradient."
+    )
+    return [finding(seen.rule, "warning", None, message, advice, made_by=seen.given)]
 
 
 def unshuffled(now: Now) -> list[Finding]:

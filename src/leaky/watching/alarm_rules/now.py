@@ -54,6 +54,7 @@ class Loop:
     Attributes:
         rate_rise: the optimizer's rate ÷ its first one that was not 0, the largest of its groups; 1 where not known.
         unzeroed: steps in a row whose gradient was added to that of the step before.
+        nothing_comes: whether no gradient came to any of the optimizer's parameters at its first steps.
         weights: what was measured of them, by name.
         ill_loss: whether the loss was NaN or infinite since the last report.
         course: of the losses, where they are known.
@@ -61,6 +62,7 @@ class Loop:
 
     rate_rise: float = 1.0
     unzeroed: int = 0
+    nothing_comes: bool = False
     weights: Mapping[str, Series] = field(default_factory=dict)
     ill_loss: bool = False
     course: Course = field(default_factory=Course)

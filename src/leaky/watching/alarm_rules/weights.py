@@ -108,6 +108,7 @@ def tiny_updates(now: Now) -> list[Finding]:
     """A training no step of which has changed any weight to speak of, though gradients arrive."""
     known = _long_known(now)
     arrives = any(now.row[site.name]["gradient"] > 0 for site in now.sites)
+    arrives = arrives or any(each.asked[-1] > 0 for each in known.values())
     largest = max((each.most for each in known.values()), default=math.nan)
     enough = now.history.samples.sum() >= now.needed and len(known) == len(now.loop.weights)
     if not (arrives and enough and largest <= now.thresholds.update_tiny):
