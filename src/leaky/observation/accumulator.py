@@ -94,7 +94,7 @@ class SiteAccumulator:
         self._pick(part, flags)
 
     def add_and_rectify(
-        self, pre_activation: Tensor, view: Layout, batch: int, output: Tensor, part: Part | None = None
+        self, pre_activation: Tensor, view: Layout, batch: int, output: Tensor, part: Part | None
     ) -> Tensor | None:
         """Take it in and rectify it into `output` in the same pass; None, and nothing done, where that cannot be."""
         if not self._sums.rectifies(pre_activation, view, output):

@@ -28,7 +28,7 @@ class Belongings:
         values: whether the values of parameters and gradients belong to it; else leaky itself is about to change them.
     """
 
-    def __init__(self, model: nn.Module, values: bool = True) -> None:
+    def __init__(self, model: nn.Module, values: bool) -> None:
         self._model = model
         self._modules = list(model.modules())
         self._modes = [(module, getattr(module, "training", None)) for module in self._modules]

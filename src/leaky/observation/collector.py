@@ -150,7 +150,7 @@ class Collector:
         """Note what ran and could not be examined, once."""
         self._not_examined.setdefault(NotExamined(name, reason))
 
-    def expect(self, samples: int, real: RealPositions | None = None) -> None:
+    def expect(self, samples: int, real: RealPositions | None) -> None:
         """Say how many samples the next batch has, and which of their positions are no padding."""
         self._samples, self._real = samples, real
         self._listening = False

@@ -113,7 +113,7 @@ class Preserved:
 
 @contextmanager
 def preserved(
-    model: nn.Module, mode: str, seed: int | None = None, device: str | None = None, values: bool = True
+    model: nn.Module, mode: str, seed: int | None, device: str | None = None, values: bool = True
 ) -> Iterator[Preserved]:
     """`Preserved`, when no other thread has the model, and also where an interruption cuts its own end short."""
     mine = Turn(model)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COLOURS = {"dead": "#D55E00", "locked": "#E69F00", "unproven": "#CC79A7", "dormant": "#56B4E9", "silent": "#0072B2"}
 """Okabe & Ito 2008."""
 INK, QUIET, BLUE = "#1A1A1A", "#9A9A9A", "#0072B2"
+MOST_NAMES = 40
 COLUMNS = 240
 """Of the picture of a layer's units."""
 
@@ -166,9 +167,9 @@ def _draw_interval(axes: Axes, gap: Any, place: int) -> None:
     axes.plot([gap.estimate], [place], "o", color=INK, markersize=5)
 
 
-def _name_layers(axes: Axes, names: list[str], most: int = 40) -> None:
-    """Each layer's name beside its row; every so many where there are more than `most`."""
-    step = -(-len(names) // most)
+def _name_layers(axes: Axes, names: list[str]) -> None:
+    """Each layer's name beside its row; every so many where there are more than `MOST_NAMES`."""
+    step = -(-len(names) // MOST_NAMES)
     places = range(0, len(names), step)
     axes.set_yticks(list(places), [shortened(printable(names[place]), 26).replace("$", r"\$") for place in places])
     axes.tick_params(axis="y", labelsize=8, length=0)

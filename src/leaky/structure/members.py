@@ -67,7 +67,7 @@ class MemberCall:
 
 
 def members_of(
-    call: Call, values: Sequence[Any], axes: Axes, shape: tuple[int, ...], samples: SampleIds, number: int = 0
+    call: Call, values: Sequence[Any], axes: Axes, shape: tuple[int, ...], samples: SampleIds, number: int
 ) -> Members | None:
     """The members of a result.
 

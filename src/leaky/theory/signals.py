@@ -179,7 +179,7 @@ class Prediction:
     gradient: float
 
 
-def predictions(graph: Graph, second_moment: float = 1.0, correlation: float = 0.0) -> tuple[Prediction, ...]:
+def predictions(graph: Graph, second_moment: float, correlation: float) -> tuple[Prediction, ...]:
     """What travels through the network with the weights that it has, a rectifier at a time.
 
     Args:

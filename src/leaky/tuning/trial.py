@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED = "finished", "diverged", "out_of_memory", "raised"
-OUTCOMES = (FINISHED, DIVERGED, OUT_OF_MEMORY, RAISED)
 LARGEST_FIGURE = 1e100
 """Of a score or another figure of a training: beyond it, squares of differences are no numbers any more."""
 
@@ -27,7 +26,7 @@ class Trial:
     Attributes:
         arm: the label of what was tried, "0.01" or "prelu".
         seed: of initialisation and data order.
-        outcome: one of `OUTCOMES`.
+        outcome: `FINISHED`, `DIVERGED`, `OUT_OF_MEMORY` or `RAISED`.
         score: what slopes are chosen by; None unless finished.
         test: the score on data that nothing is chosen by; None where there are none.
         reason: in words, where it did not finish.

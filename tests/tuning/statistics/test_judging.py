@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -87,12 +88,11 @@ def test_the_best_is_found_under_noise_that_all_share() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 7))
-def test_an_arm_that_is_out_stays_out_and_going_on_equals_starting_over(seed: int, first: int) -> None:
+def test_an_arm_that_is_out_stays_out(seed: int, first: int) -> None:
     scores = np.random.default_rng(seed).standard_normal((4, 8)) + 2 * np.arange(4)[:, None]
     some = np.where(np.arange(8) < first, scores, np.nan)
     earlier = judge(some)
     assert set(judge(scores).best_set) <= set(earlier.best_set)
-    assert judge(scores, since=earlier) == judge(scores)
 
 
 @settings(max_examples=25, deadline=None)
@@ -139,7 +139,8 @@ def test_a_fixed_study_says_nothing_before_its_end() -> None:
     scores = shifted()
     scores[2, 7] = np.nan
     assert judge(scores, fixed_seeds=8).best_set == (0, 1, 2, 3)
-    assert not difference(scores, 3, 0, fixed_seeds=8).detectable
+    gap = difference(scores, 3, 0, fixed_seeds=8)
+    assert (gap.low, gap.high) == (-math.inf, math.inf)
     assert judge(shifted(), fixed_seeds=8).best_set == (3,)
 
 

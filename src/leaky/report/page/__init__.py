@@ -125,7 +125,7 @@ def _content(kind: str, thing: Any, columns: Columns) -> dict[str, Any]:
     return repair_content(thing) if kind == "repair" else _in_words(kind, thing)
 
 
-def diagram_page(slopes: Sequence[float], gain: float = 1.0, clamp: float | None = None) -> Page:
+def diagram_page(slopes: Sequence[float], gain: float, clamp: float | None) -> Page:
     """The page of the function, with a slider that begins at the first slope."""
     return _fitted(lambda columns, detail: diagram_content(slopes, gain, clamp))
 

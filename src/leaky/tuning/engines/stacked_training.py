@@ -119,7 +119,7 @@ def _losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     return torch.stack([task.loss_of(*each) for each in zip(outputs.unbind(), targets.unbind(), strict=True)])
 
 
-def seconds_stacked(task: Task, variants: Sequence[Variant], width: int = WHOLE) -> float:
+def seconds_stacked(task: Task, variants: Sequence[Variant], width: int) -> float:
     """Of a step of variants together; the models are left as they are."""
     batches = torch.stack([task.order(v.cell.seed)[0][:PROBE_STEPS] for v in variants], 1)
     return _fastest(Together(task, variants, width).step, batches)

@@ -18,7 +18,6 @@ from leaky.tuning.statistics.boundaries import BLOCKS, fixed_boundary, sequentia
 from leaky.tuning.statistics.judging import Difference, FloatArray, Judgement, complete_seeds, difference, pair_error
 
 BETTER, EQUAL, UNDECIDED = "better", "equal", "undecided"
-ANSWERS = (BETTER, EQUAL, UNDECIDED)
 MOST_SEEDS = BLOCKS[-1][1]
 """Seeds of a slope beyond which no boundary is known, so that nothing can be decided."""
 _MANY = 1_000_000_000
@@ -30,7 +29,7 @@ class Answer:
     """What the scores say of leaving the simplest slope; arms by place.
 
     Attributes:
-        kind: one of `ANSWERS`.
+        kind: `BETTER`, `EQUAL` or `UNDECIDED`.
         reference: the simplest arm.
         worth: the smallest difference that matters, in the unit of the score.
         arm: with "better" the arm to take: the best-ranked that is better than the reference; else None.

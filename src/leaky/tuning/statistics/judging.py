@@ -49,11 +49,6 @@ class Difference:
     low: float
     high: float
 
-    @property
-    def detectable(self) -> bool:
-        """Whether 0 lies outside the interval."""
-        return self.low > 0 or self.high < 0
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -75,23 +70,20 @@ class Judgement:
     smallest_detectable: float | None
 
 
-def judge(scores: FloatArray, fixed_seeds: int | None = None, since: Judgement | None = None) -> Judgement:
+def judge(scores: FloatArray, fixed_seeds: int | None = None) -> Judgement:
     """Compare all arms at every number of seeds so far, or once.
 
     Args:
         scores: the higher the better, shape (arms, seeds); NaN where a training has not finished, −inf where it failed.
         fixed_seeds: judge once, when every arm has finished so many seeds, and not before; None judges at every
             number of seeds with the boundary that allows for it.
-        since: the judgement of fewer of these scores, whose eliminations stand and whose looks are not repeated.
     """
     arms = len(scores)
     complete = complete_seeds(scores)
-    eliminations = list(since.eliminations) if since else []
+    eliminations: list[Elimination] = []
     alive = np.ones(arms, bool)
-    alive[[out.arm for out in eliminations]] = False
-    begin = max(FIRST_LOOK, since.seeds + 1) if since else FIRST_LOOK
     most = int(complete.max(initial=0))
-    looks = range(begin, most + 1) if fixed_seeds is None else [n for n in (fixed_seeds,) if complete.min() >= n]
+    looks = range(FIRST_LOOK, most + 1) if fixed_seeds is None else [n for n in (fixed_seeds,) if complete.min() >= n]
     boundary = _boundary(arms, fixed_seeds)
     for seeds in looks:
         here = np.flatnonzero(alive & (complete >= seeds))
