@@ -11,16 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.causes import last_networks as networks
-from benchmarks.causes.building import Side, Trouble, train
+from benchmarks.causes.building import Side, Trouble, train, width_of
 from benchmarks.causes.troubles import CROSS, MSE, on_targets
 from benchmarks.healthy import data
 from benchmarks.healthy.networks import mlp
 
 BCE = on_targets(functional.binary_cross_entropy_with_logits)
-
-
-def _width(seed: int) -> int:
-    return (24, 32, 48)[seed % 3]
 
 
 def _both(output: Any, batch: Any) -> Tensor:
@@ -33,14 +29,14 @@ def rectified_value_head(seed: int) -> Trouble:
     sides = []
     for last in (nn.ReLU(), nn.Identity()):
         torch.manual_seed(seed)
-        sides.append(Side(train(networks.TwoHeads(_width(seed), last), _both, *tensors, seed=seed), tensors, _both))
+        sides.append(Side(train(networks.TwoHeads(width_of(seed), last), _both, *tensors, seed=seed), tensors, _both))
     return Trouble(sides[0], sides[1], ("output-rectifier",))
 
 
 def dead_convolution(seed: int) -> Trouble:
     torch.manual_seed(seed)
     tensors = networks.noisy_waves(seed)
-    twin = train(networks.Denoiser(_width(seed) // 2), MSE, *tensors, seed=seed)
+    twin = train(networks.Denoiser(width_of(seed) // 2), MSE, *tensors, seed=seed)
     sick = copy.deepcopy(twin)
     with torch.no_grad():
         sick.middle.bias -= 80  # type: ignore[union-attr, operator]
@@ -51,9 +47,9 @@ def years_as_input(seed: int) -> Trouble:
     """Sequences whose features are offset by two thousand."""
     x, y = networks.drifts(seed)
     torch.manual_seed(seed)
-    twin = train(networks.Sequence(_width(seed)), MSE, x, y, seed=seed)
+    twin = train(networks.Sequence(width_of(seed)), MSE, x, y, seed=seed)
     torch.manual_seed(seed)
-    sick = train(networks.Sequence(_width(seed)), MSE, x + 2000, y, seed=seed)
+    sick = train(networks.Sequence(width_of(seed)), MSE, x + 2000, y, seed=seed)
     return Trouble(Side(sick, (x + 2000, y), MSE), Side(twin, (x, y), MSE), ("input-offset", "input-scale"))
 
 
@@ -69,7 +65,7 @@ def decoder_ends_in_sigmoid(seed: int) -> Trouble:
 def weight_not_a_number(seed: int) -> Trouble:
     torch.manual_seed(seed)
     tensors = networks.words(seed)
-    twin = train(networks.Words(_width(seed)), CROSS, *tensors, seed=seed)
+    twin = train(networks.Words(width_of(seed)), CROSS, *tensors, seed=seed)
     sick = copy.deepcopy(twin)
     with torch.no_grad():
         sick.head[0].weight[seed, 2] = torch.nan  # type: ignore[index, union-attr, operator]
@@ -84,7 +80,7 @@ def one_feature_raw(seed: int) -> Trouble:
     sides = []
     for inputs in (raw, x):
         torch.manual_seed(seed)
-        model = train(mlp(10, _width(seed), _width(seed), 1), MSE, inputs, y, rate=0.01, seed=seed)
+        model = train(mlp(10, width_of(seed), width_of(seed), 1), MSE, inputs, y, rate=0.01, seed=seed)
         sides.append(Side(model, (inputs, y), MSE))
     return Trouble(sides[0], sides[1], ("input-scale", "input-offset", "input-outliers"))
 
@@ -93,7 +89,7 @@ def trained_on_other_scale(seed: int) -> Trouble:
     """A network with BatchNorm on inputs that are thirty times those that it was trained on."""
     torch.manual_seed(seed)
     x, y = data.digits()
-    model = train(networks.deep(6, _width(seed), True), CROSS, x, y, seed=seed)
+    model = train(networks.deep(6, width_of(seed), True), CROSS, x, y, seed=seed)
     large = x * 30 + 5
     return Trouble(Side(model, (large, y), CROSS), Side(model, (x, y), CROSS), ("batchnorm-statistics", "input-scale"))
 
@@ -104,9 +100,9 @@ def targets_with_an_axis_more(seed: int) -> Trouble:
     huber = on_targets(lambda out, target: functional.huber_loss(out[:, 0], target))
     right = on_targets(functional.huber_loss)
     torch.manual_seed(seed)
-    twin = train(networks.Sequence(_width(seed)), right, x, y, seed=seed)
+    twin = train(networks.Sequence(width_of(seed)), right, x, y, seed=seed)
     torch.manual_seed(seed)
-    sick = train(networks.Sequence(_width(seed)), huber, x, y, steps=150, seed=seed)
+    sick = train(networks.Sequence(width_of(seed)), huber, x, y, steps=150, seed=seed)
     return Trouble(Side(sick, (x, y), huber), Side(twin, (x, y), right), ("target-shape",))
 
 
@@ -121,9 +117,9 @@ def clamped_logits(seed: int) -> Trouble:
 
     x, y = data.digits()
     torch.manual_seed(seed)
-    twin = train(networks.deep(3, _width(seed), True), CROSS, x, y, seed=seed)
+    twin = train(networks.deep(3, width_of(seed), True), CROSS, x, y, seed=seed)
     torch.manual_seed(seed)
-    sick = train(Clamped(mlp(64, _width(seed), _width(seed), 10)), CROSS, x, y, rate=0.01, seed=seed)
+    sick = train(Clamped(mlp(64, width_of(seed), width_of(seed), 10)), CROSS, x, y, rate=0.01, seed=seed)
     return Trouble(Side(sick, (x, y), CROSS), Side(twin, (x, y), CROSS), ("output-rectifier",))
 
 
@@ -132,9 +128,9 @@ def prices_as_targets(seed: int) -> Trouble:
     absolute = on_targets(functional.l1_loss)
     price = y * 40000 + 250000
     torch.manual_seed(seed)
-    twin = train(networks.Dueling(_width(seed)), absolute, x, y, seed=seed)
+    twin = train(networks.Dueling(width_of(seed)), absolute, x, y, seed=seed)
     torch.manual_seed(seed)
-    sick = train(networks.Dueling(_width(seed)), absolute, x, price, seed=seed)
+    sick = train(networks.Dueling(width_of(seed)), absolute, x, price, seed=seed)
     return Trouble(Side(sick, (x, price), absolute), Side(twin, (x, y), absolute), ("target-scale",))
 
 
@@ -142,19 +138,19 @@ def bytes_divided_to_nothing(seed: int) -> Trouble:
     """Pairs of images whose bytes were divided as whole numbers."""
     x, y = networks.pairs(seed)
     torch.manual_seed(seed)
-    twin = train(networks.Pairs(_width(seed)), BCE, x, y, seed=seed)
+    twin = train(networks.Pairs(width_of(seed)), BCE, x, y, seed=seed)
     nothing = torch.zeros_like(x)
     torch.manual_seed(seed)
-    sick = train(networks.Pairs(_width(seed)), BCE, nothing, y, steps=50, seed=seed)
+    sick = train(networks.Pairs(width_of(seed)), BCE, nothing, y, steps=50, seed=seed)
     return Trouble(Side(sick, (nothing, y), BCE), Side(twin, (x, y), BCE), ("input-constant",))
 
 
 def forty_plain_layers(seed: int) -> Trouble:
     x, y = data.digits()
     torch.manual_seed(seed)
-    sick = networks.deep(40 + 5 * (seed % 2), _width(seed), False).eval()
+    sick = networks.deep(40 + 5 * (seed % 2), width_of(seed), False).eval()
     torch.manual_seed(seed)
-    twin = train(networks.deep(14, _width(seed), True), CROSS, x, y, seed=seed)
+    twin = train(networks.deep(14, width_of(seed), True), CROSS, x, y, seed=seed)
     return Trouble(Side(sick, (x, y), CROSS), Side(twin, (x, y), CROSS), ("alike-by-depth",))
 
 
@@ -176,7 +172,7 @@ def rectifiers_in_an_equation(seed: int) -> Trouble:
     sides = []
     for act in (nn.ReLU, nn.Tanh):
         torch.manual_seed(seed)
-        model = mlp(1, _width(seed), _width(seed), 1, act=act)
+        model = mlp(1, width_of(seed), width_of(seed), 1, act=act)
         sides.append(Side(train(model, equation(model), t, steps=200, seed=seed), (t,), equation(model)))
     return Trouble(sides[0], sides[1], ("no-curvature",))
 
@@ -184,7 +180,7 @@ def rectifiers_in_an_equation(seed: int) -> Trouble:
 def bottleneck_of_one_dead_unit(seed: int) -> Trouble:
     torch.manual_seed(seed)
     x, y = data.smooth(1, n=1200)
-    twin = train(mlp(3, _width(seed), 4, _width(seed), 1), MSE, x, y, steps=500, seed=seed)
+    twin = train(mlp(3, width_of(seed), 4, width_of(seed), 1), MSE, x, y, steps=500, seed=seed)
     sick = copy.deepcopy(twin)
     with torch.no_grad():
         sick[2].bias -= 30  # type: ignore[index, operator]

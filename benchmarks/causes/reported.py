@@ -12,15 +12,11 @@ from torch.nn import functional
 
 from benchmarks.causes import last_networks as networks
 from benchmarks.causes import reported_networks as reported
-from benchmarks.causes.building import Side, Trouble, train
+from benchmarks.causes.building import Side, Trouble, train, width_of
 from benchmarks.causes.last import BCE
 from benchmarks.causes.troubles import CROSS, MSE, on_targets
 from benchmarks.healthy import data
 from benchmarks.healthy.networks import mlp
-
-
-def _width(seed: int) -> int:
-    return (24, 32, 48)[seed % 3]
 
 
 def _trained(seed: int, model: Callable[[], nn.Module], loss: Any, *tensors: Tensor, steps: int = 300) -> nn.Module:
@@ -33,7 +29,7 @@ def action_values_cut_off(seed: int) -> Trouble:
     tensors = reported.transitions(seed)
     sides = []
     for last in (nn.ReLU, nn.Identity):
-        net = lambda last=last: nn.Sequential(mlp(4, _width(seed), _width(seed), 3), last())  # noqa: E731
+        net = lambda last=last: nn.Sequential(mlp(4, width_of(seed), width_of(seed), 3), last())  # noqa: E731
         sides.append(Side(_trained(seed, net, reported.difference, *tensors), tensors, reported.difference))
     return Trouble(sides[0], sides[1], ("output-rectifier",))
 
@@ -43,7 +39,9 @@ def softmax_in_every_pixel(seed: int) -> Trouble:
     tensors = reported.segments(seed)
     sides = [
         Side(
-            _trained(seed, lambda end=end: reported.Segmenter(_width(seed) // 3, end), CROSS, *tensors), tensors, CROSS
+            _trained(seed, lambda end=end: reported.Segmenter(width_of(seed) // 3, end), CROSS, *tensors),
+            tensors,
+            CROSS,
         )  # type: ignore[misc]
         for end in (nn.Softmax(1), nn.Identity())
     ]
@@ -53,8 +51,8 @@ def softmax_in_every_pixel(seed: int) -> Trouble:
 def softmax_over_the_batch(seed: int) -> Trouble:
     x, y = data.digits()
     nll = on_targets(lambda out, target: functional.nll_loss(torch.log(out + 1e-9), target))
-    sick = _trained(seed, lambda: nn.Sequential(mlp(64, _width(seed), 10), nn.Softmax(0)), nll, x, y)
-    twin = _trained(seed, lambda: nn.Sequential(mlp(64, _width(seed), 10), nn.Softmax(1)), nll, x, y)
+    sick = _trained(seed, lambda: nn.Sequential(mlp(64, width_of(seed), 10), nn.Softmax(0)), nll, x, y)
+    twin = _trained(seed, lambda: nn.Sequential(mlp(64, width_of(seed), 10), nn.Softmax(1)), nll, x, y)
     return Trouble(Side(sick, (x, y), nll), Side(twin, (x, y), nll), ("loss-misfit",))
 
 
@@ -62,8 +60,8 @@ def the_same_row_again(seed: int) -> Trouble:
     """A data set that returns its first item whatever it is asked for."""
     x, y = data.friedman(seed)
     same = x[:1].expand(len(x), -1).clone()
-    twin = _trained(seed, lambda: mlp(10, _width(seed), 1), MSE, x, y)
-    sick = _trained(seed, lambda: mlp(10, _width(seed), 1), MSE, same, y, steps=100)
+    twin = _trained(seed, lambda: mlp(10, width_of(seed), 1), MSE, x, y)
+    sick = _trained(seed, lambda: mlp(10, width_of(seed), 1), MSE, same, y, steps=100)
     return Trouble(Side(sick, (same, y), MSE), Side(twin, (x, y), MSE), ("input-constant",))
 
 
@@ -71,8 +69,8 @@ def every_word_unknown(seed: int) -> Trouble:
     """A vocabulary that does not fit: each token becomes number 1."""
     tokens, y = networks.words(seed)
     unknown = torch.ones_like(tokens)
-    twin = _trained(seed, lambda: networks.Words(_width(seed)), CROSS, tokens, y)
-    sick = _trained(seed, lambda: networks.Words(_width(seed)), CROSS, unknown, y, steps=60)
+    twin = _trained(seed, lambda: networks.Words(width_of(seed)), CROSS, tokens, y)
+    sick = _trained(seed, lambda: networks.Words(width_of(seed)), CROSS, unknown, y, steps=60)
     return Trouble(Side(sick, (unknown, y), CROSS), Side(twin, (tokens, y), CROSS), ("input-constant",))
 
 
@@ -81,8 +79,8 @@ def missing_as_a_number(seed: int) -> Trouble:
     x, y = data.friedman(seed)
     coded = x.clone()
     coded[seed::100, seed % 10] = -99999.0
-    twin = _trained(seed, lambda: mlp(10, _width(seed), 1), MSE, x, y)
-    sick = _trained(seed, lambda: mlp(10, _width(seed), 1), MSE, coded, y)
+    twin = _trained(seed, lambda: mlp(10, width_of(seed), 1), MSE, x, y)
+    sick = _trained(seed, lambda: mlp(10, width_of(seed), 1), MSE, coded, y)
     return Trouble(Side(sick, (coded, y), MSE), Side(twin, (x, y), MSE), ("input-outliers", "input-scale"))
 
 
@@ -90,15 +88,15 @@ def divided_by_the_variance(seed: int) -> Trouble:
     """Inputs in micrometres of a metre's scale: a standardisation that went wrong."""
     x, y = data.digits()
     small = x * 1e-5
-    twin = _trained(seed, lambda: mlp(64, _width(seed), _width(seed), 10), CROSS, x, y)
-    sick = _trained(seed, lambda: mlp(64, _width(seed), _width(seed), 10), CROSS, small, y)
+    twin = _trained(seed, lambda: mlp(64, width_of(seed), width_of(seed), 10), CROSS, x, y)
+    sick = _trained(seed, lambda: mlp(64, width_of(seed), width_of(seed), 10), CROSS, small, y)
     return Trouble(Side(sick, (small, y), CROSS), Side(twin, (x, y), CROSS), ("input-scale",))
 
 
 def decayed_to_nothing(seed: int) -> Trouble:
     """A weight decay a thousand times too high."""
     x, y = data.digits()
-    twin = _trained(seed, lambda: mlp(64, *[_width(seed)] * 3, 10), CROSS, x, y)
+    twin = _trained(seed, lambda: mlp(64, *[width_of(seed)] * 3, 10), CROSS, x, y)
     sick = copy.deepcopy(twin)
     with torch.no_grad():
         for p in sick.parameters():
@@ -109,8 +107,8 @@ def decayed_to_nothing(seed: int) -> Trouble:
 
 def all_weights_zero(seed: int) -> Trouble:
     x, y = data.digits()
-    twin = _trained(seed, lambda: mlp(64, _width(seed), _width(seed), 10), CROSS, x, y)
-    sick = mlp(64, _width(seed), _width(seed), 10)
+    twin = _trained(seed, lambda: mlp(64, width_of(seed), width_of(seed), 10), CROSS, x, y)
+    sick = mlp(64, width_of(seed), width_of(seed), 10)
     for p in sick.parameters():
         nn.init.zeros_(p)
     sick = train(sick, CROSS, x, y, steps=50, seed=seed)
@@ -121,7 +119,7 @@ def all_weights_zero(seed: int) -> Trouble:
 def adapters_of_zeros(seed: int) -> Trouble:
     """Low-rank adapters with both factors zero, on a frozen network: nothing can be learned."""
     x, y = data.digits()
-    base = _trained(seed, lambda: mlp(64, _width(seed), 10), CROSS, x[:900], y[:900])
+    base = _trained(seed, lambda: mlp(64, width_of(seed), 10), CROSS, x[:900], y[:900])
     twin = train(reported.adapted(base, seed, zeros=False), CROSS, x, y, seed=seed)
     sick = reported.adapted(base, seed, zeros=True)
     return Trouble(Side(sick.eval(), (x, y), CROSS), Side(twin, (x, y), CROSS), ("no-gradient", "not-learning"))
@@ -130,17 +128,17 @@ def adapters_of_zeros(seed: int) -> Trouble:
 def encoder_without_gradient(seed: int) -> Trouble:
     """`no_grad` around an encoder that is meant to learn."""
     x, y = data.waves(seed)
-    twin = _trained(seed, lambda: reported.Encoded(_width(seed), ""), CROSS, x, y)
-    sick = _trained(seed, lambda: reported.Encoded(_width(seed), ("no_grad", "data", "list")[seed % 3]), CROSS, x, y)
+    twin = _trained(seed, lambda: reported.Encoded(width_of(seed), ""), CROSS, x, y)
+    sick = _trained(seed, lambda: reported.Encoded(width_of(seed), ("no_grad", "data", "list")[seed % 3]), CROSS, x, y)
     return Trouble(Side(sick, (x, y), CROSS), Side(twin, (x, y), CROSS), ("no-gradient",))
 
 
 def sigmoids_far_out(seed: int) -> Trouble:
     """A network of sigmoids whose weights were drawn ten times too large."""
     x, y = data.digits()
-    twin = _trained(seed, lambda: mlp(64, _width(seed), _width(seed), 10, act=nn.Sigmoid), CROSS, x, y)
+    twin = _trained(seed, lambda: mlp(64, width_of(seed), width_of(seed), 10, act=nn.Sigmoid), CROSS, x, y)
     torch.manual_seed(seed)
-    sick = mlp(64, _width(seed), _width(seed), 10, act=nn.Sigmoid)
+    sick = mlp(64, width_of(seed), width_of(seed), 10, act=nn.Sigmoid)
     for p in sick.parameters():
         nn.init.normal_(p, 0, 6.0)
     return Trouble(Side(sick.eval(), (x, y), CROSS), Side(twin, (x, y), CROSS), ("saturated", "initialisation-gain"))
@@ -152,7 +150,7 @@ def statistics_never_taken(seed: int) -> Trouble:
     x = x * 4 + 1
     sides = []
     for momentum in (0.0, 0.1):
-        model = lambda momentum=momentum: reported.normed(_width(seed), momentum)  # noqa: E731
+        model = lambda momentum=momentum: reported.normed(width_of(seed), momentum)  # noqa: E731
         sides.append(Side(_trained(seed, model, CROSS, x, y), (x, y), CROSS))
     return Trouble(sides[0], sides[1], ("batchnorm-statistics",))
 
@@ -175,8 +173,8 @@ def exponential_overflows(seed: int) -> Trouble:
 def clamped_to_the_unit_interval(seed: int) -> Trouble:
     """Outputs clamped to 0 … 1 where targets are centred."""
     x, y = data.friedman(seed)
-    twin = _trained(seed, lambda: mlp(10, _width(seed), 1), MSE, x, y)
-    sick = _trained(seed, lambda: reported.Clamped(mlp(10, _width(seed), 1)), MSE, x, y)
+    twin = _trained(seed, lambda: mlp(10, width_of(seed), 1), MSE, x, y)
+    sick = _trained(seed, lambda: reported.Clamped(mlp(10, width_of(seed), 1)), MSE, x, y)
     return Trouble(Side(sick, (x, y), MSE), Side(twin, (x, y), MSE), ("output-rectifier", "target-range"))
 
 
@@ -184,8 +182,8 @@ def two_targets_of_two_scales(seed: int) -> Trouble:
     """A price beside a rating, in one mean square."""
     x, y = networks.action_values(seed)
     mixed = torch.cat([y[:, :2], y[:, 2:] * 30000 + 90000], dim=1)
-    twin = _trained(seed, lambda: mlp(4, _width(seed), _width(seed), 3), MSE, x, y)
-    sick = _trained(seed, lambda: mlp(4, _width(seed), _width(seed), 3), MSE, x, mixed)
+    twin = _trained(seed, lambda: mlp(4, width_of(seed), width_of(seed), 3), MSE, x, y)
+    sick = _trained(seed, lambda: mlp(4, width_of(seed), width_of(seed), 3), MSE, x, mixed)
     return Trouble(Side(sick, (x, mixed), MSE), Side(twin, (x, y), MSE), ("target-scale",))
 
 
@@ -193,14 +191,14 @@ def not_a_number_in_the_targets(seed: int) -> Trouble:
     x, y = data.friedman(seed)
     holes = y.clone()
     holes[7 + seed] = torch.nan
-    twin = _trained(seed, lambda: mlp(10, _width(seed), 1), MSE, x, y)
+    twin = _trained(seed, lambda: mlp(10, width_of(seed), 1), MSE, x, y)
     return Trouble(Side(copy.deepcopy(twin), (x, holes), MSE), Side(twin, (x, y), MSE), ("non-finite", "target-range"))
 
 
 def frozen_by_a_spike(seed: int) -> Trouble:
     """A convolution whose BatchNorm was pushed below zero by one bad step."""
     x, y = data.waves(seed)
-    twin = _trained(seed, lambda: reported.Encoded(_width(seed), ""), CROSS, x, y)
+    twin = _trained(seed, lambda: reported.Encoded(width_of(seed), ""), CROSS, x, y)
     sick = copy.deepcopy(twin)
     with torch.no_grad():
         sick.encoder[1].bias -= 60  # type: ignore[index, union-attr, operator]
@@ -211,8 +209,8 @@ def dozens_of_sigmoids(seed: int) -> Trouble:
     """Ten plain layers of sigmoids: whatever goes in, the same comes out."""
     x, y = data.digits()
     torch.manual_seed(seed)
-    sick = mlp(64, *[_width(seed)] * 10, 10, act=nn.Sigmoid)
-    twin = _trained(seed, lambda: mlp(64, *[_width(seed)] * 3, 10, act=nn.SiLU), CROSS, x, y)
+    sick = mlp(64, *[width_of(seed)] * 10, 10, act=nn.Sigmoid)
+    twin = _trained(seed, lambda: mlp(64, *[width_of(seed)] * 3, 10, act=nn.SiLU), CROSS, x, y)
     causes = ("alike-by-depth", "vanishing-gradient", "decay", "same-output", "constant")
     return Trouble(Side(sick.eval(), (x, y), CROSS), Side(twin, (x, y), CROSS), causes)
 
@@ -220,8 +218,8 @@ def dozens_of_sigmoids(seed: int) -> Trouble:
 def probabilities_against_logits(seed: int) -> Trouble:
     """A sigmoid behind pairs' similarity, before a loss that takes logits."""
     x, y = networks.pairs(seed)
-    twin = _trained(seed, lambda: networks.Pairs(_width(seed)), BCE, x, y)
-    sick = _trained(seed, lambda: nn.Sequential(networks.Pairs(_width(seed)), nn.Sigmoid()), BCE, x, y)
+    twin = _trained(seed, lambda: networks.Pairs(width_of(seed)), BCE, x, y)
+    sick = _trained(seed, lambda: nn.Sequential(networks.Pairs(width_of(seed)), nn.Sigmoid()), BCE, x, y)
     return Trouble(Side(sick, (x, y), BCE), Side(twin, (x, y), BCE), ("loss-misfit",))
 
 
