@@ -28,8 +28,8 @@ from torch import nn
 
 import leaky
 from leaky.interruptions import surely, surely_twice, undone_unless_done
-from leaky.observation.randomness import same_random_numbers
-from leaky.observation.turns import Turn
+from leaky.observation.model_lock import ModelLock
+from leaky.observation.random_state import same_random_numbers
 from leaky.repairing.snapshot import Snapshot
 
 
@@ -50,7 +50,7 @@ def free_for_others(model: nn.Module) -> bool:
     entered = threading.Event()
 
     def enters() -> None:
-        with Turn(model):
+        with ModelLock(model):
             entered.set()
 
     thread = threading.Thread(target=enters, daemon=True)
@@ -160,17 +160,17 @@ def test_an_interrupted_wait_leaves_the_turn_to_others() -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def holds() -> None:
-        with Turn(model):
+        with ModelLock(model):
             entered.set()
             leave.wait(30)
 
     thread = threading.Thread(target=holds)
     thread.start()
     entered.wait(30)
-    assert interrupted_at(lambda: Turn(model).__enter__(), 4)
+    assert interrupted_at(lambda: ModelLock(model).__enter__(), 4)
     leave.set()
     thread.join(30)
-    with Turn(model):
+    with ModelLock(model):
         pass
 
 
@@ -178,7 +178,7 @@ def test_a_turn_interrupted_at_any_line_is_over() -> None:
     model = nn.Linear(2, 2)
 
     def takes() -> None:
-        with Turn(model):
+        with ModelLock(model):
             pass
 
     for line in range(1, lines_of(takes) + 1):

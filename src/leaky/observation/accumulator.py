@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leaky.observation.alikeness import Alikeness
+from leaky.observation.directions import DirectionSums
 from leaky.observation.reduction import gradient_sums, region_codes
 from leaky.observation.running import Flags, RunningSums
 from leaky.record import GradientStatistics, Producer, Site
@@ -60,7 +60,7 @@ class SiteAccumulator:
         self.producers: dict[str, Producer] = {}
         self._sums = RunningSums(view.units, activation)
         self._gradients: GradientStatistics | None = None
-        self._alikeness = Alikeness()
+        self._directions = DirectionSums()
         self._calls = 1
         self._start()
 
@@ -124,7 +124,7 @@ class SiteAccumulator:
         if not self._kept:
             self._kept = True
             self._sums.keep()
-            self._alikeness.keep()
+            self._directions.keep()
         self._look(pre_activation, view, None)
         self._calls_now += 1
         self._sums.read(pre_activation, view, reader, None if alone else self._flags(view), batch)
@@ -133,7 +133,7 @@ class SiteAccumulator:
         """Forget what was read since the last batch ended."""
         if self._kept:
             self._sums.put_back()
-            self._alikeness.put_back()
+            self._directions.put_back()
             self._start()
 
     def _look(self, pre_activation: Tensor, view: Layout, part: Part | None) -> None:
@@ -141,7 +141,7 @@ class SiteAccumulator:
         if self._view.sample_dim is None and view.sample_dim is not None:
             self._view, self._shape = view, tuple(pre_activation.shape)
         if part is None and self._calls_now == 0 and view.sample_dim is not None:
-            self._alikeness.add(pre_activation, view)
+            self._directions.add(pre_activation, view)
 
     def _pick(self, part: Part, flags: Flags) -> None:
         """Count what fired for the samples that a call saw; one that was seen several times is one."""
@@ -204,7 +204,7 @@ class SiteAccumulator:
             shape=self._shape,
             source=self._source,
             producers=tuple(self.producers.values()),
-            directions=self._alikeness.directions(),
+            directions=self._directions.directions(),
         )
 
 

@@ -19,7 +19,7 @@ from leaky.observation.gradients import asks_for_gradients, needs_gradients
 from leaky.observation.nesting import tensors_in
 from leaky.observation.options import DataArguments
 from leaky.observation.preserve import preserved
-from leaky.observation.surroundings import Surroundings
+from leaky.observation.process_state import ProcessState
 from leaky.observation.torch_route import uncompiled
 from leaky.structure.analysis import Analysis
 from leaky.structure.dispatching import DispatchMode
@@ -201,7 +201,7 @@ def replay(
 @contextmanager
 def _closed_at_last() -> Iterator[None]:
     """Close torch's modes that an interruption left open: what puts a batch back must not run in a replay."""
-    around = Surroundings()
+    around = ProcessState()
     try:
         yield
     finally:

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from leaky.errors import InputError
 from leaky.interruptions import surely, surely_twice
-from leaky.observation.belongings import Belongings
-from leaky.observation.randomness import Randomness
-from leaky.observation.surroundings import Surroundings
-from leaky.observation.turns import Turn
+from leaky.observation.model_lock import ModelLock
+from leaky.observation.model_state import ModelState
+from leaky.observation.process_state import ProcessState
+from leaky.observation.random_state import RandomState
 
 
 class Preserved:
     """While open, the model is in `mode` on `device`; then everything is as it was.
 
-    Kept: the model's `Belongings`, the process's `Surroundings` and `Randomness`.
+    Kept: the model's `ModelState`, the process's `ProcessState` and `RandomState`.
 
     Attributes:
         mode_is_fixed: whether the model runs in the mode that it was frozen or exported in.
@@ -44,9 +44,9 @@ class Preserved:
         self._model = model
         self._mode = mode
         self._device = None if device is None else _usable_device(device)
-        self._belongings = Belongings(model, values)
-        self._surroundings = Surroundings()
-        self._random = Randomness(seed)
+        self._model_state = ModelState(model, values)
+        self._process_state = ProcessState()
+        self._random = RandomState(seed)
         self._open = False
 
     def __enter__(self) -> Preserved:
@@ -74,7 +74,7 @@ class Preserved:
 
     def rewind(self) -> None:
         """Put buffers and generators back to where the first pass began, to run it once more."""
-        self._belongings.restore_buffers()
+        self._model_state.restore_buffers()
         if self._device is not None:
             self._model.to(self._device)
         self._random.rewind()
@@ -82,12 +82,12 @@ class Preserved:
     @property
     def untouched(self) -> bool:
         """Whether the model's code has left every value of the model as it was so far."""
-        return self._belongings.untouched
+        return self._model_state.untouched
 
     def put_back_values(self) -> None:
         """Put buffers and parameters back to what they were when this was opened."""
-        self._belongings.restore_buffers()
-        self._belongings.restore_parameters()
+        self._model_state.restore_buffers()
+        self._model_state.restore_parameters()
         if self._device is not None:
             self._model.to(self._device)
 
@@ -95,19 +95,19 @@ class Preserved:
     def notes(self) -> list[str]:
         """What the model's own code changed in it and around it, in sentences."""
         around = [f"the model itself changes {name} when it runs; it was put back" for name in self._around()]
-        return self._belongings.notes() + around
+        return self._model_state.notes() + around
 
     def _around(self) -> list[str]:
-        return [name for name in self._surroundings.changed() if name != "whether gradients are recorded"]
+        return [name for name in self._process_state.changed() if name != "whether gradients are recorded"]
 
     def _steps(self) -> Iterator[Callable[[], None]]:
-        yield self._surroundings.close_modes
-        yield self._surroundings.restore_hooks
-        yield self._surroundings.restore_settings
-        yield self._belongings.restore_modes
-        yield self._belongings.restore_tables
-        yield self._belongings.restore_parameters
-        yield self._belongings.restore_buffers
+        yield self._process_state.close_modes
+        yield self._process_state.restore_hooks
+        yield self._process_state.restore_settings
+        yield self._model_state.restore_modes
+        yield self._model_state.restore_tables
+        yield self._model_state.restore_parameters
+        yield self._model_state.restore_buffers
         yield self._random.restore
 
 
@@ -116,7 +116,7 @@ def preserved(
     model: nn.Module, mode: str, seed: int | None, device: str | None = None, values: bool = True
 ) -> Iterator[Preserved]:
     """`Preserved`, when no other thread has the model, and also where an interruption cuts its own end short."""
-    mine = Turn(model)
+    mine = ModelLock(model)
     try:
         with mine:
             kept = Preserved(model, mode, seed, device, values)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from leaky.diagnosis import diagnose
 from leaky.interruptions import undone_unless_done
-from leaky.observation.surroundings import Surroundings
+from leaky.observation.process_state import ProcessState
 from leaky.repairing.drift import drift, site_outputs
 from leaky.repairing.entering import AS_IT_WAS, THROWS_AWAY, Runner, at_most_chance, with_moments
 from leaky.repairing.gauge import Gauge, Limits
@@ -108,7 +108,7 @@ class Execution:
 
     def _kept(self) -> Callable[[], None]:
         """Remember model, optimizer, surroundings, and the process: interruptions can leave modes of torch open."""
-        subject, process = self._subject, Surroundings()
+        subject, process = self._subject, ProcessState()
         snapshot, around = Snapshot(subject.model, subject.optimizer), self._around.kept()
 
         def put_back() -> None:

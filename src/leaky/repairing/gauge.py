@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from leaky.errors import InputError
-from leaky.observation.randomness import same_random_numbers
+from leaky.observation.random_state import same_random_numbers
 from leaky.repairing.entering import THROWS_AWAY
 from leaky.repairing.operations.anew import new_weights
 from leaky.repairing.plan import Action, Plan

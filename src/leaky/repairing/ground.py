@@ -16,6 +16,7 @@ from leaky.observation.forms import repeatable
 from leaky.observation.nesting import tensors_in
 from leaky.structure.graph import Node
 from leaky.structure.history import Event
+from leaky.structure.label_propagation import Taken
 from leaky.structure.label_rules import (
     NONE,
     is_convolution,
@@ -24,7 +25,6 @@ from leaky.structure.label_rules import (
     units_of_weight,
     weight_comes_first,
 )
-from leaky.structure.labels import Taken
 from leaky.structure.units import ModelSites, SiteStructure
 
 
@@ -140,7 +140,7 @@ class Ground:
     def shift(self, taken: Taken, entering: Tensor, mask: Tensor) -> Tensor:
         """What constant entries add to each unit of a product, Σ w·entering over the masked elements, float64."""
         _, weight, _ = operands_of(taken.event)
-        source = self.structure.atlas.elements(weight)
+        source = self.structure.recorded.elements(weight)
         assert source is not None
         elements = source[1].reshape(-1)
         values = self.parameters[taken.weight].detach().double().cpu().reshape(-1)[elements]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from leaky.errors import InputError
-from leaky.observation.randomness import same_random_numbers
+from leaky.observation.random_state import same_random_numbers
 from leaky.repairing.entering import (
     AS_IT_WAS,
     LUCKY,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from leaky.errors import InputError
 from leaky.interruptions import surely_twice, undone_unless_done
 from leaky.observation.preserve import must_have_weights
-from leaky.observation.surroundings import Surroundings
+from leaky.observation.process_state import ProcessState
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ def whole_or_not_at_all(model: nn.Module, act: Callable[[], T]) -> T:
     Raises:
         InputError: if the model could not be put back; `act` has then not begun.
     """
-    snapshot, process = Snapshot(model), Surroundings()
+    snapshot, process = Snapshot(model), ProcessState()
 
     def put_back() -> None:
         process.close_modes()  # what is still open would have a say in what follows

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from leaky.structure.atlas import Atlas
 from leaky.structure.graph import Node
 from leaky.structure.history import Event, History, SiteUse
+from leaky.structure.label_propagation import Channelled, Propagation, Taken, propagate
 from leaky.structure.label_rules import (
     NONE,
     labels_in,
@@ -21,10 +21,10 @@ from leaky.structure.label_rules import (
     unit_dim_of,
     units_of_weight,
 )
-from leaky.structure.labels import Channelled, Journey, Taken, travel
 from leaky.structure.layers import KINDS
 from leaky.structure.modules import without_wrappers
 from leaky.structure.operators import operator_named
+from leaky.structure.pass_index import PassIndex
 from leaky.text import counted
 
 
@@ -98,11 +98,11 @@ class ModelSites:
 
     Attributes:
         sites: by name.
-        atlas: the recorded pass that they were found in.
+        recorded: the recorded pass that they were found in.
     """
 
     sites: dict[str, SiteStructure]
-    atlas: Atlas
+    recorded: PassIndex
 
     def __repr__(self) -> str:
         return f"<ModelSites: {counted(len(self.sites), 'site')}>"
@@ -111,7 +111,7 @@ class ModelSites:
 def structure_of(model: nn.Module, history: History) -> ModelSites:
     """What stands before and behind each site of a recorded pass of `model`."""
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    atlas = Atlas(history, {without_wrappers(name): tuple(tensor.shape) for name, tensor in named})
+    recorded = PassIndex(history, {without_wrappers(name): tuple(tensor.shape) for name, tensor in named})
     uses = Counter(p.weight for event in history.events for p in event.call.produced)
     # derivatives that a model takes itself run through a site's output again; each pre-activation is one call
     runs = {(event.site.name, event.site.pre_activation) for event in history.events if event.site}
@@ -119,29 +119,31 @@ def structure_of(model: nn.Module, history: History) -> ModelSites:
     sites: dict[str, SiteStructure] = {}
     for event in history.events:
         if event.site is not None and event.site.name not in sites:
-            sites[event.site.name] = _behind(atlas, event, event.site, uses)
-    lanes = [lane for lane in (_lane(atlas, event, uses) for event in history.events) if lane is not None]
+            sites[event.site.name] = _behind(recorded, event, event.site, uses)
+    lanes = [lane for lane in (_lane(recorded, event, uses) for event in history.events) if lane is not None]
     for site in sites.values():
         _before(site, lanes)
         site.every_time = _every_time(site, calls[site.name], lanes)
         if calls[site.name] > 1:
             site.not_made = dict.fromkeys(range(site.units), f"the site runs {calls[site.name]} times in one pass")
-    return ModelSites(sites, atlas)
+    return ModelSites(sites, recorded)
 
 
-def _behind(atlas: Atlas, event: Event, use: SiteUse, uses: Counter[str]) -> SiteStructure:
+def _behind(recorded: PassIndex, event: Event, use: SiteUse, uses: Counter[str]) -> SiteStructure:
     """The site with everything that follows it."""
     result = event.results[0]
-    journey = travel(atlas, {result.index: _site_labels(use, result.shape)}, through_sites=True)
-    site = SiteStructure(use, event, taken=journey.taken, channelled=journey.channelled, passed=journey.passed)
-    for ended in (*journey.ended, *journey.joined):
+    propagation = propagate(recorded, {result.index: _site_labels(use, result.shape)}, through_sites=True)
+    site = SiteStructure(
+        use, event, taken=propagation.taken, channelled=propagation.channelled, passed=propagation.passed
+    )
+    for ended in (*propagation.ended, *propagation.joined):
         for unit in ended.labels:
             site.not_alone.setdefault(unit, ended.reason)
-    for taken in journey.taken:
+    for taken in propagation.taken:
         if uses[taken.weight] > 1:
             for unit in labels_in(taken.owner):
                 site.not_alone.setdefault(unit, f"{taken.weight} takes it and is used {uses[taken.weight]} times")
-    taken_units = {unit for taken in journey.taken for unit in labels_in(taken.owner)}
+    taken_units = {unit for taken in propagation.taken for unit in labels_in(taken.owner)}
     for unit in range(site.units):
         if unit not in taken_units:
             site.not_alone.setdefault(unit, "no weight takes it")
@@ -171,47 +173,47 @@ class _Lane:
     kind: str
     owner: Tensor
     bias: tuple[str, Tensor] | None
-    journey: Journey
+    propagation: Propagation
     refusals: dict[int, str]
 
 
-def _lane(atlas: Atlas, event: Event, uses: Counter[str]) -> _Lane | None:
+def _lane(recorded: PassIndex, event: Event, uses: Counter[str]) -> _Lane | None:
     if not event.call.produced or event.call.produced[0].kind not in KINDS:
         return None
     if event.operator.operands is None:
         return None
     _, weight, bias = operands_of(event)
-    source = atlas.elements(weight)
+    source = recorded.elements(weight)
     if source is None or weight.from_data:
         return None
     name, elements = source
-    owner = torch.full((atlas.elements_of(name),), NONE)
+    owner = torch.full((recorded.elements_of(name),), NONE)
     owner[elements.reshape(-1)] = units_of_weight(event, weight).reshape(-1)
     result = event.results[0]
     dim = unit_dim_of(event, weight)
     along = torch.arange(result.shape[dim])
     shape = [-1 if d == dim else 1 for d in range(len(result.shape))]
-    journey = travel(atlas, {result.index: along.reshape(shape).expand(result.shape)}, through_sites=False)
+    propagation = propagate(recorded, {result.index: along.reshape(shape).expand(result.shape)}, through_sites=False)
     return _Lane(
         event,
         name,
         event.call.produced[0].kind,
-        owner.reshape(atlas.shape(name)),
-        _bias(atlas, bias, journey, len(along)),
-        journey,
-        _lane_refusals(journey, name, uses),
+        owner.reshape(recorded.shape(name)),
+        _bias(recorded, bias, propagation, len(along)),
+        propagation,
+        _lane_refusals(propagation, name, uses),
     )
 
 
-def _lane_refusals(journey: Journey, weight: str, uses: Counter[str]) -> dict[int, str]:
+def _lane_refusals(propagation: Propagation, weight: str, uses: Counter[str]) -> dict[int, str]:
     refusals: dict[int, str] = {}
-    for ended in journey.ended:
+    for ended in propagation.ended:
         refusals.update(dict.fromkeys(ended.labels, f"in front of the site, {ended.reason}"))
-    for taken in journey.taken:
+    for taken in propagation.taken:
         refusals.update(dict.fromkeys(labels_in(taken.owner), f"{taken.weight} takes its pre-activation too"))
-    arrived: Counter[int] = Counter(unit for reached in journey.reached for unit in labels_in(reached.labels))
+    arrived: Counter[int] = Counter(unit for reached in propagation.reached for unit in labels_in(reached.labels))
     refusals.update({unit: f"{weight} makes it for {count} sites" for unit, count in arrived.items() if count > 1})
-    bent = sorted(name for name in journey.passed if not operator_named(name).keeps)
+    bent = sorted(name for name in propagation.passed if not operator_named(name).keeps)
     if bent:
         refusals.update({unit: f"what {weight} makes goes through {', '.join(bent)} first" for unit in arrived})
     if uses[weight] > 1:
@@ -219,12 +221,12 @@ def _lane_refusals(journey: Journey, weight: str, uses: Counter[str]) -> dict[in
     return refusals
 
 
-def _bias(atlas: Atlas, bias: Node | None, journey: Journey, units: int) -> tuple[str, Tensor] | None:
+def _bias(recorded: PassIndex, bias: Node | None, propagation: Propagation, units: int) -> tuple[str, Tensor] | None:
     """The bias that the operation adds itself, or that is added to its result by the next one."""
-    source = None if bias is None else atlas.elements(bias)
+    source = None if bias is None else recorded.elements(bias)
     if source is not None and source[1].numel() == units:
-        return source[0], torch.arange(units).reshape(atlas.shape(source[0]))
-    for channelled in journey.channelled:
+        return source[0], torch.arange(units).reshape(recorded.shape(source[0]))
+    for channelled in propagation.channelled:
         if channelled.event.call.name == "add" and len(channelled.owners) == 1:
             return next(iter(channelled.owners.items()))
     return None
@@ -235,7 +237,7 @@ def _before(site: SiteStructure, lanes: list[_Lane]) -> None:
     refused: dict[int, str] = {}
     made: set[int] = set()
     for lane in lanes:
-        for reached in lane.journey.reached:
+        for reached in lane.propagation.reached:
             if reached.event is not site.event:
                 continue
             unit_of = {int(row): unit for unit, row in enumerate(reached.labels.tolist()) if row != NONE}
@@ -259,13 +261,13 @@ def _every_time(site: SiteStructure, calls: int, lanes: list[_Lane]) -> Made | N
     found = [
         (lane, reached)
         for lane in lanes
-        for reached in lane.journey.reached
+        for reached in lane.propagation.reached
         if reached.event.site is not None and reached.event.site.name == site.name
     ]
     if len(found) != calls or len({lane.weight for lane, _ in found}) > 1:
         return None
     for lane, reached in found:
-        if len(lane.journey.reached) > 1 or _lane_refusals(lane.journey, lane.weight, Counter()):
+        if len(lane.propagation.reached) > 1 or _lane_refusals(lane.propagation, lane.weight, Counter()):
             return None
         unit_of = {row: unit for unit, row in enumerate(reached.labels.tolist()) if row != NONE}
         if rows not in (None, unit_of):
@@ -284,7 +286,7 @@ def _made(lane: _Lane, unit_of: dict[int, int]) -> Made:
 
     norms = [
         Channelled(c.event, {name: translated(owner) for name, owner in c.owners.items()}, c.norm)
-        for c in lane.journey.channelled
+        for c in lane.propagation.channelled
         if c.norm or lane.bias is None or set(c.owners) != {lane.bias[0]}
     ]
     return Made(
@@ -294,5 +296,5 @@ def _made(lane: _Lane, unit_of: dict[int, int]) -> Made:
         owner=translated(lane.owner),
         bias=None if lane.bias is None else (lane.bias[0], translated(lane.bias[1])),
         norms=tuple(norms),
-        joined=bool(lane.journey.joined),
+        joined=bool(lane.propagation.joined),
     )

@@ -15,10 +15,10 @@ from tests.structure.operators.cases import CASES, SAMPLES, TWINS, UNITS, Case
 from tests.structure.operators.running import ALL, Ran, moved_when, ran, split_by
 from torch import Tensor, nn
 
-from leaky.structure.atlas import Atlas
+from leaky.structure.label_propagation import Propagation, propagate
 from leaky.structure.label_rules import NONE, unit_dim_of, units_of_weight
-from leaky.structure.labels import Journey, travel
 from leaky.structure.operators import OPERATORS
+from leaky.structure.pass_index import PassIndex
 
 
 def test_every_row_has_a_case_or_a_twin_that_has_one() -> None:
@@ -86,20 +86,20 @@ def test_a_unit_axis_holds_units(name: str, index: int) -> None:
             assert int(along.sum()) <= (2 if joined and name == "cat" else 1)
 
 
-def numbers_after(run: Ran) -> tuple[dict[int, Tensor], Journey]:
+def numbers_after(run: Ran) -> tuple[dict[int, Tensor], Propagation]:
     """The numbers that the results carry, if those of x are its units."""
     constants = [node for event in run.history.events for node in event.call.nodes if node.operation == "weight"]
-    atlas = Atlas(run.history, {node.weights[0]: node.shape for node in constants})
+    recorded = PassIndex(run.history, {node.weights[0]: node.shape for node in constants})
     labels: dict[int, Tensor] = {}
     start = torch.arange(UNITS).reshape(1, -1, *(1,) * (run.x.ndim - 2)).expand(run.x.shape)
-    journey = travel(atlas, {run.node.index: start.contiguous()}, through_sites=True, labels=labels)
-    return labels, journey
+    propagation = propagate(recorded, {run.node.index: start.contiguous()}, through_sites=True, labels=labels)
+    return labels, propagation
 
 
 @pytest.mark.parametrize(("name", "index"), [c for c in ALL if not CASES[c[0]][c[1]].indices])
 def test_numbers_are_where_their_units_are(name: str, index: int) -> None:
     run, row = ran(name, index), OPERATORS[name]
-    labels, journey = numbers_after(run)
+    labels, propagation = numbers_after(run)
     if row.numbers in ("takes", "creates"):
         assert row.numbers == "takes" or not bool(torch.stack([moved_when(u, 1, run, 0) for u in range(UNITS)]).any())
         return
@@ -109,7 +109,7 @@ def test_numbers_are_where_their_units_are(name: str, index: int) -> None:
         if node.index not in labels:
             given_up = run.model.case.silent or run.model.case.separate
             assert kind > 0 or given_up or bool((count > 1).any()), "numbers are lost though no units are mixed"
-            assert kind > 0 or journey.ended
+            assert kind > 0 or propagation.ended
             continue
         label = labels[node.index]
         assert int(count.max()) <= 1, "an element that carries a number depends on that unit alone"
@@ -126,7 +126,7 @@ def test_a_weight_takes_and_makes_the_units_that_it_says(name: str, index: int) 
     run = ran(name, index)
     weight = run.model.weight
     assert weight is not None
-    _, journey = numbers_after(run)
+    _, propagation = numbers_after(run)
 
     def slopes(x: Tensor, unit: int | None = None) -> Tensor:
         output = run.model(x)
@@ -138,7 +138,7 @@ def test_a_weight_takes_and_makes_the_units_that_it_says(name: str, index: int) 
         return torch.autograd.grad((output * mask).sum(), weight)[0]
 
     if name != "addbmm":
-        (taken,) = journey.taken
+        (taken,) = propagation.taken
         for unit in range(UNITS):
             other = run.x.clone()
             other[:, unit] += 1.0

@@ -20,10 +20,10 @@ from leaky.tuning.engines import torch_engine as engines
 from leaky.tuning.engines.batched import ALONE, NARROW, BatchedEngine
 from leaky.tuning.engines.flat import FlatOptimizer
 from leaky.tuning.engines.stacked_training import WHOLE
-from leaky.tuning.engines.torch_engine import TorchEngine, Way, shares
+from leaky.tuning.engines.torch_engine import Parallelism, TorchEngine, shares
 from leaky.tuning.engines.training import LocalEngine
 from leaky.tuning.engines.variants import ELEMENTWISE
-from leaky.tuning.engines.worker_pool import Crew, Died
+from leaky.tuning.engines.worker_pool import WorkerDied, WorkerPool
 from leaky.tuning.task import Task
 from leaky.tuning.trial import Cell, Trial
 
@@ -46,7 +46,7 @@ def run(task: Task, kind: str, cells: list[Cell] = CELLS) -> dict[Cell, Trial]:
 
 @pytest.mark.parametrize("kind", ["batched", "local", "auto"])
 def test_processes_give_what_one_model_after_another_gives(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "WORTH_A_CREW", 0.0)
+    monkeypatch.setattr(engines, "LEAST_POOL_SECONDS", 0.0)
     task = objectives.task()
     found = run(task, kind)
     alone = {Cell(trial.arm, trial.seed): trial for trial in LocalEngine(task, ARMS).run(CELLS)}
@@ -58,30 +58,30 @@ def test_processes_give_what_one_model_after_another_gives(kind: str, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("alone", "tried", "way"),
+    ("alone", "tried", "parallelism"),
     [
-        (1.0, {0: 3.0, NARROW: 2.5, WHOLE: 2.2}, Way(ALONE, 1)),
-        (1.0, {0: 1.5, NARROW: 1.6, WHOLE: 1.7}, Way(ALONE, 2)),
-        (1.0, {0: 1.5, NARROW: 1.6, WHOLE: 0.2}, Way(WHOLE, 2)),
-        (1.0, {0: 1.5, NARROW: 1.4, WHOLE: 1.7}, Way(NARROW, 2)),
-        (1.0, {0: 1.5}, Way(ALONE, 2)),
-        (1.0, {}, Way(ALONE, 1)),
+        (1.0, {0: 3.0, NARROW: 2.5, WHOLE: 2.2}, Parallelism(ALONE, 1)),
+        (1.0, {0: 1.5, NARROW: 1.6, WHOLE: 1.7}, Parallelism(ALONE, 2)),
+        (1.0, {0: 1.5, NARROW: 1.6, WHOLE: 0.2}, Parallelism(WHOLE, 2)),
+        (1.0, {0: 1.5, NARROW: 1.4, WHOLE: 1.7}, Parallelism(NARROW, 2)),
+        (1.0, {0: 1.5}, Parallelism(ALONE, 2)),
+        (1.0, {}, Parallelism(ALONE, 1)),
     ],
 )
 def test_the_way_is_the_fastest_of_a_trial(
-    alone: float, tried: dict[int, float], way: Way, monkeypatch: pytest.MonkeyPatch
+    alone: float, tried: dict[int, float], parallelism: Parallelism, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TorchEngine, "seconds_alone", lambda self, cells: alone)
     monkeypatch.setattr(BatchedEngine, "probe", lambda self, cells: tried)
     engine = TorchEngine(objectives.task(), ARMS)
-    assert engine.choose(CELLS) == way
+    assert engine.choose(CELLS) == parallelism
     engine.close()
 
 
 def test_too_little_work_is_not_sent_to_processes() -> None:
     engine = TorchEngine(objectives.task(epochs=1), ARMS)
     assert len(list(engine.run(CELLS[:2]))) == 2
-    assert engine.crew is None
+    assert engine.pool is None
 
 
 def deadly(status: int) -> Any:
@@ -116,29 +116,29 @@ def doubled(job: Any) -> Any:
     return os.getpid() if job == "who" else 2 * job
 
 
-def test_a_crew_answers_each_job_begins_none_after_stop_and_lives_no_longer_than_it_is_needed() -> None:
-    crew = Crew(2, doubled)
-    assert sorted(crew.run([1, 2, 3])) == [(1, 2), (2, 4), (3, 6)]
+def test_a_pool_answers_each_job_begins_none_after_stop_and_lives_no_longer_than_it_is_needed() -> None:
+    pool = WorkerPool(2, doubled)
+    assert sorted(pool.run([1, 2, 3])) == [(1, 2), (2, 4), (3, 6)]
     answered: list[Any] = []
-    for each in crew.run([1, 2, 3, 4], lambda: bool(answered)):
+    for each in pool.run([1, 2, 3, 4], lambda: bool(answered)):
         answered.append(each)
     assert len(answered) == 2
-    members = {answer for _, answer in crew.run(["who"] * 2)}
-    running = crew.run([5, "sleep"])
+    pids = {answer for _, answer in pool.run(["who"] * 2)}
+    running = pool.run([5, "sleep"])
     assert next(running) == (5, 10)
     running.close()
-    assert crew.closed
-    assert not any(Path(f"/proc/{pid}").exists() for pid in members)
+    assert pool.closed
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def test_a_member_that_is_killed_once_loses_nothing() -> None:
-    crew = Crew(1, doubled)
-    victim = crew.members[0].process
+    pool = WorkerPool(1, doubled)
+    victim = pool.workers[0].process
     os.kill(victim.pid or 0, signal.SIGKILL)
     victim.join()
-    assert list(crew.run([4])) == [(4, 8)]
-    assert Died(-9).killed
-    crew.close()
+    assert list(pool.run([4])) == [(4, 8)]
+    assert WorkerDied(-9).killed
+    pool.close()
 
 
 INTERRUPTED = """

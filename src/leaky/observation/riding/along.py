@@ -23,7 +23,7 @@ from leaky.observation.gradients import needs_gradients
 from leaky.observation.options import Options
 from leaky.observation.padding import hides_positions
 from leaky.observation.preserve import Preserved
-from leaky.observation.randomness import GENERATORS, Moment
+from leaky.observation.random_state import GENERATORS, Moment
 from leaky.observation.riding.course import ExpectedCall, Following
 from leaky.observation.riding.form import FormlessError, form_of
 from leaky.observation.riding.recording import Operations, Recording

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from leaky.observation.process_state import global_hooks
 from leaky.observation.riding.discovery import NumberedFunctions
 from leaky.observation.riding.hooks import BeforeInPlace, Functions, Hook
-from leaky.observation.surroundings import global_hooks
 from leaky.structure.dispatching import end_modes
 from leaky.structure.trace import Tracer
 

@@ -19,8 +19,8 @@ from leaky.observation.batches import Batch, batches_of
 from leaky.record import FloatArray
 from leaky.repairing.ground import Ground, owned
 from leaky.structure.graph import Node
+from leaky.structure.label_propagation import Channelled
 from leaky.structure.label_rules import NONE
-from leaky.structure.labels import Channelled
 from leaky.structure.units import Made, SiteStructure
 
 CENTRED_ON = 1024

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from leaky.repairing.ground import Entering, Ground
+from leaky.structure.label_propagation import Taken
 from leaky.structure.label_rules import labels_in, operands_of, over_weight
-from leaky.structure.labels import Taken
 from leaky.structure.units import SiteStructure
 
 CONSTANT = 1e-7
@@ -73,7 +73,7 @@ def _not_constant(
 def _owners_where(ground: Ground, taken: Taken, entries: Tensor) -> set[int]:
     """The units that own a weight of an entry of the contracted axis for which `entries` is true."""
     _, weight, _ = operands_of(taken.event)
-    source = ground.structure.atlas.elements(weight)
+    source = ground.structure.recorded.elements(weight)
     assert source is not None
     mask = torch.zeros(taken.owner.numel(), dtype=torch.bool)
     mask[source[1].reshape(-1)] = over_weight(taken.event, weight, entries).reshape(-1)

@@ -24,7 +24,7 @@ from leaky.repairing.operations.optimizer_state import reset_slices
 from leaky.repairing.operations.refusals import refusals
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
-from leaky.structure.labels import Channelled
+from leaky.structure.label_propagation import Channelled
 from leaky.structure.units import Made, SiteStructure
 
 _MASKS = dict[str, Tensor]

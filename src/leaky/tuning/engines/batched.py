@@ -37,7 +37,7 @@ class BatchedEngine:
     Attributes:
         task: to train.
         arms: by label.
-        width: as in `Together`, `ALONE` for one model after another; None for what a short trial shows to be faster.
+        width: as in `StackedTraining`, `ALONE` for one model at a time; None for what a short trial finds faster.
         measured: look at the units of each trained network.
     """
 

@@ -27,7 +27,7 @@ WHOLE = 1_000
 Curve = list[tuple[int, float]]
 
 
-class Together:
+class StackedTraining:
     """Variants that take each optimizer step together.
 
     Args:
@@ -75,13 +75,13 @@ def train_stacked(
         task: how.
         variants: that share a signature, those of one slope side by side.
         steps: to stop after; by default all.
-        width: as in `Together`; by default one stack.
+        width: as in `StackedTraining`; by default one stack.
 
     Returns:
         Each variant's losses by epoch, its trained model, and why it diverged ("" if it did not).
     """
     put_seed(variants[0].cell.seed)  # for dropout
-    together = Together(task, variants, width)
+    training = StackedTraining(task, variants, width)
     curves: list[Curve] = [[] for _ in variants]
     reasons = [""] * len(variants)
     seeds = [v.cell.seed for v in variants]
@@ -91,14 +91,14 @@ def train_stacked(
         places = torch.stack([orders[seed][epoch] for seed in seeds], 1)  # (steps, variants, batch_size)
         total = torch.zeros(len(variants))
         for batch in places[:left]:
-            total += together.step(batch)
+            total += training.step(batch)
         left -= len(places)
         if left < 0:
             break
         _note(curves, reasons, total / len(places), epoch + 1)
         if left == 0 or all(reasons):
             break
-    return curves, together.unstack(), reasons
+    return curves, training.unstack(), reasons
 
 
 def _note(curves: list[Curve], reasons: list[str], losses: Tensor, epoch: int) -> None:
@@ -122,7 +122,7 @@ def _losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
 def seconds_stacked(task: Task, variants: Sequence[Variant], width: int) -> float:
     """Of a step of variants together; the models are left as they are."""
     batches = torch.stack([task.order(v.cell.seed)[0][:PROBE_STEPS] for v in variants], 1)
-    return _fastest(Together(task, variants, width).step, batches)
+    return _fastest(StackedTraining(task, variants, width).step, batches)
 
 
 def seconds_alone(task: Task, model: nn.Module, seed: int) -> float:

@@ -20,7 +20,7 @@ from leaky.tuning.engines.engine import never
 from leaky.tuning.engines.objective import trial_of
 from leaky.tuning.engines.stacked_training import WHOLE, seconds_alone
 from leaky.tuning.engines.training import LocalEngine
-from leaky.tuning.engines.worker_pool import Crew, Died, most_processes
+from leaky.tuning.engines.worker_pool import WorkerDied, WorkerPool, most_processes
 from leaky.tuning.task import Task
 from leaky.tuning.trial import OUT_OF_MEMORY, RAISED, Cell, Trial
 
@@ -28,14 +28,14 @@ AUTO, BATCHED, LOCAL = KINDS = ("auto", "batched", "local")
 AHEAD = 2
 """Cells a process that are taken at a time where models are trained one by one: none of the processes has to wait."""
 Job = tuple[int | None, list[Cell]]
-"""What a process of the crew is sent: cells to train in this width, None to try the widths."""
-WORTH_A_CREW = 0.5
+"""What a process of the pool is sent: cells to train in this width, None to try the widths."""
+LEAST_POOL_SECONDS = 0.5
 """Seconds of training below which processes would hardly have begun when the work is done."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """How variants are trained: how many side by side in a stack, as in `Together`, and in how many processes."""
+class Parallelism:
+    """How many variants train side by side in a stack, as in `StackedTraining`, and in how many processes."""
 
     width: int
     processes: int
@@ -62,8 +62,8 @@ class TorchEngine:
     kind: str = AUTO
     measured: bool = True
     _reasons: dict[str, str] = field(default_factory=dict)
-    _way: Way | None = None
-    crew: Crew | None = None
+    _parallelism: Parallelism | None = None
+    pool: WorkerPool | None = None
 
     def __post_init__(self) -> None:
         self._stacks = BatchedEngine(self.task, self.arms, WHOLE, self.measured)
@@ -76,56 +76,56 @@ class TorchEngine:
     @property
     def at_once(self) -> int:
         """Cells that it takes at a time."""
-        way = self._way
-        processes = way.processes if way else self._most_processes()
-        return processes * (AHEAD if self.kind == LOCAL or (way and way.width == ALONE) else CHUNK)
+        parallelism = self._parallelism
+        processes = parallelism.processes if parallelism else self._most_processes()
+        return processes * (AHEAD if self.kind == LOCAL or (parallelism and parallelism.width == ALONE) else CHUNK)
 
     @property
     def description(self) -> str:
         """How it trains and why."""
-        if self._way is None:
+        if self._parallelism is None:
             return "one training at a time" if self.kind == LOCAL else self._trying.description
         reasons = {**self._reasons, **self._stacks.reasons}
-        if self._way.width == ALONE and self.kind == AUTO:
+        if self._parallelism.width == ALONE and self.kind == AUTO:
             reasons = reasons or {"": SLOWER}
-        return described(str(self._way), reasons if self.kind != LOCAL else {})
+        return described(str(self._parallelism), reasons if self.kind != LOCAL else {})
 
     def run(self, cells: list[Cell], stop: Callable[[], bool] = never) -> Generator[Trial, None, None]:
         """The trainings of these cells, as they end."""
-        way = self._way or self.choose(cells)
-        if way is None:
+        parallelism = self._parallelism or self.choose(cells)
+        if parallelism is None:
             yield from self._trying.run(cells, stop)
-        elif way.processes == 1:
-            yield from (self._alone if way.width == ALONE else self._stacks).run(cells, stop)
+        elif parallelism.processes == 1:
+            yield from (self._alone if parallelism.width == ALONE else self._stacks).run(cells, stop)
         else:
-            yield from self._by_crew(way, cells, stop)
+            yield from self._by_pool(parallelism, cells, stop)
 
     def close(self) -> None:
         """End the processes, if there are any."""
-        if self.crew is not None:
-            self.crew.close()
-            self.crew = None
+        if self.pool is not None:
+            self.pool.close()
+            self.pool = None
 
     def _most_processes(self) -> int:
         return most_processes() if self.task.data.inputs.device.type == "cpu" else 1
 
-    def choose(self, cells: list[Cell]) -> Way | None:
+    def choose(self, cells: list[Cell]) -> Parallelism | None:
         """The way from now on; None where there is too little to do for more than one process."""
         most = self._most_processes()
         if self.kind != AUTO:
-            self._way = Way(WHOLE if self.kind == BATCHED else ALONE, most)
-            return self._way
+            self._parallelism = Parallelism(WHOLE if self.kind == BATCHED else ALONE, most)
+            return self._parallelism
         alone = self.seconds_alone(cells) if most > 1 and len(cells) > 1 else 0.0
-        if alone * self.task.epochs * self.task.steps_per_epoch * len(cells) < WORTH_A_CREW:
+        if alone * self.task.epochs * self.task.steps_per_epoch * len(cells) < LEAST_POOL_SECONDS:
             return None
-        found = [answer for _, answer in self._crew_of(most).run([(None, part) for part in shares(cells, most)])]
-        ways = {Way(ALONE, 1): alone}
+        found = [answer for _, answer in self._pool_of(most).run([(None, part) for part in shares(cells, most)])]
+        seconds_by = {Parallelism(ALONE, 1): alone}
         for width in (ALONE, *WIDTHS):
             # what dies in the trial is sorted out one model at a time
-            seconds = [({ALONE: 0.0} if isinstance(a, Died) else a).get(width, math.inf) for a in found]
-            ways[Way(width, most)] = max(seconds) / most
-        self._way = min(ways, key=lambda way: ways[way])
-        return self._way
+            seconds = [({ALONE: 0.0} if isinstance(a, WorkerDied) else a).get(width, math.inf) for a in found]
+            seconds_by[Parallelism(width, most)] = max(seconds) / most
+        self._parallelism = min(seconds_by, key=lambda each: seconds_by[each])
+        return self._parallelism
 
     def seconds_alone(self, cells: list[Cell]) -> float:
         """What the trainings take one after another, a trial of each kind."""
@@ -135,17 +135,19 @@ class TorchEngine:
                     return seconds_alone(self.task, self.task.model(self.arms[cell.arm], cell.seed), cell.seed)
         return 0.0
 
-    def _crew_of(self, count: int) -> Crew:
-        if self.crew is None or self.crew.closed:
-            self.crew = Crew(count, self._serve)
-        return self.crew
+    def _pool_of(self, count: int) -> WorkerPool:
+        if self.pool is None or self.pool.closed:
+            self.pool = WorkerPool(count, self._serve)
+        return self.pool
 
-    def _by_crew(self, way: Way, cells: list[Cell], stop: Callable[[], bool]) -> Generator[Trial, None, None]:
-        parts = [[cell] for cell in cells] if way.width == ALONE else shares(cells, way.processes)
-        jobs: list[Job] = [(way.width, part) for part in parts]
+    def _by_pool(
+        self, parallelism: Parallelism, cells: list[Cell], stop: Callable[[], bool]
+    ) -> Generator[Trial, None, None]:
+        parts = [[cell] for cell in cells] if parallelism.width == ALONE else shares(cells, parallelism.processes)
+        jobs: list[Job] = [(parallelism.width, part) for part in parts]
         again: list[Job] = []
-        for (_, part), answer in self._crew_of(way.processes).run(jobs, stop):
-            if not isinstance(answer, Died):
+        for (_, part), answer in self._pool_of(parallelism.processes).run(jobs, stop):
+            if not isinstance(answer, WorkerDied):
                 trials, reasons = answer
                 self._reasons.update(reasons)
                 yield from trials
@@ -153,11 +155,11 @@ class TorchEngine:
                 again += [(ALONE, [cell]) for cell in part]
             else:
                 yield _death(part[0], answer)
-        for (_, part), answer in self._crew_of(way.processes).run(again, stop) if again else ():
-            yield from [_death(part[0], answer)] if isinstance(answer, Died) else answer[0]
+        for (_, part), answer in self._pool_of(parallelism.processes).run(again, stop) if again else ():
+            yield from [_death(part[0], answer)] if isinstance(answer, WorkerDied) else answer[0]
 
     def _serve(self, job: Job) -> Any:
-        """In a process of the crew: a job → its answer."""
+        """In a process of the pool: a job → its answer."""
         width, cells = job
         if width is None:
             try:
@@ -178,5 +180,5 @@ def shares(cells: list[Cell], count: int) -> list[list[Cell]]:
     return [listed[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
-def _death(cell: Cell, died: Died) -> Trial:
+def _death(cell: Cell, died: WorkerDied) -> Trial:
     return trial_of(cell, OUT_OF_MEMORY if died.killed else RAISED, died.reason, None, 0.0)

@@ -1,7 +1,7 @@
 """Processes that were forked with a task in memory and train what they are sent.
 
 A fork has everything imported and needs nothing to be picklable, so it is ready in a few hundredths of a second. The
-crew must not outlive its parent, must leave Ctrl-C to it, and a member that dies costs nothing but what it was at.
+pool must not outlive its parent, must leave Ctrl-C to it, and a worker that dies costs nothing but what it was at.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def most_processes() -> int:
 
 
 @dataclass(frozen=True)
-class Died:
+class WorkerDied:
     """In the place of a job's answer: the status with which the last process ended over it."""
 
     status: int | None
@@ -57,7 +57,7 @@ class Died:
         return f"its process was ended by {signal.Signals(-self.status).name}, {DEATHS} times"
 
 
-class Member:
+class Worker:
     """One process, and the job that it is at."""
 
     def __init__(self, serve: Callable[[Any], Any]) -> None:
@@ -79,15 +79,15 @@ class Member:
             self.connection.send(job)
 
     def answer(self) -> Any:
-        """Of the job; `Died` if the process is gone."""
+        """Of the job; `WorkerDied` if the process is gone."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Died(self.process.exitcode)
+            return WorkerDied(self.process.exitcode)
 
 
-class Crew:
+class WorkerPool:
     """A few processes that take jobs in turn.
 
     Args:
@@ -97,8 +97,8 @@ class Crew:
 
     def __init__(self, count: int, serve: Callable[[Any], Any]) -> None:
         self._serve = serve
-        self.members = [Member(serve) for _ in range(count)]
-        self._ended = weakref.finalize(self, _end, self.members)
+        self.workers = [Worker(serve) for _ in range(count)]
+        self._ended = weakref.finalize(self, _end, self.workers)
 
     def run(self, jobs: Iterable[Any], stop: Callable[[], bool] = never) -> Iterator[tuple[Any, Any]]:
         """(job, answer) of each job as it ends; the next one begins when the caller comes back for more.
@@ -106,21 +106,21 @@ class Crew:
         After `stop` no further job begins. Left early, by Ctrl-C for one, it ends what is running.
         """
         waiting, deaths = deque(jobs), dict[int, int]()
-        idle, busy = list(self.members), dict[Connection, Member]()
+        idle, busy = list(self.workers), dict[Connection, Worker]()
         try:
             while True:
                 while idle and waiting and not stop():
-                    member = idle.pop(0)
-                    member.send(waiting.popleft())
-                    busy[member.connection] = member
+                    worker = idle.pop(0)
+                    worker.send(waiting.popleft())
+                    busy[worker.connection] = worker
                 if not busy:
                     return
                 ready: list[Any] = wait(list(busy))
                 for connection in ready:
-                    member = busy.pop(connection)
-                    job, answer = member.job, member.answer()
-                    idle.append(self._replaced(member) if isinstance(answer, Died) else member)
-                    if isinstance(answer, Died) and deaths.setdefault(id(job), 1) < DEATHS:
+                    worker = busy.pop(connection)
+                    job, answer = worker.job, worker.answer()
+                    idle.append(self._replaced(worker) if isinstance(answer, WorkerDied) else worker)
+                    if isinstance(answer, WorkerDied) and deaths.setdefault(id(job), 1) < DEATHS:
                         deaths[id(job)] += 1
                         waiting.appendleft(job)
                         continue
@@ -138,19 +138,19 @@ class Crew:
         """Whether it can take no more jobs."""
         return not self._ended.alive
 
-    def _replaced(self, member: Member) -> Member:
-        member.connection.close()
-        fresh = Member(self._serve)
-        self.members[self.members.index(member)] = fresh
+    def _replaced(self, worker: Worker) -> Worker:
+        worker.connection.close()
+        fresh = Worker(self._serve)
+        self.workers[self.workers.index(worker)] = fresh
         return fresh
 
 
-def _end(members: list[Member]) -> None:
-    for member in members:
-        member.connection.close()
-        member.process.terminate()
-    for member in members:
-        member.process.join()
+def _end(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.connection.close()
+        worker.process.terminate()
+    for worker in workers:
+        worker.process.join()
 
 
 def _serve(connection: Any, serve: Callable[[Any], Any], parent: int) -> None:

@@ -20,7 +20,7 @@ Addresses: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], int]
 """Where samples begin in memory, where a sample's chosen entries lie from there, and the core's number of the type."""
 
 
-class Alikeness:
+class DirectionSums:
     """Sums the directions of the samples that came through one call of a site a batch."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ LOOKED_AGAIN = 1.0
 """Seconds after which a waiting thread looks by itself: a turn whose end was interrupted tells nobody that it is over.
 """
 
-_line: list[weakref.ref[Turn]] = []
+_line: list[weakref.ref[ModelLock]] = []
 """The open turns, and those that look whether they may be; of two that share a module the first goes on.
 
 Only single calls of list change it, which no other thread and no signal can cut in two: a lock might be kept for ever
@@ -27,7 +27,7 @@ no more.
 """
 
 
-class Turn:
+class ModelLock:
     """While open, no other thread observes any module of the model; the same thread may come in again.
 
     Args:
@@ -40,7 +40,7 @@ class Turn:
         self._place = weakref.ref(self)
         self._over = threading.Lock()
 
-    def __enter__(self) -> Turn:
+    def __enter__(self) -> ModelLock:
         while (over := self._before_this()) is not None:
             if over.acquire(timeout=LOOKED_AGAIN):
                 over.release()
@@ -73,7 +73,7 @@ class Turn:
         return None
 
 
-def _drop(place: weakref.ref[Turn]) -> None:
+def _drop(place: weakref.ref[ModelLock]) -> None:
     with contextlib.suppress(ValueError):
         _line.remove(place)
 

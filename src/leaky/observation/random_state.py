@@ -45,7 +45,7 @@ GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 """How the state of each is read and set."""
 
 
-class Randomness:
+class RandomState:
     """The generators as they are now.
 
     Args:
@@ -80,7 +80,7 @@ class Randomness:
 @contextlib.contextmanager
 def same_random_numbers(seed: int) -> Iterator[None]:
     """All generators seeded alike; afterwards they go on from where they were, but for those that `restore` leaves."""
-    generators = Randomness(seed)
+    generators = RandomState(seed)
     try:
         try:
             generators.begin()

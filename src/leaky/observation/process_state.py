@@ -28,7 +28,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 """Settings of the process by name: how each is read and set."""
 
 
-class Surroundings:
+class ProcessState:
     """The settings as they are now, the hooks on all modules, and the modes that are open."""
 
     def __init__(self) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from leaky.structure.atlas import Atlas
 from leaky.structure.graph import Node
 from leaky.structure.history import Event, SiteUse
 from leaky.structure.label_rules import (
@@ -32,6 +31,7 @@ from leaky.structure.label_rules import (
     pooled_labels,
     spread_over,
 )
+from leaky.structure.pass_index import PassIndex
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ class Ended:
 
 
 @dataclass(eq=False)
-class Journey:
+class Propagation:
     """Where labels went, in the order of the events.
 
     Attributes:
@@ -120,53 +120,53 @@ class Journey:
         return frozenset(self.names)
 
 
-def travel(
-    atlas: Atlas, starts: dict[int, Tensor], *, through_sites: bool, labels: dict[int, Tensor] | None = None
-) -> Journey:
+def propagate(
+    recorded: PassIndex, starts: dict[int, Tensor], *, through_sites: bool, labels: dict[int, Tensor] | None = None
+) -> Propagation:
     """Send labels from nodes onwards.
 
     Args:
-        atlas: of the recorded pass.
+        recorded: of the recorded pass.
         starts: the labels of nodes, by index, of their shapes.
         through_sites: whether they go on behind a site.
         labels: where to note those of every value that they reach, by its index.
     """
-    traveller = _Traveller(atlas, {} if labels is None else labels)
+    propagator = _Propagator(recorded, {} if labels is None else labels)
     for index, label in starts.items():
-        traveller.reaches(index, label)
-    for event in atlas.history.events:
+        propagator.reaches(index, label)
+    for event in recorded.history.events:
         if through_sites or not _within_a_site(event):
-            traveller.meets(event, through_sites)
-    return traveller.journey
+            propagator.meets(event, through_sites)
+    return propagator.propagation
 
 
-class _Traveller:
+class _Propagator:
     """Labels on their way, and what is noted of it."""
 
-    def __init__(self, atlas: Atlas, labels: dict[int, Tensor]) -> None:
-        self._atlas = atlas
+    def __init__(self, recorded: PassIndex, labels: dict[int, Tensor]) -> None:
+        self._pass = recorded
         self.labels = labels
-        self.journey = Journey()
+        self.propagation = Propagation()
 
     def reaches(self, index: int, label: Tensor) -> None:
         """A value carries these labels."""
         self.labels[index] = label
-        if index in self._atlas.history.outputs:
-            self.journey.ended.append(Ended(labels_in(label), "it is part of the model's output"))
+        if index in self._pass.history.outputs:
+            self.propagation.ended.append(Ended(labels_in(label), "it is part of the model's output"))
 
     def meets(self, event: Event, through_sites: bool) -> None:
         """An event of the pass: labels among its arguments go on to its results, or end there."""
         found = [node for node in event.call.nodes if node.index in self.labels]
         if not found:
             return
-        if event.number in self._atlas.overwritten:
-            self.journey.ended.append(_end(found, self.labels, f"{event} writes over a part of a tensor"))
+        if event.number in self._pass.overwritten:
+            self.propagation.ended.append(_end(found, self.labels, f"{event} writes over a part of a tensor"))
         elif event.site is not None and not through_sites:
             self._arrive(event)
         else:
             results = self._results(event)
             if results:
-                self.journey.names.add(event.call.name)
+                self.propagation.names.add(event.call.name)
             for index, label in results.items():
                 if bool((label != NONE).any()):
                     self.reaches(index, label)
@@ -178,16 +178,16 @@ class _Traveller:
         found = [node for node in event.call.nodes if node.index in self.labels]
         view = site.layout
         if label is None:
-            self.journey.ended.append(_end(found, self.labels, f"{event} takes it beside the pre-activation"))
+            self.propagation.ended.append(_end(found, self.labels, f"{event} takes it beside the pre-activation"))
             return
         units = label.reshape(view.shape).permute(view.order).reshape(view.samples, view.units, view.positions)
         if not units.numel():
-            self.journey.ended.append(Ended((), f"site {site.name} saw no sample"))
+            self.propagation.ended.append(Ended((), f"site {site.name} saw no sample"))
             return
         if bool((units != units[:1, :, :1]).any()):
-            self.journey.ended.append(Ended(labels_in(label), f"site {site.name} has other units"))
+            self.propagation.ended.append(Ended(labels_in(label), f"site {site.name} has other units"))
             return
-        self.journey.reached.append(Reached(event, site, units[0, :, 0].clone()))
+        self.propagation.reached.append(Reached(event, site, units[0, :, 0].clone()))
 
     def _results(self, event: Event) -> dict[int, Tensor]:
         """The labels of an event's results; what ends here is noted."""
@@ -212,7 +212,7 @@ class _Traveller:
             raise MixedError(f"{event} mixes units")
         except MixedError as mixed:
             found = [node for node in event.call.nodes if node.index in self.labels]
-            self.journey.ended.append(_end(found, self.labels, str(mixed)))
+            self.propagation.ended.append(_end(found, self.labels, str(mixed)))
             return {}
 
     def _joined(self, event: Event) -> dict[int, Tensor]:
@@ -229,18 +229,18 @@ class _Traveller:
             strangers = [node for node in strangers if node.site != result.site]
         partly = any(bool(((one == NONE) & (label != NONE)).any()) for one in spread)
         if (strangers or partly) and event.operator.numbers == "joins":
-            self.journey.joined.append(Ended(labels_in(label), f"{event} adds other data to it"))
+            self.propagation.joined.append(Ended(labels_in(label), f"{event} adds other data to it"))
         self._channels(event, label)
         return {node.index: label for node in event.results if node.shape == result.shape}
 
     def _channels(self, event: Event, label: Tensor) -> None:
         owners = {}
         for node in event.call.nodes:
-            source = None if node.from_data or not node.learned else self._atlas.elements(node)
+            source = None if node.from_data or not node.learned else self._pass.elements(node)
             if source is not None:
-                owners[source[0]] = owners_of(source[1], label, self._atlas.shape(source[0]))
+                owners[source[0]] = owners_of(source[1], label, self._pass.shape(source[0]))
         if owners:
-            self.journey.channelled.append(Channelled(event, owners, norm=False))
+            self.propagation.channelled.append(Channelled(event, owners, norm=False))
 
     def _normalised(self, event: Event) -> dict[int, Tensor]:
         value = event.call.args[0]
@@ -251,11 +251,11 @@ class _Traveller:
         owners = {}
         for node in map(event.call.get, ("weight", "bias", "running_mean", "running_var")):
             if isinstance(node, Node):
-                source = self._atlas.elements(node)
+                source = self._pass.elements(node)
                 if source is None:
                     raise MixedError(f"{event} has statistics that are computed from others")
-                owners[source[0]] = owners_of(source[1], channel, self._atlas.shape(source[0]))
-        self.journey.channelled.append(Channelled(event, owners, norm=True))
+                owners[source[0]] = owners_of(source[1], channel, self._pass.shape(source[0]))
+        self.propagation.channelled.append(Channelled(event, owners, norm=True))
         return {event.results[0].index: label}
 
     def _take(self, event: Event) -> None:
@@ -264,18 +264,20 @@ class _Traveller:
         others = [node for node in call.nodes if node.index in self.labels and node is not value]
         if others or value.index not in self.labels:
             raise MixedError(f"{event} takes it for a weight or adds a product to it")
-        source = self._atlas.elements(weight)
+        source = self._pass.elements(weight)
         if source is None:
             what = "data" if weight.from_data else "a weight that is computed from others"
             raise MixedError(f"{event} multiplies it by {what}")
         name, elements = source
         kind, node_owner = contracted_labels(event, weight, self.labels[value.index])
-        owner = torch.full((element_count(self._atlas.shape(name)),), NONE)
+        owner = torch.full((element_count(self._pass.shape(name)),), NONE)
         owner[elements.reshape(-1)] = node_owner.reshape(-1)
-        added, mean = self._atlas.behind(event, bias)
+        added, mean = self._pass.behind(event, bias)
         padded = kind == "convolution" and any(int(p) for p in listed(call.get("padding", [0])))
-        padded = padded or kind == "transposed_convolution" or self._atlas.is_padded(value)
-        self.journey.taken.append(Taken(event, name, owner.reshape(self._atlas.shape(name)), kind, added, mean, padded))
+        padded = padded or kind == "transposed_convolution" or self._pass.is_padded(value)
+        self.propagation.taken.append(
+            Taken(event, name, owner.reshape(self._pass.shape(name)), kind, added, mean, padded)
+        )
 
 
 def _within_a_site(event: Event) -> bool:

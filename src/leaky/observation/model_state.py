@@ -20,7 +20,7 @@ COPIED_AT_MOST = 2**28
 """Bytes of parameters and gradients of a model that are copied, so that they can be put back."""
 
 
-class Belongings:
+class ModelState:
     """The state of a model as it is now.
 
     Args:

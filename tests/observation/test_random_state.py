@@ -14,7 +14,7 @@ from tests.observation.test_leaves_everything import bits
 from torch import Tensor, nn
 
 import leaky
-from leaky.observation.randomness import same_random_numbers
+from leaky.observation.random_state import same_random_numbers
 
 
 class Drawing(nn.Module):

@@ -10,7 +10,7 @@ from leaky.structure.history import Event, History
 from leaky.structure.label_rules import element_count, moved_labels, overwriting_events
 
 
-class Atlas:
+class PassIndex:
     """The recorded pass.
 
     Args:

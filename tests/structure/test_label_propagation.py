@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leaky.observation.following import follow
-from leaky.structure.atlas import Atlas
+from leaky.structure.label_propagation import Propagation, propagate
 from leaky.structure.label_rules import NONE
-from leaky.structure.labels import Journey, travel
+from leaky.structure.pass_index import PassIndex
 
 UNITS = torch.arange(4)
 
@@ -30,7 +30,7 @@ class Net(nn.Module):
         return self.run(self, x)
 
 
-def sent(run: Callable[[Net, Tensor], Tensor], through_sites: bool = True) -> tuple[Journey, Tensor]:
+def sent(run: Callable[[Net, Tensor], Tensor], through_sites: bool = True) -> tuple[Propagation, Tensor]:
     """The numbers of the first layer's units, sent onwards; and those that the last value carries."""
     model = Net(run).eval()
     history = follow(model, torch.randn(2, 2, 5, 5))
@@ -38,8 +38,8 @@ def sent(run: Callable[[Net, Tensor], Tensor], through_sites: bool = True) -> tu
     made = next(event for event in history.events if event.call.produced).results[0]
     labels: dict[int, Tensor] = {}
     start = UNITS.reshape(1, -1, 1, 1).expand(made.shape)
-    journey = travel(Atlas(history, shapes), {made.index: start}, through_sites=through_sites, labels=labels)
-    return journey, labels.get(history.events[-1].results[0].index, torch.full((1,), NONE))
+    propagation = propagate(PassIndex(history, shapes), {made.index: start}, through_sites=through_sites, labels=labels)
+    return propagation, labels.get(history.events[-1].results[0].index, torch.full((1,), NONE))
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def sent(run: Callable[[Net, Tensor], Tensor], through_sites: bool = True) -> tu
 def test_numbers_go_where_the_operators_put_their_elements(
     run: Callable[[Net, Tensor], Tensor], expected: Tensor
 ) -> None:
-    journey, carried = sent(run)
+    propagation, carried = sent(run)
     assert torch.equal(carried, torch.where(expected < 0, NONE, expected).expand(carried.shape))
-    assert [ended.reason for ended in journey.ended] == ["it is part of the model's output"]
+    assert [ended.reason for ended in propagation.ended] == ["it is part of the model's output"]
 
 
 def test_they_arrive_at_a_site_and_end_there_unless_they_go_through() -> None:
@@ -73,8 +73,8 @@ def test_they_arrive_at_a_site_and_end_there_unless_they_go_through() -> None:
     (taken,) = goes.taken
     assert (goes.reached, taken.weight, taken.bias, taken.kind) == ([], "second.weight", "second.bias", "linear")
     assert torch.equal(taken.owner, UNITS.expand(3, 4))
-    for journey in (stays, goes):
-        (channelled,) = journey.channelled
+    for propagation in (stays, goes):
+        (channelled,) = propagation.channelled
         assert channelled.norm
         assert list(channelled.owners) == ["norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"]
         assert all(torch.equal(owner, UNITS) for owner in channelled.owners.values())
@@ -94,6 +94,6 @@ def test_they_arrive_at_a_site_and_end_there_unless_they_go_through() -> None:
 def test_where_units_are_not_alone_any_more_the_reason_is_told(
     run: Callable[[Net, Tensor], Tensor], reason: str, joined: bool
 ) -> None:
-    journey, _ = sent(run)
-    assert any(reason in ended.reason and ended.labels == (0, 1, 2, 3) for ended in journey.ended)
-    assert [ended.labels for ended in journey.joined] == [(0, 1, 2, 3)] * joined
+    propagation, _ = sent(run)
+    assert any(reason in ended.reason and ended.labels == (0, 1, 2, 3) for ended in propagation.ended)
+    assert [ended.labels for ended in propagation.joined] == [(0, 1, 2, 3)] * joined
