@@ -1,4 +1,4 @@
-"""Arguments that every room takes, checked once: what must hold, what came."""
+"""Checks of arguments that many functions take; each raises an `InputError` that names the argument."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 60
 
 
 def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int:
-    """A whole number, of Python or of NumPy, from `least` to `most`.
+    """Check that a value is an integer, of Python or of NumPy, from `least` to `most`, and return it as an int.
 
     Raises:
         InputError: if it is none; it names the argument.
@@ -39,17 +39,17 @@ def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int
 
 
 def seed_of(value: Any) -> int | None:
-    """A seed that every generator takes, or None for none."""
+    """Check a random seed: an integer that Python, NumPy and torch all accept, or None."""
     return None if value is None else whole("seed", value, 0, LARGEST_SEED)
 
 
 def dimension(name: str, value: Any) -> int:
-    """An axis, which may count from the last one."""
+    """Check the number of an axis; negative numbers count from the last axis."""
     return whole(name, value, -LARGEST_DIMENSION, LARGEST_DIMENSION - 1)
 
 
 def finite(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
-    """A finite number from `least` to `most`.
+    """Check that a value is a finite number from `least` to `most`, and return it as a float.
 
     Raises:
         InputError: if it is none; it names the argument.
@@ -71,7 +71,7 @@ def finite(name: str, value: Any, least: float = -math.inf, most: float = math.i
 
 
 def some_of(name: str, given: Any, known: Collection[str]) -> frozenset[str]:
-    """Names that are known.
+    """Check that every given name is one of the known names, and return them as a set.
 
     Raises:
         InputError: if it is a single text, or one of them is not known; it says which is nearest.
@@ -85,7 +85,7 @@ def some_of(name: str, given: Any, known: Collection[str]) -> frozenset[str]:
 
 
 def unit_numbers(given: Any) -> dict[str, tuple[int, ...]]:
-    """Numbers of units by the name of their site.
+    """Check a mapping from a site's name to indices of its units.
 
     Raises:
         InputError: if it is no mapping of lists of whole numbers of at least 0.
@@ -99,7 +99,7 @@ def unit_numbers(given: Any) -> dict[str, tuple[int, ...]]:
 
 
 def file_name(value: Any, what: str = "path") -> str:
-    """The name of a file as text.
+    """Check the name of a file and return it as a string.
 
     Raises:
         InputError: if it is no text and no path.
@@ -110,7 +110,7 @@ def file_name(value: Any, what: str = "path") -> str:
 
 
 def shown(value: Any) -> str:
-    """A wrong value in a few characters that are safe to show, whatever it is."""
+    """A rejected value for an error message: short, printable, and never raising itself."""
     if isinstance(value, str):
         return named(shortened(value, SHOWN))
     try:

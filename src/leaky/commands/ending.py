@@ -1,4 +1,4 @@
-"""How a command ends: with a status that scripts rely on, and for a mistake with one line on stderr.
+"""Exit statuses of the commands, and errors as one line on stderr.
 
 LEAKY_DEBUG=1 shows a traceback instead of the line.
 """
@@ -70,7 +70,7 @@ def status_of(act: Callable[[], Any]) -> int:
 
 
 def _is_clicks_own(stop: SystemExit) -> bool:
-    """Whether click itself ends, as it does where nobody reads its help."""
+    """Whether click raised this SystemExit, as it does when the pipe that its help goes to is closed."""
     frame = stop.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next

@@ -44,7 +44,7 @@ def own_stdout() -> Iterator[None]:
 
 
 def check_writable(json_path: str | None) -> None:
-    """Told before the work, not after it."""
+    """Raise before any work is done if the JSON could not be written."""
     if json_path not in (None, "-"):
         must_be_writable(json_path or "", "--json")
 
@@ -64,7 +64,7 @@ def write_result(report: RenderableType | str, content: str, json_path: str | No
 
 
 def check_apart(written: Sequence[tuple[str, str | None]], read: Sequence[str | None]) -> None:
-    """Told before the work, too: that a result would replace another one, or what it is made from.
+    """Raise before any work is done if a result would overwrite another result or an input.
 
     Args:
         written: (option, its file); None and "-" are no files.
@@ -80,7 +80,7 @@ def check_apart(written: Sequence[tuple[str, str | None]], read: Sequence[str | 
 
 
 def check_page_places(html: str | None, html_dir: str | None, option: str = "--html") -> None:
-    """Told before the work, too; the folder is made now."""
+    """Raise before any work is done if a page could not be written; the folder is created now."""
     if html is not None:
         must_be_writable(html, option)
     if html_dir is not None:
@@ -90,7 +90,7 @@ def check_page_places(html: str | None, html_dir: str | None, option: str = "--h
 
 
 def pages(kind: str, thing: Any, html: str | None, html_dir: str | None) -> list[tuple[str, Callable[[str], None]]]:
-    """What to write where a page of a result was asked for, as `written_first` takes it."""
+    """The page files that were asked for, each with the function that writes it, for `written_first`."""
     if html is None and html_dir is None:
         return []
     from leaky.report.page import page_of
@@ -102,7 +102,7 @@ def pages(kind: str, thing: Any, html: str | None, html_dir: str | None) -> list
 
 @contextlib.contextmanager
 def written_first(files: Sequence[tuple[str, Callable[[str], None]]]) -> Iterator[None]:
-    """Write the files; the body, which shows what was found, runs whatever becomes of them.
+    """Write the files, then run the body, which prints the report even if writing failed.
 
     Args:
         files: (path, what writes there).
@@ -163,7 +163,7 @@ def show(report: RenderableType | str) -> None:
 
 
 def note(text: str) -> None:
-    """A line for the person, on stderr."""
+    """Print a line to stderr."""
     from leaky.text import printable
 
     with contextlib.suppress(OSError):
@@ -184,6 +184,6 @@ def _through(write: Callable[[], None]) -> None:
 
 
 def _silence() -> None:
-    """Python must not complain when it flushes stdout at the end."""
+    """Replace a broken stdout so that Python's flush at exit does not raise."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What `leaky check` does with a saved document in the place of MODEL: it shows it, and judges it by --fail-on."""
+"""`leaky check` on a saved document instead of a model: prints it and applies --fail-on to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study outlives its objective: the work is done in a forked process, and begun again where that died.
+"""Runs a study in a forked process and restarts it if that process dies, for example in a segfault.
 
 The fork is taken before torch or any code of the user's is loaded, so that nothing of theirs (threads, devices, locks)
 is in the parent. What had ended is in the study's storage; a training over which the process died twice has that for
@@ -40,12 +40,12 @@ Work = Callable[[str, "float | None"], int]
 
 
 def possible() -> bool:
-    """Whether this process may be forked and looked after: ours, and with nothing loaded that has threads."""
+    """Whether this process can safely be forked: it is the `leaky` program and runs no other threads."""
     return listening() and sys.platform == "linux" and "torch" not in sys.modules and not debugging()
 
 
 def supervised(work: Work, storage: str | None, time_limit: float | None) -> int:
-    """Do the work in a process of its own, again where that dies; its status."""
+    """Do the work in a child process, restarting it if it dies, and return its exit status."""
     with _journal(storage) as place:
         until = None if time_limit is None else time.monotonic() + time_limit
         deaths, before = 0, -1

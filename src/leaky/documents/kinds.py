@@ -45,7 +45,7 @@ class Kind:
 
     @property
     def codec(self) -> Any:
-        """What has `encode`, `decode` and `SCHEMA`."""
+        """The module or object with `encode`, `decode` and `SCHEMA` of this kind."""
         module, _, name = self.home.partition(":")
         found = importlib.import_module(module)
         return _Plain(getattr(found, name)) if name else found
@@ -141,7 +141,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 def opened(path: str | os.PathLike[str]) -> tuple[str, Any]:
-    """What kind of document a file is, and what it says; as `load`."""
+    """The kind of a document and the object that was saved in it; otherwise as `load`."""
     name = file_name(path)
     if name.endswith(LOGS):
         return "run", importlib.import_module("leaky.watching.log").read(path)
@@ -150,7 +150,7 @@ def opened(path: str | os.PathLike[str]) -> tuple[str, Any]:
 
 
 def load_as(kind: str, source: Mapping[str, Any] | str | os.PathLike[str]) -> Any:
-    """As `load`, where only one kind will do; the document's data may come in the place of a file's name.
+    """As `load`, but only for documents of one kind; accepts parsed JSON data instead of a file name, too.
 
     Raises:
         InputError: as `load`, or if another kind came; the message says which.

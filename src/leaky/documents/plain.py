@@ -1,4 +1,4 @@
-"""Frozen data classes as JSON, and back, from their annotations alone.
+"""Converts frozen data classes to JSON and back by their type annotations.
 
 Must check everything that an annotation says, so that what comes out is what the class promises; what a class itself
 checks (`__post_init__`) is told with its place in the file. Understands bool, int, float, str, None, Literal, unions,
@@ -74,7 +74,7 @@ _hints: dict[type[Any], dict[str, Any]] = {}
 
 
 def wanted(hint: Any) -> str:
-    """What an annotation asks for, in words."""
+    """The JSON type that an annotation requires, in words for an error message."""
     choices = options(hint)
     if len(choices) > 1:
         return " or ".join(dict.fromkeys(wanted(each) for each in choices))

@@ -1,4 +1,4 @@
-"""JSON from outside, read field by field: every field is checked, and an error names its place."""
+"""Checked access to the fields of a JSON object that was read from a file; errors name the field's path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGEST_NUMBER = 2**64 - 1
 
 
 class Reader:
-    """A JSON object with its place in the file, so that every complaint says where and what."""
+    """A JSON object with its path in the file, which error messages name."""
 
     def __init__(self, data: Any, source: str, place: str = "") -> None:
         if not isinstance(data, dict):
@@ -40,7 +40,7 @@ class Reader:
         return InputError(f"{self.source}: {self.path(key)} must be {needed}, not {shown}")
 
     def get(self, key: str, kind: type[T], *default: T | None) -> Any:
-        """The value of `key`, of exactly this JSON type; with a default, null and absence stand for the default."""
+        """The value of `key`, of exactly this JSON type; the default, if there is one, where it is null or missing."""
         value = self.data.get(key)
         if value is None and default:
             return default[0]
@@ -95,7 +95,7 @@ class Reader:
         return found
 
     def inside(self, key: str) -> Reader:
-        """The object under `key`."""
+        """A reader for the object that is the value of `key`."""
         return Reader(self.get(key, dict), self.source, self.path(key))
 
     def items(self, key: str) -> list[Reader]:
@@ -145,7 +145,7 @@ class Reader:
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Whether a value of free form can be written again: finite numbers, words, lists and objects, not too deep."""
+    """Whether a free-form value is valid JSON: finite numbers, strings, lists and objects, up to a depth."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, int):
@@ -157,7 +157,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
 
 
 def came(value: Any) -> str:
-    """What came, in a few characters of ASCII, whatever it is."""
+    """A rejected JSON value for an error message, shortened and in ASCII."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**SHOWN:
         return "a whole number of more than 60 digits"
     if isinstance(value, list | dict) and (len(value) > SHOWN or not is_plain(value)):

@@ -1,4 +1,4 @@
-"""Strict JSON text in and out: the only door. Pickles are never read.
+"""The only functions that read or write JSON text: strict, and never a pickle.
 
 What is written must be readable by any JSON reader and hold every number exactly. What is read comes from anybody:
 whatever is wrong with it is one `InputError` that names the file, and its cost is linear in its size, which is bounded.

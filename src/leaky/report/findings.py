@@ -1,4 +1,4 @@
-"""The findings of a report: what to do comes once, not once a layer.
+"""The findings of a report, grouped by rule, so that the same advice is printed once and not for each layer.
 
 A deep network has the same trouble at many sites. So the findings of a rule stand together: the worst one in full with
 its advice, the other sites in a line; rules that only note something get a row each. `all_findings` holds nothing back.

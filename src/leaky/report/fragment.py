@@ -17,7 +17,7 @@ def as_html(view: View) -> str:
 
 
 def words(text: str) -> str:
-    """Words from anywhere, as HTML may hold them."""
+    """Untrusted text, escaped for HTML."""
     return escape(printable(text))
 
 

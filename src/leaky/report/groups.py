@@ -1,4 +1,4 @@
-"""A long table made short: the sites with something to tell, and the others in a line a block.
+"""Shortens a long table: sites with findings keep their row, the others are summed up by block.
 
 Names are broken at their own joints (dots, underscores, spaces), never inside a word; a word that is too long loses its
 middle.

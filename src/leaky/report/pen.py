@@ -1,4 +1,4 @@
-"""How words reach a terminal: untrusted, so never as markup; and in ASCII where the terminal knows nothing else."""
+"""Escapes untrusted text for a terminal: never as markup, and in ASCII where the encoding allows no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an observation is, on stderr, and only where somebody watches."""
+"""The progress line of an observation, on stderr, only if that is a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a result shows itself: as text, on a terminal and in a notebook, all of one view."""
+"""Mixin that shows a result as text, on a terminal and in a notebook, all from one view."""
 
 from __future__ import annotations
 

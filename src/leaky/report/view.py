@@ -17,7 +17,7 @@ Span = tuple[str, Tone]
 
 @dataclass(frozen=True)
 class Line:
-    """Words that follow each other; wrapped where they are too long.
+    """A line of text in one or several styles, wrapped to the width.
 
     Attributes:
         spans: the words.
@@ -30,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Points:
-    """A list of points, so many steps to the right."""
+    """A bulleted list, indented by a number of levels."""
 
     items: tuple[str, ...]
     indent: int = 1
@@ -38,7 +38,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Gap:
-    """Some room."""
+    """A blank line."""
 
 
 @dataclass(frozen=True)

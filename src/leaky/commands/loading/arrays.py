@@ -83,7 +83,7 @@ def from_file(name: str, model: Model, dim: int) -> LoadedData:
 
 
 def _read(name: str, load: Callable[[], Any]) -> Any:
-    """What `load` reads from the file, with its errors worded."""
+    """Read a file with `load` and turn its exceptions into `InputError`s."""
     if not Path(name).is_file():
         raise InputError(f"DATA {name!r} must be a file; there is none")
     try:
@@ -122,7 +122,7 @@ def _from_array(array: Array, name: str, model: Model, dim: int) -> LoadedData:
 
 
 def _usable(array: Array, name: str, model: Model, dim: int) -> tuple[Array, tuple[str, ...]]:
-    """The array in a type that frameworks know, and what was done for that."""
+    """The array converted to a type that the frameworks support, and a note on the conversion."""
     if array.dtype.kind not in "fiub":
         raise InputError(f"DATA {name!r} must hold numbers, not {array.dtype}")
     if not -array.ndim <= dim < array.ndim or array.shape[dim] == 0:
@@ -253,12 +253,12 @@ def noise(shape: str, seed: int, dim: int, size: int, model: Model | None = None
 
 
 def _powers(count: int) -> str:
-    """A number that may have thousands of digits."""
+    """An integer for an error message, as a power of ten where it is long."""
     return f"{count:,}" if count < 10**15 else f"more than 10^{int(math.log10(count))}"
 
 
 def _drawn(sizes: tuple[int, ...], seed: int, size: int, tokens: Tokens | None) -> Iterator[Array]:
-    """One stream of numbers, whatever the batch size."""
+    """Draw batches from one stream of random numbers, so that the batch size does not change them."""
     generator = np.random.default_rng(seed)
     drawn = None if tokens is None else np.array(tokens.drawn, np.int64)
     for start in range(0, sizes[0], size):

@@ -1,4 +1,4 @@
-"""Words from outside, as a page holds them."""
+"""Untrusted text for a page's JSON data."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ LONGEST_WORDS = 600
 
 
 def told(text: str) -> str:
-    """A sentence: printable, and not endless."""
+    """Untrusted text without control characters, shortened to a maximal length."""
     return shortened(printable(text), LONGEST_WORDS)
