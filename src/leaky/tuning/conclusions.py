@@ -1,4 +1,4 @@
-"""What the trainings of a study say together.
+"""The conclusions from the trainings of a study.
 
 Everything that is concluded must follow from the trainings alone, so that a study that was loaded says what it said
 when it was saved.
@@ -92,7 +92,7 @@ class Conclusions:
 
     @cached_property
     def judgement(self) -> Judgement:
-        """What the comparison says; arms by place in `arms`."""
+        """The eliminations and the ranking; arms are indices into `arms`."""
         return judge(self.scores, self.budget.fixed_seeds)
 
     @property
@@ -126,7 +126,7 @@ class Conclusions:
 
     @property
     def reference(self) -> Arm:
-        """The simplest arm: what a user would take if it made no difference.
+        """The simplest arm, which the others are compared with.
 
         ReLU is the simplest, then torch's default of 0.01, other fixed slopes, "tailored", "prelu", other activations,
         a slope for each layer.

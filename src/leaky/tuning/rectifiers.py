@@ -1,4 +1,4 @@
-"""Other rectifiers in the place of a model's own.
+"""Replaces the rectifier modules of a model.
 
 Only modules can be exchanged: a functional call is code, and a model that has nothing else is refused with advice.
 """

@@ -1,4 +1,4 @@
-"""Which training to run next, and when the evidence is in.
+"""Chooses the next trainings of a study, and decides when it can stop.
 
 Pairs must stay whole: seeds are run in order, for all slopes that are still in the race, before the next seed begins.
 What a slope that is out would have cost goes to more seeds for the others.
@@ -34,7 +34,7 @@ SPENT = {
 
 @dataclass(frozen=True)
 class Budget:
-    """How much may be trained.
+    """The limits of a study: seeds, mode and patience.
 
     Attributes:
         seeds: a slope, in a fixed study; the adaptive one may spend as many trainings in all, distributed by need.
@@ -84,7 +84,7 @@ class NextTrainings:
 def next_trainings(
     scores: FloatArray, judgement: Judgement, budget: Budget, now: Answer, seconds: float = 0.0
 ) -> NextTrainings:
-    """What to run next, from what is known.
+    """The cells to train next, or the reason why the study ends.
 
     Args:
         scores: as in `judge`, of shape (arms, budget.most_seeds).
@@ -126,7 +126,7 @@ def _affordable(scores: FloatArray, arms: tuple[int, ...], spare: int) -> tuple[
 
 
 def _extension(scores: FloatArray, budget: Budget, seconds: float) -> int:
-    """Trainings beyond the seeds that the patience left pays for, at what one took so far."""
+    """How many trainings beyond the seeds the remaining patience allows, at their mean duration so far."""
     done = int((~np.isnan(scores)).sum())
     if budget.patience == 0 or seconds >= budget.patience or not done:
         return 0
@@ -135,7 +135,7 @@ def _extension(scores: FloatArray, budget: Budget, seconds: float) -> int:
 
 
 def _hopeless(scores: FloatArray, judgement: Judgement, now: Answer, spare: int) -> bool:
-    """Whether all that may be spent would hardly tell more, were the differences what they look like now.
+    """Whether the remaining trainings could hardly decide the study if the differences stayed as they are now.
 
     Never while it is undecided and the leader is ahead of the simplest slope by more than matters.
     """

@@ -1,4 +1,4 @@
-"""What every engine can do, whatever it trains."""
+"""The interface of all engines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from leaky.tuning.trial import Cell, Trial
 
 
 def never() -> bool:
-    """Where nothing stops a study before its end."""
+    """A stop condition that is never met."""
     return False
 
 
 class Engine(Protocol):
-    """What trains."""
+    """Trains the cells of a study."""
 
     @property
     def at_once(self) -> int:

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: whatever one does to its process, the study has a result and goes on.
+"""Runs each training in a process of its own, so that a crash is recorded as a result and the study goes on.
 
 An exit, a crash, a hang or too much memory must cost that training alone, nothing of it may be left running, and the
 training itself must be the one that an engine without isolation runs.
@@ -44,7 +44,7 @@ ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class TrainingLimits:
-    """What each training may take.
+    """Limits on the time and memory of each training.
 
     Attributes:
         seconds: of time; None for any.
@@ -168,7 +168,7 @@ class _Training:
             raise
 
     def outcome(self) -> Trial | None:
-        """Its result; None while it runs, and where it is to be tried again."""
+        """The result; None while it runs or if it will be retried."""
         gone = self._process.exitcode is not None  # before the pipe, which may hold an answer all the same
         try:
             answer = self.connection.recv() if self.connection.poll() else None
@@ -217,14 +217,14 @@ def start_method() -> str:
 
 
 def _import_ahead() -> None:
-    """What torch's optimizers import at first use takes seconds, which each forked process would spend again."""
+    """Import what torch's optimizers load lazily, which takes seconds, once before forking."""
     if "torch" in sys.modules and start_method() == FORK:
         with contextlib.suppress(Exception):  # the trainings will show it
             importlib.import_module("torch._dynamo")
 
 
 def must_be_sendable(engine: Engine) -> None:
-    """Refuse what no process that begins anew could be given.
+    """Raise unless the task can be pickled for a spawned process.
 
     Raises:
         InputError: if that is how processes begin here, and the task is not importable.
@@ -273,7 +273,7 @@ def _forget_threads() -> None:
 
 
 def _die_with(parent: int) -> None:
-    """However the parent ends."""
+    """Have the kernel kill this process when its parent dies."""
     if sys.platform == "linux":
         import ctypes
 

@@ -27,7 +27,7 @@ Objective = Callable[[Any, int, Report], Any]
 
 @dataclass(frozen=True)
 class Result:
-    """What a training gives, where it gives more than a score.
+    """The result of a training that returns more than a score.
 
     Attributes:
         score: what slopes are chosen by.
@@ -47,11 +47,11 @@ class DivergedError(Exception):
 
 
 def attempt(objective: Objective, arm: Arm, cell: Cell) -> Trial:
-    """Run one training to its end, good or bad."""
+    """Run one training and return its result; failures become part of it."""
     curve: list[tuple[int, float]] = []
 
     def report(step: int, value: float) -> None:
-        """Tell how the training goes; a value that is not finite ends it."""
+        """Report an intermediate value; a value that is not finite ends the training as diverged."""
         number = _number(value, "what is reported")
         if not _comparable(number):
             raise DivergedError(f"reported {number} at step {step}")
@@ -127,7 +127,7 @@ def _number(value: Any, what: str) -> float:
 
 
 def _comparable(value: float) -> bool:
-    """Whether sums of squares of such numbers stay finite."""
+    """Whether sums of squares of numbers of this size stay finite."""
     return math.isfinite(value) and abs(value) <= LARGEST_FIGURE
 
 

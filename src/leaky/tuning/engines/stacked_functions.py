@@ -1,4 +1,4 @@
-"""What autograd derives slowly, or sums in another order than a layer alone: the few functions with their own backward.
+"""Autograd functions for stacked variants, where autograd is slow or would sum in another order than a single layer.
 
 A stacked value has the shape (variants, samples, …). Each function must give every variant the bits that torch's own
 operation gives it alone.

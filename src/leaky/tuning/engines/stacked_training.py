@@ -28,7 +28,7 @@ Curve = list[tuple[int, float]]
 
 
 class StackedTraining:
-    """Variants that take each optimizer step together.
+    """Trains variants side by side, all in each optimizer step.
 
     Args:
         task: how they train.
@@ -102,7 +102,7 @@ def train_stacked(
 
 
 def _note(curves: list[Curve], reasons: list[str], losses: Tensor, epoch: int) -> None:
-    """Write down the losses of an epoch; one that is not finite ends its variant."""
+    """Append the losses of an epoch to the curves; a variant whose loss is not finite has diverged."""
     for place, value in enumerate(losses.tolist()):
         if not reasons[place] and not -float("inf") < value < float("inf"):
             reasons[place] = f"reported {value} at step {epoch}"
@@ -120,13 +120,13 @@ def _losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def seconds_stacked(task: Task, variants: Sequence[Variant], width: int) -> float:
-    """Of a step of variants together; the models are left as they are."""
+    """The duration of one step of all variants together; the models are left unchanged."""
     batches = torch.stack([task.order(v.cell.seed)[0][:PROBE_STEPS] for v in variants], 1)
     return _fastest(StackedTraining(task, variants, width).step, batches)
 
 
 def seconds_alone(task: Task, model: nn.Module, seed: int) -> float:
-    """Of a step of the plain loop; the model is left as it is."""
+    """The duration of one step of the plain training loop; the model is left unchanged."""
     model = copy.deepcopy(model).train()
     optimizer = task.optimizer(model.parameters())
     data = task.data

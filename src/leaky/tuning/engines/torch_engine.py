@@ -110,7 +110,7 @@ class TorchEngine:
         return most_processes() if self.task.data.inputs.device.type == "cpu" else 1
 
     def choose(self, cells: list[Cell]) -> Parallelism | None:
-        """The way from now on; None where there is too little to do for more than one process."""
+        """Choose the fastest parallelism by a trial; None if there is too little work for several processes."""
         most = self._most_processes()
         if self.kind != AUTO:
             self._parallelism = Parallelism(WHOLE if self.kind == BATCHED else ALONE, most)
@@ -128,7 +128,7 @@ class TorchEngine:
         return self._parallelism
 
     def seconds_alone(self, cells: list[Cell]) -> float:
-        """What the trainings take one after another, a trial of each kind."""
+        """Seconds of a training step in the plain loop, from the first cell that trains; 0 where none does."""
         with torch.random.fork_rng(devices=[]):
             for cell in cells:
                 with contextlib.suppress(Exception):  # it will be the result of that training

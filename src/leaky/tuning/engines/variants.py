@@ -37,7 +37,7 @@ class Variant:
 
 @dataclass
 class Variants:
-    """Makes variants; what was followed once is not followed again.
+    """Makes variants; each kind of model is traced only once.
 
     Attributes:
         task: whose models they are.
@@ -77,7 +77,7 @@ class Variants:
 
 
 def _check_optimizer(task: Task, parameters: list[nn.Parameter]) -> None:
-    """Refuse an optimizer that a stack of weights would mislead.
+    """Raise if an optimizer would treat stacked weights differently from separate ones.
 
     Raises:
         CannotStackError: if it may mix weights, or sorts them by their shape.

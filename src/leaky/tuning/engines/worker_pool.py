@@ -31,7 +31,7 @@ DEATHS = 2
 
 
 def most_processes() -> int:
-    """Processes that this one may fork: one for each thread that torch may use, where forking is safe."""
+    """The number of processes to fork: one for each torch thread, or 1 where forking is not safe."""
     safe = sys.platform == "linux" and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     if not safe or multiprocessing.current_process().daemon:
         return 1
@@ -40,25 +40,25 @@ def most_processes() -> int:
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """In the place of a job's answer: the status with which the last process ended over it."""
+    """Returned instead of an answer if the process died: its exit status."""
 
     status: int | None
 
     @property
     def killed(self) -> bool:
-        """Whether the system ended it, as it does when memory is out."""
+        """Whether it was killed with SIGKILL, as Linux does when memory is exhausted."""
         return self.status == -signal.SIGKILL
 
     @property
     def reason(self) -> str:
-        """In words."""
+        """The cause of death in words."""
         if self.status is None or self.status >= 0:
             return f"its process ended by itself, with status {self.status}"
         return f"its process was ended by {signal.Signals(-self.status).name}, {DEATHS} times"
 
 
 class Worker:
-    """One process, and the job that it is at."""
+    """One process and its current job."""
 
     def __init__(self, serve: Callable[[Any], Any]) -> None:
         kernels.build_info()  # what it has to say is said once, here
@@ -73,13 +73,13 @@ class Worker:
         theirs.close()
 
     def send(self, job: Any) -> None:
-        """Give it a job; one that is dead is noticed where its answer is awaited."""
+        """Send a job; whether the process is dead shows when the answer is awaited."""
         self.job = job
         with contextlib.suppress(OSError):
             self.connection.send(job)
 
     def answer(self) -> Any:
-        """Of the job; `WorkerDied` if the process is gone."""
+        """The answer to the job, or `WorkerDied`."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
@@ -88,7 +88,7 @@ class Worker:
 
 
 class WorkerPool:
-    """A few processes that take jobs in turn.
+    """A pool of forked processes.
 
     Args:
         count: of processes.

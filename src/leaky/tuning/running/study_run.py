@@ -37,7 +37,7 @@ class Running:
         return None if self.until is None else self.until - time.monotonic()
 
     def over(self) -> bool:
-        """Whether no further training may begin; by a clock that nobody sets."""
+        """Whether the time limit has passed, by the monotonic clock."""
         return self.until is not None and time.monotonic() >= self.until
 
 
@@ -72,7 +72,7 @@ def run(design: Design, engine: Engine, running: Running) -> Study:
 def nominate(
     space: Range, higher_is_better: bool, engine: Engine, running: Running
 ) -> tuple[tuple[Slope, ...], Searched, bool]:
-    """The slopes that a search ends with, what it tried, and whether it came to its end."""
+    """The finalists of a search, what it tried, and whether it was completed."""
     from leaky.tuning.storage.candidates import CandidateStore
 
     def opened() -> Search:

@@ -35,7 +35,7 @@ Progress = Callable[[Study, int], None]
 
 @dataclass(frozen=True)
 class Design:
-    """What a study is, apart from its results.
+    """The definition of a study: all but its results.
 
     Attributes:
         arms, seeds, higher_is_better, budget, worth: as in `Study`.
@@ -118,7 +118,7 @@ def _run(store: Store, engine: Engine, claimed: dict[int, Cell], stop: Callable[
 
 
 def _near(cells: list[Cell], design: Design, at_once: int) -> list[Cell]:
-    """The cells that may be begun now: an adaptive study must not run far ahead of what it may soon drop."""
+    """The cells to start now: an adaptive study must not train many seeds of an arm that it may soon eliminate."""
     if design.budget.fixed_seeds is not None or cells[0].confirms:
         return cells
     begun = design.seeds.index(cells[0].seed)

@@ -26,7 +26,7 @@ _MANY = 1_000_000_000
 
 @dataclass(frozen=True)
 class Answer:
-    """What the scores say of leaving the simplest slope; arms by place.
+    """Whether some arm is better than the simplest one; arms are given by their index.
 
     Attributes:
         kind: `BETTER`, `EQUAL` or `UNDECIDED`.
@@ -54,7 +54,7 @@ class Answer:
 def answer(
     scores: FloatArray, judgement: Judgement, reference: int, worth: float, fixed_seeds: int | None = None
 ) -> Answer:
-    """The answer that the scores give now.
+    """Decide between the three answers from the scores so far.
 
     Args:
         scores: as in `judge`.

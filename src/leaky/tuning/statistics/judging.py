@@ -35,7 +35,7 @@ class Elimination:
 
 @dataclass(frozen=True)
 class Difference:
-    """arm − reference over the seeds that both finished, with an interval that holds for all pairs and looks at once.
+    """The mean paired difference arm − reference, with an interval that holds simultaneously for all pairs and looks.
 
     Attributes:
         seeds: that the pair has in common; below 2 the estimate has no interval.
@@ -52,7 +52,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the scores allow to say.
+    """The arms that remain, their ranking and the eliminations, as the scores allow.
 
     Attributes:
         best_set: the arms that are not detectably worse than any other; the best one is in it, in 95% of studies.
@@ -156,7 +156,7 @@ def compare(scores: FloatArray, here: NDArray[np.intp], seeds: int) -> Pairs:
 
 
 def finite(scores: FloatArray) -> FloatArray:
-    """Failed trainings count as worse than the worst finished one, by the whole range of the finished ones.
+    """Replace each failed training's score by the worst finished score minus the range of the finished ones.
 
     Args:
         scores: shape (arms, seeds), −inf where failed.
@@ -191,7 +191,7 @@ def _pairs(arms: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _pair_variance(values: FloatArray, left: NDArray[np.intp], right: NDArray[np.intp]) -> FloatArray:
-    """Sample variance of the paired differences, never below what the resolution of the scores hides.
+    """Sample variance of the paired differences, at least that of rounding to the resolution of the scores.
 
     Scores that are counts over a small validation set take few values, and three equal differences do not mean that
     there is no noise: rounding to a grid of q hides q²/12 of each score's variance.
@@ -205,7 +205,7 @@ def _pair_variance(values: FloatArray, left: NDArray[np.intp], right: NDArray[np
 
 
 def _beaten(scores: FloatArray, here: NDArray[np.intp], seeds: int, limit: float) -> list[tuple[int, int]]:
-    """(loser, winner) of every arm that some other one beats, the winner being the strongest evidence."""
+    """Each arm that is detectably worse than another, paired with the arm that gives the strongest evidence."""
     pairs = compare(scores, here, seeds)
     t = studentised(pairs.difference, pairs.error)
     against: dict[int, tuple[float, int]] = {}

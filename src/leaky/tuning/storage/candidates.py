@@ -35,7 +35,7 @@ class CandidateStore(Store):
         return sorted(self._attempts(), key=lambda attempt: attempt.number)
 
     def is_claimed(self, candidate: FrozenTrial) -> bool:
-        """Whether it is known yet which arm it is."""
+        """Whether the candidate has been assigned an arm."""
         return ARM in candidate.user_attrs
 
     def label(self, candidate: FrozenTrial) -> str:
@@ -58,13 +58,13 @@ class CandidateStore(Store):
         self._storage.set_trial_user_attr(attempt, ARM, arm)
 
     def note(self, attempt: int, trial: Trial) -> None:
-        """Put a training of a candidate into the storage."""
+        """Store a training of a candidate."""
         with suppress(UpdateFinishedTrialError):  # taken over while this process seemed dead
             text = json.dumps(trial_to_dict(trial), allow_nan=False)
             self._storage.set_trial_user_attr(attempt, f"{SEED}{trial.seed}", text)
 
     def trainings(self, attempt: int) -> dict[int, Trial]:
-        """What is known of a candidate, by seed."""
+        """The finished trainings of a candidate, by seed."""
         notes = self._storage.get_trial(attempt).user_attrs
         found = (trial_from(Reader(json.loads(text), key)) for key, text in notes.items() if key.startswith(SEED))
         return {trial.seed: trial for trial in found}

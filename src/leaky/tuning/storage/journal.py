@@ -64,7 +64,7 @@ class KernelLock:
 
 
 def cut_off_unfinished_line(path: str) -> None:
-    """Leave only whole lines: a process that was killed may have written a part of one."""
+    """Truncate the file after its last complete line: a killed process may have written part of one."""
     with Path(path).open("rb+") as stream:
         end = stream.seek(0, os.SEEK_END)
         at = end
@@ -81,7 +81,7 @@ def cut_off_unfinished_line(path: str) -> None:
 
 
 def _must_be_a_journal(path: Path) -> None:
-    """Read it once, line by line: a damaged one is told by its line, where Optuna would raise, or go on for ever."""
+    """Check each line: a damaged journal is refused with the line's number; Optuna would fail obscurely or hang."""
     if not path.exists():
         return
     if not path.is_file():
@@ -102,7 +102,7 @@ def _must_be_a_journal(path: Path) -> None:
 
 
 def _wrong(line: bytes, seen: set[bytes]) -> str:
-    """What is the matter with a line; "" where nothing is. The lines that came before are remembered in `seen`."""
+    """The error in a line, or ""; state from the preceding lines is kept in `seen`."""
     try:
         entry = loads(line, "it")
     except InputError as error:

@@ -84,7 +84,7 @@ class Store:
         return list(found.values())
 
     def running(self) -> set[Cell]:
-        """The cells that living processes are at; those of dead ones are set free, with a result they left behind."""
+        """The cells that running processes have claimed; claims of dead processes are released, their results kept."""
         with _claiming:
             running = [attempt for attempt in self._attempts() if attempt.state == TrialState.RUNNING]
             mine = {attempt for where, attempt in _at_work if where == self._where}
@@ -97,7 +97,7 @@ class Store:
         return {self._cell(attempt) for attempt in running if attempt._trial_id not in orphans}
 
     def bury(self, owner: str) -> None:
-        """Note that a process died over what it was training; only who saw it die by itself may say so."""
+        """Record that the process `owner` died while training; only its parent, which saw it die, may do so."""
         for attempt in self._attempts():
             mine = attempt.state == TrialState.RUNNING and attempt.user_attrs.get(OWNER) == owner
             if mine and RESULT not in attempt.user_attrs:
@@ -106,7 +106,7 @@ class Store:
                 self._end(attempt._trial_id, None)
 
     def deaths(self) -> Counter[Cell]:
-        """How often a process died over each training."""
+        """How often a process died while training each cell."""
         return Counter(self._cell(attempt) for attempt in self._attempts() if attempt.user_attrs.get(DIED) is True)
 
     def claim(self, cell: Cell) -> int | None:
@@ -150,12 +150,12 @@ class Store:
             self._end(attempt, trial)
 
     def release(self, attempt: int) -> None:
-        """Give a cell back, its training being interrupted."""
+        """Release the claim on a cell whose training was interrupted."""
         self._end(attempt, None)
 
     @contextmanager
     def signs_of_life(self, attempts: Sequence[int]) -> Iterator[None]:
-        """Say from time to time that these attempts are still at work."""
+        """Send heartbeats for these attempts while the body runs."""
         over = threading.Event()
 
         def say() -> None:
