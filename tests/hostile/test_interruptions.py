@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import subprocess
 import sys
@@ -25,12 +26,14 @@ from benchmarks.hostile.works import (
 from tests.hostile.interrupting import interrupted_at, lines_of
 from tests.observation.test_leaves_everything import everything, trained
 from torch import nn
+from torch._dynamo import convert_frame
 
 import leaky
 from leaky.interruptions import surely, surely_twice, undone_unless_done
 from leaky.observation.model_lock import ModelLock
 from leaky.observation.random_state import same_random_numbers
 from leaky.repairing.snapshot import Snapshot
+from leaky.watching.compiled.passes import Passes
 
 
 def network() -> nn.Module:
@@ -252,6 +255,17 @@ def test_children_that_are_interrupted_tell_what_is_left() -> None:
 def test_a_watched_step_leaves_nothing_wherever_it_is_interrupted() -> None:
     work = watching()
     for place, changed in work.spoilt_at(list(range(40, work.lines() + 1, 97))):
+        assert not changed, f"{place}: {changed}"
+
+
+def test_a_watch_leaves_no_mark_on_a_module_wherever_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert_frame, "FRAME_COUNTER", 1)  # torch has compiled something: every module is marked
+    work = watching()
+    first, length = Passes.mark.__code__.co_firstlineno, len(inspect.getsource(Passes.mark).splitlines())
+    marking = {f"watching/compiled/passes.py:{line}" for line in range(first, first + length)}
+    lines = [point.number for point in work.points() if point.place in marking]
+    assert len(lines) > 5
+    for place, changed in work.spoilt_at(lines):
         assert not changed, f"{place}: {changed}"
 
 

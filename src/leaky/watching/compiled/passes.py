@@ -102,8 +102,8 @@ class Passes:
         """
         for module in () if self._marked else self._model.modules():
             if "forward" not in module.__dict__ and not isinstance(module, torch.jit.ScriptModule):
+                self._marked.append(module)  # before it is: an interruption may come in between
                 module.__dict__["forward"] = types.MethodType(type(module).forward, module)
-                self._marked.append(module)
 
     def stop(self) -> None:
         """Leave the model as it was; what was compiled before the watch is valid again."""
