@@ -85,8 +85,21 @@ class Batch:
         single = {id(tensor): number for value in lists for number, tensor in enumerate(value)}
         return single | {id(packed.data): rows_of(packed) for packed in self._packed}
 
+    def samples_of_one(self, sample_dim: int | None) -> int | None:
+        """Samples of a plain tensor that is all that goes in; None for anything else."""
+        if len(self.args) != 1 or self.kwargs or sample_dim is None:
+            return None
+        value = self.args[0]
+        if type(value) is not Tensor or value.is_nested:
+            return None
+        shape = value.shape
+        return shape[sample_dim] if -len(shape) <= sample_dim < len(shape) else None
+
     def samples(self, sample_dim: int | None) -> int:
         """Samples along `sample_dim` of the first input; 1 where that is None or the input has no such axis."""
+        known = self.samples_of_one(sample_dim)
+        if known is not None:
+            return known
         if self._packed:
             return int(self._packed[0].batch_sizes[0])
         first = next(iter(self.tensors), None)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from leaky.interruptions import surely_twice
 from leaky.observation.batches import Batch
 from leaky.observation.riding.rider import Rider
-from leaky.observation.riding.structure import KnownCall, Structure, Taker
+from leaky.observation.riding.structure import KnownCall, Structure
 from leaky.observation.riding.sweeping import sweep
 from leaky.record import FloatArray, NotExamined
 from leaky.structure.listening import SiteCall
@@ -260,7 +260,7 @@ class Observer:
         self._ears.listener = listener
         return self._tracer
 
-    def taker_of(self, known: KnownCall, call: SiteCall | None) -> Taker:
+    def taker_of(self, known: KnownCall, call: SiteCall | None) -> WatchedSite:
         site = self.sites.get(known.site)
         if site is None:
             assert call is not None

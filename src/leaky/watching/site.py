@@ -151,6 +151,7 @@ class WatchedSite(DescribedSite):
             if reading is None:
                 return None
         self._recent[call] = reading
+        self._quick.pop(call, None)
         if reading.waits:
             clock = self._clock
             afar_of(self, z).take(z, reading, self._bounds, clock.step, clock.passes, self._repeated)
@@ -162,7 +163,7 @@ class WatchedSite(DescribedSite):
 
     def _quicken(self, reading: Reading, call: KnownCall) -> None:
         """Have the next calls of this form met by the core, where that is all there is to do."""
-        if call.in_place or self.measures is not None or self.rows.output is not None:
+        if call in self._quick or call.in_place or self.measures is not None or self.rows.output is not None:
             return
         quick = quick_for(self, reading, self._relu)
         if quick is not None:
@@ -221,11 +222,13 @@ class WatchedSite(DescribedSite):
         """Take in the gradient of a call in compiled code, parted by its output, a mask or its pre-activation."""
         key = (call, gradient.shape, gradient.stride(), gradient.dtype)
         reading = self._readings.get(key) or self._read(key, gradient, call)
-        if reading is not None:
-            if value.dtype == torch.uint8:
-                bounds = _HALF
-            else:
-                bounds = self._bounds_of_output if by_output and not self._relu else self._bounds
+        if reading is None:
+            return
+        beside = self._bounds_of_output if by_output and not self._relu else self._bounds
+        bounds = _HALF if value.dtype == torch.uint8 else beside
+        if reading.reader is not None and reading.reader.add_gradient(gradient, value, *bounds.addresses):
+            self.count_gradient(reading, of_pass)
+        else:
             self.gradient_arrived(gradient, reading, value, bounds, of_pass)
 
     def gradient_arrived(self, gradient: Tensor, reading: Reading, value: Tensor, bounds: Edges, of_pass: int) -> None:

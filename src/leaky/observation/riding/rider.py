@@ -159,7 +159,7 @@ class Rider:
             return
         batch = Batch(args, kwargs, None)
         structure = self._structures.get(module)
-        samples = _samples_of(args[0], self.sample_dim) if len(args) == 1 and not kwargs else None
+        samples = batch.samples_of_one(self.sample_dim)
         if samples is None:
             if (not args or not isinstance(args[0], Tensor)) and not tensors_in((args, kwargs)):
                 return
@@ -282,11 +282,3 @@ class Rider:
         if self._discovery is not None:
             self._discovery.abandon()
             self._discovery = None
-
-
-def _samples_of(value: Any, sample_dim: int | None) -> int | None:
-    """Samples of a plain tensor that is all that goes in; None for anything else."""
-    if type(value) is not Tensor or sample_dim is None or value.is_nested:
-        return None
-    shape = value.shape
-    return shape[sample_dim] if -len(shape) <= sample_dim < len(shape) else None

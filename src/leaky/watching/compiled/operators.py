@@ -58,7 +58,7 @@ def _end(token: Tensor, number: int) -> None:
 
 def _take(z: Tensor, token: Tensor, number: int) -> Tensor:
     meeting = MEETINGS.get(number)
-    return torch.tensor(-1 if meeting is None else meeting.take(z))
+    return torch.scalar_tensor(-1 if meeting is None else meeting.take(z), dtype=torch.int64)
 
 
 def _follow(output: Tensor, token: Tensor, number: int) -> None:
@@ -71,7 +71,7 @@ def _arrive(gradient: Tensor, value: Tensor, of_pass: Tensor, number: int) -> Te
     meeting = MEETINGS.get(number)
     if meeting is not None:
         meeting.arrive(gradient, value, int(of_pass))
-    return gradient.new_zeros(())
+    return torch.scalar_tensor(0.0, dtype=gradient.dtype, device=gradient.device)
 
 
 def _nothing(*_: object) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from leaky.observation.batches import Batch
 from leaky.observation.riding.rider import Rider
-from leaky.observation.riding.structure import KnownCall, Structure, Taker
+from leaky.observation.riding.structure import KnownCall, Structure
 from leaky.structure.listening import SiteCall
 from leaky.watching.clock import Clock
 from leaky.watching.compiled.aside import learned
@@ -35,6 +35,7 @@ class Told(Protocol):
     clock: Clock
     rider: Rider
     observing: bool
+    sites: dict[str, WatchedSite]
 
     def wants(self, module: nn.Module, with_gradient: bool) -> bool:
         """Whether a pass is to be observed."""
@@ -45,7 +46,7 @@ class Told(Protocol):
     def end(self, structure: Structure | None, completed: bool) -> None:
         """It has ended."""
 
-    def taker_of(self, known: KnownCall, call: SiteCall | None) -> Taker:
+    def taker_of(self, known: KnownCall, call: SiteCall | None) -> WatchedSite:
         """Who takes in what a call shows."""
 
     def note(self, note: str) -> None:
@@ -79,6 +80,7 @@ class Passes:
         self._attached: set[int] = set()
         self._begun: set[SiteMap] = set()
         self._met: set[int] = set()
+        self._sites: dict[int, WatchedSite] = {}
         self._joined: set[nn.Module] = set()
         self._outside: nn.Module | None = None
         self._mode: Any = None
@@ -213,10 +215,12 @@ class Passes:
         if self._running is None and not self._told.rider.running:
             return -1
         self._met.add(meeting.number)
-        with self._guarded():
+        try:
             if self._site(meeting).take(z, meeting.known):
                 return self._told.clock.passes
             self._told.note(f"site {meeting.known.site!r} has changed its shape in compiled code and is not counted")
+        except Exception as error:
+            self._told.failed(error)
         return -1
 
     def join(self, parts: Structure, sites: Mapping[str, WatchedSite]) -> None:
@@ -264,13 +268,16 @@ class Passes:
 
     def arrive(self, meeting: Meeting, gradient: Tensor, value: Tensor, of_pass: int) -> None:
         """Take in the gradient of the output."""
-        with self._guarded():
+        try:
             self._site(meeting).arrived(gradient, value, meeting.by_output, meeting.known, of_pass)
+        except Exception as error:
+            self._told.failed(error)
 
     def _site(self, meeting: Meeting) -> WatchedSite:
-        site = self._told.taker_of(meeting.known, meeting.call)
-        assert isinstance(site, WatchedSite)
-        return site
+        known, call = self._told.sites.get(meeting.known.site), meeting.call
+        if known is None or (self._sites.get(meeting.number), known.activation.name) != (known, call.activation.name):
+            known = self._sites[meeting.number] = self._told.taker_of(meeting.known, call)
+        return known
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
