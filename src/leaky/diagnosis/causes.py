@@ -120,6 +120,16 @@ def _by_weights(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
     return known and trend * predicted > 0 and abs(predicted) >= abs(trend) / 2  # type: ignore[operator, arg-type]
 
 
+def _by_sums(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
+    """Whether the sites that grow all lie beside shortcuts, whose sums grow by every branch."""
+    return bool(cause.evidence.get("on_shortcuts")) and cause.level != "info"
+
+
+def _within_batches(cause: Finding, other: Finding, order: dict[str, int]) -> bool:
+    """Whether the outputs are the same within a batch, and not from batch to batch."""
+    return bool(cause.evidence.get("within_batches"))
+
+
 RELATIONS = (
     Relation("non-finite", ANYTHING, _at_input),
     Relation("non-finite", ENDS | {"gradient-starved", "vanishing-gradient", "exploding-gradient"}, _at_targets),
@@ -139,7 +149,9 @@ RELATIONS = (
     Relation("input-offset", SUSPECTED, _no_cut),
     Relation("initialisation-gain", frozenset(("growth", "decay", "vanishing-gradient", "exploding-gradient"))),
     Relation("growth", UNITS | {"non-finite", "not-learning"}, _by_weights),
+    Relation("growth", UNITS | {"non-finite", "not-learning"}, _by_sums),
     Relation("decay", UNITS | {"same-output", "not-learning"}, _by_weights),
+    Relation("same-output", UNITS | {"not-learning"}, _within_batches),
     Relation("constant", ANYTHING, _behind),
     Relation("dead", ANYTHING, _behind),
     Relation("silent-so-far", ANYTHING, _behind),

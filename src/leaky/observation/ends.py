@@ -21,7 +21,8 @@ _VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T"
 """Operations of autograd's graph that only rearrange what another one computed."""
 _MADE_BY = {
     "Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "log_softmax", "Tanh": "tanh", "Relu": "relu",
-    "Softplus": "softplus", "LogSigmoid": "log_sigmoid", "LogSigmoidForward": "log_sigmoid",
+    "Softplus": "softplus", "LogSigmoid": "log_sigmoid", "LogSigmoidForward": "log_sigmoid", "Gelu": "gelu",
+    "Silu": "silu", "Mish": "mish",
 }  # fmt: skip
 """Operations that bound an output, by their names in autograd's graph."""
 
@@ -62,6 +63,7 @@ def tensor_statistics(name: str, value: Any, samples: int, sample_dim: int | Non
         return None
     rows = _by_sample(array, samples, sample_dim)
     made_by, made_over = maker(value, samples, sample_dim)
+    sums = _compiled_sums(rows) or _plain_sums(rows)
     return TensorStatistics(
         name=name,
         dtype=str(value.dtype).removeprefix("torch."),
@@ -70,7 +72,8 @@ def tensor_statistics(name: str, value: Any, samples: int, sample_dim: int | Non
         first=hashlib.blake2b((rows[0] + 0).tobytes(), digest_size=8).hexdigest(),
         made_by=made_by,
         made_over=made_over,
-        **(_compiled_sums(rows) or _plain_sums(rows)),
+        alike_by_batch=sums["alike"] if len(rows) > 1 else None,
+        **sums,
     )
 
 

@@ -60,6 +60,7 @@ class LayerWatch:
             elif any(True for _ in module.parameters(recurse=False)):
                 self._names[module] = name
         self._registered = {*map(id, self._model.modules()), *map(id, self._model.parameters())}
+        self._strangers |= dict.fromkeys(_loose_weights(self._model, self._registered))
         self._handle = register_module_forward_pre_hook(self._entering)
         return self
 
@@ -135,6 +136,17 @@ class LayerWatch:
     def shared_layers(self) -> tuple[SharedLayer, ...]:
         """The layers with weights of their own that ran more than once in the first pass."""
         return tuple(SharedLayer(name, calls) for name, calls in self._most.items() if calls > 1)
+
+
+def _loose_weights(model: nn.Module, registered: set[int]) -> list[str]:
+    """Tensors that modules hold as plain attributes and that want to learn: none of them is a parameter."""
+    found = []
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            weight = isinstance(value, Tensor) and value.is_leaf and value.requires_grad and not value.is_meta
+            if weight and value.ndim and id(value) not in registered:
+                found.append(f"{path}.{name}" if path else name)
+    return found
 
 
 def _held_as(model: nn.Module, module: nn.Module) -> str:

@@ -17,7 +17,7 @@ from leaky.record.ends import (
     TensorStatistics,
     merged,
 )
-from leaky.record.layers import Choice, Normalisation, SharedLayer
+from leaky.record.layers import OVER_BATCH, Choice, Normalisation, SharedLayer
 from leaky.record.observation import NotExamined, Record
 from leaky.record.site import OutputMoments, Producer, Site
 from leaky.record.statistics import (
@@ -40,6 +40,7 @@ __all__ = [
     "LINEAR",
     "MOST_FEATURES",
     "NOTHING_SEEN",
+    "OVER_BATCH",
     "OVER_SAMPLES",
     "REGIONS",
     "WEIGHTED",

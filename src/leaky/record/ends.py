@@ -77,6 +77,7 @@ class TensorStatistics:
         total, squares: Σx and Σx² over all entries.
         minimum, maximum: over all entries; +inf and −inf where nothing finite was seen.
         alike: whether all samples were exactly the same.
+        alike_by_batch: whether all samples of each batch were, of those with two or more; None where there was none.
         first: digest of the first sample.
         features: sums a feature, None where their number changed or is too large.
         made_by: for an output, the last operation that computed it ("sigmoid", "softmax", "relu"), where known.
@@ -99,6 +100,7 @@ class TensorStatistics:
     features: FeatureStatistics | None = None
     made_by: str | None = None
     made_over: int | None = None
+    alike_by_batch: bool | None = None
 
     @property
     def key(self) -> str:
@@ -144,7 +146,14 @@ class TensorStatistics:
             features=mine.merge(theirs) if fit and mine is not None and theirs is not None else None,
             made_by=self.made_by or other.made_by,
             made_over=self.made_over or other.made_over,
+            alike_by_batch=_both(self.alike_by_batch, other.alike_by_batch),
         )
+
+
+def _both(mine: bool | None, theirs: bool | None) -> bool | None:
+    """What holds of both, where None says nothing."""
+    known = [value for value in (mine, theirs) if value is not None]
+    return all(known) if known else None
 
 
 @dataclass(frozen=True, eq=False)

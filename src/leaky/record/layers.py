@@ -25,13 +25,17 @@ class Normalisation:
     spread: float | None = None
 
 
+OVER_BATCH = "over the batch"
+"""Kind of a choice among the samples of a batch."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """How an operation that chooses chose: a gate that scales another value, or attention's softmax.
 
     Attributes:
         name: where it runs, "block.softmax (model.py:31)".
-        kind: "gate" or "attention".
+        kind: "gate", "attention", or OVER_BATCH for a softmax inside the model that holds samples against each other.
         entries: of a gate, or rows of scores with two places or more.
         low: entries of a gate that let at most a thousandth pass.
         high: entries of a gate that let all but a thousandth pass; rows that leave all other places a thousandth.

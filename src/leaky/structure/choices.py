@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from leaky.record import Choice, merged
+from leaky.record import OVER_BATCH, Choice, merged
 from leaky.structure.graph import Call, Node
 from leaky.structure.hidden_places import HiddenPlaces
 from leaky.structure.masking import HIDDEN
@@ -24,6 +25,9 @@ MOST_SAMPLES = 16
 """Samples of a pass whose scores are computed again, where one operator hides them."""
 _GATES = ("sigmoid", "hardsigmoid")
 _COUNTED = ("mul", "glu", "_softmax", "_safe_softmax")
+_LSTM = "mkldnn_rnn_layer"
+_LSTM_GATES = {"input gate": 0, "forget gate": 1, "output gate": 3}
+"""Which of the four blocks of an LSTM's rows makes each of its gates."""
 _FUSED = "_scaled_dot_product_"
 
 
@@ -74,7 +78,7 @@ class Choices:
         """
         if not self.counting:
             return
-        counted = call.name in _COUNTED or call.name.startswith(_FUSED)
+        counted = call.name in _COUNTED or call.name == _LSTM or call.name.startswith(_FUSED)
         hides = self._hidden.concerns(call)
         if not (counted or hides) or not _all_plain((*values, *named.values(), result)):
             return
@@ -92,6 +96,8 @@ class Choices:
             self._count("gate", _weight(call.args[0]) or self._place(module, "glu"), *_flat(gate))
         elif call.name in ("_softmax", "_safe_softmax"):
             self._over_positions(call, values[0], result, module)
+        elif call.name == _LSTM:
+            self._recurrent(call, values, result)
         elif (scores := _scores(call, values, named)) is not None:
             self._count("attention", self._place(module, "attention"), *_one_hot(scores, scores.softmax(-1), -1))
 
@@ -110,10 +116,29 @@ class Choices:
         if not isinstance(node, Node) or not node.from_data or not node.shaped or result.ndim == 0:
             return
         dim = int(call.get("dim", -1)) % result.ndim
-        if node.axes and any(f.role in ("unit", "sample") and f.size > 1 for f in node.axes[dim]):
+        roles = {factor.role for factor in (node.axes[dim] if node.axes else ()) if factor.size > 1}
+        if roles == {"sample"} and result.shape.count(result.shape[dim]) == 1:
+            self._count(OVER_BATCH, self._place(module, "softmax"), result.numel() // result.shape[dim], 0, 0)
+        if roles & {"unit", "sample"}:
             return
         hidden = self._hidden.of(node, result.shape)
         self._count("attention", self._place(module, "softmax"), *_one_hot(scores, result, dim, hidden))
+
+    def _recurrent(self, call: Call, values: Sequence[Any], result: Any) -> None:
+        """The gates of a layer of torch's own LSTM, computed again from its states, of a few samples."""
+        x, into, over, *shifts, first = (value.float() for value in values[:6])
+        states, width = result[0].float(), first.shape[-1]
+        biases = shifts if call.get("has_biases") else (None, None)
+        known = call.args[1]
+        if over.shape != (4 * width, width) or not isinstance(known, Node) or not known.weights:
+            return
+        x, states, first = x[:, :MOST_SAMPLES], states[:, :MOST_SAMPLES], first.reshape(1, -1, width)[:, :MOST_SAMPLES]
+        backwards = bool(call.get("reverse"))
+        before = torch.cat([states[1:], first] if backwards else [first, states[:-1]])
+        rows = functional.linear(x, into, biases[0]) + functional.linear(before, over, biases[1])
+        for name, block in _LSTM_GATES.items():
+            gate = rows[..., block * width : (block + 1) * width].sigmoid()
+            self._count("gate", known.weights[0].replace("weight_ih", name), *_flat(gate))
 
     def _place(self, module: str, word: str) -> str:
         line, _ = user_line()

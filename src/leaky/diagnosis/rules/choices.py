@@ -8,7 +8,7 @@ from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence
-from leaky.record import Choice
+from leaky.record import OVER_BATCH, Choice
 from leaky.structure.softmaxes import REASON
 from leaky.text import counted, listed, percentage
 
@@ -91,14 +91,14 @@ def saturated_attention(context: Context) -> list[Finding]:
 @rule(
     "softmax-inside",
     concern="choice",
-    summary="a softmax as the activation of a hidden layer",
+    summary="a softmax as the activation of a hidden layer, or over the samples of a batch",
     thresholds=("learned",),
 )
 def softmax_inside(context: Context) -> list[Finding]:
-    """One finding for the hidden layers that end in a softmax."""
+    """One finding for the hidden layers that end in a softmax, or else for those that run over the samples."""
     names = [item.name for item in context.record.not_examined if item.reason == REASON]
     if not names:
-        return []
+        return _over_batch(context)
     return [
         Finding(
             rule="softmax-inside",
@@ -112,6 +112,29 @@ def softmax_inside(context: Context) -> list[Finding]:
             ),
             evidence=evidence(names=names),
             advice="Take a rectifier there and keep the softmax for the end. Right for a soft choice among codes.",
+        )
+    ]
+
+
+def _over_batch(context: Context) -> list[Finding]:
+    names = [one.name for one in context.record.choices if one.kind == OVER_BATCH]
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="softmax-inside",
+            level=context.if_unlearned,
+            site=None,
+            units=(),
+            message=(
+                f"a softmax inside the model ({listed(names, 4)}) runs over the samples of a batch: what one sample "
+                "gets, the others lose, and a sample's answer depends on which come with it"
+            ),
+            evidence=evidence(names=names, over_samples=True),
+            advice=(
+                "Attention's scores take it over the keys, `dim=-1`; without `dim`, torch takes the first axis of some "
+                "shapes. If samples lie along another axis than the first, say so with `sample_dim`."
+            ),
         )
     ]
 

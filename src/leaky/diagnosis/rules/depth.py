@@ -211,6 +211,7 @@ def trend_finding(slug: str, level: Level, found: Trend, predicted: float | None
         predicted_log_gain_per_site=predicted,
         log_factor=found.log_factor,
         sites=[site.name for site in found.sites],
+        on_shortcuts=all(site.bypassed for site in found.sites),
         values=list(found.values),
     )
     return Finding(slug, level, None, (), message, numbers, advice)

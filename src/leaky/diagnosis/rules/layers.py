@@ -89,7 +89,7 @@ def _named(norms: list[Normalisation]) -> str:
 @rule(
     "unregistered",
     concern="parameters",
-    summary="layers that ran and whose weights are no parameters of the model",
+    summary="layers and tensors that want to learn and are no parameters of the model",
     thresholds=("learned",),
 )
 def unregistered(context: Context) -> list[Finding]:
@@ -104,11 +104,14 @@ def unregistered(context: Context) -> list[Finding]:
             site=None,
             units=(),
             message=(
-                f"{counted(len(names), 'layer')} ran whose weights are no parameters of the model ({listed(names)}): "
-                "an optimizer of model.parameters() never trains them"
+                f"what wants to learn at {counted(len(names), 'place')} ({listed(names)}) is no parameter of the "
+                "model: an optimizer of model.parameters() never trains it"
             ),
             evidence=evidence(layers=list(names)),
-            advice="Hold them in nn.ModuleList, nn.ModuleDict or an attribute of their own, which register them.",
+            advice=(
+                "Hold layers in nn.ModuleList, nn.ModuleDict or an attribute of their own, and tensors in "
+                "nn.Parameter, which register them."
+            ),
         )
     ]
 

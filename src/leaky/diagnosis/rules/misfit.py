@@ -5,6 +5,8 @@ Told from what the loss was seen to compare; of a softmax in the model itself al
 
 from __future__ import annotations
 
+import math
+
 from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.rules.rule import rule
@@ -103,6 +105,8 @@ def _misfit(context: Context, term: LossTerm) -> Finding | None:
             "itself",
             f"Leave the {last} out of the model, or take binary_cross_entropy. Twice, no output leaves (.5, .73).",
         )
+    if term.operation == "cross_entropy" and _are_cosines(context, term, classes):
+        return _cosines(context, term, classes)
     logarithms = ("log_softmax", "log", "logsigmoid", "log_sigmoid")
     if term.operation in ("nll_loss", "kl_div") and last not in logarithms and term.given.maximum > 1e-3:
         return _finding(
@@ -115,6 +119,29 @@ def _misfit(context: Context, term: LossTerm) -> Finding | None:
             "the loss falls without end.",
         )
     return None
+
+
+NEAR_ONE = (0.9, 1.001)
+"""Between these lies the largest of many cosines where some outputs fit well."""
+
+
+def _are_cosines(context: Context, term: LossTerm, classes: int) -> bool:
+    """Whether logits that name the right class stay within −1 and 1, and come up to it: no others do both."""
+    within = term.given.minimum >= -NEAR_ONE[1] and NEAR_ONE[0] <= term.given.maximum <= NEAR_ONE[1]
+    return within and classes > 1 and not term.target.is_floating and context.learned is True
+
+
+def _cosines(context: Context, term: LossTerm, classes: int) -> Finding:
+    least = math.log1p((classes - 1) * math.exp(-2))
+    return _finding(
+        context,
+        term,
+        "info",
+        f"{term.output} lies between {term.given.minimum:.2g} and {term.given.maximum:.2g} although it names the "
+        f"right class: as cosines are, it lets the cross-entropy of {classes} classes fall to {least:.2g} at the least",
+        "Multiply cosines by a temperature, learned or 10 to 30, before the loss (leave out what bounds the logits "
+        "otherwise). The hidden units have no part in it.",
+    )
 
 
 def _one_unit(context: Context, output: str, made_by: str) -> Finding:

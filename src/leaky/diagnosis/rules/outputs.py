@@ -28,7 +28,7 @@ def same_output(context: Context) -> list[Finding]:
     per_sample = [out for out in record.outputs if out.samples == record.samples > 1 and out.entries]
     same = [out for out in per_sample if out.alike or _practically_alike(out, limit)]
     if not same:
-        return []
+        return _same_within_batches(context, per_sample)
     every = len(same) == len(per_sample)
     exact = all(out.alike for out in same)
     names = "the output is" if every and len(same) == 1 else f"{', '.join(out.name for out in same[:4])}: the output is"
@@ -50,6 +50,34 @@ def same_output(context: Context) -> list[Finding]:
                 "More training cannot undo it where no gradient comes back."
                 if level == "error"
                 else "Right for an output that does not depend on the input, such as a learned scale."
+            ),
+        )
+    ]
+
+
+def _same_within_batches(context: Context, outputs: list[TensorStatistics]) -> list[Finding]:
+    """One finding for outputs that are the same for all samples of a batch, and differ from batch to batch."""
+    same = [out for out in outputs if out.alike_by_batch]
+    if not same or len(same) < len(outputs):
+        return []
+    targets = _varying_targets(context, same)
+    return [
+        Finding(
+            rule="same-output",
+            level="error" if targets else "info",
+            site=None,
+            units=(),
+            message=(
+                f"the output is exactly the same for all samples of a batch, and another for each batch, "
+                f"{seen_on(context.record)}"
+                + (f", while the targets go from {targets[0]:.3g} to {targets[1]:.3g}" if targets else "")
+            ),
+            evidence=evidence(
+                outputs=[out.name for out in same], samples=context.record.samples, exact=True, within_batches=True
+            ),
+            advice=(
+                "Something is drawn together over the samples: a mean, sum, maximum or softmax over axis 0, where the "
+                "samples lie, in place of another axis. Right for a figure of the whole batch."
             ),
         )
     ]

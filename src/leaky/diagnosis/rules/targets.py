@@ -22,6 +22,9 @@ RANGES = {
     "tanh": (-1.0, 1.0),
     "relu": (0.0, math.inf),
     "softplus": (0.0, math.inf),
+    "gelu": (-0.17, math.inf),
+    "silu": (-0.2785, math.inf),
+    "mish": (-0.3089, math.inf),
 }
 """What an output can be, by what made it."""
 REAL = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub")

@@ -109,7 +109,7 @@ def constant(context: Context, site: Site) -> Finding | None:
             samples_needed=context.samples_needed,
             widest_range=(high - low).max(),
             values=(low + high) / 2,
-            whole_site=len(units) == site.units and not site.bypassed,
+            whole_site=_all_constant(site, context.thresholds.constant_range) and not site.bypassed,
         ),
         advice=(
             "Nothing of the input arrives: look for incoming weights that are all 0, a pruned or frozen layer, or a "
@@ -117,6 +117,12 @@ def constant(context: Context, site: Site) -> Finding | None:
             "the next bias."
         ),
     )
+
+
+def _all_constant(site: Site, limit: float) -> bool:
+    """Whether no unit varies by more than rounding beside the largest that the site computes."""
+    low, high = site.statistics.minimum, site.statistics.maximum
+    return bool((high - low).max() <= limit * np.maximum(np.abs(low), np.abs(high)).max())
 
 
 @rule(
