@@ -1,13 +1,13 @@
 """Whether the first thing said is the cause.
 
-    python -m benchmarks.causes [--held-out | --last | --reported | --forums | --posted | --asked]
+    python -m benchmarks.causes [--held-out | --last | --reported | --forums | --posted | --asked | --wondered]
 
 checks rebuilt troubles whose cause is known, and the healthy twin of each. Right: the first finding is the cause.
 Wrong: it is another one, above a note. Missed: nothing but notes. Of the twins nothing above a note may be said. The
 held-out half, other kinds, seeds and sizes, was run once, at the end; `--last` are kinds that were written when both
 halves had been looked at, with healthy networks that look suspicious beside them, `--reported` further ones in the
-style of public bug reports, `--forums` what users of forums build, `--posted` what they post and `--asked` what they
-ask about. Results
+style of public bug reports, `--forums` what users of forums build, `--posted` what they post, `--asked` what they
+ask about, and `--wondered` further kinds since. Results
 stay in results/; `--again` keeps them apart from those of the first run.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 import leaky
-from benchmarks.causes import asked, forums, last, posted, quiet, reported, suspects
+from benchmarks.causes import asked, forums, last, posted, quiet, reported, suspects, wondered
 from benchmarks.causes.building import Side, Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT
 
@@ -36,6 +36,7 @@ FURTHER: dict[str, tuple[tuple[Callable[[int], Trouble], ...], tuple[Callable[[i
     "forums": (forums.TROUBLES, ()),
     "posted": (posted.TROUBLES, ()),
     "asked": (asked.TROUBLES, ()),
+    "wondered": (wondered.TROUBLES, ()),
 }
 """Kinds that were written when both halves had been looked at: troubles, and healthy networks beside them."""
 
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--forums", action="store_true")
     parser.add_argument("--posted", action="store_true")
     parser.add_argument("--asked", action="store_true")
+    parser.add_argument("--wondered", action="store_true")
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
