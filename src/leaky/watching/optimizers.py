@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,14 @@ def measured_by(changes: Changes) -> dict[str, tuple[float, float]]:
     return found
 
 
+_NOTHING = torch.zeros(3, device="cpu")
+
+
+@cache
+def _unknown(device: torch.device) -> Tensor:
+    return torch.full((3,), math.nan, device=device)
+
+
 class Updates:
     """Measures one step of the optimizer on the weights behind sites.
 
@@ -103,6 +112,9 @@ class Updates:
         changes, self._change = self._change, {}
         for name, before in left.items():
             now = _sample(self._weights[name])
+            if not waits(now.device) and torch.equal(now, before):
+                self._aside[name] = _NOTHING[0], _NOTHING
+                continue
             aside, new, old = (now - before).float(), _norm(now), _norm(before)
             freely = (now != before) & (now != 0) & (now > now.amin()) & (now < now.amax())
             undone = torch.stack([freely.sum().to(aside), changes[name].float() @ aside, aside @ aside])
@@ -131,11 +143,10 @@ class Updates:
             self._left[name] = new = _sample(self._weights[name]).clone()
             self._change[name] = new - old
             change, size, after = (_norm(each) for each in (self._change[name], old, new))
-            unknown = change.new_full((3,), math.nan)
+            unknown = _unknown(old.device)
             aside, undone = self._aside.pop(name, (unknown[0], unknown))
-            moved, reached = self._moved(name, new != old, change)
-            answered = self._answered.pop(name, unknown)
-            seen = torch.cat([torch.stack([change, size, after, aside, moved, reached]), answered, undone])
+            moved, answered = self._moved(name, old, new, unknown[:2]), self._answered.pop(name, unknown)
+            seen = torch.cat([torch.stack([change, size, after, aside]), moved, answered, undone])
             if waits(old.device):
                 self._afar.append((name, seen, old.numel()))
             else:
@@ -152,12 +163,12 @@ class Updates:
                 changes.setdefault(name, []).append(self._row(name, seen, entries))
         return changes
 
-    def _moved(self, name: str, changed: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The entries that had a gradient and changed, and those that had one; NaN where that was not looked at."""
+    def _moved(self, name: str, old: Tensor, new: Tensor, unknown: Tensor) -> Tensor:
+        """The entries that had a gradient and changed, and those that had one; not known where nobody looked."""
         reached = self._reached.pop(name, None)
-        if reached is None or reached.shape != changed.shape:
-            return torch.full_like(like, math.nan), torch.full_like(like, math.nan)
-        return (changed & reached).sum().to(like), reached.sum().to(like)
+        if reached is None or reached.shape != new.shape:
+            return unknown
+        return torch.stack([((new != old) & reached).sum(), reached.sum()]).to(unknown)
 
     def _row(self, name: str, seen: FloatArray, entries: int) -> FloatArray:
         """A step as `Changes` holds it, of ‖ΔW‖, ‖W‖ before and after, and what others did to ‖W‖²."""
