@@ -170,7 +170,7 @@ def test_a_file_that_is_no_study_is_refused_by_name(tmp_path: Path, change: dict
     ("arguments", "words"),
     [
         ({"slopes": (0.1,)}, "at least two"),
-        ({"slopes": (0.1, 0.1)}, "0.1 came more than once"),
+        ({"slopes": (0.1, 0.1)}, "given more than once: 0.1"),
         ({"slopes": (0.1, "relu7")}, "one of prelu, tailored"),
         ({"slopes": (0.1, math.nan)}, "finite"),
         ({"seeds": 0}, "from 1 to 100,000, not 0"),

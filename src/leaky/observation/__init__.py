@@ -28,7 +28,7 @@ def observe(given: ObserveArguments) -> Record:
 
 
 def observed(model: Any, data: Any, options: Options) -> Record:
-    """As `observe`, with the options as one thing."""
+    """As `observe`, with all options in one object."""
     if isinstance(model, (str, bytes, os.PathLike)):
         from leaky.observation.onnx_route import observe_onnx
 

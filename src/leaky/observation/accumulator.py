@@ -1,4 +1,4 @@
-"""What one site has shown so far: statistics over finished batches, and the batch that is running.
+"""Accumulates the statistics of one site over finished batches and the current one.
 
 Several calls of a site within one batch see the same samples (a siamese tower, an RNN cell over time): a sample counts
 once, and as firing if any of the calls fired on it. That is why a batch is counted only when it ends.
@@ -24,14 +24,14 @@ from leaky.structure.axes import Layout
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Which of a batch's samples a call saw: their numbers, and how many the batch has."""
+    """The samples of a batch that one call of a site saw."""
 
     ids: NDArray[np.int64]
     samples: int
 
 
 class SiteAccumulator:
-    """Gathers the calls of one site.
+    """Accumulates the calls of one site.
 
     Args:
         name: of the site.
@@ -76,7 +76,7 @@ class SiteAccumulator:
         return self._fired.setdefault(view.samples, np.zeros((view.samples, self.units), np.uint8))
 
     def add(self, pre_activation: Tensor, view: Layout, batch: int, part: Part | None = None) -> None:
-        """Take in the pre-activation of one call, before the site runs.
+        """Add the pre-activation of one call, before the site runs.
 
         Args:
             pre_activation: z.
@@ -96,7 +96,7 @@ class SiteAccumulator:
     def add_and_rectify(
         self, pre_activation: Tensor, view: Layout, batch: int, output: Tensor, part: Part | None
     ) -> Tensor | None:
-        """Take it in and rectify it into `output` in the same pass; None, and nothing done, where that cannot be."""
+        """As `add`, and write the activation into `output` in the same pass; None if that is not possible."""
         if not self._sums.rectifies(pre_activation, view, output):
             return None
         self._look(pre_activation, view, part)  # before it is written over
@@ -108,11 +108,11 @@ class SiteAccumulator:
         return output
 
     def reader(self, pre_activation: Tensor, view: Layout) -> Any:
-        """What reads tensors of this form fastest; None where nothing does."""
+        """The compiled reader for tensors of this shape and dtype; None if there is none."""
         return self._sums.reader(pre_activation, view)
 
     def read(self, pre_activation: Tensor, view: Layout, reader: Any, batch: int, alone: bool) -> None:
-        """As `add`, so that it can be forgotten.
+        """As `add`, but `forget` can undo it.
 
         Args:
             pre_activation: z.
@@ -130,7 +130,7 @@ class SiteAccumulator:
         self._sums.read(pre_activation, view, reader, None if alone else self._flags(view), batch)
 
     def forget(self) -> None:
-        """Forget what was read since the last batch ended."""
+        """Undo every `read` since the end of the last batch."""
         if self._kept:
             self._sums.put_back()
             self._directions.put_back()
@@ -144,7 +144,7 @@ class SiteAccumulator:
             self._directions.add(pre_activation, view)
 
     def _pick(self, part: Part, flags: Flags) -> None:
-        """Count what fired for the samples that a call saw; one that was seen several times is one."""
+        """Mark the units that fired on the samples of a call; a sample that occurs several times counts once."""
         if self._picked is None or len(self._picked[1]) < part.samples:
             self._picked = (np.zeros((part.samples, self.units), np.uint8), np.zeros(part.samples, np.uint8))
         fired, seen = self._picked
@@ -152,11 +152,11 @@ class SiteAccumulator:
         seen[part.ids] = 1
 
     def add_output(self, output: Tensor, view: Layout) -> None:
-        """Take in the output of a call of a smooth activation."""
+        """Add the output of one call of a smooth activation."""
         self._sums.add_output(output, view)
 
     def expect_gradient(self, pre_activation: Tensor, view: Layout, activation: Activation) -> GradientCatcher:
-        """What to call with the gradient at the output of this call, once it is there."""
+        """The hook to register for the gradient of this call's output."""
         return GradientCatcher(self, view, region_codes(pre_activation, view, activation))
 
     def add_gradient(self, gradient: GradientStatistics) -> None:
@@ -164,7 +164,7 @@ class SiteAccumulator:
         self._gradient = gradient if self._gradient is None else self._gradient.merge(gradient)
 
     def end_batch(self, index: int, gradient_scale: float, samples: int) -> None:
-        """Count the batch.
+        """Add the current batch to the statistics.
 
         Args:
             index: of the batch.
@@ -189,7 +189,7 @@ class SiteAccumulator:
         self._start()
 
     def site(self) -> Site:
-        """Everything so far, as plain data."""
+        """The statistics so far, as plain data."""
         a, view = self._activation, self._view
         return Site(
             name=self.name,
@@ -209,7 +209,7 @@ class SiteAccumulator:
 
 
 class GradientCatcher:
-    """Waits for the gradient of one call of a site."""
+    """Hook that receives the gradient of one call of a site."""
 
     def __init__(self, accumulator: SiteAccumulator, view: Layout, codes: Tensor) -> None:
         self._accumulator = accumulator

@@ -1,4 +1,4 @@
-"""Tensors compared and put back to the last bit, whatever their kind.
+"""Compares and restores tensors bit for bit, whatever their layout and dtype.
 
 What was not changed is not written to, so that it keeps its version and autograd does not notice.
 """
@@ -31,7 +31,7 @@ def put_back(tensor: Tensor, copy: Tensor) -> None:
 
 
 def copied(tensor: Tensor) -> Tensor:
-    """A copy that nobody else has."""
+    """A detached copy."""
     with torch.inference_mode() if tensor.is_inference() else contextlib.nullcontext():
         return tensor.detach().clone()
 
@@ -42,12 +42,12 @@ def writing_to(tensor: Tensor) -> AbstractContextManager[object]:
 
 
 def version(tensor: Tensor) -> int:
-    """How often autograd saw it written to; 0 where that is not counted."""
+    """Autograd's version counter of the tensor; 0 if it has none."""
     return 0 if tensor.is_inference() else tensor._version
 
 
 def fingerprint(tensor: Tensor) -> tuple[int, ...]:
-    """What hardly two values share, in one pass over them and without a copy of contiguous ones."""
+    """A hash of the values, in one pass and without a copy of contiguous ones."""
     if tensor.layout is not torch.strided or tensor.numel() == 0:
         return (version(tensor),)
     flat = _bytes(tensor)

@@ -1,4 +1,4 @@
-"""The directions of a site's pre-activations, batch by batch."""
+"""Accumulates the sum of normalised pre-activations of a site, from which the mean cosine of two samples follows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Addresses: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], int]
 
 
 class DirectionSums:
-    """Sums the directions of the samples that came through one call of a site a batch."""
+    """Sum of the samples' normalised pre-activations, from one call of a site in each batch."""
 
     def __init__(self) -> None:
         self._sums = np.zeros(0)

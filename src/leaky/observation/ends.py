@@ -1,4 +1,4 @@
-"""What goes into a network and what comes out of it, batch by batch, as plain sums.
+"""Accumulates statistics of a network's inputs and outputs, batch by batch.
 
 Must not keep a batch: each is reduced when it passes. Torch and NumPy values give the same figures.
 """
@@ -33,7 +33,7 @@ _FINITE, _WHOLE, _ALIKE = 1, 2, 4
 
 
 class Ends:
-    """The tensors at one end of a network, over the batches so far."""
+    """Statistics of the input tensors, or of the output tensors, over the batches so far."""
 
     def __init__(self) -> None:
         self.tensors: tuple[TensorStatistics, ...] = ()
@@ -183,7 +183,7 @@ def _finite_range(rows: NDArray[Any], finite: NDArray[np.bool_]) -> tuple[float,
 
 
 def maker(value: Any, samples: int, sample_dim: int | None) -> tuple[str | None, int | None]:
-    """The bounding operation that computed a tensor, behind mere views, and what a softmax ran over.
+    """The last operation behind a tensor, views skipped, if it bounds its values; of a softmax also its axis.
 
     Args:
         value: one batch of it.

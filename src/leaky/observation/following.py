@@ -1,4 +1,4 @@
-"""One pass of a model, followed step by step, with the model left as it was."""
+"""Traces one forward pass of a model into a list of events, and replays it with some events replaced."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def analyse(given: AnalyseArguments) -> Analysis:
 
 
 def follow(model: nn.Module, data: Any = None) -> History:
-    """The events of one pass over at most two samples, in eval mode.
+    """Trace one forward pass in eval mode over at most two samples and return its events.
 
     Args:
         model: the model; it is left as it was.
@@ -174,7 +174,7 @@ def replay(
     batch_size: int | None = None,
     on_output: Callable[[Any], None] | None = None,
 ) -> None:
-    """Run batches in eval mode, without gradients, with some events of a history run by handlers.
+    """Run batches in eval mode, without gradients, with handlers in the place of some events of a history.
 
     Args:
         model: the model; only handlers may change it.

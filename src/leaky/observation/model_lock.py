@@ -1,4 +1,4 @@
-"""Models are observed in turn: of two threads that look at one module, the second waits until the first has left it.
+"""A lock on the modules of a model: of two threads that observe one module, the second waits for the first.
 
 A mode, a hook or a buffer belongs to the module and not to a thread; two observations at once would each see, and put
 back, what the other one made of it. Models that share no module do not wait for each other.
@@ -28,7 +28,7 @@ no more.
 
 
 class ModelLock:
-    """While open, no other thread observes any module of the model; the same thread may come in again.
+    """Reentrant lock on all modules of a model.
 
     Args:
         model: whose modules are taken.
@@ -52,13 +52,13 @@ class ModelLock:
         self.leave()
 
     def leave(self) -> None:
-        """Let others in; may run twice."""
+        """Release the lock; may be called twice."""
         _drop(self._place)
         with contextlib.suppress(RuntimeError):
             self._over.release()
 
     def _before_this(self) -> threading.Lock | None:
-        """Stand in line; if another stands before, step back, and return what is free when that one is over."""
+        """Join the queue; if another thread is ahead, leave it again and return that thread's lock to wait for."""
         self._over.acquire(blocking=False)
         _line.append(self._place)
         for place in _line[:]:

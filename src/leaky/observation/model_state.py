@@ -1,4 +1,4 @@
-"""What a model's own code may change in the model, noted before and put back after.
+"""Saves and restores the state of a model that its own code may change.
 
 Kept: each module's mode, parameters, buffers, gradients, and hooks; parameters and gradients bit for bit up to a
 size, beyond it by a fingerprint that tells whether they changed. A mode is put back through the module's
@@ -21,7 +21,7 @@ COPIED_AT_MOST = 2**28
 
 
 class ModelState:
-    """The state of a model as it is now.
+    """A snapshot of a model's modes, parameters, buffers, gradients and hooks.
 
     Args:
         model: whose.

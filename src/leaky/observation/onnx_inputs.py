@@ -1,4 +1,4 @@
-"""The user's data, whatever its form, as arrays by the names of an ONNX model's inputs."""
+"""Converts the user's data to arrays named like the inputs of an ONNX model."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class OnnxInputs:
                 yield feed.rows(start, start + step)
 
     def feed(self, item: Any, sample_dim: int | None) -> Feed:
-        """One item of the data, its arrays not yet of the model's types."""
+        """One batch of the data before its arrays are converted to the model's types."""
         given = self._by_name(item)
         arrays = {name: _array(name, given[name]) for name in self._declared}
         first = next(iter(arrays.values()))

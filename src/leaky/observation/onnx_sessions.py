@@ -1,4 +1,4 @@
-"""An ONNX model run by onnxruntime on the CPU, piece by piece, so that few of its values are held at a time.
+"""Runs an ONNX model with onnxruntime on the CPU in stages, so that few values are in memory at a time.
 
 The graph is run as the file has it: no optimisation that would fuse an activation with the layer before it.
 """
@@ -131,7 +131,7 @@ _SHAPE = "/shape"
 
 @dataclass(frozen=True, eq=False)
 class _Stage:
-    """Operations that run together.
+    """Operations that run in one session.
 
     Attributes:
         operations: their indices; none where everything that is wanted is there already.

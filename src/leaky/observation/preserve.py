@@ -1,4 +1,4 @@
-"""Observing changes nothing: what a forward pass may touch is noted before and put back after, whatever happens."""
+"""Saves whatever a forward pass may change before it runs, and restores it afterwards, also after an exception."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leaky.observation.random_state import RandomState
 
 
 class Preserved:
-    """While open, the model is in `mode` on `device`; then everything is as it was.
+    """Context in which the model is in `mode` on `device`; on exit its former state is restored.
 
     Kept: the model's `ModelState`, the process's `ProcessState` and `RandomState`.
 
@@ -73,7 +73,7 @@ class Preserved:
             self._open = False
 
     def rewind(self) -> None:
-        """Put buffers and generators back to where the first pass began, to run it once more."""
+        """Restore buffers and random generators to the start of the first pass, to run it again."""
         self._model_state.restore_buffers()
         if self._device is not None:
             self._model.to(self._device)
@@ -93,7 +93,7 @@ class Preserved:
 
     @property
     def notes(self) -> list[str]:
-        """What the model's own code changed in it and around it, in sentences."""
+        """Sentences on what the model's own code changed in the model and in the process."""
         around = [f"the model itself changes {name} when it runs; it was put back" for name in self._around()]
         return self._model_state.notes() + around
 
@@ -130,7 +130,7 @@ def preserved(
 
 
 def must_have_weights(model: nn.Module) -> None:
-    """Refuse a model that cannot be run and put back.
+    """Raise if a model has no weights to run with, so that it could not be run and restored.
 
     Raises:
         InputError: if its parameters are lazy, fake or on the meta device, or what is made here is.

@@ -1,4 +1,4 @@
-"""What a forward pass may change outside the model, in torch and in the process; a table of how to read and write each.
+"""Saves and restores what a forward pass may change in the process: torch's settings, global hooks and modes.
 
 An interruption inside one of torch's own contexts can leave it open; here it is closed.
 """
@@ -29,7 +29,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 
 
 class ProcessState:
-    """The settings as they are now, the hooks on all modules, and the modes that are open."""
+    """A snapshot of torch's settings, the hooks on all modules and the open modes."""
 
     def __init__(self) -> None:
         self._settings = {name: read() for name, (read, _) in SETTINGS.items()}
@@ -38,11 +38,11 @@ class ProcessState:
         self._dispatch_modes = len(_get_current_dispatch_mode_stack())
 
     def changed(self) -> list[str]:
-        """Names of the settings that are not what they were."""
+        """Names of the settings that have changed since the snapshot."""
         return [name for name, (read, _) in SETTINGS.items() if read() != self._settings[name]]
 
     def close_modes(self) -> None:
-        """End what was begun since and is still open."""
+        """Exit modes that were entered after the snapshot and are still open."""
         end_modes(lambda modes: len(modes) > self._dispatch_modes)
         while torch._C._len_torch_function_stack() > self._function_modes:
             torch._C._pop_torch_function_stack()

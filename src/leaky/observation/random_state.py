@@ -1,4 +1,4 @@
-"""The random number generators of the process, put back as far as what was drawn was drawn here.
+"""Saves and restores the random generators of the process, except those that another thread draws from.
 
 They belong to all threads: where another thread draws from one meanwhile, putting it back would let that thread draw
 the same numbers again, so it is left as it is. Whether one does is seen where no code of the model or its data runs.
@@ -46,7 +46,7 @@ GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 
 
 class RandomState:
-    """The generators as they are now.
+    """A snapshot of all random generators.
 
     Args:
         seed: that they begin from; None leaves them as they come.
@@ -92,7 +92,7 @@ def same_random_numbers(seed: int) -> Iterator[None]:
 
 
 class Moment:
-    """Some of the generators at one moment, to begin there again.
+    """A snapshot of some generators, to replay from there.
 
     Args:
         names: of them, as in `GENERATORS`.

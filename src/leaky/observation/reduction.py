@@ -1,4 +1,4 @@
-"""The sums of one call of a site: a tensor of pre-activations in, UnitStatistics out.
+"""Reduces the pre-activations, outputs or gradients of one call of a site to sums over samples and positions.
 
 Pure and streaming: blocks of at most half a million elements are widened to float64 one after another, so that the
 memory does not grow with the batch, and the figures agree for any batch size and number of threads.
@@ -94,7 +94,7 @@ def _block_statistics(z: Tensor, activation: Activation) -> tuple[UnitStatistics
 
 
 def region_masks(z: Tensor, activation: Activation) -> dict[int, Tensor]:
-    """A mask a region that the activation has, of z as (samples, units, positions)."""
+    """One boolean mask for each region of the activation, for z of shape (samples, units, positions)."""
     above = z > activation.threshold
     masks = {BELOW: ~above, LINEAR: above}
     if activation.cap is not None:

@@ -1,4 +1,4 @@
-"""The running sums of one site, through the compiled core where it can and in plain torch operations elsewhere.
+"""The running sums of one site, by the compiled core where possible and by torch operations otherwise.
 
 Both ways hold what `leaky.record.UnitStatistics` holds; nobody downstream can tell which one ran.
 """
@@ -28,14 +28,14 @@ KINDS = {torch.float32: FLOAT32, torch.float64: FLOAT64}
 
 @dataclass(frozen=True)
 class Dense:
-    """A tensor whose memory the core can read as it lies."""
+    """A tensor whose memory the compiled core can read without a copy."""
 
     kind: int
     layout: DenseLayout
 
 
 def dense(value: Tensor, view: Layout) -> Dense | None:
-    """How the core reads this tensor; None where it cannot."""
+    """The memory layout of a tensor for the compiled core; None if it cannot read it."""
     if value.dtype not in KINDS or value.device.type != "cpu" or type(value) not in (Tensor, torch.nn.Parameter):
         return None
     if core() is None or value.is_neg() or value.numel() == 0:

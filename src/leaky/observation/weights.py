@@ -1,4 +1,4 @@
-"""State dicts from files, and into models.
+"""Loads state dicts from files into models.
 
 Files of weights come from strangers: .pt is read with `weights_only`, so nothing in it is executed. Checkpoints that
 hold the state dict under a key, and names with the prefixes of wrappers (DataParallel, torch.compile), are understood.
@@ -138,7 +138,7 @@ def _renamed(state: Mapping[str, Tensor], own: list[str]) -> dict[str, Tensor]:
 
 
 def _unlike(tensor: Tensor, own: Tensor) -> str:
-    """What keeps the numbers of one from being put into the other; "" for nothing."""
+    """The reason why one tensor cannot be copied into the other; "" if there is none."""
     if tensor.is_meta:
         return "on the meta device, without numbers"
     if tensor.layout is not own.layout:

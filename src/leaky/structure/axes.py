@@ -43,12 +43,12 @@ Axes = tuple[Axis, ...]
 
 
 def factor(size: int, role: Role = "other") -> Factor:
-    """A factor that is like no other."""
+    """A new factor with a unique key."""
     return Factor(size, role, next(_fresh), size)
 
 
 def plain(shape: Sequence[int]) -> Axes:
-    """Axes of which nothing is known."""
+    """Axes without any role."""
     return tuple((factor(size),) if size != 1 else () for size in shape)
 
 

@@ -1,4 +1,4 @@
-"""Which activation a function of one number is: told from its values on a grid, not from how it is spelled.
+"""Identifies an activation function by its values on a grid, not by the operations that compute it.
 
 A (leaky) rectifier has two or three straight pieces; a known smooth activation has its values; anything else that
 levels off is a smooth activation with its own derivative, whose tails tell where it passes no gradient.

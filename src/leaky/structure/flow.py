@@ -1,4 +1,4 @@
-"""What an operation hands on from its arguments' nodes to its result's: origin, weights, scalar arithmetic, gates."""
+"""Propagates the properties of nodes from an operation's arguments to its result: origin, weights, gates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elementwise arithmetic of one value, kept as the operations that it is, to be run on a grid instead.
+"""Records elementwise arithmetic on one value, so that it can be evaluated on a grid of inputs.
 
 A chain of elementwise operations on one value and constants is a function of one number, however it is spelled. It is
 kept as the very operators that ran, and evaluated by running them on a float64 grid.

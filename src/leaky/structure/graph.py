@@ -1,4 +1,4 @@
-"""The values of one forward pass as plain data: what each operation made of what, and what its axes stand for."""
+"""The computation graph of one forward pass as plain data, with the meaning of each axis."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Production:
-    """That a weight's linear map made a value.
+    """A linear map of a weight that produced a value.
 
     Attributes:
         weight: its name.
@@ -148,7 +148,7 @@ class Node:
 
 @dataclass(frozen=True)
 class SampleEvidence:
-    """An operation that says which axis of the input holds the samples, against what was assumed.
+    """An operation that shows that the samples lie along another axis of the input than was assumed.
 
     Attributes:
         sample_dim: the axis of the network's first input; None where that input is one sample without a batch axis.

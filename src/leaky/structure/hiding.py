@@ -35,6 +35,6 @@ ROUNDS = "fake quantisation rounds here and clips to a range; what that cuts off
 
 
 def opaque(operator: str, path: str) -> tuple[str, str]:
-    """What to list of an operator that hides something: where, and why."""
+    """The place and the reason to report for an operator that may hide an activation."""
     reason = FUSED.get(operator.partition("::")[2], f"the custom operator {operator} hides what happens inside it")
     return path or "(model)", reason

@@ -1,4 +1,4 @@
-"""One forward pass kept as a list of events, to be walked through after it: what each operation made of what.
+"""A forward pass as a list of events, one for each operation, with its inputs and results.
 
 Plain data: nodes in the place of tensors. An event knows its operator, so that another pass can be made over the same
 events with something else in the place of the values, such as the number of the unit that each element belongs to.
@@ -17,7 +17,7 @@ from leaky.structure.operators import Operator, operator_named
 
 @dataclass(frozen=True, eq=False)
 class SiteUse:
-    """That an event is a call of a site.
+    """The site that an event is a call of.
 
     Attributes:
         name: of the site.

@@ -36,7 +36,7 @@ from leaky.structure.pass_index import PassIndex
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """That a weight summed over labelled elements.
+    """A weight that was contracted with labelled elements.
 
     Attributes:
         event: the operation.
@@ -59,7 +59,7 @@ class Taken:
 
 @dataclass(frozen=True, eq=False)
 class Channelled:
-    """That parameters or buffers with elements of their own for each unit worked on labelled elements.
+    """Parameters or buffers with one element a unit that were applied to labelled elements.
 
     Attributes:
         event: the operation.
@@ -74,7 +74,7 @@ class Channelled:
 
 @dataclass(frozen=True, eq=False)
 class Reached:
-    """That labelled elements are the pre-activation of a site: the label of each of its units, shape (units,)."""
+    """A site whose pre-activation is labelled: the label of each of its units, shape (units,)."""
 
     event: Event
     site: SiteUse
@@ -83,7 +83,7 @@ class Reached:
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """That labels cannot be followed on, or that their units are not alone any more.
+    """A place where labels cannot be propagated further, or where units are mixed with others.
 
     Attributes:
         labels: which, ascending.
@@ -96,7 +96,7 @@ class Ended:
 
 @dataclass(eq=False)
 class Propagation:
-    """Where labels went, in the order of the events.
+    """The result of propagating labels, in the order of the events.
 
     Attributes:
         taken: by which weights.
@@ -123,7 +123,7 @@ class Propagation:
 def propagate(
     recorded: PassIndex, starts: dict[int, Tensor], *, through_sites: bool, labels: dict[int, Tensor] | None = None
 ) -> Propagation:
-    """Send labels from nodes onwards.
+    """Propagate labels from nodes through all later events.
 
     Args:
         recorded: of the recorded pass.
@@ -141,7 +141,7 @@ def propagate(
 
 
 class _Propagator:
-    """Labels on their way, and what is noted of it."""
+    """Propagates labels event by event and records where they arrive."""
 
     def __init__(self, recorded: PassIndex, labels: dict[int, Tensor]) -> None:
         self._pass = recorded
@@ -149,13 +149,13 @@ class _Propagator:
         self.propagation = Propagation()
 
     def reaches(self, index: int, label: Tensor) -> None:
-        """A value carries these labels."""
+        """Set the labels of a value."""
         self.labels[index] = label
         if index in self._pass.history.outputs:
             self.propagation.ended.append(Ended(labels_in(label), "it is part of the model's output"))
 
     def meets(self, event: Event, through_sites: bool) -> None:
-        """An event of the pass: labels among its arguments go on to its results, or end there."""
+        """Propagate the labels of an event's arguments to its results, or record that they end there."""
         found = [node for node in event.call.nodes if node.index in self.labels]
         if not found:
             return

@@ -1,4 +1,4 @@
-"""What a tracer tells of each site, and whom."""
+"""The interface between a tracer and whoever wants to know of the sites that it meets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SiteCall:
 
 
 class Listener(Protocol):
-    """What a tracer tells."""
+    """Receives the events of a tracer."""
 
     def before(self, call: SiteCall, pre_activation: Tensor) -> Tensor | None:
         """A site is about to run; its output, bit for bit, where the listener has computed it, else None.
@@ -63,4 +63,4 @@ class Listener(Protocol):
         """Another operation starts; the outputs handed over before now have their gradient history."""
 
     def not_examined(self, name: str, reason: str) -> None:
-        """Something ran that cannot be examined."""
+        """An operation that cannot be examined has run; called with its name and the reason."""

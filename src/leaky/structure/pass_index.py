@@ -1,4 +1,4 @@
-"""A recorded pass, to be looked up: who made a value, who takes it, which elements of a parameter a constant is."""
+"""Index of a recorded pass: the event that made a value, the events that use it, the parameter behind a constant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leaky.structure.label_rules import element_count, moved_labels, overwriting
 
 
 class PassIndex:
-    """The recorded pass.
+    """Index of one recorded pass.
 
     Args:
         history: of the pass.

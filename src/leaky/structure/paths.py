@@ -1,4 +1,4 @@
-"""Which sites every path from the network's input to a value goes through, and which one a last squashing hides.
+"""Finds the sites that lie on every path from the network's input to a value.
 
 What a site loses is lost to the output only if no path leads around it: a residual branch or a squeeze-and-excitation
 gate may be silent as a whole while the network works.
@@ -25,7 +25,7 @@ class Paths:
         self._squashed.clear()
 
     def made(self, node: Node) -> None:
-        """Take in a value; an input has no site before it."""
+        """Add a value; an input has no site before it."""
         before = [self._through[index] for index in node.inputs if index in self._through]
         if node.operation != "input" and not before:
             return  # made of weights alone

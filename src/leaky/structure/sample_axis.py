@@ -24,7 +24,7 @@ class SampleAxis:
         self._input_dims.clear()
 
     def register(self, axes: Axes) -> None:
-        """Take in an input; the first one's axes are those that evidence speaks of."""
+        """Add an input; evidence refers to the axes of the first one."""
         if not self._input_dims:
             self._input_dims = {f.key: dim for dim, axis in enumerate(axes) for f in axis}
 
@@ -49,7 +49,7 @@ class SampleAxis:
             self.contradicted(batch, reason)
 
     def contradicted(self, left: Axes, reason: str) -> None:
-        """Something says that the samples are along one of these axes, if along any."""
+        """Record evidence that the samples lie along one of these axes."""
         if self.evidence is not None:
             return
         candidates = [self._input_dims[f.key] for axis in left for f in axis if f.key in self._input_dims]

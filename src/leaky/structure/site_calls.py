@@ -1,4 +1,4 @@
-"""Which operation of a pass is the call of a site: what it computes, what it is called, how its pre-activation lies.
+"""Decides which operations of a pass are sites, and gives each its name, activation and layout.
 
 An operation is a site by what it does to its values; where it stands among the modules and lines of the model gives the
 name. What rectifies and cannot be a site is told to the listener, with the reason.
@@ -67,7 +67,7 @@ class SiteCalls:
         self._own: tuple[tuple[float, float | None] | None, str] = (None, "")
 
     def start_pass(self) -> None:
-        """Forget the pass before; names and plans stay."""
+        """Clear the state of the previous pass; names and plans stay."""
         self.composites.clear()
         self._softmaxes.clear()
         self._visits.clear()
@@ -155,7 +155,7 @@ class SiteCalls:
         return site
 
     def _half_known(self, call: Call) -> None:
-        """List a choice by a value's own sign whose other side is no function of it."""
+        """Report a selection by a value's sign whose other branch is not a function of that value."""
         found = half_known(call)
         if found is None or not (found[0].shaped or found[0].lost):
             return

@@ -1,4 +1,4 @@
-"""For each site: what makes its units, what takes them, and which of them can be changed without touching another.
+"""For each site: the weights before and behind its units, and the units that can be changed independently.
 
 Plain data: names of parameters, and for each element of a parameter the unit that it belongs to.
 """
@@ -53,7 +53,7 @@ class Made:
 
 @dataclass(eq=False)
 class SiteStructure:
-    """What stands before and behind the units of one site.
+    """The weights before and behind the units of one site.
 
     Attributes:
         use: the call of the site.
@@ -109,7 +109,7 @@ class ModelSites:
 
 
 def structure_of(model: nn.Module, history: History) -> ModelSites:
-    """What stands before and behind each site of a recorded pass of `model`."""
+    """The structure of each site of a recorded pass of `model`."""
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     recorded = PassIndex(history, {without_wrappers(name): tuple(tensor.shape) for name, tensor in named})
     uses = Counter(p.weight for event in history.events for p in event.call.produced)
@@ -161,7 +161,7 @@ def _site_labels(use: SiteUse, shape: tuple[int, ...]) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Lane:
-    """One weight and the way of what it makes, up to the next sites.
+    """One weight and the propagation of its output up to the next sites.
 
     Attributes:
         owner: the unit of the weight's own result that each element makes a part of.

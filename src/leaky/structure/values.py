@@ -1,4 +1,4 @@
-"""Which node each tensor of a pass is: made in it, a weight, a constant, or of an origin that torch did not see.
+"""Maps each tensor of a forward pass to its node: a computed value, a weight, a constant, or a value of unknown origin.
 
 A tensor is known by a weak reference, never held. What shares memory is known too: a value written into a part of a
 buffer is in the buffer. A tensor that nobody made in torch and that the model does not hold has lost its origin: it
@@ -50,12 +50,12 @@ class Values:
         self.leaked = False
 
     def get(self, tensor: Tensor) -> Node | None:
-        """What is known of a tensor of the pass."""
+        """The node of a tensor, or None."""
         node = self._nodes.get(tensor)
         return node if isinstance(node, Node) else None
 
     def put(self, tensor: Tensor, node: Node) -> None:
-        """Say which node a tensor is."""
+        """Register the node of a tensor."""
         self._nodes[tensor] = node
 
     def expect_samples(self, node: Node) -> None:
@@ -111,7 +111,7 @@ class Values:
         )
 
     def _name_now(self, tensor: Tensor) -> str:
-        """The name of a parameter that stands in for one while the model runs, as FSDP2 puts shards together; or ""."""
+        """The name of a parameter that replaces another while the model runs, as in FSDP2; "" if it is none."""
         if not isinstance(tensor, nn.Parameter):
             return ""
         return next((without_wrappers(name) for name, p in self._model.named_parameters() if p is tensor), "")
@@ -183,7 +183,7 @@ class Values:
 
 
 def _is_another(node: Node, tensor: Tensor) -> bool:
-    """Whether a constant holds something else than it was made with: it was written to outside torch, as by numpy."""
+    """Whether a constant's values have changed without torch noticing, for example by NumPy."""
     fill = operator_named(node.operation).fill
     if fill is None or not tensor.is_floating_point():
         return False
@@ -191,7 +191,7 @@ def _is_another(node: Node, tensor: Tensor) -> bool:
 
 
 def _holds_numbers(call: Call) -> bool:
-    """Whether Python's numbers may be in a result: it was filled with them, or calculated with them."""
+    """Whether a result may depend on Python numbers that it was filled with or computed from."""
     numbers = operator_named(call.name).numbers
     if numbers == "creates":
         return any(name in call.names for name in ("fill_value", "s"))  # zeros are zeros, whoever asks for them

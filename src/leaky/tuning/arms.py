@@ -68,7 +68,7 @@ def arms_of(slopes: Sequence[Slope], least: int = 2) -> tuple[Arm, ...]:
     labels = [arm.label for arm in arms]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
-        raise InputError(f"slopes must differ; {', '.join(twice)} came more than once")
+        raise InputError(f"slopes must differ; given more than once: {', '.join(twice)}")
     return arms
 
 
