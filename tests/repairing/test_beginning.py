@@ -35,13 +35,13 @@ def wrecked() -> Reader:
     return model
 
 
-def test_tables_and_gates_begin_as_torch_builds_them_and_the_generator_goes_on() -> None:
+def test_tables_begin_small_and_gates_as_torch_builds_them_and_the_generator_goes_on() -> None:
     model = wrecked()
     objects = [*model.parameters()]
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    assert begin_as_built(model, 3) == ("table", "rnn", "head.0", "head.2")
+    assert begin_as_built(model, 3, 0.25) == ("table", "rnn", "head.0", "head.2")
     assert torch.equal(torch.rand(3), expected)
     assert all(a is b for a, b in zip(objects, model.parameters(), strict=True))
     assert all(float(p.detach().abs().max()) <= 12**-0.5 for p in model.rnn.parameters())
@@ -49,7 +49,7 @@ def test_tables_and_gates_begin_as_torch_builds_them_and_the_generator_goes_on()
     assert torch.equal(model.table.weight.detach(), nn.Embedding(30, 8, padding_idx=0).weight.detach() / 4)
     assert not bool(model.table.weight[0].any())  # the padding row
     again = wrecked()
-    begin_as_built(again, 3)
+    begin_as_built(again, 3, 0.25)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
@@ -85,10 +85,15 @@ def test_a_network_that_begins_anew_does_so_in_its_gates_too() -> None:
             nn.functional.cross_entropy(model(TOKENS), labels).backward()
             optimizer.step()
 
+    deviations = []
+
     def accuracy(_: nn.Module) -> float:
+        deviations.append(float(model.table.weight.detach()[1:].std()))
         return float((model(TOKENS).argmax(1) == labels).double().mean())
 
     record = plan.apply(validate=accuracy, train=train, optimizer=optimizer)
     assert record.kept
     assert "begun anew" in record.reason
     assert max(float(p.detach().abs().max()) for p in model.rnn.parameters()) < 2
+    assert sum(0.8 < deviation < 1.2 for deviation in deviations) == 3  # new networks by which chance is known
+    assert sum(0.2 < deviation < 0.3 for deviation in deviations) > 1  # the one that began anew, before and after

@@ -21,12 +21,13 @@ seeds, at 1, .3, .2 and .1: ratings 11.6, 47.5, 58.7, 67.5; clicks 74.6, 77.1, 7
 89.0; bags of tokens 89.3, 90.6, 89.9, 88.5; translation 47.9, 54.1, 56.7, 46.3."""
 
 
-def begin_as_built(model: nn.Module, seed: int) -> tuple[str, ...]:
+def begin_as_built(model: nn.Module, seed: int, row: float = 1.0) -> tuple[str, ...]:
     """Let each module that knows how it begins do so, by its own `reset_parameters`.
 
     Args:
         model: changed in place; parameters stay the same objects.
         seed: of torch's generators meanwhile; they go on from where they were.
+        row: the deviation of embeddings' tables, as `ROW` has it.
 
     Returns:
         The paths of the modules that began anew.
@@ -41,7 +42,7 @@ def begin_as_built(model: nn.Module, seed: int) -> tuple[str, ...]:
             if reset is not None and own and all(p.requires_grad and names[id(p)] == 1 for p in own):
                 reset()
                 if type(module) in (nn.Embedding, nn.EmbeddingBag):
-                    module.weight.mul_(ROW)
+                    module.weight.mul_(row)
                 found.append(path)
     return tuple(found)
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from leaky.errors import InputError
 from leaky.observation.random_state import same_random_numbers
+from leaky.repairing.beginning import ROW
 from leaky.repairing.entering import THROWS_AWAY
 from leaky.repairing.operations.anew import new_weights
 from leaky.repairing.plan import Action, Plan
@@ -83,17 +84,18 @@ class Gauge:
     def newborn(self, seed: int, put_back: Callable[[], None]) -> float:
         """The score of the network with new weights: as the plan begins it anew, its inputs standardised if need be.
 
-        Without that, inputs of another size would make chance what a network comes to that cannot take them.
+        Without that, inputs of another size would make chance what a network comes to that cannot take them. Tables are
+        of torch's size: by small ones all inputs are nearly alike, and all new networks score the same.
         """
         anew = [treatment.actions for treatment in self.plan.treatments if treatment.name == THROWS_AWAY]
         with same_random_numbers(seed):
-            self.subject.seed = self.plan.seed + 1 + seed
+            self.subject.seed, self.subject.row = self.plan.seed + 1 + seed, 1.0
             try:
                 self.do(anew[0])
             except (IndexError, InputError):
                 put_back()
                 new_weights(self.subject.ground, self.subject.seed)
-            self.subject.seed = self.plan.seed
+            self.subject.seed, self.subject.row = self.plan.seed, ROW
             score = self.limits.score(self.metric())
         put_back()
         return score

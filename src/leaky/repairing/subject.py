@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from leaky.observation import observe
 from leaky.record import Record
+from leaky.repairing.beginning import ROW
 from leaky.repairing.ground import Ground
 from leaky.repairing.snapshot import Snapshot
 
@@ -27,6 +28,9 @@ class Subject:
         data: the evidence, as `leaky.observe` takes them; an iterator or loader is run through once and kept.
         optimizer: whose state of what begins anew does so too.
         seed: of new weights.
+
+    Attributes:
+        row: the deviation of an embedding's table that begins anew.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class Subject:
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.seed = seed
+        self.seed, self.row = seed, ROW
         self._data = data
         self._record: Record | None = None
         self._ground: Ground | None = None

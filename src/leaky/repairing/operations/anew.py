@@ -86,16 +86,16 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
         for site in ground.structure.sites.values():
             if slope and refusal(ground, site, whole_module=True) is None:
                 put_rectifier(model, site.event.module, slope, channel_dim_of(site), gain)
-        new_weights(ground, subject.seed)
+        new_weights(ground, subject.seed, subject.row)
         if not any(map(is_standardised, model.modules())) and not unit_size:
             calibrate(model, ground.batches)
         subject.forget_state([p for p in model.parameters() if p.requires_grad])
     subject.changed(modules=True)
 
 
-def new_weights(ground: Ground, seed: int) -> None:
-    """Weights as a network has them that begins anew; nothing else of it is exchanged."""
-    begin_as_built(ground.model, seed)
+def new_weights(ground: Ground, seed: int, row: float = 1.0) -> None:
+    """Weights as a network has them that begins anew, tables of this deviation; nothing else of it is exchanged."""
+    begin_as_built(ground.model, seed, row)
     drawn = initialize(ground.model, ground.batches, seed=seed)
     if len(ground.structure.sites) < SHALLOW:
         _begin_small(ground, [(layer.weight, layer.fan) for layer in drawn.layers], seed)
