@@ -228,38 +228,46 @@ def evaluate(formula: Formula, grid: Tensor) -> Tensor:
     Raises:
         RuntimeError, TypeError, ValueError: where the operators cannot be run so.
     """
-    known: dict[int, Tensor] = {}
+    with torch.no_grad():
+        return _Evaluation(grid).of_formula(formula)
 
-    def of(value: Any) -> Any:
+
+class _Evaluation:
+    """The values of a formula and of its parts on one grid, each computed once."""
+
+    def __init__(self, grid: Tensor) -> None:
+        self._grid = grid
+        self._known: dict[int, Tensor] = {}
+
+    def of_formula(self, formula: Formula) -> Tensor:
+        if formula.function is None:
+            return self._grid
+        if id(formula) not in self._known:
+            self._known[id(formula)] = self._run(formula)
+        return self._known[id(formula)]
+
+    def _argument(self, value: Any) -> Any:
         if isinstance(value, Formula):
-            if value.function is None:
-                return grid
-            if id(value) not in known:
-                known[id(value)] = run(value)
-            return known[id(value)]
+            return self.of_formula(value)
         if isinstance(value, _Constant):
             constant = value.value.detach().reshape(-1) if value.value.numel() > 1 else value.value.detach().reshape(())
             return constant.double() if constant.is_floating_point() else constant
         if isinstance(value, (list, tuple)):
-            return [of(item) for item in value]
+            return [self._argument(item) for item in value]
         return value
 
-    def run(formula: Formula) -> Tensor:
-        schema = formula.function._schema
+    def _run(self, formula: Formula) -> Tensor:
+        """Run the operator in float64; one that only moves or casts elements is the identity on a grid."""
+        schema, keywords = formula.function._schema, formula.kwargs or {}
         name = schema.name.partition("::")[2].rstrip("_")
-        args = [of(argument) for argument in formula.args]
+        args = [self._argument(argument) for argument in formula.args]
         if name in TURNING or name in SAME:
             first = args[0]
-            truth = first.dtype == torch.bool and not getattr(
-                (formula.kwargs or {}).get("dtype"), "is_floating_point", False
-            )
+            truth = first.dtype == torch.bool and not getattr(keywords.get("dtype"), "is_floating_point", False)
             return first.double() if name == "_to_copy" and not truth else first.clone()  # type: ignore[no-any-return]
-        kwargs = {key: of(value) for key, value in (formula.kwargs or {}).items() if key not in ("dtype", "out")}
         if schema.name.endswith("_"):
             args[0] = args[0].clone()
+        kwargs = {key: self._argument(value) for key, value in keywords.items() if key not in ("dtype", "out")}
         result = formula.function(*args, **kwargs)
         first = result[0] if isinstance(result, (tuple, list)) else result
         return first.double() if first.is_floating_point() else first  # type: ignore[no-any-return]
-
-    with torch.no_grad():
-        return run(formula) if formula.function is not None else grid

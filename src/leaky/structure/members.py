@@ -250,25 +250,24 @@ def parts_of(node: Node, view: Layout, samples: SampleIds, ids: Ids | None) -> t
         return ()
     own = len(lead)
     lead += [i for i, f in enumerate(factors) if f.role == "sample" and i not in lead]
-    rest = [i for i in range(len(factors)) if i not in lead]
-    sizes = [factors[i].size for i in lead]
-    grid = np.indices(sizes).reshape(len(sizes), -1)
-    member_of = members.ids[tuple(grid[:own])]
-    member_of = np.broadcast_to(member_of, grid.shape[1:])
-    sample_of = samples.numbered([factors[i] for i in lead], grid)
-    arrangement = Arrangement(tuple(f.size for f in factors), (*lead, *rest), grid.shape[1])
-    places = samples.places_of(node.axes[0]) if [factors[i] for i in lead] == list(node.axes[0]) else None
+    beside = [i for i in range(len(factors)) if i not in lead]
+    rest = [factors[i] for i in beside]
+    leading = [factors[i] for i in lead]
+    grid = np.indices([f.size for f in leading]).reshape(len(lead), -1)
+    member_of = np.broadcast_to(members.ids[tuple(grid[:own])], grid.shape[1:])
+    sample_of = samples.numbered(leading, grid)
+    places = samples.places_of(node.axes[0]) if leading == list(node.axes[0]) else None
+    arrangement = Arrangement(tuple(f.size for f in factors), (*lead, *beside), grid.shape[1])
     parts = []
     for member in np.unique(member_of):
         chosen = member_of == member
         rows = np.flatnonzero(chosen if sample_of is None else chosen & (sample_of >= 0))
         if not len(rows):
             continue
-        first = (factor(len(rows)),) if sample_of is None else samples.axis(sample_of[rows])
-        axes = (first, *((factors[i],) for i in rest))
-        part = layout(axes, (len(rows), *(factors[i].size for i in rest)))
+        axis = (factor(len(rows)),) if sample_of is None else samples.axis(sample_of[rows])
+        part = layout((axis, *((f,) for f in rest)), (len(rows), *(f.size for f in rest)))
         if part is None or part.units != view.units:
             return ()
-        own_ids, own_places = samples.of(first), None if places is None else places.at(rows)
-        parts.append(MemberCall(int(member), members.count, rows, part, own_ids, own_places, arrangement))
+        own_places = None if places is None else places.at(rows)
+        parts.append(MemberCall(int(member), members.count, rows, part, samples.of(axis), own_places, arrangement))
     return tuple(parts)

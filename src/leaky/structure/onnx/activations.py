@@ -93,31 +93,24 @@ def sites_of(
     for op in model.operations:
         if any(name in model.constants for name in op.outputs if name):
             continue
-        named = _named(model, numbers, op)
+        named, spelling = _named(model, numbers, op), None
+        slopes: str | Array | None = None
+        if named is not None:
+            slopes = op.input(1) if op.kind == "PRelu" else None
+        elif (arithmetic := spelled(model, numbers, op)) is not None:
+            named, spelling = (arithmetic[0], arithmetic[1].root), arithmetic[1]
+        elif arrays and (leaks := slopes_spelled(model, constants, op)) is not None:
+            named, slopes, spelling = (Activation("PReLU"), leaks[1].root), *leaks
         if named is None:
-            arithmetic = spelled(model, numbers, op)
-            if arithmetic is None:
-                leaks = slopes_spelled(model, constants, op) if arrays else None
-                if leaks is not None:
-                    _absorb(model, found, op, leaks[1])
-                    found[op.outputs[0]] = OnnxSite(
-                        op.name,
-                        Activation("PReLU"),
-                        leaks[1].root,
-                        op.outputs[0],
-                        leaks[0],
-                        op.outputs[0] in outputs,
-                    )
-                continue
-            inner = _repeated(model, numbers, found, arithmetic[1])
-            if inner is not None:
-                found[inner] = replace(found[inner], is_output=found[inner].is_output or op.outputs[0] in outputs)
-                continue
-            named = (arithmetic[0], arithmetic[1].root)
-            _absorb(model, found, op, arithmetic[1])
-        activation, value = named
-        slopes = op.input(1) if op.kind == "PRelu" else None
-        found[op.outputs[0]] = OnnxSite(op.name, activation, value, op.outputs[0], slopes, op.outputs[0] in outputs)
+            continue
+        output = op.outputs[0]
+        inner = None if spelling is None or slopes is not None else _repeated(model, numbers, found, spelling)
+        if inner is not None:
+            found[inner] = replace(found[inner], is_output=found[inner].is_output or output in outputs)
+            continue
+        if spelling is not None:
+            _absorb(model, found, op, spelling)
+        found[output] = OnnxSite(op.name, *named, output, slopes, output in outputs)
     return list(found.values())
 
 
