@@ -71,3 +71,27 @@ def test_a_closure_that_is_called_again_within_a_step_makes_one_step() -> None:
     assert calls[0] > 12
     assert watch.step_number == 6
     assert (watch.history["1"]["update"] > 0).all()
+
+
+@pytest.mark.parametrize(("make", "level"), [(torch.optim.LBFGS, "info"), (torch.optim.SGD, "error")])
+def test_long_steps_of_an_optimizer_that_searches_by_the_loss_are_no_alarm(make: Any, level: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(512, 16)
+    y = (x[:, :2].prod(1) > 0).long()
+    model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+    optimizer = make(model.parameters(), 1.0 if make is torch.optim.LBFGS else 30.0)
+    losses = []
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        losses.append(loss.item())
+        return loss
+
+    with leaky.watch(model, optimizer, on_alarm=lambda alarm: None) as watch:
+        for _ in range(10):
+            optimizer.step(closure)
+    long = [alarm.finding.level for alarm in watch.alarms if alarm.finding.rule == "update-size"]
+    assert set(long) == {level}
+    assert (losses[-1] < 0.1 * losses[0]) == (level == "info")

@@ -10,30 +10,50 @@ from typing import Any
 
 import torch
 
+SEARCHES = 2
+"""Evaluations of the loss in one step beyond which the optimizer chooses the step by them."""
 
-def at_each_step(optimizer: torch.optim.Optimizer, begins: Callable[[], None]) -> Any:
-    """Have `begins` called when the gradients of a step are there and no weight has moved; the hook's handle."""
 
-    def called(_: torch.optim.Optimizer, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any] | None:
+class StepBegins:
+    """Has a function called when the gradients of each step are there and no weight has moved.
+
+    Args:
+        optimizer: whose steps they are.
+        begins: what to call.
+
+    Attributes:
+        searches: whether some step has evaluated the loss again and again: the optimizer chooses its length by it, as
+            LBFGS does.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, begins: Callable[[], None]) -> None:
+        self.searches = False
+        self._begins, self._in_step = begins, 0
+        self._handle = optimizer.register_step_pre_hook(self._called)
+
+    def remove(self) -> None:
+        """Call it no more."""
+        self._handle.remove()
+
+    def _called(self, _: torch.optim.Optimizer, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any] | None:
+        self._in_step = 0
         if callable(named.get("closure")):
-            return args, {**named, "closure": _once_begun(named["closure"], begins)}
+            return args, {**named, "closure": self._counted(named["closure"])}
         if len(args) > 1 and callable(args[1]):  # behind the optimizer itself
-            return (args[0], _once_begun(args[1], begins), *args[2:]), named
-        begins()
+            return (args[0], self._counted(args[1]), *args[2:]), named
+        self._begins()
         return None
 
-    return optimizer.register_step_pre_hook(called)
+    def _counted(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """The closure, and `begins` behind its first call."""
 
+        def computed() -> Any:
+            loss = closure()
+            self._in_step += 1
+            self.searches |= self._in_step > SEARCHES
+            if self._in_step == 1:
+                with torch.no_grad():
+                    self._begins()
+            return loss
 
-def _once_begun(closure: Callable[[], Any], begins: Callable[[], None]) -> Callable[[], Any]:
-    """The closure, and `begins` behind its first call."""
-    waits = [begins]
-
-    def computed() -> Any:
-        loss = closure()
-        if waits:
-            with torch.no_grad():
-                waits.pop()()
-        return loss
-
-    return computed
+        return computed

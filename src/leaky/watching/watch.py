@@ -20,7 +20,7 @@ from leaky.watching.afar import unscale
 from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import WatchArguments
-from leaky.watching.closures import at_each_step
+from leaky.watching.closures import StepBegins
 from leaky.watching.controlling.controller import Controller
 from leaky.watching.course import CLOSE
 from leaky.watching.history import SiteFigures
@@ -75,6 +75,7 @@ class Watch:
         self._controller = Controller(self.observer, optimizer, *rest)
         self._reporter.controller, self.controls = self._controller, self._controller.controls
         self._handles: list[Any] = []
+        self._begins: StepBegins | None = None
         self.state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
         self._urgency = Urgency(optimizer, given.report_every)
@@ -130,7 +131,8 @@ class Watch:
         self.state = "running"
         self._ranks.meet()
         if self._optimizer is not None:
-            self._handles.append(at_each_step(self._optimizer, self._before_step))
+            self._begins = StepBegins(self._optimizer, self._before_step)
+            self._handles.append(self._begins)
             self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
         self._attach_or_detach()
         if self._optimizer is None:
@@ -272,7 +274,8 @@ class Watch:
     def _loop(self) -> Loop:
         ill, self._losses.ill = self._losses.ill, False
         nothing = self._leftovers.nothing_comes and not self._ranks.merging
-        return Loop(self._urgency.rise, self._ranks.unzeroed, nothing, self._weights, ill, self._losses.course)
+        known = self._urgency.rise, self._ranks.unzeroed, nothing, self._weights, ill, self._losses.course
+        return Loop(*known, searches=self._begins is not None and self._begins.searches)
 
     def _report_with_the_rest(self) -> None:
         """Answer the other ranks' reports until all have ended, for some may have more steps."""

@@ -58,6 +58,7 @@ class Loop:
         weights: what was measured of them, by name.
         ill_loss: whether the loss was NaN or infinite since the last report.
         course: of the losses, where they are known.
+        searches: whether the optimizer evaluates the loss again and again within a step, and chooses its length by it.
     """
 
     rate_rise: float = 1.0
@@ -66,6 +67,7 @@ class Loop:
     weights: Mapping[str, Series] = field(default_factory=dict)
     ill_loss: bool = False
     course: Course = field(default_factory=Course)
+    searches: bool = False
 
 
 @dataclass(frozen=True)

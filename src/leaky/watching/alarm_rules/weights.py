@@ -32,7 +32,9 @@ def updates(now: Now) -> list[Finding]:
         if level is not None:
             message = f"one step changes the weights behind it by {ratio:.3g} of their norm"
             advice = "The rate is too high for this layer: lower it, warm up, or clip the gradient."
-            if level == "warning" and _did_no_harm(now):
+            if now.loop.searches:
+                level, message = "info", f"{message}: many in one, for the optimizer searches by the loss"
+            elif level == "warning" and _did_no_harm(now):
                 level, message = "info", f"{message}, and the loss was never as high again as before the first step"
             found.append(finding("update-size", level, site, message, advice, ratio=ratio))
     return found if now.sites else _all_thrown(now)
@@ -50,7 +52,7 @@ def _all_thrown(now: Now) -> list[Finding]:
     """A model without sites half of whose weights are changed by a step that is as long as they are."""
     ratios = {name: each.longest[-1] for name, each in now.loop.weights.items()}
     ratio = float(np.median(list(ratios.values()))) if ratios else math.nan
-    if not ratio >= now.thresholds.update_error:
+    if not ratio >= now.thresholds.update_error or now.loop.searches:
         return []
     message = f"one step changes half of the weights by {ratio:.3g} of their norm or more"
     advice = "The rate is too high: lower it, warm up, or clip the gradient."
@@ -95,7 +97,7 @@ def steady_updates(now: Now) -> list[Finding]:
     """Weights every one of whose measured steps is long, report after report, though none of them alone is too long."""
     least = {name: min(list(each.longest)[-STEADY:]) for name, each in _long_known(now).items()}
     long = {name: ratio for name, ratio in least.items() if ratio >= now.thresholds.update_steady}
-    if not long:
+    if not long or now.loop.searches:
         return []
     message = (
         f"step after step changes {_worst(long)} by {max(long.values()):.3g} of its norm or more, over {STEADY} reports"
