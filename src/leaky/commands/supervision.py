@@ -13,7 +13,6 @@ import select
 import signal
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import click
 
 from leaky.commands.ending import Status, debugging, status_of
 from leaky.signals import heard, listening
+from leaky.tuning.child_process import end_with_parent
 
 SLACK = 0.5
 """Seconds after the time limit in which the work may end by itself."""
@@ -155,7 +155,7 @@ def _work(work: Work, place: str, left: float | None, writing: int, parent: int)
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        end_with_parent(parent, group=True)
         with heard():
             status = status_of(lambda: work(place, left))
         for stream in (sys.stdout, sys.stderr):
@@ -164,9 +164,3 @@ def _work(work: Work, place: str, left: float | None, writing: int, parent: int)
         os.write(writing, bytes([status]))
     finally:
         os._exit(status)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os.killpg(0, signal.SIGKILL)

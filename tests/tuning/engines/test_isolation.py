@@ -193,7 +193,7 @@ def test_what_cannot_be_isolated_is_refused(arguments: dict[str, Any], words: st
 
 def test_where_processes_begin_anew_the_task_must_be_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "start_method", lambda: isolation.SPAWN)
-    with pytest.raises(InputError, match="must be importable here"):
+    with pytest.raises(InputError, match="with isolate the objective or task must be importable"):
         leaky.tune(lambda *_: 0.5, slopes=[0.0, 0.1], isolate=True)
     engine = IsolatedEngine(ObjectiveEngine(at_top_level, {"0.1": Arm(0.1)}), TrainingLimits(seconds=120))
     (trial,) = engine.run([Cell("0.1", 5)])

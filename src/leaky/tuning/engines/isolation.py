@@ -14,9 +14,7 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from typing import Any
 
 from leaky.activation import kernels
 from leaky.errors import InputError
+from leaky.tuning import child_process
 from leaky.tuning.engines.engine import Engine, never
 from leaky.tuning.engines.objective import trial_of
 from leaky.tuning.trial import OUT_OF_MEMORY, RAISED, Cell, Trial
@@ -158,10 +157,7 @@ class _Training:
         self._process = context.Process(target=_train, args=arguments)
         self._began = time.monotonic()
         try:
-            with warnings.catch_warnings():
-                # Python warns of forks beside threads. Here a thread may be waiting to give signs of life, no more.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._process.start()
+            child_process.start(self._process)
             theirs.close()
         except BaseException:
             self.end()
@@ -229,15 +225,8 @@ def must_be_sendable(engine: Engine) -> None:
     Raises:
         InputError: if that is how processes begin here, and the task is not importable.
     """
-    if start_method() == FORK:
-        return
-    try:
-        pickle.dumps(engine)
-    except Exception as error:
-        raise InputError(
-            "with isolate the objective or task must be importable here: a function at the top level of a module, "
-            f"not a lambda or a function inside another ({error})"
-        ) from error
+    if start_method() != FORK:
+        child_process.must_be_picklable(engine, "isolate")
 
 
 def _train(
@@ -279,15 +268,7 @@ def _die_with(parent: int) -> None:
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # also where a training never yields
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    with contextlib.suppress(OSError, AttributeError):
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(1)
+    child_process.end_with_parent(parent, group=True)
 
 
 def _signal_name(number: int) -> str:

@@ -11,9 +11,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
-import time
-import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +21,7 @@ from typing import Any
 import torch
 
 from leaky.activation import kernels
+from leaky.tuning import child_process
 from leaky.tuning.engines.engine import never
 
 DEATHS = 2
@@ -66,10 +64,7 @@ class Worker:
         self.connection, theirs = context.Pipe()
         self.job: Any = None
         self.process = context.Process(target=_serve, args=(theirs, serve, os.getpid()), daemon=True)
-        with warnings.catch_warnings():
-            # Python warns of forks beside threads. Here a thread may be waiting to give signs of life, no more.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.process.start()
+        child_process.start(self.process)
         theirs.close()
 
     def send(self, job: Any) -> None:
@@ -156,14 +151,8 @@ def _end(workers: list[Worker]) -> None:
 def _serve(connection: Any, serve: Callable[[Any], Any], parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    child_process.end_with_parent(parent)
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, OSError):
         while True:
             connection.send(serve(connection.recv()))
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from leaky.activation import kernels
 from leaky.documents import Json
-from leaky.errors import InputError, LeakyError
+from leaky.errors import LeakyError
+from leaky.tuning import child_process
 from leaky.tuning.engines.engine import Engine
 from leaky.tuning.running.worker import POLL, Design, Progress, work
 from leaky.tuning.storage.ownership import owner_of
@@ -70,13 +69,7 @@ def work_in_processes(
         InputError: if the engine cannot be sent to another process.
         KeyboardInterrupt: as it came; the processes have given back what they were training.
     """
-    try:
-        pickle.dumps(engine)
-    except Exception as error:
-        raise InputError(
-            "with several workers the objective or task must be importable: a function at the top level of a module, "
-            f"not a lambda or a function inside another ({error})"
-        ) from error
+    child_process.must_be_picklable(engine, "several workers")
     kernels.build_info()  # what it has to say is said once, here
     context = multiprocessing.get_context("spawn")
 
@@ -159,7 +152,7 @@ class _Workers:
 def _worker(
     place: StudyLocation, design: Design, engine: Engine, until: float | None, parent: int, threads: int
 ) -> None:
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    child_process.end_with_parent(parent)
     try:
         import torch
 
@@ -169,9 +162,3 @@ def _worker(
     with suppress(KeyboardInterrupt):  # it went to the whole group; the parent answers
         work(design, place.open(design), engine, lambda: until is not None and time.monotonic() >= until)
     sys.exit(DONE)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
