@@ -9,15 +9,7 @@ import click
 
 from leaky.commands.ending import TRACEBACK_HINT, Status
 from leaky.commands.options import AXIS, SEED, SIZE, axis, html_options, json_option, thresholds
-from leaky.commands.output import (
-    check_apart,
-    check_page_places,
-    check_writable,
-    own_stdout,
-    pages,
-    write_result,
-    written_first,
-)
+from leaky.commands.output import ResultFiles, own_stdout
 from leaky.commands.saved import is_saved, show_saved
 from leaky.errors import InputError, LeakyError
 from leaky.signals import Terminated
@@ -132,11 +124,9 @@ def command(
         if not is_saved(model):
             raise click.UsageError("Missing option '--data'.")
         return show_saved(model, fail_on, verbose, sites)
-    check_writable(json_path)
-    check_page_places(html, html_dir)
-    check_apart((("--json", json_path), ("--html", html)), (model, data, weights, initial))
+    files = ResultFiles(json_path, html, html_dir)
+    files.check(model, data, weights, initial)
     from leaky.commands.loading import load_data, load_model
-    from leaky.documents import dumps
     from leaky.report.terminal import TerminalReport
 
     dim = axis(sample_dim)
@@ -150,8 +140,7 @@ def command(
         options |= {name: {None: True, "none": False}.get(word, word) for name, word in named}
         judged = {"thresholds": thresholds(settings), "initial": initial, "ignore": ignore, "population": population}
         checkup = _checked(subject, given, options, judged)
-    with written_first(pages("checkup", checkup, html, html_dir)):
-        write_result(TerminalReport(checkup.diagnosis, full=verbose, sites=sites), dumps(checkup.to_dict()), json_path)
+    files.write("checkup", checkup, TerminalReport(checkup.diagnosis, full=verbose, sites=sites))
     if not checkup.record.sites:
         return Status.NOTHING_EXAMINED
     return Status.FOUND if fail_on != "never" and checkup.diagnosis.at_least(cast("Level", fail_on)) else Status.OK

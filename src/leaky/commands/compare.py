@@ -6,7 +6,7 @@ import click
 
 from leaky.commands.ending import Status
 from leaky.commands.options import html_options, json_option
-from leaky.commands.output import check_apart, check_page_places, check_writable, pages, write_result, written_first
+from leaky.commands.output import ResultFiles
 
 
 @click.command("compare")
@@ -19,15 +19,13 @@ def command(old: str, new: str, json_path: str | None, html: str | None, html_di
 
     Exits with 1 where something got worse, with 3 where no site is in both.
     """
-    check_writable(json_path)
-    check_page_places(html, html_dir)
-    check_apart((("--json", json_path), ("--html", html)), (old, new))
+    files = ResultFiles(json_path, html, html_dir)
+    files.check(old, new)
     from leaky.diagnosis import compare
-    from leaky.documents import dumps, load_as
+    from leaky.documents import load_as
 
     found = compare(load_as("checkup", old), load_as("checkup", new))
-    with written_first(pages("comparison", found, html, html_dir)):
-        write_result(found, dumps(found.to_dict()), json_path)
+    files.write("comparison", found, found)
     if found.worse:
         return Status.FOUND
     return Status.OK if found.examined else Status.NOTHING_EXAMINED

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +44,37 @@ def own_stdout() -> Iterator[None]:
         os.close(kept)
 
 
-def check_writable(json_path: str | None) -> None:
-    """Raise before any work is done if the JSON could not be written."""
-    if json_path not in (None, "-"):
-        must_be_writable(json_path or "", "--json")
+@dataclass(frozen=True)
+class ResultFiles:
+    """Where a command writes its result.
+
+    Attributes:
+        json_path: a file, "-" for stdout, None for none.
+        html: the file of the page, None for none.
+        html_dir: the folder of the page in parts, None for none.
+    """
+
+    json_path: str | None
+    html: str | None
+    html_dir: str | None
+
+    def check(self, *read: str | None) -> None:
+        """Raise before any work is done if a file could not be written, or is one of those that are `read`."""
+        if self.json_path not in (None, "-"):
+            must_be_writable(self.json_path or "", "--json")
+        check_page_places(self.html, self.html_dir)
+        check_apart((("--json", self.json_path), ("--html", self.html)), read)
+
+    def write(self, kind: str, thing: Any, report: RenderableType | str) -> None:
+        """Write the files of a result, and show the report unless the JSON has stdout to itself.
+
+        Raises:
+            InputError: after the report, if a file could not be written.
+        """
+        from leaky.documents import dumps
+
+        with written_first(pages(kind, thing, self.html, self.html_dir)):
+            write_result(report, dumps(thing.to_dict()), self.json_path)
 
 
 def write_result(report: RenderableType | str, content: str, json_path: str | None) -> None:

@@ -10,15 +10,7 @@ import click
 
 from leaky.commands.ending import Status
 from leaky.commands.options import FINITE, NOT_NEGATIVE, POSITIVE, TakesSlopes, html_options, json_option
-from leaky.commands.output import (
-    check_apart,
-    check_page_places,
-    check_writable,
-    own_stdout,
-    pages,
-    write_result,
-    written_first,
-)
+from leaky.commands.output import ResultFiles, own_stdout
 from leaky.commands.supervision import possible, supervised
 from leaky.errors import InputError
 from leaky.tuning.arms import DEFAULT_SLOPES, Arm, slope_from
@@ -108,16 +100,13 @@ def command(
     """Run or resume a study, print it; see HELP."""
     if search is None and (per_layer or candidates):
         raise InputError("--per-layer and --candidates belong to --search LOW HIGH")
-    check_writable(json_path)
-    check_page_places(html, html_dir)
-    check_apart((("--json", json_path), ("--html", html)), (task, storage))
-    from leaky.documents import dumps
+    files = ResultFiles(json_path, html, html_dir)
+    files.check(task, storage)
 
     def work(place: str | None, left: float | None) -> int:
         chosen = {"storage": place, "time_limit": left, **options}
         study = _study(task, slopes, search, per_layer, candidates, chosen)
-        with written_first(pages("study", study, html, html_dir)):
-            write_result(study, dumps(study.to_dict()), json_path)
+        files.write("study", study, study)
         return Status.OK
 
     return supervised(work, storage, time_limit) if possible() else work(storage, time_limit)
