@@ -163,6 +163,7 @@ RELATIONS = (
     Relation("alike-units", UNITS | {"not-learning"}, cap="warning"),
     Relation("softmax-inside", PASSIVE),
     Relation("shut-gate", PASSIVE | {"constant"}, _shut),
+    Relation("shut-gate", frozenset(("same-output", "not-learning"))),
     Relation("saturated-attention", PASSIVE, cap="warning"),
     Relation("dead", frozenset(("born-dead", "died-in-training")), _same_site),
     Relation("no-gradient", frozenset(("vanishing-gradient", "gradient-starved"))),

@@ -22,9 +22,11 @@ _VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T"
 _MADE_BY = {
     "Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "log_softmax", "Tanh": "tanh", "Relu": "relu",
     "Softplus": "softplus", "LogSigmoid": "log_sigmoid", "LogSigmoidForward": "log_sigmoid", "Gelu": "gelu",
-    "Silu": "silu", "Mish": "mish",
+    "Silu": "silu", "Mish": "mish", "Hardsigmoid": "hardsigmoid", "Hardtanh": "hardtanh",
 }  # fmt: skip
 """Operations that bound an output, by their names in autograd's graph."""
+_CUT = {(-1.0, 1.0): "hardtanh", (0.0, 6.0): "relu6"}
+"""What a cut at two numbers is called."""
 
 
 _KINDS = {np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64}
@@ -194,6 +196,8 @@ def maker(value: Any, samples: int, sample_dim: int | None) -> tuple[str | None,
     while node is not None:
         name = node.name().rstrip("0123456789").removesuffix("Backward")
         if name in _MADE_BY:
+            if name == "Hardtanh":
+                return _CUT.get((node._saved_min_val, node._saved_max_val)), None
             shape, dim = _softmax_axis(node) if "Softmax" in name else ((), None)
             return _MADE_BY[name] + _over(shape, dim, samples, sample_dim), None if dim is None else shape[dim]
         behind = [function for function, _ in node.next_functions if function is not None]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from leaky.record import OVER_BATCH, Choice, merged
-from leaky.structure.graph import Call, Node
+from leaky.structure.graph import Call, Gate, Node
 from leaky.structure.hidden_places import HiddenPlaces
 from leaky.structure.masking import HIDDEN
 from leaky.structure.modules import user_line
@@ -46,6 +46,7 @@ class Choices:
     def __init__(self) -> None:
         self.counting = True
         self._seen: list[Choice] = []
+        self._set_by: dict[str, list[int]] = {}
         self._hidden = HiddenPlaces()
 
     @property
@@ -56,6 +57,7 @@ class Choices:
     def start_pass(self) -> None:
         """Another pass begins."""
         self._hidden.clear()
+        self._set_by.clear()
 
     def made(
         self,
@@ -78,6 +80,8 @@ class Choices:
         """
         if not self.counting:
             return
+        for production in call.produced:
+            self._set_by.pop(production.weight, None)
         counted = call.name in _COUNTED or call.name == _LSTM or call.name.startswith(_FUSED)
         hides = self._hidden.concerns(call)
         if not (counted or hides) or not _all_plain((*values, *named.values(), result)):
@@ -108,8 +112,19 @@ class Choices:
         for gate, value, tensor in ((nodes[0], nodes[1], values[0]), (nodes[1], nodes[0], values[1])):
             known = gate.gate
             if known is not None and known.kind in _GATES and gate.shaped and value.origin != known.root:
-                self._count("gate", _weight(gate) or self._place(module, known.kind), *_flat(tensor / known.scale))
+                self._count("gate", self._gate(gate, known, module), *_flat(tensor / known.scale))
                 return
+
+    def _gate(self, gate: Node, known: Gate, module: str) -> str:
+        """The layer that sets a gate, with its number where one layer sets several: those of a cell."""
+        layer = _weight(gate)
+        if layer is None:
+            return self._place(module, known.kind)
+        roots = self._set_by.setdefault(gate.productions[0].weight, [])
+        if known.root not in roots:
+            roots.append(known.root)
+        number = roots.index(known.root) + 1
+        return layer if number == 1 else f"{layer}, gate {number}"
 
     def _over_positions(self, call: Call, scores: Any, result: Tensor, module: str) -> None:
         node = call.args[0]

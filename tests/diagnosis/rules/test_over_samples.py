@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from tests.diagnosis.helpers import ENOUGH, findings_in, only, terms
-from tests.records import normal, record_from, site_from, tensor
+from tests.records import normal, record_from, regression, site_from, tensor
 from torch import Tensor, nn
 
 import leaky
 from leaky.diagnosis import diagnose
 from leaky.diagnosis.rules.targets import RANGES
-from leaky.record import OVER_BATCH, Choice, LossTerm
+from leaky.record import OVER_BATCH, Choice, LossTerm, ParameterGradients
 
 X = torch.randn(96, 6, 8, generator=torch.Generator().manual_seed(1))
 Y = X[:, :, 0].sum(1, keepdim=True)
@@ -245,3 +245,54 @@ def test_units_that_vary_by_rounding_are_constant_as_a_site(rounding: float, who
     z = np.array([1.0, -2.0, 1e-4, -3.0]) + rounding * normal(ENOUGH, 4)
     found = findings_in("constant", record_from(site_from(z, bypassed=False)))
     assert [f.evidence["whole_site"] for f in found] == ([True] if whole else [])
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+@pytest.mark.parametrize(
+    ("scale", "right", "said"), [(300.0, 0.6, True), (300.0, 1.0, False), (1.0, 0.6, False), (4.0, 0.6, False)]
+)
+def test_an_end_that_is_certain_and_often_wrong(name: str, scale: float, right: float, said: bool) -> None:
+    act, low = {"sigmoid": (torch.sigmoid, 0.0), "tanh": (torch.tanh, -1.0)}[name]
+    z = scale * X.flatten()[:2000].reshape(-1, 1)
+    wrong = torch.rand(2000, 1, generator=torch.Generator().manual_seed(0)) > right
+    target = torch.where((z > 0) ^ wrong, 1.0, low)
+    out = tensor(act(z).numpy(), "output", made_by=name)
+    term = regression(target.numpy(), act(z).numpy())
+    site = site_from(normal(2000, 4), gradient=normal(2000, 4, seed=3))
+    record = record_from(site, outputs=(out,), terms=(term,), gradients=ParameterGradients(4))
+    assert [f.level for f in findings_in("no-gradient", record)] == (["warning"] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"), [(nn.Hardtanh(), "hardtanh"), (nn.ReLU6(), "relu6"), (nn.Hardsigmoid(), "hardsigmoid")]
+)
+def test_a_cut_at_the_end_is_known_by_its_numbers(layer: nn.Module, name: str) -> None:
+    z = torch.linspace(-9, 9, 1001)
+    assert RANGES[name] == (float(layer(z).min()), float(layer(z).max()))
+    (output,) = leaky.observe(nn.Sequential(nn.Linear(8, 1), layer), X[:, 0], loss=lambda out, _: out.mean()).outputs
+    assert output.made_by == name
+    other = nn.Sequential(nn.Linear(8, 1), nn.Hardtanh(-3.0, 2.0))
+    assert leaky.observe(other, X[:, 0], loss=lambda out, _: out.mean()).outputs[0].made_by is None
+
+
+def test_several_gates_that_one_layer_sets_are_told_apart() -> None:
+    class Cell(nn.Module):
+        """A forget gate and an output gate of one layer; the first is shut."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.both, self.value, self.out = nn.Linear(8, 8), nn.Linear(8, 4), nn.Linear(4, 1)
+            with torch.no_grad():
+                self.both.bias[:4] -= 60
+
+        def forward(self, x: Tensor) -> Tensor:
+            state = x.new_ones(len(x), 4) * self.value(x[:, 0])
+            for t in range(x.shape[1]):
+                forget, last = self.both(x[:, t]).chunk(2, -1)
+                state = torch.sigmoid(forget) * state + self.value(x[:, t])
+                shown = torch.sigmoid(last) * state
+            return self.out(shown)  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    gates = {c.name: c.low / c.entries for c in leaky.observe(Cell(), X).choices}
+    assert gates == {"both": 1.0, "both, gate 2": 0.0}
