@@ -62,6 +62,25 @@ def test_batches_of_one_sample_say_nothing_of_it() -> None:
     assert findings_in("same-output", leaky.observe(model, [X[:1], X[1:2], X[2:3]])) == []
 
 
+def test_batches_that_repeat_one_sample_each_have_one_answer_each() -> None:
+    torch.manual_seed(0)
+    model = Pooled(POOLS["mean over the steps"][0]).eval()
+    record = leaky.observe(model, [X[place : place + 1].repeat(8, 1, 1) for place in range(5)])
+    assert record.outputs[0].alike_by_batch
+    assert findings_in("same-output", record) == []
+
+
+@pytest.mark.parametrize("last", [nn.ReLU(), nn.ReLU6(), nn.Hardtanh(0.0, 9.0)])
+def test_a_cut_of_logits_is_told_whatever_its_upper_end(last: nn.Module) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 4), last).eval(), X[:, 0]
+    labels = x[:, :4].argmax(1)
+    with torch.no_grad():
+        model[0].bias[2] -= 90
+    record = leaky.observe(model, [(x, labels)], loss=lambda out, b: nn.functional.cross_entropy(out, b[1]))
+    assert len(findings_in("output-rectifier", record)) == 1
+
+
 @pytest.mark.parametrize("parts", [(True, True), (True, False), (True, None), (None, None)])
 def test_batches_that_are_alike_are_so_together_only_if_all_are(parts: tuple[bool | None, bool | None]) -> None:
     one, two = (tensor([[1.0], [2.0]], alike_by_batch=part) for part in parts)

@@ -58,7 +58,8 @@ def same_output(context: Context) -> list[Finding]:
 def _same_within_batches(context: Context, outputs: list[TensorStatistics]) -> list[Finding]:
     """One finding for outputs that are the same for all samples of a batch, and differ from batch to batch."""
     same = [out for out in outputs if out.alike_by_batch]
-    if not same or len(same) < len(outputs):
+    varied = any(not tensor.alike_by_batch for tensor in context.record.inputs)
+    if not same or len(same) < len(outputs) or not varied:
         return []
     targets = _varying_targets(context, same)
     return [

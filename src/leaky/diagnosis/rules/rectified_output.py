@@ -19,6 +19,8 @@ from leaky.text import percentage
 BY_CLASS = ("cross_entropy", "nll_loss", "gather")
 SQUASHED = ("sigmoid", "softmax", "log_softmax", "log_sigmoid")
 """What may stand behind a rectifier at the end, and keeps what it cut off cut off."""
+BOUNDED_OTHERWISE = ("tanh", "softplus")
+"""What makes an output whose targets are judged by another rule."""
 
 
 @rule(
@@ -119,7 +121,7 @@ def _never(site: Site, units: Units) -> str:
 def _term_of(context: Context, site: Site) -> LossTerm | None:
     """The comparison of the output that this site makes; None where more than one could be meant."""
     width = [out for out in context.record.outputs if site.units in out.shape[1:] or site.units == 1]
-    names = {out.name for out in width if out.made_by in ("relu", None, *SQUASHED)}
+    names = {out.name for out in width if out.made_by not in BOUNDED_OTHERWISE}
     terms = [term for term in context.record.terms if term.output in names]
     made = [term for term in terms if _made_by(context, term) == "relu"]
     chosen = made or terms
