@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.causes import last, posted, quiet, reported, suspects
+from benchmarks.causes import asked, last, posted, quiet, reported, suspects, wondered
 from benchmarks.causes.__main__ import cases, row, suspect
 from benchmarks.causes.building import Trouble
 from benchmarks.causes.troubles import HELD_OUT, LOOKED_AT, broadcast, dead_layer, missing_values, softmax_over_one
@@ -82,5 +82,21 @@ def test_two_of_the_last_kinds_run() -> None:
     "kind", [reported.softmax_over_the_batch, reported.decayed_to_nothing, reported.not_a_number_in_the_targets]
 )
 def test_what_the_reported_kinds_showed_first_is_mended(kind: Callable[[int], Trouble]) -> None:
+    found = row(kind, 6)
+    assert (found["verdict"], found["twin"]) == ("right", []), found
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        asked.attention_over_samples,
+        asked.mean_over_the_batch,
+        asked.mask_inverted,
+        asked.forget_gate_shut,
+        wondered.clipped_at_the_end,
+        wondered.sigmoid_driven_far_out,
+    ],
+)
+def test_what_people_ask_about_is_told_on_a_seed_that_nobody_tuned_on(kind: Callable[[int], Trouble]) -> None:
     found = row(kind, 6)
     assert (found["verdict"], found["twin"]) == ("right", []), found
