@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import leaky
 from leaky.errors import InputError
-from leaky.observation import belongings
+from leaky.observation import model_state
 
 
 class Acting(nn.Module):
@@ -142,7 +142,7 @@ def test_what_a_forward_pass_changes_is_put_back_and_told(act: Callable[[Acting,
 
 
 def test_parameters_too_large_to_copy_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(belongings, "COPIED_AT_MOST", 0)
+    monkeypatch.setattr(model_state, "COPIED_AT_MOST", 0)
     for act in (writes_weight, writes_weight_data):
         record = leaky.observe(Acting(act), torch.randn(300, 4))
         assert any("inner.0.weight when it runs, which was not put back" in note for note in record.notes)
