@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from leaky.observation.riding.hooks import Hook
 from leaky.watching.alarm import in_words
 from leaky.watching.alarms import ALARMS
 from leaky.watching.api import watch
+from leaky.watching.optimizers import parameters_of
 from leaky.watching.watch import Watch
 
 TOTALS = ("dead", "locked", "dormant", "nearly_dead", "silent")
@@ -95,7 +96,7 @@ class Adapter:
         taken: set[int] = set()
         for name, module in roots.items():
             own = {id(parameter) for parameter in module.parameters()}
-            holds = (each for each in self._optimizers if any(id(p) in own for p in _parameters(each)))
+            holds = (each for each in self._optimizers if any(id(p) in own for p in parameters_of(each)))
             optimizer, options = next(holds, None), self._options
             if id(optimizer) in taken:
                 chosen = ALARMS if options.get("alarms") is None else options["alarms"]
@@ -186,10 +187,6 @@ def _inmost(optimizer: Any) -> torch.optim.Optimizer | None:
     while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
         optimizer = optimizer.optimizer
     return optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
-    return (parameter for group in optimizer.param_groups for parameter in group["params"])
 
 
 class _Search:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leaky.watching.optimizers import parameters_of
+
 LOOKED_AT = 10
 """Steps after which nothing is looked at any more: a loop is the same at every step."""
 PARAMETERS = 4
@@ -44,7 +46,7 @@ class Leftovers:
         """The optimizer has made a step."""
         if self._optimizer is None:
             return
-        self._came = self._came or any(p.grad is not None for p in _parameters(self._optimizer))
+        self._came = self._came or any(p.grad is not None for p in parameters_of(self._optimizer))
         if not self._looked_at:
             self._looked_at = [_Leftover(parameter) for parameter in _chosen(self._optimizer)]
         for each in self._looked_at:
@@ -60,12 +62,8 @@ class Leftovers:
             each.stop()
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
 def _chosen(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    parameters = [p for p in _parameters(optimizer) if p.is_leaf and p.requires_grad and p.numel()]
+    parameters = [p for p in parameters_of(optimizer) if p.is_leaf and p.requires_grad and p.numel()]
     plain = [p for p in parameters if type(p.grad) is Tensor and p.grad.layout == torch.strided]
     size = -(-len(plain) // PARAMETERS)
     return [min(plain[start : start + size], key=Tensor.numel) for start in range(0, len(plain), max(1, size))]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from leaky.watching.course import Misfit
+from leaky.watching.optimizers import parameters_of
 
 NEAR = 200
 """Nodes from the loss on that are looked at for how it was made, at most."""
@@ -29,7 +30,7 @@ COMPARES = ("MseLossBackward", "SmoothL1LossBackward", "HuberLossBackward")
 
 def leads_through_others(loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
     """Whether a gradient of the loss reaches parameters that the optimizer does not hold."""
-    own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    own = {id(parameter) for parameter in parameters_of(optimizer)}
     leaves = (getattr(node, "variable", None) for node in _nodes(loss))
     return any(isinstance(leaf, torch.nn.Parameter) and id(leaf) not in own for leaf in leaves)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from leaky.watching.clock import Clock
 from leaky.watching.course import Course
 from leaky.watching.loss_graph import leads_through_others, misfit
+from leaky.watching.optimizers import parameters_of
 
 LOOKED_THROUGH = 5
 """The step whose loss is looked through for how it was made, and for parameters of others."""
@@ -96,7 +97,7 @@ def _reached(parameter: Tensor | None) -> bool:
 
 def _last(optimizer: torch.optim.Optimizer) -> Tensor | None:
     """The last parameter, in most models the one next to the loss; of those with a gradient, where any has one."""
-    parameters = [p for group in reversed(optimizer.param_groups) for p in reversed(group["params"])]
+    parameters = parameters_of(optimizer)[::-1]
     plain = [p for p in parameters if p.is_leaf and p.requires_grad and p.device.type == "cpu"]
     return next((p for p in plain if _reached(p)), plain[0] if plain else None)
 

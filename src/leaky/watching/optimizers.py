@@ -74,6 +74,11 @@ def _unknown(device: torch.device) -> Tensor:
     return torch.full((3,), math.nan, device=device)
 
 
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The parameters that an optimizer holds, in its own order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 class Updates:
     """Measures one step of the optimizer on the weights behind sites.
 

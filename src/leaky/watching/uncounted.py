@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from leaky.watching.optimizers import parameters_of
+
 UNCOUNTED_STEPS = 20
 """Steps of an optimizer without one of the watch after which that is said."""
 NOT_COUNTED = (
@@ -41,7 +43,7 @@ class Uncounted:
 
     def _stepped(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         ours = {id(parameter) for parameter in self._model.parameters()}
-        self._steps += any(id(each) in ours for group in optimizer.param_groups for each in group["params"])
+        self._steps += any(id(parameter) in ours for parameter in parameters_of(optimizer))
         if self._steps >= UNCOUNTED_STEPS and self._handle is not None:
             self.stop()
             self._told(NOT_COUNTED)

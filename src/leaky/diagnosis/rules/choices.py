@@ -99,44 +99,31 @@ def softmax_inside(context: Context) -> list[Finding]:
     names = [item.name for item in context.record.not_examined if item.reason == REASON]
     if not names:
         return _over_batch(context)
-    return [
-        Finding(
-            rule="softmax-inside",
-            level=context.if_unlearned,
-            site=None,
-            units=(),
-            message=(
-                f"{counted(len(names), 'hidden layer')} ({listed(names, 4)}) "
-                f"{'ends' if len(names) == 1 else 'end'} in a softmax: its units share a sum of 1, so that hardly "
-                "anything of the sample is left for the next layer"
-            ),
-            evidence=evidence(names=names),
-            advice="Take a rectifier there and keep the softmax for the end. Right for a soft choice among codes.",
-        )
-    ]
+    message = (
+        f"{counted(len(names), 'hidden layer')} ({listed(names, 4)}) {'ends' if len(names) == 1 else 'end'} in a "
+        "softmax: its units share a sum of 1, so that hardly anything of the sample is left for the next layer"
+    )
+    advice = "Take a rectifier there and keep the softmax for the end. Right for a soft choice among codes."
+    return [_softmax_inside(context, message, advice, names=names)]
 
 
 def _over_batch(context: Context) -> list[Finding]:
     names = [one.name for one in context.record.choices if one.kind == OVER_BATCH]
     if not names:
         return []
-    return [
-        Finding(
-            rule="softmax-inside",
-            level=context.if_unlearned,
-            site=None,
-            units=(),
-            message=(
-                f"a softmax inside the model ({listed(names, 4)}) runs over the samples of a batch: what one sample "
-                "gets, the others lose, and a sample's answer depends on which come with it"
-            ),
-            evidence=evidence(names=names, over_samples=True),
-            advice=(
-                "Attention's scores take it over the keys, `dim=-1`; without `dim`, torch takes the first axis of some "
-                "shapes. If samples lie along another axis than the first, say so with `sample_dim`."
-            ),
-        )
-    ]
+    message = (
+        f"a softmax inside the model ({listed(names, 4)}) runs over the samples of a batch: what one sample gets, the "
+        "others lose, and a sample's answer depends on which come with it"
+    )
+    advice = (
+        "Attention's scores take it over the keys, `dim=-1`; without `dim`, torch takes the first axis of some shapes. "
+        "If samples lie along another axis than the first, say so with `sample_dim`."
+    )
+    return [_softmax_inside(context, message, advice, names=names, over_samples=True)]
+
+
+def _softmax_inside(context: Context, message: str, advice: str, **numbers: object) -> Finding:
+    return Finding("softmax-inside", context.if_unlearned, None, (), message, evidence(**numbers), advice)
 
 
 def _known(context: Context, kind: str) -> list[Choice]:

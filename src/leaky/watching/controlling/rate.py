@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from leaky.structure.modules import without_wrappers
 from leaky.watching.controlling.control import RefusedError, Wanted
+from leaky.watching.optimizers import parameters_of
 
 AIM = 1 / 30
 """What a step is kept within, ÷ the threshold `update_warning`: a hundredth of the weights, ten times the usual."""
@@ -177,7 +178,7 @@ def shortened(wanted: Wanted, steps: Steps) -> Shortened:
     if not all(is_whole(p) for p in chosen.values()):
         raise RefusedError("its weights are sharded over ranks, and how far a step moves them is not known here")
     if wanted.optimizer is not None:
-        theirs = {p for group in wanted.optimizer.param_groups for p in group["params"]}
+        theirs = set(parameters_of(wanted.optimizer))
         if not theirs & set(chosen.values()):
             raise RefusedError("the optimizer that was given does not train it")
     if wanted.amount is not None:
