@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 
 class Clock:
@@ -20,3 +23,21 @@ class Clock:
         self.step = self.samples = self.passes = 0
         self.nonfinite = False
         self.failed = failed
+
+    def safely(self, does: Callable[[], Any]) -> bool:
+        """What leaky itself does wrong ends the watching, never the training; a warning that is an error is meant.
+
+        Numbers that are not finite are what a watch expects to meet: NumPy does not warn of them.
+
+        Returns:
+            Whether all went well.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                does()
+        except Warning:
+            raise
+        except Exception as error:
+            self.failed(error)
+            return False
+        return True

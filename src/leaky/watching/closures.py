@@ -26,7 +26,7 @@ class StepBegins:
             LBFGS does.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, begins: Callable[[], None]) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, begins: Callable[[], Any]) -> None:
         self.searches = False
         self._begins, self._in_step = begins, 0
         self._handle = optimizer.register_step_pre_hook(self._called)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from leaky.errors import InputError
 from leaky.observation.tensors import part_here, whole
 from leaky.record import FloatArray, IntArray
 from leaky.structure.modules import without_wrappers
@@ -87,7 +88,9 @@ class Updates:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._weights = {without_wrappers(name): p for name, p in model.named_parameters() if p.ndim >= 2}
+        self._weights = {
+            without_wrappers(name): p for name, p in model.named_parameters() if p.ndim >= 2 and not p.is_meta
+        }
         self._before: dict[str, Tensor] = {}
         self._reached: dict[str, Tensor] = {}
         self._afar: list[tuple[str, Tensor, int]] = []
@@ -204,7 +207,7 @@ def _sample(weight: Tensor) -> Tensor:
     return flat[::step]
 
 
-def untouched_units(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> dict[str, IntArray]:
+def untouched_units(optimizer: torch.optim.Optimizer | None, weights: Mapping[str, Tensor]) -> dict[str, IntArray]:
     """The units of each weight that never had a gradient since the optimizer began: the moment of their row is 0.
 
     Args:
@@ -214,7 +217,12 @@ def untouched_units(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tens
     Returns:
         Indices by name; weights that the optimizer keeps no moment of are left out. Sharded weights are put together,
         so that every rank must ask.
+
+    Raises:
+        InputError: without an optimizer.
     """
+    if optimizer is None:
+        raise InputError("the optimizer must be given to leaky.watch to look at its moments, and it was not")
     found = {}
     for name, weight in weights.items():
         state: dict[str, Any] = optimizer.state.get(weight, {})

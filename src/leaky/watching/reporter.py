@@ -71,6 +71,7 @@ class Reporter:
         self.history, self.moments = FigureHistory(), KeptMoments()
         self.alarms: list[Alarm] = []
         self.notes: dict[str, None] = {}
+        self._pending: list[Alarm] | None = None
         self.samples = 0
         self._thresholds, self._raised, self._on_alarm, self._log = thresholds, raised, on_alarm, log
         self._scaled = scaled
@@ -94,13 +95,12 @@ class Reporter:
         step = self.observer.clock.step
         return step if self.observer.last is not None else max(step - 1, 0)
 
-    def report(self, measured: Measured, loop: Loop, act: bool) -> SiteFigures:
+    def report(self, measured: Measured, loop: Loop) -> SiteFigures:
         """Draw together what was seen since the last report; its figures.
 
         Args:
             measured: of each weight, what the optimizer's step did to it.
             loop: what is known of the loop around the model.
-            act: whether alarms lead to their action, or are only kept.
         """
         observer, step = self.observer, self._reached
         observer.clock.nonfinite = False
@@ -123,8 +123,7 @@ class Reporter:
         for alarm in raised:
             if self._log is not None:
                 self._log.alarm(alarm)
-        if act:
-            self._act_on(raised)
+        self._pending = raised
         return row
 
     def _now(self, row: SiteFigures, loop: Loop, nonfinite: Mapping[str, FloatArray], late: int) -> Now:
@@ -191,7 +190,11 @@ class Reporter:
         if self._log is not None:
             self._log.close(ended)
 
-    def _act_on(self, raised: list[Alarm]) -> None:
+    def act(self) -> None:
+        """Do what the last report's alarms lead to, once; on several ranks together, also where there are none."""
+        raised, self._pending = self._pending, None
+        if raised is None:
+            return
         made = self.controller.look(raised)
         for alarm, control in made:
             if control.holds:

@@ -131,9 +131,8 @@ class Watch:
         self.state = "running"
         self._ranks.meet()
         if self._optimizer is not None:
-            self._begins = StepBegins(self._optimizer, self._before_step)
-            self._handles.append(self._begins)
-            self._handles.append(self._optimizer.register_step_post_hook(lambda *_: self.step()))
+            self._begins = StepBegins(self._optimizer, lambda: self.observer.clock.safely(self._before_step))
+            self._handles += [self._begins, self._optimizer.register_step_post_hook(lambda *_: self.step())]
         self._attach_or_detach()
         if self._optimizer is None:
             self._uncounted.start()
@@ -160,9 +159,9 @@ class Watch:
         try:
             self._ranks.merging &= ended == "stopped"  # the others know nothing of an error here
             if self._ranks.merging:
-                self._report_with_the_rest()
+                self.observer.clock.safely(self._report_with_the_rest)
             elif any(site.rows.samples for site in self.observer.sites.values()):
-                self._report(act=False)
+                self.observer.clock.safely(self._report)
         finally:
             self._reporter.close(ended)
 
@@ -170,6 +169,18 @@ class Watch:
         """A step of the training is over; the optimizer says so itself where it was given."""
         if self.state != "running":
             return
+        if not self.observer.clock.safely(self._step_made):
+            self.let_go()
+            self._reporter.close("an error of leaky's own")
+            return
+        self._reporter.act()
+        self.observer.clock.step += 1
+        self.observer.last = None
+        self._attach_or_detach()
+        if self._optimizer is None:
+            self.observer.clock.safely(self._before_step)
+
+    def _step_made(self) -> None:
         observer = self.observer
         self._uncounted.stop()
         observer.rider.settle()
@@ -194,15 +205,12 @@ class Watch:
             urgent = observer.clock.nonfinite or self._urgency.tells(observer.clock.step, odd)
             if self._observed >= self._report_every or (urgent and not self._ranks.merging):
                 self._report()
-        observer.clock.step += 1
-        observer.last = None
-        self._attach_or_detach()
-        if self._optimizer is None:
-            self._before_step()
 
     def report(self) -> SiteFigures:
         """Draw together what was seen since the last report, now; the next row of `history`."""
-        return self._report()
+        row = self._report()
+        self._reporter.act()
+        return row
 
     def reset(self) -> None:
         """Forget what was seen, for the checkup; history and alarms stay."""
@@ -250,8 +258,6 @@ class Watch:
         Raises:
             InputError: if no optimizer was given.
         """
-        if self._optimizer is None:
-            raise InputError("the optimizer must be given to leaky.watch to look at its moments, and it was not")
         behind = self.observer.weights
         return untouched_units(self._optimizer, {n: p for n, p in self._model.named_parameters() if n in behind})
 
@@ -263,12 +269,13 @@ class Watch:
         if self._urgency.measures(self.step_number, self._observed) and self.observer.observing:
             self._updates.before()
 
-    def _report(self, act: bool = True) -> SiteFigures:
+    def _report(self, ended: bool = False) -> SiteFigures:
         changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
         self.observer.bring()
-        self._ranks.merge(self.observer, changes, self._leftovers.steps)
+        if not self._ranks.merge(self.observer, changes, self._leftovers.steps, ended) and ended:
+            return {}
         self._weights.add(changes, self.step_number)
-        return self._reporter.report(measured_by(changes), self._loop, act)
+        return self._reporter.report(measured_by(changes), self._loop)
 
     @property
     def _loop(self) -> Loop:
@@ -281,18 +288,13 @@ class Watch:
         """Answer the other ranks' reports until all have ended, for some may have more steps."""
         ranks, alarms, going = self._ranks, len(self.alarms), True
         while going and ranks.merging:
-            changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
-            self.observer.bring()
-            if ranks.merge(self.observer, changes, self._leftovers.steps, ended=True):
-                self._weights.add(changes, self.step_number)
-                self._reporter.report(measured_by(changes), self._loop, act=False)
+            self._report(ended=True)
             if ranks.others_go_on:
                 self._controller.abstain()
             going = ranks.others_go_on and not self._reporter.ends_training(self.alarms[alarms:])
 
     def _attach_or_detach(self) -> None:
         every, step = self._every, self.observer.clock.step
-        wanted = bool(every(step)) if callable(every) else step % every == 0
-        self.observer.observe(wanted)
+        self.observer.observe(bool(every(step)) if callable(every) else step % every == 0)
         due = step < CLOSE or self._observed + 1 >= self._report_every
         self._losses.listen(self.observer.observing and due)
