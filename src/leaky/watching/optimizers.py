@@ -67,12 +67,12 @@ def measured_by(changes: Changes) -> dict[str, tuple[float, float]]:
     return found
 
 
-_NOTHING = torch.zeros(3, device="cpu")
+_NOTHING = (torch.zeros((), device="cpu"),) * 4
 
 
 @cache
 def _unknown(device: torch.device) -> Tensor:
-    return torch.full((3,), math.nan, device=device)
+    return torch.full((), math.nan, device=device)
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -93,11 +93,11 @@ class Updates:
         }
         self._before: dict[str, Tensor] = {}
         self._reached: dict[str, Tensor] = {}
-        self._afar: list[tuple[str, Tensor, int]] = []
+        self._afar: list[tuple[dict[str, int], Tensor]] = []
         self._left: dict[str, Tensor] = {}
-        self._aside: dict[str, tuple[Tensor, Tensor]] = {}
+        self._aside: dict[str, tuple[Tensor, ...]] = {}
         self._change: dict[str, Tensor] = {}
-        self._answered: dict[str, Tensor] = {}
+        self._answered: dict[str, tuple[Tensor, ...]] = {}
 
     @property
     def fans(self) -> dict[str, int]:
@@ -121,17 +121,17 @@ class Updates:
         for name, before in left.items():
             now = _sample(self._weights[name])
             if not waits(now.device) and torch.equal(now, before):
-                self._aside[name] = _NOTHING[0], _NOTHING
+                self._aside[name] = _NOTHING
                 continue
             aside, new, old = (now - before).float(), _norm(now), _norm(before)
             freely = (now != before) & (now != 0) & (now > now.amin()) & (now < now.amax())
-            undone = torch.stack([freely.sum().to(aside), changes[name].float() @ aside, aside @ aside])
-            self._aside[name] = (new - old) * (new + old), undone
+            undone = freely.sum().to(aside), torch.dot(changes[name].float(), aside), torch.dot(aside, aside)
+            self._aside[name] = ((new - old) * (new + old), *undone)
         for name, change in changes.items():
             answer = _sample_of_gradient(self._weights[name])
             if answer is not None and answer.shape == change.shape:
                 change, answer = change.float(), answer.float()
-                self._answered[name] = torch.stack([change @ answer, change @ change, answer @ answer])
+                self._answered[name] = torch.dot(change, answer), torch.dot(change, change), torch.dot(answer, answer)
 
     def before(self) -> None:
         """The step is to be measured."""
@@ -146,43 +146,56 @@ class Updates:
         What it has done to weights on a device that would have to be waited for stays there until `brought`.
         """
         before, self._before = self._before, {}
-        found = {}
-        for name, old in before.items():
-            self._left[name] = new = _sample(self._weights[name]).clone()
-            self._change[name] = new - old
-            change, size, after = (_norm(each) for each in (self._change[name], old, new))
-            unknown = _unknown(old.device)
-            aside, undone = self._aside.pop(name, (unknown[0], unknown))
-            moved, answered = self._moved(name, old, new, unknown[:2]), self._answered.pop(name, unknown)
-            seen = torch.cat([torch.stack([change, size, after, aside]), moved, answered, undone])
-            if waits(old.device):
-                self._afar.append((name, seen, old.numel()))
+        self._left = {name: _sample(self._weights[name]).clone() for name in before}
+        self._change = {name: new - before[name] for name, new in self._left.items()}
+        found: dict[str, FloatArray] = {}
+        for device in dict.fromkeys(old.device for old in before.values()):
+            here = {name: old for name, old in before.items() if old.device == device}
+            seen = self._seen(here, _unknown(device))
+            if waits(device):
+                self._afar.append(({name: old.numel() for name, old in here.items()}, seen))
             else:
-                found[name] = self._row(name, seen.double().numpy(), old.numel())
+                rows = self._rows({name: old.numel() for name, old in here.items()}, seen.double().numpy())
+                found |= zip(here, rows, strict=True)
         return found
 
     def brought(self, changes: Changes) -> Changes:
         """The changes with those that were left on devices, in one transfer from each."""
         afar, self._afar = self._afar, []
-        for device in dict.fromkeys(seen.device for _, seen, _ in afar):
-            here = [(name, seen, entries) for name, seen, entries in afar if seen.device == device]
-            values = torch.stack([seen for _, seen, _ in here]).cpu().double().numpy()
-            for (name, _, entries), seen in zip(here, values, strict=True):
-                changes.setdefault(name, []).append(self._row(name, seen, entries))
+        for device in dict.fromkeys(seen.device for _, seen in afar):
+            here = [(entries, seen) for entries, seen in afar if seen.device == device]
+            pieces = iter(torch.cat([seen for _, seen in here]).cpu().double().numpy())
+            for entries, seen in here:
+                rows = self._rows(entries, np.stack([next(pieces) for _ in range(len(seen))]))
+                for name, row in zip(entries, rows, strict=True):
+                    changes.setdefault(name, []).append(row)
         return changes
 
-    def _moved(self, name: str, old: Tensor, new: Tensor, unknown: Tensor) -> Tensor:
+    def _seen(self, before: Mapping[str, Tensor], unknown: Tensor) -> Tensor:
+        """‖ΔW‖, ‖W‖ before and after, and what others did, of each weight of a device, shape (weights, 12)."""
+        values = (*(self._change[name] for name in before), *before.values(), *(self._left[name] for name in before))
+        norms = torch._foreach_norm([each.float() for each in values])
+        parts: list[Tensor] = []
+        for place, (name, old) in enumerate(before.items()):
+            aside = self._aside.pop(name, (unknown,) * 4)
+            moved = self._moved(name, old, self._left[name], unknown)
+            answered = self._answered.pop(name, (unknown,) * 3)
+            parts += (*norms[place :: len(before)], aside[0], *moved, *answered, *aside[1:])
+        return torch.stack(parts).reshape(len(before), -1)
+
+    def _moved(self, name: str, old: Tensor, new: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
         """The entries that had a gradient and changed, and those that had one; not known where nobody looked."""
         reached = self._reached.pop(name, None)
         if reached is None or reached.shape != new.shape:
-            return unknown
-        return torch.stack([((new != old) & reached).sum(), reached.sum()]).to(unknown)
+            return unknown, unknown
+        return ((new != old) & reached).sum().to(unknown), reached.sum().to(unknown)
 
-    def _row(self, name: str, seen: FloatArray, entries: int) -> FloatArray:
-        """A step as `Changes` holds it, of ‖ΔW‖, ‖W‖ before and after, and what others did to ‖W‖²."""
-        change, old, new, aside, *rest = seen
-        least = least_square(self._weights[name], entries)
-        return np.array([change**2, old**2, entries, new**2 - old**2, aside, least, *rest], np.float64)
+    def _rows(self, entries: Mapping[str, int], seen: FloatArray) -> FloatArray:
+        """The steps as `Changes` holds them, of what `_seen` holds."""
+        change, old, new, aside = seen[:, :4].T
+        least = [least_square(self._weights[name], each) for name, each in entries.items()]
+        first = np.stack([change**2, old**2, [*entries.values()], new**2 - old**2, aside, least], axis=1)
+        return np.concatenate([first, seen[:, 4:]], axis=1)
 
 
 def unmeasured(change: float, size: float, entries: int, least: float) -> FloatArray:
@@ -203,8 +216,8 @@ def _sample_of_gradient(weight: Tensor) -> Tensor | None:
 
 def _sample(weight: Tensor) -> Tensor:
     flat = part_here(weight.detach()).reshape(-1)
-    step = max(1, flat.numel() // SAMPLED)
-    return flat[::step]
+    step = flat.numel() // SAMPLED
+    return flat[::step] if step > 1 else flat
 
 
 def untouched_units(optimizer: torch.optim.Optimizer | None, weights: Mapping[str, Tensor]) -> dict[str, IntArray]:
