@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import leaky
+from leaky.errors import InputError
 
 
 class Checkpointed(nn.Module):
@@ -172,3 +173,23 @@ def test_no_memory_is_held_after_the_backward_pass() -> None:
             watch.step()
             gc.collect()
             assert kept[-1]() is None  # while the loss still lives
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+def test_what_torch_traces_is_the_model_alone() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    x = torch.randn(6, 4)
+    with leaky.watch(model) as watch:
+        for _ in range(3):
+            model(x).sum().backward()
+            watch.step()
+        traced = torch.jit.trace(model, x)  # which checks what it has traced, and warns
+        assert torch.equal(traced(x), model(x))
+    assert watch.record().sites[0].samples == 30  # three steps, the comparison, and the plain pass of torch's check
+
+
+def test_a_scripted_model_is_refused() -> None:
+    with pytest.warns(DeprecationWarning, match="script"):
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(4, 8), nn.ReLU()))
+    with pytest.raises(InputError, match="TorchScript"):
+        leaky.watch(scripted)

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+import leaky
+from leaky.errors import InputError
 from leaky.watching.optimizers import SAMPLED, Updates, measured_by, ratio_of, untouched_units
 
 UNKNOWN = [math.nan] * 8
@@ -154,3 +156,37 @@ def test_of_an_optimizer_that_keeps_no_moment_nothing_is_said() -> None:
     assert untouched_units(adam, {"w": weight}) == {}  # before its first step
     adam.step()
     assert list(untouched_units(adam, {"w": weight, "other": other})) == ["w"]
+
+
+class Wrapper(torch.optim.Optimizer):
+    """As accelerate and others write them: an optimizer by its class, without what `Optimizer.__init__` makes."""
+
+    def __init__(self, inner: torch.optim.Optimizer, name: str) -> None:
+        self.param_groups = inner.param_groups
+        setattr(self, name, inner)
+
+    def step(self) -> None:  # type: ignore[override]
+        next(value for name, value in vars(self).items() if name != "param_groups").step()
+
+
+@pytest.mark.parametrize("name", ["optimizer", "original_optimizer", "optim"])
+@pytest.mark.parametrize("deep", [1, 2])
+def test_a_wrapper_of_an_optimizer_steps_when_what_it_holds_does(name: str, deep: int) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(deep):
+        optimizer = Wrapper(optimizer, name)
+    with leaky.watch(model, optimizer, report_every=5) as watch:
+        for _ in range(20):
+            model.zero_grad()
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+    assert watch.step_number == 20
+    assert watch.history["1"]["update"].size == 4
+
+
+def test_a_wrapper_that_holds_no_optimizer_is_refused() -> None:
+    model = nn.Linear(2, 2)
+    wrapper = Wrapper(torch.optim.SGD(model.parameters(), 0.1), "elsewhere")
+    with pytest.raises(InputError, match=r"call watch\.step\(\)"):
+        leaky.watch(model, wrapper)

@@ -69,3 +69,15 @@ def test_several_optimizers_are_refused_with_what_to_do() -> None:
     parts: object = [torch.optim.SGD(part.parameters(), 0.1) for part in (model[0], model[2])]
     with pytest.raises(leaky.LeakyError, match=r"one torch\.optim\.Optimizer, not list; of several, give each part"):
         leaky.watch(model, parts)  # type: ignore[arg-type]
+
+
+def test_another_optimizer_than_the_one_that_was_given_is_told_in_time() -> None:
+    model = network()
+    given, trains = (torch.optim.SGD(model.parameters(), 0.1) for _ in range(2))
+    with leaky.watch(model, given):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(UNCOUNTED_STEPS - 1):
+                step(model, trains)
+        with pytest.warns(RuntimeWarning, match="the one that the watch was given has made none"):
+            step(model, trains)

@@ -13,10 +13,12 @@ from torch import nn
 
 from leaky.diagnosis import Thresholds
 from leaky.errors import InputError
+from leaky.structure.modules import is_scripted
 from leaky.watching.alarm import Alarm
 from leaky.watching.alarms import ALARMS
 from leaky.watching.controlling.table import CONTROLS, Choice, Table, table_of
 from leaky.watching.measures import MEASURES
+from leaky.watching.optimizers import unwrapped
 from leaky.watching.process_groups import must_decide_together, without_replicas
 
 Every = int | Callable[[int], bool]
@@ -69,11 +71,9 @@ class WatchArguments:
         every, report_every = self.every, self.report_every
         if not isinstance(self.model, nn.Module):
             raise InputError(f"model must be a torch.nn.Module, not {type(self.model).__name__}")
-        if self.optimizer is not None and not isinstance(self.optimizer, torch.optim.Optimizer):
-            raise InputError(
-                f"optimizer must be one torch.optim.Optimizer, not {type(self.optimizer).__name__}; of several, give "
-                "each part of the model a watch with its own, or give none and call watch.step() after each step"
-            )
+        if is_scripted(self.model):
+            raise InputError("model must be a module that runs in Python, not TorchScript: watch what it was made from")
+        _ = self.stepping
         if not callable(every) and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
             raise InputError(f"every must be a number of steps of at least 1 or a function of the step, not {every!r}")
         if not isinstance(report_every, int) or isinstance(report_every, bool) or report_every < 1:
@@ -99,6 +99,23 @@ class WatchArguments:
         inner = without_replicas(getattr(self.model, "_orig_mod", self.model))
         network: nn.Module = getattr(inner, "_orig_mod", inner)
         return network
+
+    @cached_property
+    def stepping(self) -> torch.optim.Optimizer | None:
+        """The optimizer itself: of a trainer's wrapper, what it holds.
+
+        Raises:
+            InputError: if there is none in it.
+        """
+        if self.optimizer is None:
+            return None
+        found = unwrapped(self.optimizer)
+        if found is None:
+            raise InputError(
+                f"optimizer must be one torch.optim.Optimizer, not {type(self.optimizer).__name__}; of several, give "
+                "each part of the model a watch with its own, or give none and call watch.step() after each step"
+            )
+        return found
 
     @cached_property
     def limits(self) -> Thresholds:

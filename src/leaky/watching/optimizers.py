@@ -80,6 +80,21 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
+_HELD_AS = ("optimizer", "_optimizer", "original_optimizer", "base_optimizer", "optim")
+
+
+def unwrapped(optimizer: object) -> torch.optim.Optimizer | None:
+    """The optimizer whose steps torch's hooks tell: itself, or what a wrapper of it holds; None without one."""
+    seen: list[object] = []
+    while optimizer is not None and all(optimizer is not each for each in seen):
+        if isinstance(optimizer, torch.optim.Optimizer) and "_optimizer_step_pre_hooks" in vars(optimizer):
+            return optimizer
+        seen.append(optimizer)
+        held = (getattr(optimizer, name, None) for name in _HELD_AS)
+        optimizer = next((each for each in held if hasattr(each, "param_groups")), None)
+    return None
+
+
 class Updates:
     """Measures one step of the optimizer on the weights behind sites.
 

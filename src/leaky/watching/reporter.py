@@ -33,7 +33,8 @@ UNSEEN_STEPS = 3
 NOT_SEEN = (
     "steps go by and no pass of the model in training mode is seen. Code that torch has compiled may run without "
     "leaky's operators: call torch.compiler.reset() once the watch has begun, so that it is compiled with them. "
-    "Otherwise watch the module that the training calls, in mode train"
+    "Otherwise watch the module that the training calls, in mode train; passes inside a transform of torch.func (vmap, "
+    "grad) are never seen"
 )
 NOT_MET = (
     "compiled code runs without leaky's operators at {}: call torch.compiler.reset() once the watch has begun; if that "

@@ -17,6 +17,10 @@ NOT_COUNTED = (
     f"an optimizer has made {UNCOUNTED_STEPS} steps on this model, and the watch has counted none, so that it reports "
     "nothing. Give it the optimizer, leaky.watch(model, optimizer), or call watch.step() after each step"
 )
+ANOTHER_STEPS = (
+    f"another optimizer has made {UNCOUNTED_STEPS} steps on this model, and the one that the watch was given has made "
+    "none, so that it reports nothing. Give it the optimizer whose step() the training calls"
+)
 
 
 class Uncounted:
@@ -24,11 +28,13 @@ class Uncounted:
 
     Args:
         model: that is watched; optimizers of other models do not count.
+        given: the optimizer that the watch was given, if any.
         told: what to call, once.
     """
 
-    def __init__(self, model: nn.Module, told: Callable[[str], None]) -> None:
+    def __init__(self, model: nn.Module, given: torch.optim.Optimizer | None, told: Callable[[str], None]) -> None:
         self._model, self._told, self._steps = model, told, 0
+        self._says = NOT_COUNTED if given is None else ANOTHER_STEPS
         self._handle: Any = None
 
     def start(self) -> None:
@@ -46,4 +52,4 @@ class Uncounted:
         self._steps += any(id(parameter) in ours for parameter in parameters_of(optimizer))
         if self._steps >= UNCOUNTED_STEPS and self._handle is not None:
             self.stop()
-            self._told(NOT_COUNTED)
+            self._told(self._says)

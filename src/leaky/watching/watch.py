@@ -56,7 +56,7 @@ class Watch:
     """
 
     def __init__(self, given: WatchArguments) -> None:
-        model, optimizer, group, thresholds = given.network, given.optimizer, given.group, given.limits
+        model, optimizer, group, thresholds = given.network, given.stepping, given.group, given.limits
         self._model, self._optimizer, self._scaler = model, optimizer, given.scaler
         self._every, self._report_every = given.every, given.report_every
         self._thresholds = thresholds
@@ -80,7 +80,7 @@ class Watch:
         self._observed = 0
         self._urgency = Urgency(optimizer, given.report_every)
         self._leftovers = Leftovers(optimizer)
-        self._uncounted = Uncounted(model, self._reporter.warn)
+        self._uncounted = Uncounted(model, optimizer, self._reporter.warn)
         alone = group is None and given.scaler is None  # whose first steps overflow by design
         self._losses = Losses(optimizer if alone else None, self.observer.clock)
         self._changes: Changes = {}
@@ -134,8 +134,8 @@ class Watch:
             self._begins = StepBegins(self._optimizer, lambda: self.observer.clock.safely(self._before_step))
             self._handles += [self._begins, self._optimizer.register_step_post_hook(lambda *_: self.step())]
         self._attach_or_detach()
+        self._uncounted.start()
         if self._optimizer is None:
-            self._uncounted.start()
             self._before_step()
         return self
 

@@ -30,6 +30,9 @@ _graph_task = torch._C._current_graph_task_id
 _transform = torch._C._functorch.peek_interpreter_stack
 """What `torch.func` is at work with, whose tensors have no memory to look at; None for nothing."""
 
+_tracing = torch._C._get_tracing_state
+"""What `torch.jit.trace` records, leaky's own operations too; None for nothing."""
+
 HooksOf = Callable[["Rider", nn.Module], tuple[Begin, End]]
 
 
@@ -155,7 +158,9 @@ class Rider:
                 return
             self._close_modes()  # its last pass never came to its end
         self._outer, self._thread = module, threading.current_thread()
-        if _graph_task() != -1 or _transform() is not None or not self._passenger.wants(module):
+        if _graph_task() != -1 or _transform() is not None or _tracing() is not None:
+            return
+        if not self._passenger.wants(module):
             return
         batch = Batch(args, kwargs, None)
         structure = self._structures.get(module)
