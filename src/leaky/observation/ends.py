@@ -6,6 +6,8 @@ Must not keep a batch: each is reduced when it passes. Torch and NumPy values gi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor
 from leaky.activation.kernels import core
 from leaky.activation.kernels.statistics import FLOAT32, FLOAT64
 from leaky.record import MOST_FEATURES, OVER_SAMPLES, FeatureStatistics, TensorStatistics, merged
+from leaky.structure.endings import Ending, sums_to_one
 
 _VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T", "Clone", "Alias", "Expand", "ToCopy")
 """Operations of autograd's graph that only rearrange what another one computed."""
@@ -40,15 +43,25 @@ class Ends:
     def __init__(self) -> None:
         self.tensors: tuple[TensorStatistics, ...] = ()
 
-    def add(self, named: dict[str, Any], samples: int, sample_dim: int | None) -> tuple[TensorStatistics | None, ...]:
+    def add(
+        self,
+        named: dict[str, Any],
+        samples: int,
+        sample_dim: int | None,
+        endings: Sequence[Ending | None] = (),
+    ) -> tuple[TensorStatistics | None, ...]:
         """Take in the tensors of one batch, and return what each of them shows.
 
         Args:
             named: each by its name.
             samples: in the batch.
             sample_dim: axis of the samples, None where the batch is one sample.
+            endings: of outputs, the function that each ends in, where that was looked for.
         """
         seen = tuple(tensor_statistics(name, value, samples, sample_dim) for name, value in named.items())
+        if endings:
+            values = named.values()
+            seen = tuple(map(_ending_in, seen, values, endings, (sample_dim for _ in values)))
         self.tensors = merged(self.tensors, [item for item in seen if item is not None])
         return seen
 
@@ -77,6 +90,19 @@ def tensor_statistics(name: str, value: Any, samples: int, sample_dim: int | Non
         alike_by_batch=sums["alike"] if len(rows) > 1 else None,
         **sums,
     )
+
+
+def _ending_in(
+    seen: TensorStatistics | None, value: Any, found: Ending | None, sample_dim: int | None
+) -> TensorStatistics | None:
+    """An output with what it ends in, where autograd has no name for it."""
+    if seen is None or seen.made_by is not None:
+        return seen
+    if found is not None:
+        return replace(seen, made_by=found.name, lowest=found.lowest, highest=found.highest)
+    samples = None if sample_dim is None or not value.ndim else sample_dim % value.ndim
+    axes = [axis for axis in range(value.ndim) if axis != samples and sums_to_one(value.detach(), axis)]
+    return replace(seen, made_by="softmax", made_over=value.shape[axes[-1]]) if axes else seen
 
 
 def _compiled_sums(rows: NDArray[Any]) -> dict[str, Any] | None:

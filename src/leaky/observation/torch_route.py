@@ -205,8 +205,9 @@ class _Observation:
                         output = batch.run(self._model)
                     self._mark_outputs(output)
                     self._learned = self._tracer.learned(tensors_in(output))
+                    endings = self._tracer.endings(tensors_in(output)) if self._batches == 0 else ()
                 outputs = named(tensors_in(output), "output")
-                self._outputs.add(outputs, samples, self._sample_dim)
+                self._outputs.add(outputs, samples, self._sample_dim, endings)
                 if self._loss is not None:
                     self._collector.listen()
                     self.layers.looking = False

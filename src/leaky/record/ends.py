@@ -82,6 +82,8 @@ class TensorStatistics:
         features: sums a feature, None where their number changed or is too large.
         made_by: for an output, the last operation that computed it ("sigmoid", "softmax", "relu"), where known.
         made_over: for a softmax, how many entries it normalised over; else None.
+        lowest, highest: for an output, what the function that it ends in can give at the least and at the most, where
+            that is known and not what the name says; else None.
     """
 
     name: str
@@ -101,6 +103,8 @@ class TensorStatistics:
     made_by: str | None = None
     made_over: int | None = None
     alike_by_batch: bool | None = None
+    lowest: float | None = None
+    highest: float | None = None
 
     @property
     def key(self) -> str:
@@ -146,6 +150,8 @@ class TensorStatistics:
             features=mine.merge(theirs) if fit and mine is not None and theirs is not None else None,
             made_by=self.made_by or other.made_by,
             made_over=self.made_over or other.made_over,
+            lowest=self.lowest if self.made_by else other.lowest,
+            highest=self.highest if self.made_by else other.highest,
             alike_by_batch=_both(self.alike_by_batch, other.alike_by_batch),
         )
 

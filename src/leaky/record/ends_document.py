@@ -111,6 +111,7 @@ def _tensor_from(at: Reader) -> TensorStatistics:
         features=None if features is None else _features_from(features),
         made_by=at.get("made_by", str, None),
         made_over=at.get("made_over", int, None),
+        **{name: at.number(name) for name in ("lowest", "highest") if at.data.get(name) is not None},
         alike_by_batch=at.get("alike_by_batch", bool, None),
     )
 

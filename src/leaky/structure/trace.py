@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from leaky.structure.axes import factor, has, of_input, plain, replaced
 from leaky.structure.choices import Choices
 from leaky.structure.dispatching import DispatchMode
+from leaky.structure.endings import Ending, ending
 from leaky.structure.flow import as_data, from_outside, result_node
 from leaky.structure.graph import Call, Node, SampleEvidence
 from leaky.structure.hiding import ROUNDS, hides, opaque, rounds
@@ -224,6 +225,13 @@ class Tracer(DispatchMode):
         with _disable_current_modes():
             activations = self._sites.composites.learned(node for node in found if node is not None)
         return activations or self.masks.learned
+
+    def endings(self, outputs: Sequence[Tensor]) -> list[Ending | None]:
+        """What each output ends in, where elementwise operations made it of another value; call it inside."""
+        known = self._sites.composites.formulas
+        found = [self.node_of(tensor) for tensor in outputs]
+        with _disable_current_modes():
+            return [None if node is None else ending(known.known(node)) for node in found]
 
     def _known(self, value: Any) -> Any:
         if isinstance(value, Tensor):

@@ -291,7 +291,8 @@ def test_a_cut_at_the_end_is_known_by_its_numbers(layer: nn.Module, name: str) -
     (output,) = leaky.observe(nn.Sequential(nn.Linear(8, 1), layer), X[:, 0], loss=lambda out, _: out.mean()).outputs
     assert output.made_by == name
     other = nn.Sequential(nn.Linear(8, 1), nn.Hardtanh(-3.0, 2.0))
-    assert leaky.observe(other, X[:, 0], loss=lambda out, _: out.mean()).outputs[0].made_by is None
+    (output,) = leaky.observe(other, X[:, 0], loss=lambda out, _: out.mean()).outputs
+    assert (output.made_by, output.lowest, output.highest) == ("function", -3.0, 2.0)
 
 
 def test_several_gates_that_one_layer_sets_are_told_apart() -> None:

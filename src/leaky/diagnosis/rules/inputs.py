@@ -1,6 +1,7 @@
 """What goes in: constant, far from 0, far too large or small, or with outliers. Facts about the data given.
 
-By themselves they are notes: many networks stand them. They become the cause where something goes wrong behind them.
+By themselves they are notes: many networks stand them. They become the cause where something goes wrong behind them,
+as where a network that has learned nothing takes them as they are.
 Only real numbers are judged: tokens are names, and a network that takes bytes scales them itself.
 """
 
@@ -113,7 +114,7 @@ def _scale(context: Context, tensor: TensorStatistics) -> list[Finding]:
     return [
         Finding(
             rule="input-scale",
-            level="info",
+            level=context.if_unlearned if largest > t.input_high and _arrives(context) else "info",
             site=None,
             units=(),
             message=f"{words}, {seen_on(context.record)}; initialisations and rates in use are made for about 1",
@@ -126,6 +127,12 @@ def _scale(context: Context, tensor: TensorStatistics) -> list[Finding]:
             ),
         )
     ]
+
+
+def _arrives(context: Context) -> bool:
+    """Whether the first site's pre-activations are as large as no input should be: nothing has scaled it before."""
+    sums = [site.statistics for site in context.record.sites[:1]]
+    return any(s.squares.sum() > context.thresholds.input_high**2 * s.elements.sum() for s in sums)
 
 
 @rule(

@@ -11,6 +11,7 @@ from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.fit import fits
 from leaky.diagnosis.rules.rule import rule
+from leaky.diagnosis.rules.saturation import flat_ends
 from leaky.diagnosis.wording import all_of, evidence, seen_on
 from leaky.record import Site, TensorStatistics
 from leaky.text import counted
@@ -162,58 +163,7 @@ def no_gradient(context: Context) -> list[Finding]:
             )
         ]
     cut = _cut_off(context, "unreached", gradients.unreached) + _cut_off(context, "zero", gradients.zero)
-    return _flat_ends(context) or cut
-
-
-FLAT = 1e-3
-"""Distance from an end of its range up to which a sigmoid or tanh passes practically no gradient."""
-CERTAIN = 1e-2
-"""Mean derivative of a last sigmoid or tanh up to which nearly every output is as good as certain."""
-NOTHING = 1e-6
-"""Root mean square of a sample's gradient at every site up to which a step changes nothing."""
-_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
-
-
-def _flat_ends(context: Context) -> list[Finding]:
-    """Outputs of which every entry lies in one flat end, where practically no gradient arrives at any site."""
-    gradients = [s.statistics.gradient for s in context.record.sites if s.statistics.gradient is not None]
-    small = all(g.nonfinite == 0 and g.squares.sum() <= NOTHING**2 * g.samples for g in gradients)
-    bounded = [out for out in context.record.outputs if out.made_by in _RANGES and out.entries]
-    flat = [
-        out
-        for out in bounded
-        if out.maximum <= _RANGES[out.made_by or ""][0] + FLAT or out.minimum >= _RANGES[out.made_by or ""][1] - FLAT
-    ]
-    saturated = [out for out in bounded if _derivative(out) <= CERTAIN]
-    if saturated and gradients and context.unless_fit == "warning":
-        words = f"is saturated: its mean derivative is {max(_derivative(saturated[0]), 0.0):.2g} for {{}}"
-        return [_flat_end(context, saturated[0], f"{words}, and the outputs do not fit well")]
-    if not flat or not gradients or not small or context.learned:
-        return []
-    words = f"lies in its flat end for {{}} ({flat[0].minimum:.2g} to {flat[0].maximum:.2g})"
-    return [_flat_end(context, flat[0], f"{words}: practically no gradient comes back")]
-
-
-def _derivative(out: TensorStatistics) -> float:
-    """Mean derivative of a sigmoid, p(1 − p), or tanh, 1 − t², at what it gave."""
-    return (out.mean if out.made_by == "sigmoid" else 1.0) - out.squares / out.entries
-
-
-def _flat_end(context: Context, out: TensorStatistics, words: str) -> Finding:
-    return Finding(
-        rule="no-gradient",
-        level="warning",
-        site=None,
-        units=(),
-        message=f"{out.name} ends in a {out.made_by} that {words.format(all_of(context.record))}",
-        evidence=evidence(
-            kind="flat", output=out.name, minimum=out.minimum, maximum=out.maximum, derivative=_derivative(out)
-        ),
-        advice=(
-            "Give the loss the logits (binary_cross_entropy_with_logits; for a generator −log D in place of "
-            "log(1 − D)), and look at what drives the last layer so far out: weights drawn too large, a rate too high."
-        ),
-    )
+    return flat_ends(context) or cut
 
 
 def _frozen(context: Context) -> Finding:

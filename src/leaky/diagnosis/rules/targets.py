@@ -30,6 +30,7 @@ RANGES = {
     "mish": (-0.3089, math.inf),
 }
 """What an output can be, by what made it."""
+UNBOUNDED = (-math.inf, math.inf)
 REAL = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub")
 """Comparisons of real numbers."""
 DOMAINS = {
@@ -101,7 +102,7 @@ def target_range(context: Context) -> list[Finding]:
     """One finding an output whose bounds the targets leave; a final rectifier has a rule of its own."""
     found: dict[str, Finding] = {}
     for term in context.record.terms:
-        last, target = _last_bound(context, term), term.target
+        (last, bounds), target = _last_bound(context, term), term.target
         domain = DOMAINS.get(term.operation)
         if domain is not None and _leaves(target, domain) and not _marks_missing(target):
             found.setdefault(term.output, _not_taken(context, term, domain))
@@ -109,11 +110,11 @@ def target_range(context: Context) -> list[Finding]:
             last is None
             or last == "relu"
             or target.entries == 0
-            or term.operation in ("cross_entropy", "gather", "nll_loss")
+            or term.operation in ("cross_entropy", "gather", "nll_loss", "binary_cross_entropy_with_logits")
         ):
             continue
-        if _leaves(target, RANGES[last]):
-            found.setdefault(term.output, _outside(context, term, last))
+        if _leaves(target, bounds):
+            found.setdefault(term.output, _outside(context, term, last, bounds))
     return list(found.values())
 
 
@@ -158,23 +159,28 @@ def _not_taken(context: Context, term: LossTerm, domain: tuple[float, float]) ->
     )
 
 
-def _last_bound(context: Context, term: LossTerm) -> str | None:
-    """The bounding operation, where nothing but clamps and logarithms stands between it and the comparison."""
+def _last_bound(context: Context, term: LossTerm) -> tuple[str | None, tuple[float, float]]:
+    """The bounding operation and its range, where only clamps and logarithms stand before the comparison."""
     harmless = ("clamp", "log", "rsub", "clip", "log1p", "add", "neg")
     steps = [step for step in term.path if step not in harmless]
-    if steps and steps[-1] in RANGES:
-        return steps[-1]
     output = output_of(context, term)
-    bound = None if output is None or steps else output.made_by
-    return bound if bound in RANGES else None
+    if steps or output is None or output.made_by is None:
+        last = steps[-1] if steps and steps[-1] in RANGES else None
+        return last, RANGES.get(last or "", UNBOUNDED)
+    if output.lowest is None and output.highest is None:
+        return (output.made_by if output.made_by in RANGES else None), RANGES.get(output.made_by, UNBOUNDED)
+    rectified = any(site.is_output and not site.smooth for site in context.record.sites)  # a rule of its own has it
+    low = None if rectified else output.lowest
+    return output.made_by, (-math.inf if low is None else low, math.inf if output.highest is None else output.highest)
 
 
-def _outside(context: Context, term: LossTerm, last: str) -> Finding:
-    low, high = RANGES[last]
+def _outside(context: Context, term: LossTerm, last: str, bounds: tuple[float, float]) -> Finding:
+    low, high = bounds
     target = term.target
     spread = max(target.deviation, 1e-12)
     beyond = max(low - target.minimum, target.maximum - high) / spread
-    upper = f"{high:g}" if math.isfinite(high) else "above"
+    lower, upper = (f"{low:.4g}" if low > -math.inf else "below"), (f"{high:.4g}" if high < math.inf else "above")
+    given = f"{lower} to {upper}" if low > -math.inf else f"{upper} at the most"
     by_log = term.operation in ("mul", "binary_cross_entropy")
     return Finding(
         rule="target-range",
@@ -183,7 +189,7 @@ def _outside(context: Context, term: LossTerm, last: str) -> Finding:
         units=(),
         message=(
             f"the targets ({target.name}) go from {target.minimum:.3g} to {target.maximum:.3g}, and {term.output} "
-            f"ends in a {last}, which gives {low:g} to {upper}: some can never be met, {seen_on(context.record)}"
+            f"ends in a {last}, which gives {given}: some can never be met, {seen_on(context.record)}"
         ),
         evidence=evidence(
             output=term.output, made_by=last, target_minimum=target.minimum, target_maximum=target.maximum
