@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -211,3 +212,55 @@ def test_a_softmax_that_weighs_other_values_is_no_activation(weighs: bool, found
     checkup = leaky.check(Soft(), X)
     assert [f.rule for f in checkup.findings] == found
     assert len(checkup.record.not_examined) == 1
+
+
+class Stepping(nn.Module):
+    """A recurrent layer of torch's, step by step or at once."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.cell, self.out = kind(8, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.cell, nn.RNNBase):
+            return self.out(self.cell(x.transpose(0, 1))[0][-1])  # type: ignore[no-any-return]
+        state: Any = None
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return self.out(state[0] if isinstance(state, tuple) else state)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.GRUCell, nn.LSTM, nn.LSTMCell])
+def test_a_loss_changes_nothing_of_the_gates_that_are_counted(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = Stepping(kind)
+    with torch.no_grad():
+        for weight in model.cell.parameters():
+            weight *= 12
+    plain = leaky.observe(model, X).choices
+    assert sum(gate.low for gate in plain) > 0
+    assert leaky.observe(model, X, loss=lambda out, _: out.square().mean()).choices == plain
+
+
+@pytest.mark.parametrize("with_loss", [False, True])
+def test_the_gates_of_a_gru_are_what_its_equations_give(with_loss: bool) -> None:
+    torch.manual_seed(1)
+    model = Stepping(nn.GRUCell)
+    with torch.no_grad():
+        for weight in model.cell.parameters():
+            weight *= 12
+    loss = (lambda out, _: out.square().mean()) if with_loss else None
+    seen = leaky.observe(model, X, loss=loss).choices
+    cell, h = model.cell, torch.zeros(40, 5)
+    resets, updates = [], []
+    for step in X.unbind(1):
+        into = (step @ cell.weight_ih.T + cell.bias_ih).chunk(3, 1)
+        over = (h @ cell.weight_hh.T + cell.bias_hh).chunk(3, 1)
+        reset, update = torch.sigmoid(into[0] + over[0]), torch.sigmoid(into[1] + over[1])
+        new = torch.tanh(into[2] + reset * over[2])
+        h = (1 - update) * new + update * h
+        resets.append(reset)
+        updates.append(update)
+    shut = [int((torch.stack(values) <= 1e-3).sum()) for values in (resets[1:], updates)]  # the first scales no data
+    assert min(shut) > 0
+    assert sum(gate.low for gate in seen) == pytest.approx(sum(shut), abs=3)

@@ -185,6 +185,16 @@ def test_a_fused_encoder_is_opened_while_it_is_observed_and_fused_again_after() 
         assert torch.backends.mha.get_fastpath_enabled()
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_an_encoder_that_takes_nested_tensors_in_its_fused_form_alone_is_listed() -> None:
+    """Torch's attention takes them in no other form: they end in an error of its own where that is off."""
+    nested = torch.nested.nested_tensor([torch.randn(n, 8) for n in (3, 5, 2)])
+    record = leaky.observe(encoder(True).eval(), [nested, nested])
+    assert record.samples == 6
+    assert ["padded" in item.reason for item in record.not_examined] == [True]
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_the_axis_of_the_samples_alone_holds_no_units_whatever_the_user_says_of_all_sites() -> None:
     class Squeezed(nn.Module):
         def __init__(self) -> None:

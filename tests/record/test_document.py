@@ -41,7 +41,9 @@ def full() -> Record:
     )
     smooth = site_from(z, name="second", smooth=np.tanh, activation="GELU", threshold=-0.75, bypassed=False)
     routed = replace(smooth, name="third", statistics=replace(smooth.statistics, seen=np.array([12, 7, 0])))
-    output = tensor(z[:, :, 0], "output", made_by="softmax", made_over=3, alike_by_batch=False, lowest=-2.5, highest=9.5)
+    output = tensor(
+        z[:, :, 0], "output", made_by="softmax", made_over=3, alike_by_batch=False, lowest=-2.5, highest=9.5
+    )
     term = replace(regression(g[:, :, 1], g[:, :, 2]), path=("softmax", "log"), hits=7, compared=11, classes=(4, 0, 7))
     return record_from(
         piecewise,

@@ -157,6 +157,21 @@ def test_whatever_a_value_that_is_written_into_a_part_reaches_is_told_to_hold_it
     assert not apart & told
 
 
+@pytest.mark.parametrize(("columns", "told"), [((0, 2), False), ((4, 2), False), ((1, 2), True), ((3, 3), True)])
+def test_what_is_written_into_columns_is_not_in_those_beside_them(columns: tuple[int, int], told: bool) -> None:
+    """As a gate that a recurrent cell computes in place lies beside the next one."""
+    values, _ = values_of(Model())
+    rows = torch.zeros(SAMPLES, 6)
+    written, beside = rows.narrow(1, 2, 2), rows.narrow(1, *columns)
+    for tensor in (rows, written, beside):
+        values.put(tensor, Node(0, "zeros", "", tuple(tensor.shape), plain(tensor.shape), from_data=False))
+    for view in (written, beside):
+        values.share(SLICE, [rows], [view], [])
+    before = values.get(beside)
+    values.share(COPY, [written], [written], [Node(90, "copy", "", (SAMPLES, 2), plain((SAMPLES, 2)))])
+    assert (values.get(beside) is not before) == told
+
+
 def reach(view: Tensor) -> tuple[int, int]:
     """The first and the last of the buffer's elements in a part of it."""
     places = torch.arange(math.prod(SIZES)).as_strided(view.shape, view.stride(), view.storage_offset())

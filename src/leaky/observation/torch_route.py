@@ -72,6 +72,16 @@ def _eager() -> Iterator[None]:
         yield
 
 
+def _opens_fused(error: Exception) -> bool:
+    """Whether an attention that takes nested tensors in its fused form alone asked for that; then it has it."""
+    if "does not support NestedTensor outside of its fast path" not in str(error):
+        return False
+    if torch.backends.mha.get_fastpath_enabled():
+        return False
+    torch.backends.mha.set_fastpath_enabled(True)
+    return True
+
+
 class _Observation:
     def __init__(self, model: nn.Module, options: Options, preserved: Preserved) -> None:
         self._model = model
@@ -131,8 +141,8 @@ class _Observation:
         """Run a batch; the first once more where it tells how: with gradients, or with activations spelled out."""
         try:
             self._pass(batch)
-        except RuntimeError as error:
-            if self._batches or not self._wants_gradients(error):
+        except (RuntimeError, AssertionError) as error:
+            if self._batches or not (self._wants_gradients(error) or _opens_fused(error)):
                 raise
             self._again(batch)
         if self._batches == 0 and self._learned:
@@ -146,8 +156,8 @@ class _Observation:
         self._tracer.go_on_from(before)
         self._pass(batch)
 
-    def _wants_gradients(self, error: RuntimeError) -> bool:
-        return self._loss is None and asks_for_gradients(self._model, error)
+    def _wants_gradients(self, error: Exception) -> bool:
+        return isinstance(error, RuntimeError) and self._loss is None and asks_for_gradients(self._model, error)
 
     def _corrected(self) -> bool:
         """Whether the first batch said that its samples lie along another axis than was assumed."""

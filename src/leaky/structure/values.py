@@ -236,12 +236,26 @@ def _place(tensor: Tensor) -> tuple[Any, ...] | None:
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:
-    def span(t: Tensor) -> tuple[int, int]:
-        start = int(t.storage_offset())
-        return start, start + sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True)) + 1
+    """Whether two parts of one memory have an element in common; of columns side by side, none."""
+    if not (one.numel() and other.numel()):
+        return False
+    (a, b), (c, d) = _span(one), _span(other)
+    if not (a < d and c < b):
+        return False
+    pitch = max(one.stride(), default=0)
+    if pitch <= 1 or pitch != max(other.stride(), default=0):
+        return True
+    (a, b), (c, d) = (
+        (start % pitch, start % pitch + _span(t, pitch)[1] - start) for t, start in ((one, a), (other, c))
+    )
+    return b > pitch or d > pitch or (a < d and c < b)
 
-    (a, b), (c, d) = span(one), span(other)
-    return bool(one.numel() and other.numel()) and a < d and c < b
+
+def _span(tensor: Tensor, pitch: int | None = None) -> tuple[int, int]:
+    """From its first element to behind its last one; where a pitch is given, of one row alone."""
+    start = int(tensor.storage_offset())
+    steps = ((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride != pitch)
+    return start, start + sum(steps) + 1
 
 
 def _received(before: Node, holder: Tensor, node: Node, part: Tensor, number: int) -> Node:

@@ -251,6 +251,7 @@ ELSEWHERE = {
     "structure/masking.py": "comparisons and logical operators, with and without a row",
     "structure/composites.py": "what to call an activation that was spelled out",
     "structure/activations.py": "recognisers, by the word in the row of an operator",
+    "structure/endings.py": "what a function at the end of a network is called",
     "structure/site_calls.py": "how a call is spelled in Python",
     "observation/comparing.py": "losses and functions of torch.nn.functional, by their names in Python",
 }
