@@ -24,6 +24,8 @@ from benchmarks.trainings.neighbours_healthy import NEIGHBOURS_HEALTHY
 from benchmarks.trainings.newcomers import NEWCOMERS
 from benchmarks.trainings.newcomers_healthy import NEWCOMERS_HEALTHY
 from benchmarks.trainings.once_held_out import ONCE_HELD_OUT
+from benchmarks.trainings.sojourners import SOJOURNERS
+from benchmarks.trainings.sojourners_healthy import SOJOURNERS_HEALTHY
 from benchmarks.trainings.strangers import STRANGERS
 from benchmarks.trainings.strangers_healthy import STRANGERS_HEALTHY
 from benchmarks.trainings.wayfarers import WAYFARERS
@@ -41,6 +43,7 @@ HALVES: dict[str, tuple[Group, ...]] = {
     "strangers": ((STRANGERS, STRANGERS_HEALTHY, (16, 17)),),
     "wayfarers": ((WAYFARERS, (), (20, 21)),),
     "neighbours": (((), NEIGHBOURS_HEALTHY, (18, 19)),),
+    "sojourners": ((SOJOURNERS, SOJOURNERS_HEALTHY, (22, 23)),),
 }
 """Failing kinds, healthy ones and seeds of each half: on the first two the rules and thresholds were set; the others
 were written when those stood, one after another, and run once. What each of them showed was mended since."""
