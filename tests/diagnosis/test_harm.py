@@ -6,6 +6,8 @@ import pytest
 from tests.diagnosis.helpers import ENOUGH, findings_in, only
 from tests.records import normal, planted, producer, record_from, site_from, tensor
 
+from leaky.diagnosis import Thresholds
+from leaky.diagnosis.harm import Lost, cost
 from leaky.record import FloatArray, Record, Site
 
 
@@ -70,3 +72,33 @@ def test_units_whose_pre_activations_may_be_used_elsewhere_are_not_said_to_cost_
         z = partly_dead(40, 4)
         finding = only(findings_in("dead", record_from(site_from(z, 0.0, name="act", bypassed=bypassed))))
         assert ("where nothing else takes their pre-activations" in finding.advice) == condition
+
+
+HALF = {"units": 100, "lost": 50}
+
+
+@pytest.mark.parametrize(
+    ("known", "level"),
+    [
+        ({}, "info"),
+        ({"others_active": 1.6}, "info"),
+        ({"others_active": 0.75}, "info"),
+        ({"others_active": 0.7}, "warning"),
+        ({"others_active": 0.7, "lost": 39}, "info"),
+        ({"others_active": 0.7, "lost": 60}, "error"),
+        ({"others_active": 0.7, "learned": True}, "info"),
+        ({"others_active": 0.7, "bypassed": True}, "info"),
+        ({"others_active": float("nan")}, "warning"),
+        ({"others_active": 1.0, "at_once": 0.39}, "info"),
+        ({"others_active": 1.0, "at_once": 0.4}, "warning"),
+        ({"others_active": 1.0, "learned": False}, "warning"),
+        ({"others_active": 1.0, "room": 51}, "info"),
+        ({"others_active": 1.0, "room": 52}, "warning"),
+        ({"others_active": 1.0, "lost": 60, "network": 0.65}, "warning"),
+        ({"others_active": 1.0, "lost": 60, "network": 0.64}, "info"),
+    ],
+)
+def test_half_of_a_site_is_harm_where_something_shows_what_it_costs(known: dict[str, float], level: str) -> None:
+    found = cost(Lost(**{**HALF, **known}), Thresholds())  # type: ignore[arg-type]
+    assert found.level == level
+    assert bool(found.reason) == (level != "info" or "learned" in known)

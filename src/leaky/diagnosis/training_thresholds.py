@@ -14,6 +14,11 @@ class TrainingThresholds:
     stopped_warning: float = share(
         0.4, "share of a site's units that have stopped firing from which on it is a warning", HEALTHY
     )
+    others_active: float = share(
+        0.75,
+        "firing of the units that are left ÷ that of all at first, below which those that died are harm",
+        "agents that learn: .84 and more; collapses over tasks: .69 and less",
+    )
     collapse_share: float = share(
         0.5, "share of silent units at which a layer counts as collapsed, for its projected step", "SageMaker DeadRelu"
     )

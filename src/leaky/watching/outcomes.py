@@ -41,6 +41,7 @@ class Outcomes:
         self._last: deque[Look] = deque(maxlen=KEPT)
         self._of: nn.Module | None = None
         self._seen: Tensor | None = None
+        self._width = 1
 
     @property
     def looks(self) -> tuple[Look, ...]:
@@ -61,14 +62,15 @@ class Outcomes:
         if given is not None:
             self._due, self._of = False, module
             with torch.no_grad():
-                self._seen = _told_apart(given.detach().movedim(axis, 0))
+                samples_first = given.detach().movedim(axis, 0)
+                self._seen, self._width = _told_apart(samples_first), min(samples_first.shape[1:])
 
     def reported(self) -> None:
         """A report is made: the look counts, and the next pass is looked at."""
         seen, self._seen, self._due = self._seen, None, True
         if seen is None:
             return
-        look = Look(*seen.tolist())
+        look = Look(*seen.tolist(), self._width)
         if self._first is None:
             self._first = look
         else:

@@ -78,11 +78,13 @@ class Look:
         alike: (E y)² ÷ E y² over samples, the median over the entries of one sample's output.
         variance: between samples, the mean over the entries.
         square: E y².
+        width: entries that each sample has along the smallest axis of the output.
     """
 
     alike: float
     variance: float
     square: float
+    width: int = 1
 
 
 @dataclass(frozen=True, eq=False)

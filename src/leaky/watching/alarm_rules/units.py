@@ -7,21 +7,77 @@ import math
 import numpy as np
 
 from leaky.diagnosis import Finding, Level
+from leaky.diagnosis.harm import Cost, Lost, cost, far_off, share_of_network
 from leaky.record import FloatArray
 from leaky.text import percentage
 from leaky.watching.alarm_rules.now import Now, SiteNow, beyond_chance, finding
 
+FIRST_REPORTS = 3
+"""Reports of the first steps, which are large in healthy trainings too."""
 
-def _level(now: Now, count: int, units: int, warning: float) -> Level:
-    """Of so many units that cannot learn: info where a layer of few units may show as many by accident.
+
+def _judged(now: Now, site: SiteNow, lost: int, warning: float) -> Cost:
+    """What so many units of a site that cannot learn cost: info where a layer of few may show as many by accident.
 
     Where none is left, nothing gets through the layer, however few they were.
     """
     t = now.thresholds
     delta = t.delta / max(1, len(now.sites))
-    if count == units or beyond_chance(count, units, t.dead_error, delta):
-        return "error"
-    return "warning" if beyond_chance(count, units, warning, delta) else "info"
+    if lost == site.units:
+        return Cost("error", "Nothing gets through.")
+    level: Level = "error" if beyond_chance(lost, site.units, t.dead_error, delta) else "warning"
+    if level == "warning" and not beyond_chance(lost, site.units, warning, delta):
+        return Cost("info")
+    found = _harm(now, site, lost)
+    return found if found.level == "info" else Cost(level, found.reason)
+
+
+def _harm(now: Now, site: SiteNow, lost: int) -> Cost:
+    """Whether units that are lost to a site are waste or harm, by what is left of it and by the network around it."""
+    t, hidden = now.thresholds, [each for each in now.sites if not each.is_output and not each.gated]
+    dead = {each.name: round(now.row[each.name]["silent"] * each.units) for each in hidden}
+    widths = [each.units for each in now.sites] + [look.width for look in now.looks[-1:]]
+    known = Lost(
+        site.units,
+        lost,
+        others_active=_others_active(now, site),
+        at_once=_at_once(now, site),
+        room=min(widths) if now.looks else None,
+        network=share_of_network(dead, {each.name: each.units for each in hidden}, t),
+        far_off=far_off(now.inputs, t),
+    )
+    return cost(known, t)
+
+
+def _others_active(now: Now, site: SiteNow) -> float:
+    """How often the units fire that are left ÷ how often those did that fired at first; 0 where that is not known.
+
+    At first is the first report, or the first one that tells which units are silent, whichever had them fire more. Left
+    are those that fired of late: while units go on falling silent, it takes time until they are called so.
+    """
+    rates, silent = now.history[site.name]["rate"], now.history[site.name]["silent"]
+    told = np.flatnonzero(np.isfinite(rates) & (now.history.samples.cumsum() >= now.needed))
+    left = float((site.silent_for <= now.needed / 4).mean())
+    if not len(told) or left == 0:
+        return 0.0
+    first, at_first = float(rates[np.isfinite(rates)][0]), float(rates[told[0]])
+    before = max(first, at_first / (1 - float(silent[told[0]]))) if silent[told[0]] < 1 else first
+    return float(rates[-1]) / left / before if before > 0 else 0.0
+
+
+def _at_once(now: Now, site: SiteNow) -> float:
+    """The largest share of the units that fired for the last time within one report, later than at the first steps.
+
+    Large first steps silence units in healthy trainings too: the first reports do not count.
+    """
+    steps, told = now.history.steps, np.flatnonzero(now.history.samples.cumsum() >= now.needed)
+    gone = site.ever_fired & (site.silent_for >= now.needed)
+    early = steps[min(max(FIRST_REPORTS - 1, told[0] if len(told) else 0), len(steps) - 1)]
+    last = np.sort(site.last_fired[gone & (site.last_fired > early)])
+    if not len(last) or len(steps) < 2:
+        return 0.0
+    together = np.searchsorted(last, last + np.diff(steps[-2:]), side="left") - np.arange(len(last))
+    return float(together.max()) / site.units
 
 
 def stopped_firing(now: Now) -> list[Finding]:
@@ -32,20 +88,24 @@ def stopped_firing(now: Now) -> list[Finding]:
         if not site.flat or site.gated or not gone.any():
             continue
         share, t = float(gone.mean()), now.thresholds
-        level = _level(now, int(gone.sum()), site.units, t.stopped_warning)
+        harm = _judged(now, site, int(gone.sum()), t.stopped_warning)
         units = tuple(int(u) for u in np.flatnonzero(gone))
         message = (
             f"{len(units)} of {site.units} units have stopped firing: silent on {now.needed:,} samples or more, since "
-            f"step {int(site.last_fired[gone].max())} or earlier"
+            f"step {int(site.last_fired[gone].max())} or earlier{_because(harm)}"
         )
         advice = (
-            "Some units fall silent in healthy trainings too: nothing to do while they are few."
-            if level == "info"
+            "Units fall silent in healthy trainings too: nothing to do while the others go on as before."
+            if harm.level == "info"
             else "Probably a large step moved them out of reach: look at the rate and at the batches before. "
             "`leaky.repair` brings them back; whether a leak would have helped, `leaky.tune` decides."
         )
-        found.append(finding("stopped-firing", level, site, message, advice, units=units, share=share))
+        found.append(finding("stopped-firing", harm.level, site, message, advice, units=units, share=share))
     return found
+
+
+def _because(harm: Cost) -> str:
+    return f". {harm.reason.removesuffix('.')}" if harm.reason else ""
 
 
 def dead(now: Now) -> list[Finding]:
@@ -59,14 +119,15 @@ def dead(now: Now) -> list[Finding]:
         share = now.row[site.name]["dead"]
         if site.gated or math.isnan(share) or share < t.dead_warning:
             continue
-        level = _level(now, round(share * site.units), site.units, t.dead_warning)
+        harm = _judged(now, site, round(share * site.units), t.dead_warning)
         shares = now.history[site.name]["dead"]
         risen = round(float(share - shares[~np.isnan(shares)][0]) * site.units)
-        if level == "warning" and not beyond_chance(risen, site.units, t.collapse_rise, t.delta / len(now.sites)):
-            level = "info"
+        if harm.level == "warning" and not beyond_chance(risen, site.units, t.collapse_rise, t.delta / len(now.sites)):
+            harm = Cost("info")
         message = f"{percentage(share)} of {site.units} units are dead on the last {now.needed:,} samples or more"
+        message += _because(harm)
         advice = "Run watch.checkup() for the verdicts; `leaky.repair` shows what brings them back."
-        found.append(finding("dead", level, site, message, advice, share=share))
+        found.append(finding("dead", harm.level, site, message, advice, share=share))
     return found
 
 
@@ -75,8 +136,8 @@ def collapsing(now: Now) -> list[Finding]:
 
     Units that were silent from the start show all at once, when enough samples were seen to call them so; that is no
     rise, and is not looked at. Nor is one that is over: large first steps silence units in healthy trainings too, which
-    shows as a rise for as long as it takes to call them silent. Where other units fire the more, what comes in has
-    become narrower, as samples of a generator that learns do: level info.
+    shows as a rise for as long as it takes to call them silent. Where those that are left fire as at first or more,
+    what comes in has become narrower, as samples of a generator that learns do, or the layer had units to spare: info.
     """
     found, t = [], now.thresholds
     steps, told = now.history.steps, now.history.samples.cumsum() >= now.needed
@@ -100,20 +161,10 @@ def collapsing(now: Now) -> list[Finding]:
             f"{t.collapse_share:.0%} by step {projected:,.0f} if it goes on"
         )
         advice = "Lower the rate now, or give the site a leak; units that are gone do not come back by themselves."
-        share, level = float(shares[recent[-1]]), _level_of_rise(now.history[site.name]["rate"][recent], shares[recent])
+        share = float(shares[recent[-1]])
+        level: Level = "info" if _others_active(now, site) >= t.others_active else "warning"
         found.append(finding("collapsing", level, site, message, advice, share=share, projected_step=projected))
     return found
-
-
-def _level_of_rise(rates: FloatArray, shares: FloatArray) -> Level:
-    """Info where the layer fires nearly as much as before so many of its units were silent, and a warning otherwise.
-
-    If others went on as they were, a rise of the silent share from s to t would leave (1 − t) ÷ (1 − s) of the rate.
-    """
-    before = int(np.argmin(shares))
-    lost = 1 - float(rates[-1]) / max(float(rates[before]), 1e-30)
-    expected = 1 - float(1 - shares[-1]) / float(1 - shares[before])
-    return "info" if lost < expected / 2 else "warning"
 
 
 def _pace(now: Now, site: SiteNow, shares: FloatArray) -> float:
