@@ -70,7 +70,8 @@ class Outcomes:
         seen, self._seen, self._due = self._seen, None, True
         if seen is None:
             return
-        look = Look(*seen.tolist(), self._width)
+        alike, variance, square = seen.tolist()
+        look = Look(alike, variance, square, self._width)
         if self._first is None:
             self._first = look
         else:
