@@ -33,6 +33,9 @@ TARGET = 1.3
 SETTLED = 5
 """Batches after which an observation is in its stride: the first is traced, and a few look at normalisations too."""
 
+SPANS = (8, 16)
+"""Batches of checks that people run: among them are those on which gates and attention are counted, 1, 2, 4, 8 …"""
+
 
 Made = tuple[nn.Module, list[Tensor]]
 
@@ -160,12 +163,14 @@ def measure(make: Callable[[], Made], seconds: float, least: int = 12) -> dict[s
     settled = [c / p for c, p in zip(checked[SETTLED:], plain[SETTLED:], strict=True)]
     low, _, high = statistics.quantiles(settled, n=4)
     base = statistics.median(plain[1:])
+    spans = {f"mean of {n - 1} after the first": statistics.fmean(checked[1:n]) / base for n in SPANS}
     return {
         "plain_seconds": base,
         "ratio": statistics.median(checked[SETTLED:]) / base,
         "quartiles": [low, high],
         "second_to_fifth": statistics.median(checked[1:SETTLED]) / base,
         "first": checked[0] / base,
+        **spans,
         "batches": len(checked),
         "sites": len(seen.sites),
     }
@@ -189,7 +194,8 @@ def main() -> None:
             low, high = case["quartiles"]
             print(
                 f"{name:34} plain {case['plain_seconds'] * 1e3:8.2f} ms   later {case['ratio']:.2f} "
-                f"[{low:.2f}, {high:.2f}]   second to fifth {case['second_to_fifth']:.2f}   first {case['first']:.1f}",
+                f"[{low:.2f}, {high:.2f}]   second to fifth {case['second_to_fifth']:.2f}   first {case['first']:.1f}"
+                f"   {'  '.join(f'{key} {value:.2f}' for key, value in case.items() if key.startswith('mean'))}",
                 flush=True,
             )
             if given.keep:

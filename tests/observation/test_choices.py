@@ -264,3 +264,73 @@ def test_the_gates_of_a_gru_are_what_its_equations_give(with_loss: bool) -> None
     shut = [int((torch.stack(values) <= 1e-3).sum()) for values in (resets[1:], updates)]  # the first scales no data
     assert min(shut) > 0
     assert sum(gate.low for gate in seen) == pytest.approx(sum(shut), abs=3)
+
+
+class Maxout(nn.Module):
+    """Units that are the largest of pieces: parts of one layer's units, side by side or apart, or of two layers."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.first, self.second, self.out = nn.Linear(8, 12), nn.Linear(8, 12), nn.Linear(12, 1)
+        self.form = form
+
+    def pieces(self, x: Tensor) -> Tensor:
+        """In shape (…, pieces of a unit, units)."""
+        made = self.first(x)
+        if self.form == "apart":
+            return made.unflatten(-1, (3, 4))  # type: ignore[no-any-return]
+        if self.form == "beside":
+            return made.unflatten(-1, (4, 3)).mT  # type: ignore[no-any-return]
+        both = made.chunk(2, -1) if self.form == "halves" else (made, self.second(x))
+        return torch.stack(both, -2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.first(x)
+        if self.form == "apart":
+            largest = made.unflatten(-1, (3, 4)).amax(-2)
+        elif self.form == "beside":
+            largest = made.unflatten(-1, (4, 3)).max(-1).values
+        elif self.form == "halves":
+            largest = torch.maximum(*made.chunk(2, -1))
+        else:
+            largest = torch.max(made, self.second(x))
+        return largest.mean((1, 2))
+
+
+@pytest.mark.parametrize("form", ["apart", "beside", "halves", "layers"])
+@pytest.mark.parametrize("batch_size", [40, 10])
+def test_pieces_that_are_the_largest_nowhere_are_counted(form: str, batch_size: int) -> None:
+    torch.manual_seed(2)
+    model = Maxout(form)
+    with torch.no_grad():
+        model.first.bias[torch.tensor([0, 1, 9])] -= 30.0
+    (choice,) = leaky.observe(model, X, batch_size=batch_size).choices
+    seen = torch.cat([X[i : i + batch_size] for i in range(0, 40, batch_size)][:2] if batch_size < 40 else [X])
+    seen = seen if batch_size == 40 else torch.cat([seen, X[30:]])  # of four batches the third is not counted
+    pieces = model.pieces(seen).detach()
+    chosen = (pieces == pieces.amax(-2, keepdim=True)).flatten(0, 1).any(0)
+    assert (choice.kind, choice.entries, choice.low) == ("pieces", chosen.numel(), int((~chosen).sum()))
+    assert 3 <= choice.low < choice.entries
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda h: h.amax(1),
+        lambda h: h.amax(-1, keepdim=True).mean(1),
+        lambda h: torch.maximum(h, 0.1 * h).mean(1),
+        lambda h: torch.maximum(h, h.exp() - 1).mean(1),
+        lambda h: h.unflatten(1, (3, 2)).amax(2).mean(1),
+    ],
+    ids=["positions", "all units", "leak", "two functions", "pairs of positions"],
+)
+def test_other_maxima_are_no_pieces(pool: Callable[[Tensor], Tensor]) -> None:
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return pool(self.layer(x))
+
+    assert leaky.observe(Pooled(), X).choices == ()

@@ -41,7 +41,7 @@ STAGES = (
     ("not-learning", "initialisation-gain"),
     ("growth", "decay"),
     ("alike-by-depth", "alike-units"),
-    ("softmax-inside", "shut-gate", "saturated-attention"),
+    ("softmax-inside", "shut-gate", "saturated-attention", "idle-pieces"),
     (),  # the sites, one after another
     ("output-rectifier", "same-output"),
     ("no-gradient", "vanishing-gradient", "exploding-gradient"),
@@ -165,6 +165,7 @@ RELATIONS = (
     Relation("shut-gate", PASSIVE | {"constant"}, _shut),
     Relation("shut-gate", frozenset(("same-output", "not-learning"))),
     Relation("saturated-attention", PASSIVE, cap="warning"),
+    Relation("idle-pieces", frozenset(("not-learning",)), cap="warning"),
     Relation("dead", frozenset(("born-dead", "died-in-training")), _same_site),
     Relation("no-gradient", frozenset(("vanishing-gradient", "gradient-starved"))),
 )

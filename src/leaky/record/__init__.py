@@ -17,7 +17,7 @@ from leaky.record.ends import (
     TensorStatistics,
     merged,
 )
-from leaky.record.layers import OVER_BATCH, Choice, Normalisation, SharedLayer
+from leaky.record.layers import OVER_BATCH, PIECES, Choice, Normalisation, SharedLayer
 from leaky.record.observation import NotExamined, Record
 from leaky.record.site import OutputMoments, Producer, Site
 from leaky.record.statistics import (
@@ -42,6 +42,7 @@ __all__ = [
     "NOTHING_SEEN",
     "OVER_BATCH",
     "OVER_SAMPLES",
+    "PIECES",
     "REGIONS",
     "WEIGHTED",
     "Choice",

@@ -27,17 +27,20 @@ class Normalisation:
 
 OVER_BATCH = "over the batch"
 """Kind of a choice among the samples of a batch."""
+PIECES = "pieces"
+"""Kind of a choice of the largest among the pieces of maxout's units."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How an operation that chooses chose: a gate that scales another value, or attention's softmax.
+    """How an operation that chooses chose: a gate that scales another value, attention's softmax, or a maximum.
 
     Attributes:
         name: where it runs, "block.softmax (model.py:31)".
-        kind: "gate", "attention", or OVER_BATCH for a softmax inside the model that holds samples against each other.
-        entries: of a gate, or rows of scores with two places or more.
-        low: entries of a gate that let at most a thousandth pass.
+        kind: "gate", "attention", OVER_BATCH for a softmax inside the model that holds samples against each other, or
+            PIECES for a maximum of several linear pieces a unit.
+        entries: of a gate, or rows of scores with two places or more, or pieces.
+        low: entries of a gate that let at most a thousandth pass; pieces that were the largest nowhere.
         high: entries of a gate that let all but a thousandth pass; rows that leave all other places a thousandth.
     """
 

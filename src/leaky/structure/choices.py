@@ -1,4 +1,4 @@
-"""How values of a pass choose among others: gates that scale another value, and attention's scores.
+"""How values of a pass choose among others: gates that scale another value, attention's scores, and maxout's pieces.
 
 A gate that is shut on everything lets nothing pass, and one softmax that is 1 at one place and 0 elsewhere passes no
 gradient to its scores. Neither is a site; both are counted here, on the batches numbered 1, 2, 4, 8 and so on: those
@@ -14,17 +14,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from leaky.record import OVER_BATCH, Choice, merged
+from leaky.record import OVER_BATCH, PIECES, Choice, merged
 from leaky.structure.graph import Call, Gate, Node
 from leaky.structure.hidden_places import HiddenPlaces
 from leaky.structure.masking import HIDDEN
 from leaky.structure.modules import user_line
+from leaky.structure.pieces import OF_TWO, OVER_AN_AXIS, chosen_pieces
 from leaky.structure.saturation import PRACTICALLY_ZERO
 
 MOST_SAMPLES = 16
 """Samples of a pass whose scores are computed again, where one operator hides them."""
 _GATES = ("sigmoid", "hardsigmoid")
 _COUNTED = ("mul", "glu", "_softmax", "_safe_softmax")
+_PICKING = (*OVER_AN_AXIS, *OF_TWO)
 _LSTM = "mkldnn_rnn_layer"
 _LSTM_GATES = {"input gate": 0, "forget gate": 1, "output gate": 3}
 """Which of the four blocks of an LSTM's rows makes each of its gates."""
@@ -47,12 +49,14 @@ class Choices:
         self.counting = True
         self._seen: list[Choice] = []
         self._set_by: dict[str, list[int]] = {}
+        self._pieces: dict[str, Tensor] = {}
         self._hidden = HiddenPlaces()
 
     @property
     def found(self) -> tuple[Choice, ...]:
         """Each with its counts over all that was counted."""
-        return merged(self._seen, ())
+        pieces = [Choice(name, PIECES, len(seen), int((~seen).sum()), 0) for name, seen in self._pieces.items()]
+        return merged(self._seen, pieces)
 
     def start_pass(self) -> None:
         """Another pass begins."""
@@ -82,7 +86,7 @@ class Choices:
             return
         for production in call.produced:
             self._set_by.pop(production.weight, None)
-        counted = call.name in _COUNTED or call.name == _LSTM or call.name.startswith(_FUSED)
+        counted = call.name in (*_COUNTED, *_PICKING, _LSTM) or call.name.startswith(_FUSED)
         hides = self._hidden.concerns(call)
         if not (counted or hides) or not _all_plain((*values, *named.values(), result)):
             return
@@ -102,6 +106,8 @@ class Choices:
             self._over_positions(call, values[0], result, module)
         elif call.name == _LSTM:
             self._recurrent(call, values, result)
+        elif call.name in _PICKING:
+            self._picked(call, chosen_pieces(call, values, result))
         elif (scores := _scores(call, values, named)) is not None:
             self._count("attention", self._place(module, "attention"), *_one_hot(scores, scores.softmax(-1), -1))
 
@@ -138,6 +144,13 @@ class Choices:
             return
         hidden = self._hidden.of(node, result.shape)
         self._count("attention", self._place(module, "softmax"), *_one_hot(scores, result, dim, hidden))
+
+    def _picked(self, call: Call, chosen: Tensor | None) -> None:
+        name = _weight(call.args[0])
+        if chosen is not None and name is not None:
+            before = self._pieces.get(name)
+            together = before is not None and before.shape == chosen.shape
+            self._pieces[name] = before | chosen if together and before is not None else chosen
 
     def _recurrent(self, call: Call, values: Sequence[Any], result: Any) -> None:
         """The gates of a layer of torch's own LSTM, computed again from its states, of a few samples."""

@@ -7,7 +7,7 @@ from tests.diagnosis.helpers import ENOUGH, findings_in, only, terms
 from tests.records import normal, record_from, site_from, tensor
 
 from leaky.diagnosis import diagnose
-from leaky.record import Choice, NotExamined
+from leaky.record import PIECES, Choice, NotExamined
 from leaky.structure.softmaxes import REASON
 
 N = 1000
@@ -43,6 +43,13 @@ def test_attention_by_the_share_of_one_hot_rows(high: int, level: str | None) ->
     found = findings_in("saturated-attention", judged(Choice("a", "attention", N, 0, high)))
     assert [f.level for f in found] == ([] if level is None else [level])
     assert [f.evidence["shares"] for f in found] == ([] if level is None else [[high / N]])
+
+
+@pytest.mark.parametrize(("idle", "noise", "level"), [(24, 0.1, "info"), (24, 30.0, "warning"), (23, 30.0, None)])
+def test_pieces_of_which_a_quarter_is_never_the_largest(idle: int, noise: float, level: str | None) -> None:
+    found = findings_in("idle-pieces", judged(Choice("a", PIECES, 96, idle, 0), noise))
+    assert [(f.level, f.evidence["idle"], f.evidence["pieces"]) for f in found] == [(level, idle, 96)] * bool(level)
+    assert all("24 of 96 pieces" in f.message for f in found)
 
 
 def test_few_samples_or_rows_are_not_judged() -> None:

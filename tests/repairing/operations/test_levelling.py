@@ -147,3 +147,45 @@ def test_shut_gates_are_tried_to_be_opened_and_a_metric_keeps_it() -> None:
     assert done.verdict == "kept"
     assert {action.kind for action in done.actions} == {"level"}
     assert accuracy(model) > good - 0.1
+
+
+class Maxout(nn.Module):
+    """Units that are the largest of three pieces, which lie apart in the layer or side by side."""
+
+    def __init__(self, beside: bool) -> None:
+        torch.manual_seed(0)
+        super().__init__()
+        self.made, self.last, self.beside = nn.Linear(6, 24), nn.Linear(8, 2), beside
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = self.made(x)
+        largest = made.view(-1, 8, 3).max(-1).values if self.beside else made.view(-1, 3, 8).amax(1)
+        out: torch.Tensor = self.last(largest)
+        return out
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_pieces_that_are_never_the_largest_come_up_to_those_that_are(beside: bool) -> None:
+    model = Maxout(beside)
+    assert held_on_one_side(Subject(model, DATA).ground) is None
+    shut = torch.arange(24).view(8, 3)[:, 0] if beside else torch.arange(8)
+    kept = torch.ones(24, dtype=torch.bool).index_fill(0, shut, False)
+    with torch.no_grad():
+        model.made.bias[shut] -= 30.0
+    before = copy.deepcopy(model.state_dict())
+    assert "made.bias" in str(held_on_one_side(Subject(model, DATA).ground))
+    optimizer = torch.optim.Adam(model.parameters())
+    model(DATA).square().sum().backward()
+    optimizer.step()
+    model.load_state_dict(before)
+    LEVEL.carry_out(Subject(model, DATA, optimizer=optimizer), [WANTED])
+    levels = model.made(DATA).detach().median(0).values
+    others = levels[kept].view(8, 2).mean(1) if beside else levels[kept].view(2, 8).mean(0)
+    torch.testing.assert_close(levels[shut], others, rtol=0, atol=1e-4)
+    assert [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])] == ["made.bias"]
+    assert torch.equal(model.made.bias[kept], before["made.bias"][kept])
+    assert not optimizer.state[model.made.bias]["exp_avg"][shut].any()
+    assert held_on_one_side(Subject(model, DATA).ground) is None
+    frozen = Maxout(beside)
+    frozen.made.bias.requires_grad_(False)
+    assert LEVEL.able(Subject(frozen, DATA), WANTED)[0] is None

@@ -59,6 +59,7 @@ RULES: dict[str, Rule] = {
         saturation.saturated,
         choices.shut_gate,
         choices.saturated_attention,
+        choices.idle_pieces,
         choices.softmax_inside,
         non_finite.non_finite,
         depth.growth,

@@ -1,4 +1,4 @@
-"""What chooses among other values and has stopped doing so: shut gates, one-hot attention, a softmax between layers."""
+"""What chooses among other values and has stopped doing so: gates, attention, maxout, a softmax between layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from leaky.diagnosis.context import Context
 from leaky.diagnosis.finding import Finding, Level
 from leaky.diagnosis.rules.rule import rule
 from leaky.diagnosis.wording import evidence
-from leaky.record import OVER_BATCH, Choice
+from leaky.record import OVER_BATCH, PIECES, Choice
 from leaky.structure.softmaxes import REASON
 from leaky.text import counted, listed, percentage
 
@@ -83,6 +83,43 @@ def saturated_attention(context: Context) -> list[Finding]:
             advice=(
                 "The scores are too large: divide by √d, draw queries and keys smaller, normalise them, or look at "
                 "the scale of what comes in. Meant so for hard attention."
+            ),
+        )
+    ]
+
+
+IDLE = 0.25
+"""Share of the pieces of maxout's units from which on it is told that they are never the largest."""
+
+
+@rule(
+    "idle-pieces",
+    concern="choice",
+    summary="maxout whose linear pieces are never the largest",
+    thresholds=("least_samples", "learned"),
+)
+def idle_pieces(context: Context) -> list[Finding]:
+    """One finding for the layers of which many pieces were the largest on no sample that was counted."""
+    enough = context.record.samples >= context.thresholds.least_samples
+    known = [one for one in context.record.choices if enough and one.kind == PIECES]
+    idle = [one for one in known if one.low >= IDLE * one.entries]
+    if not idle:
+        return []
+    lost, pieces = sum(one.low for one in idle), sum(one.entries for one in idle)
+    return [
+        Finding(
+            rule="idle-pieces",
+            level=context.unless_fit,
+            site=None,
+            units=(),
+            message=(
+                f"{lost:,} of {pieces:,} pieces that the units of {_names(idle)} are the largest of were the largest "
+                "on none of the samples that were counted: no gradient reaches them, as if their units were narrower"
+            ),
+            evidence=evidence(layers=[one.name for one in idle], idle=lost, pieces=pieces),
+            advice=(
+                "Bring the pieces of a unit to one level: set their biases near 0, draw their weights alike; "
+                "`leaky.repair` tries the biases. A leak has no part in it."
             ),
         )
     ]

@@ -1,4 +1,4 @@
-"""Biases of gates and norms that hold what they pass on one side, brought back: no site tells of either.
+"""Biases of gates, norms and maxout that hold what they pass on one side, brought back: no site tells of them.
 
 A gate whose sigmoid is shut, or open, on nearly all samples learns nothing and lets nothing be learned behind it; a
 norm whose biases are far off gives what follows nearly the same for all inputs. The weights of both stay.
@@ -17,6 +17,7 @@ from leaky.repairing.ground import Ground
 from leaky.repairing.operations.in_passing import at_once
 from leaky.repairing.operations.operation import Operation
 from leaky.repairing.operations.optimizer_state import reset_slices
+from leaky.repairing.operations.picking import Picked, pickings
 from leaky.repairing.plan import Action, Left
 from leaky.repairing.subject import Subject
 from leaky.repairing.trouble import MOST_LEFT, RARELY
@@ -50,15 +51,19 @@ class _Gate:
 
 
 def held_on_one_side(ground: Ground) -> str | None:
-    """Which gates and norms are, in words; None where none are."""
+    """Which gates, norms and pieces of maxout are, in words; None where none are."""
     watchers = {gate.event.number: _Levelled(ground, gate, None) for gate in _gates(ground)}
-    if watchers:
-        ground.replay(watchers, batch_size=at_once(ground))
+    picked = {each.event.number: Picked(ground, each, shifts=False) for each in pickings(ground)}
+    if watchers or picked:
+        ground.replay({**watchers, **picked}, batch_size=at_once(ground))
     gates = [watcher.gate.bias for watcher in watchers.values() if watcher.stuck is not None]
     found = [f"the gates that {listed(gates)} shifts are shut or open on nearly all samples"] if gates else []
     norms = [f"{path}.bias" for path, _ in _far_off(ground)]
     if norms:
         found.append(f"{listed(norms)} is beyond {FAR:g} in more than {MOST_LEFT:.0%} of the units")
+    idle = [each.picking.bias for each in picked.values() if each.stuck]
+    if idle:
+        found.append(f"pieces that {listed(idle)} shifts are never the largest of their unit")
     return "; ".join(found) or None
 
 
@@ -127,10 +132,18 @@ def _shift(subject: Subject, bias: Tensor, mask: Tensor, by: Tensor) -> None:
         reset_slices(subject.optimizer, bias, mask.reshape(bias.shape).to(bias.device))
 
 
+def _forget(subject: Subject, picked: Picked) -> None:
+    """Let an optimizer forget the moments of the biases that were shifted."""
+    bias = subject.ground.tensor(picked.picking.bias)
+    if picked.stuck and subject.optimizer is not None and isinstance(bias, nn.Parameter):
+        reset_slices(subject.optimizer, bias, picked.mask.reshape(bias.shape).to(bias.device))
+
+
 def _able(subject: Subject, wanted: Action) -> tuple[Action | None, tuple[Left, ...]]:
-    if _gates(subject.ground) or _far_off(subject.ground):
+    if _gates(subject.ground) or _far_off(subject.ground) or pickings(subject.ground):
         return wanted, ()
-    return None, (Left("(model)", (), "it has no gate and no norm with a bias of its own that holds it on one side"),)
+    reason = "it has no gate, norm or maxout with a bias of its own that holds it on one side"
+    return None, (Left("(model)", (), reason),)
 
 
 def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
@@ -140,15 +153,18 @@ def _carry_out(subject: Subject, actions: Sequence[Action]) -> None:
             bias = ground.tensor(f"{path}.bias")
             _shift(subject, bias, far, -bias.detach())
         handlers = {gate.event.number: _Levelled(ground, gate, subject) for gate in _gates(ground)}
-        if handlers:
-            ground.replay(handlers, batch_size=at_once(ground))
+        picked = {each.event.number: Picked(ground, each, shifts=True) for each in pickings(ground)}
+        if handlers or picked:
+            ground.replay({**handlers, **picked}, batch_size=at_once(ground))
+        for each in picked.values():
+            _forget(subject, each)
     subject.changed()
 
 
 LEVEL = Operation(
     kind="level",
-    needs="a gate's layer, or a norm, with a bias of its own",
-    promises="all weights, and the biases of units that are on neither side",
+    needs="the layer of a gate or of maxout, or a norm, with a bias of its own",
+    promises="all weights, and the biases of units that are on neither side and of pieces that are chosen",
     keeps_function=False,
     able=_able,
     carry_out=_carry_out,
