@@ -123,13 +123,13 @@ def test_it_may_have_run_before_the_watch_begins_and_what_was_compiled_then_serv
     model, data, optimizer = prepared("mlp")
     call = torch.compile(model, fullgraph=True, backend="aot_eager")
     call(data).sum().backward()
-    for graphs in (2, 3):
+    for _ in range(2):
         model.load_state_dict(prepared("mlp")[0].state_dict())
         with leaky.watch(model, optimizer, alarms=()) as watch:
             steps(call, data, optimizer)
         assert_same(watch.record(), expected)
         call(data).sum().backward()
-        assert_one_graph(graphs)
+        assert_one_graph(2)  # one for the watches, the second of which is served by the first one's
 
 
 def test_inductor_sees_the_same() -> None:

@@ -122,26 +122,31 @@ def test_between_two_watches_nobody_is_told() -> None:
     meeting.follow(z)
     meeting.arrive(z, z, 3)
     site_map.begin([z], True)
-    site_map.end()
+    site_map.end([], [])
 
     def tell(name: str, answer: Any = None) -> Any:
         return lambda *what: (told.append((name, what)), answer)[1]
 
     passes: Any = SimpleNamespace(
-        take=tell("take", 7), follow=tell("follow"), arrive=tell("arrive"), open=tell("open"), close=tell("close")
+        running=True,
+        take=tell("take", 7),
+        follow=tell("follow"),
+        arrive=tell("arrive"),
+        open=tell("open"),
+        close=tell("close"),
     )
     site_map.passes = passes
     assert meeting.take(z) == 7
     meeting.follow(z)
-    meeting.arrive(z, z, -1)  # of a pass that was not observed
     meeting.arrive(z, z, 0)
     site_map.begin([z], False)
-    site_map.end()
-    assert [name for name, _ in told] == ["take", "follow", "arrive", "open", "close"]
+    site_map.end([z, z], [meeting.number, -meeting.number])
+    assert [name for name, _ in told] == ["take", "follow", "arrive", "open", "take", "follow", "close"]
     assert told[2][1] == (meeting, z, z, 0)
     opened, module, batch, with_gradient = told[3][1]
     assert (opened, module, batch.args, with_gradient) == (site_map, model, (z,), False)
-    assert told[4][1] == (site_map, True)
+    assert told[4][1] == told[5][1] == (meeting, z)
+    assert told[6][1] == (site_map, True)
 
 
 ACTIVATIONS: dict[str, nn.Module] = {

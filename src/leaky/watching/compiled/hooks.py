@@ -104,31 +104,22 @@ class BeforeSite(Hook):
     def __init__(self, rider: Driver, key: int) -> None:
         super().__init__(rider)
         self.key = key
-        self.taken: list[tuple[int, Tensor, Tensor | None]] = []
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if is_compiling():
             from leaky.watching.compiled import tracing
 
-            tracing.before_site(self, args[0])
+            tracing.before_site(self.key, args[0])
 
 
 class AfterSite(Hook):
-    """After it.
-
-    Args:
-        before: the hook before it.
-    """
-
-    def __init__(self, rider: Driver, before: BeforeSite) -> None:
-        super().__init__(rider)
-        self.before = before
+    """After it."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if is_compiling():
             from leaky.watching.compiled import tracing
 
-            tracing.after_site(self.before, output)
+            tracing.after_site(output)
 
 
 for _hook in (

@@ -20,11 +20,11 @@ TOKEN = torch.zeros((), dtype=torch.int64)
 class Passage(Protocol):
     """The passes through one module."""
 
-    def begin(self, inputs: list[Tensor], with_gradient: bool) -> None:
-        """A pass begins."""
+    def begin(self, inputs: list[Tensor], with_gradient: bool) -> int:
+        """A pass begins; its number, −1 where it is not observed."""
 
-    def end(self) -> None:
-        """It has ended."""
+    def end(self, values: list[Tensor], numbers: list[int]) -> None:
+        """It has ended: take in pre-activations, of the calls of these numbers, and outputs, of their −numbers."""
 
 
 class Receiver(Protocol):
@@ -44,16 +44,15 @@ PASSAGES: dict[int, Passage] = {}
 MEETINGS: dict[int, Receiver] = {}
 
 
-def _begin(inputs: list[Tensor], token: Tensor, number: int, with_gradient: bool) -> None:
+def _begin(inputs: list[Tensor], token: Tensor, number: int, with_gradient: bool) -> Tensor:
     passage = PASSAGES.get(number)
-    if passage is not None:
-        passage.begin(inputs, with_gradient)
+    return torch.scalar_tensor(-1 if passage is None else passage.begin(inputs, with_gradient), dtype=torch.int64)
 
 
-def _end(token: Tensor, number: int) -> None:
+def _end(token: Tensor, number: int, values: list[Tensor], numbers: list[int]) -> None:
     passage = PASSAGES.get(number)
     if passage is not None:
-        passage.end()
+        passage.end(values, numbers)
 
 
 def _take(z: Tensor, token: Tensor, number: int) -> Tensor:
@@ -68,9 +67,9 @@ def _follow(output: Tensor, token: Tensor, number: int) -> None:
 
 
 def _arrive(gradient: Tensor, value: Tensor, of_pass: Tensor, number: int) -> Tensor:
-    meeting = MEETINGS.get(number)
-    if meeting is not None:
-        meeting.arrive(gradient, value, int(of_pass))
+    meeting, which = MEETINGS.get(number), int(of_pass)
+    if meeting is not None and which >= 0:
+        meeting.arrive(gradient, value, which)
     return torch.scalar_tensor(0.0, dtype=gradient.dtype, device=gradient.device)
 
 
@@ -88,8 +87,8 @@ def _scalar(*_: object) -> Tensor:
 
 _LIBRARY: Any = torch.library.Library("leaky", "FRAGMENT")  # type: ignore[no-untyped-call]
 for _schema, _run, _shape in (
-    ("begin(Tensor[] inputs, Tensor(a!) token, int number, bool with_gradient) -> ()", _begin, _nothing),
-    ("end(Tensor(a!) token, int number) -> ()", _end, _nothing),
+    ("begin(Tensor[] inputs, Tensor(a!) token, int number, bool with_gradient) -> Tensor", _begin, _scalar),
+    ("end(Tensor(a!) token, int number, Tensor[] values, int[] numbers) -> ()", _end, _nothing),
     ("take(Tensor z, Tensor(a!) token, int number) -> Tensor", _take, _scalar),
     ("follow(Tensor output, Tensor(a!) token, int number) -> ()", _follow, _nothing),
     (

@@ -6,16 +6,14 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from leaky.observation.batches import Batch
 from leaky.observation.riding.rider import Rider
-from leaky.observation.riding.structure import KnownCall, Structure
-from leaky.structure.listening import SiteCall
-from leaky.watching.clock import Clock
+from leaky.observation.riding.structure import Structure
 from leaky.watching.compiled.aside import learned
 from leaky.watching.compiled.hooks import AfterSite, BeforeSite, CompiledBegin, CompiledEnd
 from leaky.watching.compiled.site_maps import (
@@ -26,34 +24,8 @@ from leaky.watching.compiled.site_maps import (
     site_map_of,
     site_map_of_parts,
 )
+from leaky.watching.compiled.told import Told
 from leaky.watching.site import WatchedSite
-
-
-class Told(Protocol):
-    """Who is told of the passes."""
-
-    clock: Clock
-    rider: Rider
-    observing: bool
-    sites: dict[str, WatchedSite]
-
-    def wants(self, module: nn.Module, with_gradient: bool) -> bool:
-        """Whether a pass is to be observed."""
-
-    def begin(self, samples: int, batch: Batch, structure: Structure | None) -> None:
-        """An observed pass begins."""
-
-    def end(self, structure: Structure | None, completed: bool) -> None:
-        """It has ended."""
-
-    def taker_of(self, known: KnownCall, call: SiteCall | None) -> WatchedSite:
-        """Who takes in what a call shows."""
-
-    def note(self, note: str) -> None:
-        """Say something to the user, once."""
-
-    def failed(self, error: Exception) -> None:
-        """Something in leaky itself went wrong."""
 
 
 class Passes:
@@ -187,14 +159,18 @@ class Passes:
             return
         self._attached.add(site_map.number)
         for module, key in site_map.by_module.items():
-            before = BeforeSite(rider, key)
-            self._handles.append(module.register_forward_pre_hook(before))
-            self._handles.append(module.register_forward_hook(AfterSite(rider, before)))
+            self._handles.append(module.register_forward_pre_hook(BeforeSite(rider, key)))
+            self._handles.append(module.register_forward_hook(AfterSite(rider)))
 
-    def open(self, site_map: SiteMap, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
-        """A pass of the map's module begins."""
+    @property
+    def running(self) -> bool:
+        """Whether a pass is going on that is observed, in compiled code or around it."""
+        return self._running is not None or self._told.rider.running
+
+    def open(self, site_map: SiteMap, module: nn.Module, batch: Batch, with_gradient: bool) -> int:
+        """A pass of the map's module begins; its number, −1 where it is not observed."""
         if self._told.rider.running:  # of a part that was compiled while nobody watched
-            return
+            return self._told.clock.passes
         if self._running is not None:  # its last pass never came to its end
             self.close(self._running, False)
         if self._told.observing and self._told.wants(module, with_gradient):
@@ -203,6 +179,8 @@ class Passes:
             self._told.begin(batch.samples(self._told.rider.sample_dim), batch, site_map.structure)
             self._running = site_map
             self._begun.add(site_map)
+            return self._told.clock.passes
+        return -1
 
     def close(self, site_map: SiteMap, completed: bool) -> None:
         """It has ended, or has raised."""
@@ -212,7 +190,7 @@ class Passes:
 
     def take(self, meeting: Meeting, z: Tensor) -> int:
         """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
-        if self._running is None and not self._told.rider.running:
+        if not self.running:
             return -1
         self._met.add(meeting.number)
         try:
@@ -262,7 +240,7 @@ class Passes:
 
     def follow(self, meeting: Meeting, output: Tensor) -> None:
         """Take in the output of a smooth activation."""
-        if self._running is not None or self._told.rider.running:
+        if self.running:
             with self._guarded():
                 self._site(meeting).follow(None, output, meeting.known)
 

@@ -28,13 +28,20 @@ _NUMBERS = itertools.count(1)
 
 
 class PassListener(Protocol):
-    """Who is told of the compiled passes of one watch."""
+    """Who is told of the compiled passes of one watch.
+
+    Attributes:
+        running: whether a pass is going on that is observed.
+    """
+
+    @property
+    def running(self) -> bool: ...
 
     def prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SiteMap | None:
         """A pass begins, or is being compiled; None where it is part of another or not observed."""
 
-    def open(self, site_map: SiteMap, module: nn.Module, batch: Batch, with_gradient: bool) -> None:
-        """A pass of the map's module begins."""
+    def open(self, site_map: SiteMap, module: nn.Module, batch: Batch, with_gradient: bool) -> int:
+        """A pass of the map's module begins; its number, −1 where it is not observed."""
 
     def close(self, site_map: SiteMap, completed: bool) -> None:
         """It has ended, or has raised."""
@@ -102,7 +109,7 @@ class Meeting:
     def arrive(self, gradient: Tensor, value: Tensor, of_pass: int) -> None:
         """Take in the gradient of the output."""
         passes = self.site_map.passes
-        if passes is not None and of_pass >= 0:
+        if passes is not None:
             passes.arrive(self, gradient, value, of_pass)
 
 
@@ -128,16 +135,24 @@ class SiteMap:
     by_function: dict[Any, list[Meeting | None]] = field(default_factory=dict)
     meetings: list[Meeting] = field(default_factory=list)
 
-    def begin(self, inputs: list[Tensor], with_gradient: bool) -> None:
-        """A pass begins inside a graph."""
+    def begin(self, inputs: list[Tensor], with_gradient: bool) -> int:
+        """A pass begins inside a graph; its number, −1 where it is not observed."""
         module = self.module()
-        if self.passes is not None and module is not None:
-            self.passes.open(self, module, Batch(tuple(inputs), {}, None), with_gradient)
+        if self.passes is None or module is None:
+            return -1
+        return self.passes.open(self, module, Batch(tuple(inputs), {}, None), with_gradient)
 
-    def end(self) -> None:
-        """It has ended."""
-        if self.passes is not None:
-            self.passes.close(self, True)
+    def end(self, values: list[Tensor], numbers: list[int]) -> None:
+        """It has ended: take in pre-activations, of the calls of these numbers, and outputs, of their −numbers."""
+        if self.passes is None:
+            return
+        if self.passes.running:
+            for value, number in zip(values, numbers, strict=True):
+                if number > 0:
+                    self.passes.take(meeting_numbered(number), value)
+                else:
+                    self.passes.follow(meeting_numbered(-number), value)
+        self.passes.close(self, True)
 
     def learn(self, structure: Structure, calls: dict[KnownCall, SiteCall]) -> None:
         """The structure is known: number its calls.

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, _dynamo
 from torch._dynamo.comptime import comptime
-from torch._dynamo.variables import TensorVariable
 from torch._guards import TracingContext
 from torch.overrides import TorchFunctionMode
 
 from leaky.watching.compiled import operators
+from leaky.watching.compiled.examples import example
+from leaky.watching.compiled.gathering import gather, mark_version
+from leaky.watching.compiled.guards import let_go_unguarded
 from leaky.watching.compiled.operators import TOKEN
 from leaky.watching.compiled.site_maps import (
     GRADIENTS_SHOW,
@@ -43,16 +45,8 @@ def _constant(function: _Function) -> _Function:
     return marked
 
 
-class SiteHooks(Protocol):
-    """The hooks around a module that is a site.
-
-    Attributes:
-        key: of the module's calls.
-        taken: of the call that is running; empty between two.
-    """
-
-    key: int
-    taken: list[tuple[int, Tensor, Tensor | None]]
+TAKEN: list[tuple[int, Tensor, Tensor | None]] = []
+"""The call of each site that is running, the innermost last; empty between two."""
 
 
 def begin(number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -71,7 +65,9 @@ def end(number: int) -> None:
         return
     if _has_functions(number):
         torch._C._pop_torch_function_stack()
-    operators.end(TOKEN, number)
+    operators.end(TOKEN, number, [], [])
+    comptime(gather)
+    comptime(_let_go_unguarded)
 
 
 class CompiledFunctions(TorchFunctionMode):
@@ -100,14 +96,14 @@ class CompiledFunctions(TorchFunctionMode):
 leave_to_python(CompiledFunctions.__torch_function__.__code__)
 
 
-def before_site(site: SiteHooks, z: Tensor) -> None:
-    """A module that is a site is about to run, and may overwrite its pre-activation."""
-    site.taken.append(_taken(_next_of_module(site.key), z))
+def before_site(key: int, z: Tensor) -> None:
+    """A module that is a site, whose calls have this key, is about to run, and may overwrite its pre-activation."""
+    TAKEN.append(_taken(_next_of_module(key), z))
 
 
-def after_site(site: SiteHooks, output: Tensor) -> None:
+def after_site(output: Tensor) -> None:
     """It has run."""
-    _ran(*site.taken.pop(), output)
+    _ran(*TAKEN.pop(), output)
 
 
 def _taken(call: int, z: Tensor) -> tuple[int, Tensor, Tensor | None]:
@@ -121,6 +117,7 @@ def _taken(call: int, z: Tensor) -> tuple[int, Tensor, Tensor | None]:
     if call < 0:
         return call, z, None
     seen = operators.take(z, TOKEN, call // FLAGS)
+    comptime(mark_version)
     if call & MASKED:  # a byte an element: Inductor writes booleans to a CPU's memory one by one
         return call, torch.where(z > _threshold(call // FLAGS), 1.0, 0.0).to(torch.uint8), seen
     return call, z.clone() if call & KEPT else z, seen
@@ -128,6 +125,7 @@ def _taken(call: int, z: Tensor) -> tuple[int, Tensor, Tensor | None]:
 
 def _ran(call: int, value: Tensor, seen: Tensor | None, output: Tensor) -> None:
     """It has run."""
+    comptime(_let_go_unguarded)
     if call < 0:
         return
     if call & SMOOTH:
@@ -160,11 +158,12 @@ class _Trace:
 
     Attributes:
         outermost: the map whose module is being followed; 0 for none.
+        known_by: the number that tells a graph from one of another model: of the outermost module, or the first site.
         met: how often each module or function has been met.
     """
 
     def __init__(self) -> None:
-        self.outermost = 0
+        self.outermost = self.known_by = 0
         self.met: Counter[Any] = Counter()
 
     @classmethod
@@ -187,41 +186,15 @@ def _prepare(context: Any) -> None:
     if trace.outermost or site_map.passes is None or module is None:
         return
     hidden = "_i_will_not_complain_if_bc_breaks_VariableTracker"
-    args, kwargs = (_example(getattr(context.get_local(name), hidden)()) for name in ("args", "kwargs"))
+    args, kwargs = (example(getattr(context.get_local(name), hidden)()) for name in ("args", "kwargs"))
     if site_map.passes.prepare(module, args, kwargs) is not None:
-        trace.outermost = number
+        trace.outermost = trace.known_by = number
+        TAKEN.clear()  # of a pass that never came to its end
 
 
-def _example(variable: Any) -> Any:
-    """What a variable of Dynamo's stands for: the value itself where it goes into the graph, or one of its shape."""
-    if hasattr(variable, "realize"):
-        variable = variable.realize()
-    if isinstance(variable, TensorVariable):
-        return _example_tensor(variable.as_proxy().node)
-    kind = variable.python_type()
-    if issubclass(kind, (tuple, list)) and hasattr(variable, "items"):
-        items = [_example(item) for item in variable.items]
-        return kind(items) if kind in (tuple, list) else kind(*items)
-    if issubclass(kind, dict) and hasattr(variable, "items"):
-        items = variable.items
-        return {key.vt.as_python_constant(): _example(item) for key, item in items.items()}
-    try:
-        return variable.as_python_constant()
-    except Exception:  # a value of the user's own class
-        return variable.value
-
-
-def _example_tensor(node: Any) -> Tensor:
-    held = node.meta.get("grapharg")
-    if node.op == "placeholder" and held is not None and isinstance(held.example, Tensor):
-        real: Tensor = held.example
-        return real
-    fake = node.meta["example_value"]
-    shape = [int(size) if isinstance(size, int) else int(size.node.hint) for size in fake.shape]
-    if fake.dtype.is_floating_point:
-        generator = torch.Generator(fake.device).manual_seed(0)
-        return torch.randn(shape, dtype=fake.dtype, device=fake.device, generator=generator)
-    return torch.zeros(shape, dtype=fake.dtype, device=fake.device)
+def _let_go_unguarded(context: Any) -> None:
+    """Ask nothing of what leaky has put on the model, but for what tells its graph from those of other models."""
+    let_go_unguarded(context, _Trace.current().known_by)
 
 
 @_constant
@@ -245,12 +218,15 @@ def _has_functions(number: int) -> bool:
 
 @_constant
 def _next_of_module(key: int) -> int:
+    trace = _Trace.current()
+    trace.known_by = trace.known_by or key
     return _next(key, calls_of(key))
 
 
 @_constant
 def _next_of_function(number: int, function: Any) -> int:
     site_map, trace = site_map_numbered(number), _Trace.current()
+    trace.known_by = trace.known_by or number
     calls, place = site_map.by_function.get(function, []), trace.met[function]
     if not _from_the_start(site_map):  # behind a graph break, where the count is another
         here = [n for n, call in enumerate(calls) if n >= place and call is not None and _is_here(call.call.source)]

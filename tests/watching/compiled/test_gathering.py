@@ -1,0 +1,83 @@
+"""Small pre-activations are handed over at the end of a pass, as they were; a copy of a model has its own graphs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from tests.watching.test_compiled import assert_same
+from torch import Tensor, nn
+
+import leaky
+from leaky.record import Record
+from leaky.watching.compiled import operators
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+class Overwritten(nn.Module):
+    """A small pre-activation that is written to behind its activation, a smooth one, and one that is large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(5, 8), nn.Linear(8, 6), nn.Linear(6, 900)
+        self.act, self.smooth, self.last = nn.ReLU(), nn.SiLU(), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.first(x)
+        h = self.act(z)
+        z.add_(100)
+        return self.last(self.third(self.smooth(self.second(h)))) + z.mean()
+
+
+def recorded(compiled: bool, graphs: list[Any]) -> Record:
+    def kept(graph: Any, inputs: Any) -> Any:
+        graphs.append([(node.target, node.args) for node in graph.graph.nodes])
+        return graph.forward
+
+    torch.manual_seed(0)
+    model = nn.Sequential(Overwritten()).double()
+    call = torch.compile(model, fullgraph=True, backend=kept) if compiled else model
+    with leaky.watch(model, alarms=()) as watch:
+        for _ in range(3):
+            call(torch.randn(40, 5, generator=torch.Generator().manual_seed(1)).double()).square().mean().backward()
+            watch.step()
+    return watch.record()
+
+
+def test_what_is_handed_over_late_is_what_it_was() -> None:
+    graphs: list[Any] = []
+    assert_same(recorded(True, graphs), recorded(False, []))
+    (graph,) = graphs
+    called = [target for target, _ in graph]
+    (end,) = (args for target, args in graph if target is operators.end)
+    assert called.count(operators.take) == 2  # what is written to, and what is large
+    assert len(end[3]) == 2  # a pre-activation and its output
+
+
+class Own(nn.Sequential):
+    """A class of the user's, around whose compiled code Python runs the hooks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("make", [nn.Sequential, Own])
+def test_the_passes_of_a_copy_are_not_taken_for_the_models_own(make: Any) -> None:
+    model = make(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with leaky.watch(model, alarms=()) as watch:
+        for _ in range(2):
+            compiled(torch.randn(7, 4)).sum().backward()
+            average = torch.compile(copy.deepcopy(model), fullgraph=True, backend="aot_eager")
+            average(torch.randn(7, 4)).sum().backward()
+            watch.step()
+    assert [site.samples for site in watch.record().sites] == [14]
