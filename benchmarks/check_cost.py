@@ -34,7 +34,7 @@ SETTLED = 5
 """Batches after which an observation is in its stride: the first is traced, and a few look at normalisations too."""
 
 SPANS = (8, 16)
-"""Batches of checks that people run: among them are those on which gates and attention are counted, 1, 2, 4, 8 …"""
+"""Batches of checks that people run: among them are those on which gates and attention are counted, 1, 4, 16 …"""
 
 
 Made = tuple[nn.Module, list[Tensor]]

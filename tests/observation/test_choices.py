@@ -160,14 +160,14 @@ def test_what_a_mask_hides_is_no_place_to_choose(how: str, value: float) -> None
     assert 0 < sharp < seen.entries
 
 
-def test_counts_add_up_over_records_and_over_the_first_second_and_fourth_batch() -> None:
+def test_counts_add_up_over_records_and_over_the_first_and_fourth_batch() -> None:
     model = Gated(GATES["sigmoid"])
     with torch.no_grad():
         model.gate.weight *= 20
     parts = [leaky.observe(model, part).choices[0] for part in X.split(8)]
     (both,) = leaky.observe(model, X[:8]).merge(leaky.observe(model, X[8:16])).choices
     assert (both.entries, both.low) == (16 * 6 * 5, parts[0].low + parts[1].low)
-    counted = [parts[0], parts[1], parts[3]]
+    counted = [parts[0], parts[3]]
     expected = [sum(getattr(part, what) for part in counted) for what in ("entries", "low", "high")]
     for how in ({}, {"loss": lambda out, batch: out.square().mean()}):
         (seen,) = leaky.observe(model, X, batch_size=8, **how).choices
@@ -305,8 +305,7 @@ def test_pieces_that_are_the_largest_nowhere_are_counted(form: str, batch_size: 
     with torch.no_grad():
         model.first.bias[torch.tensor([0, 1, 9])] -= 30.0
     (choice,) = leaky.observe(model, X, batch_size=batch_size).choices
-    seen = torch.cat([X[i : i + batch_size] for i in range(0, 40, batch_size)][:2] if batch_size < 40 else [X])
-    seen = seen if batch_size == 40 else torch.cat([seen, X[30:]])  # of four batches the third is not counted
+    seen = X if batch_size == 40 else torch.cat([X[:10], X[30:]])  # the second and the third are not counted
     pieces = model.pieces(seen).detach()
     chosen = (pieces == pieces.amax(-2, keepdim=True)).flatten(0, 1).any(0)
     assert (choice.kind, choice.entries, choice.low) == ("pieces", chosen.numel(), int((~chosen).sum()))

@@ -1,7 +1,7 @@
 """How values of a pass choose among others: gates that scale another value, attention's scores, and maxout's pieces.
 
 A gate that is shut on everything lets nothing pass, and one softmax that is 1 at one place and 0 elsewhere passes no
-gradient to its scores. Neither is a site; both are counted here, on the batches numbered 1, 2, 4, 8 and so on: those
+gradient to its scores. Neither is a site; both are counted here, on the batches numbered 1, 4, 16 and so on: those
 are always traced. What a mask hides is no place that could be chosen.
 """
 
@@ -34,8 +34,9 @@ _FUSED = "_scaled_dot_product_"
 
 
 def is_counted(batch: int) -> bool:
-    """Whether the choices of a batch are counted, by its number from 0."""
-    return (batch + 1) & batch == 0
+    """Whether the choices of a batch are counted, by its number from 0: of those numbered by the powers of 4."""
+    number = batch + 1
+    return number & batch == 0 and number.bit_length() % 2 == 1
 
 
 class Choices:
