@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from leaky.errors import InputError
 from leaky.integrations.adapter import Adapter
@@ -48,7 +49,7 @@ def test_the_parts_that_are_called_are_watched_under_their_names() -> None:
     assert "leaky/silent" in last
     assert "leaky/body.1/gradient" in last
     assert not any("unused" in name for name in last)
-    assert sum(bool(each) for each in sent) == 2, "twelve steps, the first of them spent on looking, five a report"
+    assert sum(bool(each) for each in sent) == 2, "twelve steps, five a report"
 
 
 class Wrapped(torch.optim.Optimizer):
@@ -79,10 +80,55 @@ def test_a_part_is_watched_with_the_optimizer_that_trains_it_and_its_steps_are_c
             optimizer.step(computed if closure else None)
         adapter.step()
     adapter.stop()
-    assert {name: each.step_number for name, each in adapter.watches.items()} == {"body": 20, "head": 10}
+    assert {name: each.step_number for name, each in adapter.watches.items()} == {"body": 21, "head": 11}
     for each in adapter.watches.values():
         updates = each.history["1"]["update"][: each.step_number // 5]
         assert ((updates > 0) & (updates < 0.1)).all()
+
+
+@pytest.mark.parametrize("closure", [False, True])
+def test_the_first_step_is_watched_where_a_rate_does_its_harm(closure: bool) -> None:
+    torch.manual_seed(0)
+    model, adapter = Parts(), Adapter(report_every=5, on_alarm=lambda alarm: None)
+    optimizer = torch.optim.SGD(model.parameters(), 1e5)
+    adapter.start(model, [optimizer])
+    for _ in range(12):
+        x = torch.randn(16, 6)
+
+        def computed(x: torch.Tensor = x) -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = model.head(model.body(x)).square().mean()
+            loss.backward()
+            adapter.begin_step()  # as Lightning's on_before_optimizer_step
+            return loss
+
+        if not closure:
+            computed()
+        optimizer.step(computed if closure else None)
+        optimizer.param_groups[0]["lr"] = 1e-9
+        adapter.step()
+    adapter.stop()
+    for name, each in adapter.watches.items():
+        assert [alarm.step for alarm in each.alarms if alarm.finding.rule == "update-size"] == [0], name
+        assert each.record().sites[0].samples == 12 * 16
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_what_a_checkpoint_computes_again_is_no_module_that_is_called(reentrant: bool) -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.Sequential(nn.Linear(8, 8), nn.ReLU()), nn.Linear(8, 2))
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = model
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return model[2](checkpoint(model[1], model[0](x), use_reentrant=reentrant))
+
+    whole, adapter = Checkpointed(), Adapter(report_every=4)
+    trained(adapter, whole, whole)
+    assert set(adapter.watches) == {""}
+    assert adapter.watches[""].record().sites[0].samples == 12 * 16
 
 
 def test_what_the_loss_does_is_told_once_however_many_parts_are_watched() -> None:

@@ -15,14 +15,14 @@ import pytest
 import torch
 from torch import nn
 
-DEAD = 3
+DEAD = 14
 """Units of the first layer that are held below 0 from the start."""
 
 
 def network() -> nn.Sequential:
-    """Of its 16 rectified units, three are dead."""
+    """Of its 16 rectified units, all but two are dead, too few for four classes."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
     with torch.no_grad():
         model[0].bias[:DEAD] = -100.0
     return model
@@ -39,13 +39,13 @@ ALARMED = {"dead_warning": 0.05, "dead_error": 0.1}
 
 
 def knows_its_optimizer(callback: Any, steps: int) -> bool:
-    """Whether the watches of a callback counted these steps, beside the first, and measured updates in each report.
+    """Whether the watches of a callback counted these steps, from the first on, and measured updates in each report.
 
     The last report holds what steps were left, none of which may have been measured.
     """
     watches = callback.adapter.watches.values()
     updates = np.concatenate([each.history[site]["update"][:-1] for each in watches for site in each.history])
-    return {each.step_number for each in watches} == {steps - 1} and len(updates) > 0 and bool((updates > 0).all())
+    return {each.step_number for each in watches} == {steps} and len(updates) > 0 and bool((updates > 0).all())
 
 
 def hooks_of(model: nn.Module) -> int:
@@ -127,7 +127,7 @@ def test_lightning(tmp_path: Path) -> None:
         trainer.fit(module, loader)
         return module
 
-    callback = Watch(sites=True, thresholds=ALARMED)
+    callback = Watch(sites=True, thresholds=ALARMED, alarms=["dead"])
     plain, watched = fit([]), fit([callback])
     assert knows_its_optimizer(callback, 40)
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
@@ -172,7 +172,7 @@ def test_transformers(tmp_path: Path) -> None:
         str(tmp_path), num_train_epochs=1, per_device_train_batch_size=16, gradient_accumulation_steps=2,
         logging_steps=10, report_to=[], save_strategy="no", use_cpu=True, disable_tqdm=True,
     )  # fmt: skip
-    callback = Watch(sites=["net.1"], thresholds=ALARMED)
+    callback = Watch(sites=["net.1"], thresholds=ALARMED, alarms=["dead"])
     trainer = transformers.Trainer(model, arguments, train_dataset=rows, callbacks=[reporter, callback])
     trainer.train()
     assert knows_its_optimizer(callback, 40)
@@ -194,14 +194,16 @@ def test_keras() -> None:
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [keras.layers.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(2)]
+        [keras.layers.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(4)]
     )
     kernel, bias = model.layers[0].get_weights()
     bias[:DEAD] = -100.0
     model.layers[0].set_weights([kernel, bias])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     x, y = (part.numpy() for part in data())
-    history = model.fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[Watch(thresholds=ALARMED)])
+    history = model.fit(
+        x, y, epochs=2, batch_size=32, verbose=0, callbacks=[Watch(thresholds=ALARMED, alarms=["dead"])]
+    )
     assert history.history["leaky/dead"][-1] == pytest.approx(DEAD / 16)
     assert history.history["leaky/alarms"][-1] == 1
 
@@ -211,7 +213,7 @@ def test_skorch() -> None:
     from leaky.integrations.skorch import Watch
 
     x, y = (part.numpy() for part in data())
-    callback = Watch(thresholds=ALARMED)
+    callback = Watch(thresholds=ALARMED, alarms=["dead"])
     net = skorch.NeuralNetClassifier(
         network,
         criterion=nn.CrossEntropyLoss,

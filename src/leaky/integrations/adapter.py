@@ -1,25 +1,27 @@
 """What every trainer's callback needs: which modules to watch, when a step is over, and the scalars that are new.
 
 A trainer may call its network as a whole, or only parts of it (the methods of a policy, the layers of a LightningModule
-in `training_step`). Which modules are called from outside is seen in the first step of training; these are watched.
+in `training_step`). Which modules are called from outside is seen in the first step of training; each is watched from
+its first pass on, single layers from the second step on and only where nothing larger is called.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.compiler import is_compiling
 
 from leaky.errors import InputError
 from leaky.observation.riding.hooks import Hook
 from leaky.watching.alarm import in_words
 from leaky.watching.alarms import ALARMS
 from leaky.watching.api import watch
-from leaky.watching.optimizers import parameters_of
+from leaky.watching.optimizers import parameters_of, unwrapped
 from leaky.watching.watch import Watch
 
 TOTALS = ("dead", "locked", "dormant", "nearly_dead", "silent")
@@ -56,6 +58,7 @@ class Adapter:
         self._told: dict[str, int] = {}
         self._controlled: dict[str, int] = {}
         self._by_hand: list[Watch] = []
+        self._taken: set[int] = set()
         self._steps = 0
 
     def start(self, model: nn.Module, optimizers: Iterable[Any] = ()) -> None:
@@ -67,11 +70,16 @@ class Adapter:
                 parameters, whose steps are its own.
         """
         self.stop()
-        self._optimizers = tuple(each for each in map(_inmost, optimizers) if each is not None)
+        self._optimizers = tuple(each for each in map(unwrapped, optimizers) if each is not None)
         self.watches, self.pending, self._sent, self._told, self._steps = {}, {}, {}, {}, 0
-        self._by_hand = []
+        self._by_hand, self._taken = [], set()
         self._controlled = {}
-        self._search = _Search(model)
+        self._search = _Search(model, self._begin)
+
+    def begin_step(self) -> None:
+        """The gradients of a step are there: of the first one, whose watches began inside the optimizer's `step`."""
+        for each in self.watches.values() if self._search is not None else ():
+            each.begin_step()
 
     def step(self) -> None:
         """The optimizer has stepped; a watch that has been given it knows."""
@@ -81,7 +89,9 @@ class Adapter:
         if self._search is not None and self._search.found:
             roots = self._search.end()
             self._search = None
-            self._watch(roots)
+            for name, module in roots.items():
+                if name not in self.watches:
+                    self._watch(name, module)
         elif self._search is not None and self._steps == LOOKED_FOR:
             warnings.warn(
                 f"leaky: no module of the model was called in training in {LOOKED_FOR} steps, so there is nothing to "
@@ -91,21 +101,26 @@ class Adapter:
             )
         self.pending |= self._new_scalars()
 
-    def _watch(self, roots: dict[str, nn.Module]) -> None:
-        """Watch each of these modules, with the optimizer that holds its parameters where one of those known does."""
-        taken: set[int] = set()
-        for name, module in roots.items():
-            own = {id(parameter) for parameter in module.parameters()}
-            holds = (each for each in self._optimizers if any(id(p) in own for p in parameters_of(each)))
-            optimizer, options = next(holds, None), self._options
-            if id(optimizer) in taken:
-                chosen = ALARMS if options.get("alarms") is None else options["alarms"]
-                options = {**options, "alarms": [alarm for alarm in chosen if alarm not in OF_THE_LOOP]}
-            self.watches[name] = watch(module, optimizer, **options).start()
-            if optimizer is None:
-                self._by_hand.append(self.watches[name])
-            else:
-                taken.add(id(optimizer))
+    def _begin(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Watch a module whose first pass is about to start, that pass too."""
+        started = self._watch(name, module)
+        if started.observer.model is module:  # of one that torch.compile wraps, the hooks inside are yet to run
+            started.observer.clock.safely(lambda: started.observer.rider.begin(module, args, kwargs))
+
+    def _watch(self, name: str, module: nn.Module) -> Watch:
+        """Watch a module, with the optimizer that holds its parameters where one of those known does."""
+        own = {id(parameter) for parameter in module.parameters()}
+        holds = (each for each in self._optimizers if any(id(p) in own for p in parameters_of(each)))
+        optimizer, options = next(holds, None), self._options
+        if id(optimizer) in self._taken:
+            chosen = ALARMS if options.get("alarms") is None else options["alarms"]
+            options = {**options, "alarms": [alarm for alarm in chosen if alarm not in OF_THE_LOOP]}
+        self.watches[name] = started = watch(module, optimizer, **options).start()
+        if optimizer is None:
+            self._by_hand.append(started)
+        else:
+            self._taken.add(id(optimizer))
+        return started
 
     def stop(self) -> None:
         """The training is over, or was broken off; every hook goes."""
@@ -182,36 +197,41 @@ class Adapter:
         return layers_figure(rows)
 
 
-def _inmost(optimizer: Any) -> torch.optim.Optimizer | None:
-    """The optimizer that steps, within what wraps it under the attribute `optimizer`; None where there is none."""
-    while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-        optimizer = optimizer.optimizer
-    return optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
-
-
 class _Search:
-    """Finds the outermost modules that are called in training mode."""
+    """Finds the outermost modules that are called in training mode, and says when the first pass of each begins.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: that is trained.
+        begins: told of a module of several layers, with its name and arguments, before its first pass.
+    """
+
+    def __init__(self, model: nn.Module, begins: Callable[..., None]) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"the trainer must train a torch.nn.Module, not {type(model).__name__}")
         self.found: dict[str, nn.Module] = {}
+        self._begins = begins
         self._names = {id(module): name for name, module in model.named_modules()}
         self._depth = 0
         self._handles = [
             handle
             for module in model.modules()
             for handle in (
-                module.register_forward_pre_hook(_Enter(self)),
+                module.register_forward_pre_hook(_Enter(self), with_kwargs=True),
                 module.register_forward_hook(_Leave(self), always_call=True),
             )
         ]
 
-    def enter(self, module: nn.Module) -> None:
-        """A module starts."""
-        if self._depth == 0 and module.training and any(True for _ in module.parameters()):
-            self.found.setdefault(self._names[id(module)], module)
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module starts; what a checkpoint computes again in the backward pass comes from within."""
+        outermost = self._depth == 0 and module.training
         self._depth += 1
+        if outermost and not is_compiling() and torch._C._current_graph_task_id() != -1:
+            return
+        name = self._names[id(module)]
+        if outermost and name not in self.found and any(True for _ in module.parameters()):
+            self.found[name] = module
+            if _has_parts(module) and not is_compiling():
+                self._begins(name, module, args, kwargs)
 
     def leave(self) -> None:
         """It has run."""
@@ -222,16 +242,19 @@ class _Search:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        inner = {name: each for name, each in self.found.items() if any(True for _ in each.children())}
-        return inner or self.found
+        return {name: each for name, each in self.found.items() if _has_parts(each)} or self.found
+
+
+def _has_parts(module: nn.Module) -> bool:
+    return any(True for _ in module.children())
 
 
 class _Enter(Hook):
     def __init__(self, search: _Search) -> None:
         self._search = search
 
-    def __call__(self, module: nn.Module, args: Any) -> None:
-        self._search.enter(module)
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._search.enter(module, args, kwargs)
 
 
 class _Leave(_Enter):

@@ -37,6 +37,10 @@ class Watch(Callback):  # type: ignore[misc]
         self._step = trainer.global_step
         self.adapter.start(pl_module, trainer.optimizers)
 
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Lightning runs the pass inside the optimizer's step: that of the first one has begun before its watch."""
+        self.adapter.begin_step()
+
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A step is an optimizer step: batches whose gradients are accumulated are one."""
         if trainer.global_step == self._step:

@@ -30,6 +30,10 @@ class Watch(Callback):  # type: ignore[misc]
         """The module is watched from its first step on."""
         self.adapter.start(net.module_, [getattr(net, "optimizer_", None)])
 
+    def on_grad_computed(self, net: Any, named_parameters: Any, batch: Any = None, **_: Any) -> None:
+        """Skorch runs the pass inside the optimizer's step: that of the first one has begun before its watch."""
+        self.adapter.begin_step()
+
     def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
         """A step is over; batches of the validation are none."""
         if training:

@@ -103,9 +103,13 @@ class ModuleStack:
                 return
 
 
+_WRAPPED_AS = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_forward_module"})
+"""Where `torch.compile`, a checkpoint wrapper, FSDP and Fabric hold the module that they wrap."""
+
+
 def without_wrappers(name: str) -> str:
-    """A qualified name without the step that `torch.compile` puts in, so that names stay the same with and without."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+    """A qualified name without the steps that wrappers put in, so that names stay the same with and without."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPED_AS)
 
 
 def user_line() -> tuple[str | None, int]:

@@ -17,9 +17,10 @@ from leaky.structure.modules import is_scripted
 from leaky.watching.alarm import Alarm
 from leaky.watching.alarms import ALARMS
 from leaky.watching.controlling.table import CONTROLS, Choice, Table, table_of
+from leaky.watching.log import Log
 from leaky.watching.measures import MEASURES
 from leaky.watching.optimizers import unwrapped
-from leaky.watching.process_groups import must_decide_together, without_replicas
+from leaky.watching.process_groups import is_first, must_decide_together, without_replicas
 
 Every = int | Callable[[int], bool]
 Reaction = Literal["warn", "stop"] | Callable[[Alarm], Any]
@@ -116,6 +117,17 @@ class WatchArguments:
                 "each part of the model a watch with its own, or give none and call watch.step() after each step"
             )
         return found
+
+    def opened_log(self) -> Log | None:
+        """The log, begun; None where none is asked for, or another process writes it.
+
+        Raises:
+            InputError: if it cannot be written, or `group` is no group of this process.
+        """
+        writes = is_first(self.group)  # refuses what is no group, where nothing is written too
+        if self.log is None or not writes:
+            return None
+        return Log(self.log, type(self.network).__name__, self.limits.as_dict())
 
     @cached_property
     def limits(self) -> Thresholds:

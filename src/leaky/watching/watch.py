@@ -25,11 +25,9 @@ from leaky.watching.controlling.controller import Controller
 from leaky.watching.course import CLOSE
 from leaky.watching.history import SiteFigures
 from leaky.watching.leftovers import Leftovers
-from leaky.watching.log import Log
 from leaky.watching.losses import Losses
 from leaky.watching.observer import Observer
 from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
-from leaky.watching.process_groups import is_first
 from leaky.watching.ranks import Ranks
 from leaky.watching.reporter import Reporter
 from leaky.watching.reporting import record_of
@@ -60,10 +58,10 @@ class Watch:
         self._model, self._optimizer, self._scaler = model, optimizer, given.scaler
         self._every, self._report_every = given.every, given.report_every
         self._thresholds = thresholds
-        writes = is_first(group)  # refuses what is no group, where nothing is written too
-        log = Log(given.log, type(model).__name__, thresholds.as_dict()) if given.log is not None and writes else None
         self._raised = StandingAlarms(given.chosen_alarms)
-        self._reporter = Reporter(thresholds, self._raised, given.reaction, log, given.scaler is not None)
+        self._reporter = Reporter(
+            thresholds, self._raised, given.reaction, given.opened_log(), given.scaler is not None
+        )
         self.observer = self._reporter.observer = Observer(given, self._reporter.note)
         self.history, self.alarms, self.notes = self._reporter.history, self._reporter.alarms, self._reporter.notes
         self.latents = self.observer.latents
@@ -131,20 +129,19 @@ class Watch:
         self.state = "running"
         self._ranks.meet()
         if self._optimizer is not None:
-            self._begins = StepBegins(self._optimizer, lambda: self.observer.clock.safely(self._before_step))
+            self._begins = StepBegins(self._optimizer, self.begin_step)
             self._handles += [self._begins, self._optimizer.register_step_post_hook(lambda *_: self.step())]
         self._attach_or_detach()
         self._uncounted.start()
         if self._optimizer is None:
-            self._before_step()
+            self.begin_step()
         return self
 
     def let_go(self) -> None:
         """Take every hook off, and report nothing."""
         self.state = "stopped"
-        handles = [handle.remove for handle in self._handles]
         rest = self._leftovers.stop, self._losses.stop, self._controller.stop, self._uncounted.stop
-        surely_twice(lambda: (self.observer.stop, *handles, *rest))
+        surely_twice(lambda: (self.observer.stop, *(each.remove for each in self._handles), *rest))
         self._handles.clear()
 
     def stop(self, ended: str = "stopped") -> None:
@@ -178,7 +175,7 @@ class Watch:
         self.observer.last = None
         self._attach_or_detach()
         if self._optimizer is None:
-            self.observer.clock.safely(self._before_step)
+            self.begin_step()
 
     def _step_made(self) -> None:
         observer = self.observer
@@ -261,9 +258,12 @@ class Watch:
         behind = self.observer.weights
         return untouched_units(self._optimizer, {n: p for n, p in self._model.named_parameters() if n in behind})
 
+    def begin_step(self) -> None:
+        """The gradients of a step are there, and no weight has moved; an optimizer that was given says so itself."""
+        if self.state == "running":
+            self.observer.clock.safely(self._before_step)
+
     def _before_step(self) -> None:
-        if self.state != "running":
-            return
         self._controller.begin_step(self.observer.observing)
         self._updates.begin()
         if self._urgency.measures(self.step_number, self._observed) and self.observer.observing:
