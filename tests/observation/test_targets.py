@@ -124,3 +124,24 @@ def test_a_loss_that_is_called_otherwise_says_how() -> None:
         leaky.observe(model(), X, loss=F.cross_entropy)
     with pytest.raises(leaky.LeakyError, match=r"the target of the batch, and it raised RuntimeError"):
         leaky.observe(model(), (X, CLASSES.float()), loss=F.cross_entropy)
+
+
+@pytest.mark.parametrize(("weighing", "left_out"), [("its own", True), ("all", False)])
+def test_the_loss_of_a_remainder_that_is_a_mean_over_nothing_is_left_out(weighing: str, left_out: bool) -> None:
+    """A batch of 4 behind one of 40, in which no class has a weight: 0 ÷ 0, whatever the network does."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    x, y = torch.randn(44, 6), torch.arange(44) % 2
+    y[40:] = 2
+    weight = torch.tensor([1.0, 1.0, 0.0 if weighing == "its own" else 1.0])
+    loss = nn.CrossEntropyLoss(weight=weight)
+    record = leaky.observe(model, (x, y), loss=loss, batch_size=40)
+    (site,) = record.sites
+    gradient = site.statistics.gradient
+    assert gradient is not None
+    assert (site.samples, gradient.samples, gradient.nonfinite) == (44, 40 if left_out else 44, 0)
+    assert any("mean over nothing" in note for note in record.notes) is left_out
+    long = leaky.observe(model, (x[36:], y[36:]), loss=loss, batch_size=4)  # as long as the one before: it is told
+    gradient = long.sites[0].statistics.gradient
+    assert gradient is not None
+    assert (gradient.nonfinite > 0) is left_out

@@ -18,9 +18,16 @@ from leaky.observation.nesting import map_tensors
 from leaky.observation.targets import loss_of_batch
 from leaky.record import Derivatives, LossTerm, ParameterGradients, merged
 from leaky.structure.modules import without_wrappers
+from leaky.text import counted
 
 Loss = Callable[[Any, Any], Tensor]
 FROZEN = "no parameter of the model requires a gradient: nothing can learn, and gradients were not measured"
+SHORT = 4
+"""How many times as long a batch with a finite loss must be for one without to be a remainder."""
+OF_NOTHING = (
+    "the loss of a short batch of {samples} is not finite and was left out: so is a mean over nothing, as where all of "
+    "its classes weigh 0"
+)
 
 
 class LossWatch:
@@ -37,6 +44,7 @@ class LossWatch:
         self.derivatives: Derivatives | None = None
         self._loss = loss_of_batch(loss, model)
         self._model = model
+        self._finite = 0
 
     def backward(
         self, output: Any, outputs: dict[str, Tensor], batch: Any, samples: int, sample_dim: int | None
@@ -70,6 +78,10 @@ class LossWatch:
             return 1.0, FROZEN
         if not value.requires_grad or not wanted:
             raise InputError("loss must depend on a parameter that requires a gradient, and it does not")
+        if bool(torch.isfinite(value.detach()).all()):
+            self._finite = max(self._finite, samples)
+        elif SHORT * samples < self._finite:
+            return 1.0, OF_NOTHING.format(samples=counted(samples, "sample"))
         try:
             reached = torch.autograd.grad(value.sum(), list(wanted.values()), allow_unused=True)
         except RuntimeError as error:

@@ -115,12 +115,14 @@ def _non_finite_gradient(context: Context) -> list[Finding]:
             units=(),
             message=(
                 f"the gradient that arrives is NaN or infinite {seen_on(context.record, ill[-1])}, though every "
-                f"pre-activation is finite; {counted(len(ill) - 1, 'earlier site')} got it from here"
+                "pre-activation is finite"
+                + (f"; {counted(len(ill) - 1, 'earlier site')} got it from here" if len(ill) > 1 else "")
             ),
             evidence=evidence(sites=[site.name for site in ill]),
             advice=(
                 "Look at what comes after this site: NaN among the targets, the loss (logarithm or division by 0, "
-                "square root at 0), the loss scale of mixed precision, the logits' range. The slope has no part in it."
+                "square root at 0, a mean over a batch whose classes all weigh 0), the loss scale of mixed precision, "
+                "the logits' range. The slope has no part in it."
             ),
         )
     ]
