@@ -156,6 +156,16 @@ def test_frozen_and_exported_models_run_in_the_mode_they_have() -> None:
         assert any("no mode to choose" in note for note in record.notes)
 
 
+@pytest.mark.parametrize("how", [torch.jit.script, lambda model: torch.jit.trace(model, torch.randn(4, 6))])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_site_of_a_frozen_model_is_one_on_every_batch(how: Callable[[nn.Module], Any]) -> None:
+    """In its first passes it is compiled, which compares its constants with one another, in another order each time."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    record = leaky.observe(torch.jit.freeze(how(model)), [torch.randn(n, 6) for n in (20, 20, 20, 7)])
+    assert [(site.units, site.samples) for site in record.sites] == [(8, 67), (3, 67)]
+
+
 def test_the_heads_are_the_units_of_a_score() -> None:
     record = leaky.observe(zoo.ReluAttention(), torch.randn(N, 4, 6))
     ((units, samples),) = [(site.units, site.samples) for site in record.sites]

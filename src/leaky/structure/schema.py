@@ -20,3 +20,9 @@ def name_of(function: Any) -> str:
     if namespace != "aten":
         return whole
     return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+@cache
+def only_compares(function: Any) -> bool:
+    """Whether all that an operator gives is a truth value, as `equal` does."""
+    return [str(result.type) for result in function._schema.returns] == ["bool"]

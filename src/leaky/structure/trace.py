@@ -34,7 +34,7 @@ from leaky.structure.paths import Paths
 from leaky.structure.sample_axis import SampleAxis
 from leaky.structure.sample_rules import packed, samples_of
 from leaky.structure.samples import Ids, SampleIds
-from leaky.structure.schema import argument_names, name_of
+from leaky.structure.schema import argument_names, name_of, only_compares
 from leaky.structure.site_calls import SiteCalls
 from leaky.structure.values import Values, shape_of
 
@@ -199,7 +199,8 @@ class Tracer(DispatchMode):
 
     def _call(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
         """The operation with nodes in the place of its tensors; what it hides from the tracer is listed."""
-        known_args, known_kwargs = [self._known(a) for a in args], {k: self._known(v) for k, v in kwargs.items()}
+        known = self._met if only_compares(func) else self._known  # a compiler compares its constants in any order
+        known_args, known_kwargs = [known(a) for a in args], {k: known(v) for k, v in kwargs.items()}
         seen = Call(name_of(func), known_args, known_kwargs, [], argument_names(func))
         schema, path = func._schema.name, self.modules.path
         if hides(schema.partition("::")[0], seen.name):
@@ -239,6 +240,10 @@ class Tracer(DispatchMode):
         if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
             return [self._known(item) for item in value]
         return value
+
+    def _met(self, value: Any) -> Any:
+        """What is known of an argument whose constants get no number of their own."""
+        return (self._values.get(value) or value) if isinstance(value, Tensor) else value
 
     def _remember(
         self, func: Any, call: Call, output: Any, site: SiteCall | None, args: Sequence[Any]
