@@ -147,8 +147,8 @@ def starved_scores(site: Site) -> FloatArray | None:
     return _relative(gradients)
 
 
-def judge(site: Site, thresholds: Thresholds, samples_needed: int) -> UnitVerdicts:
-    """The verdicts on the units of one site.
+def unit_masks(site: Site, thresholds: Thresholds, samples_needed: int) -> dict[str, Mask]:
+    """The units that each verdict holds for which looks at one unit alone; masks of shape (units,) by verdict.
 
     Args:
         site: what was seen.
@@ -156,22 +156,28 @@ def judge(site: Site, thresholds: Thresholds, samples_needed: int) -> UnitVerdic
         samples_needed: n of the evidence bound, for all units of the record at once.
     """
     t = thresholds
-    sides = one_sided(site, t.dead_derivative)
-    samples = evidence_samples(site)
-    enough, some = samples >= samples_needed, samples >= t.least_samples
-    active = active_samples(site, t.dead_derivative)
-    seen = site.statistics.elements > 0
-    rarely = (active < t.nearly_dead_rate * samples) & seen & ~sides.dead
+    sides, samples = one_sided(site, t.dead_derivative), evidence_samples(site)
+    enough, seen = samples >= samples_needed, site.statistics.elements > 0
+    rarely = active_samples(site, t.dead_derivative) < t.nearly_dead_rate * samples
+    return {
+        "silent": sides.silent,
+        "dead": sides.dead & enough,
+        "locked_negative": sides.locked_negative & enough,
+        "locked_positive": sides.locked_positive & enough,
+        "nearly_dead": rarely & seen & ~sides.dead & enough,
+        "unproven": (sides.dead | sides.locked_negative) & ~enough,
+    }
+
+
+def judge(site: Site, thresholds: Thresholds, samples_needed: int) -> UnitVerdicts:
+    """The verdicts on the units of one site; arguments as of `unit_masks`."""
+    t, samples = thresholds, evidence_samples(site)
+    alone = {name: _indices(mask) for name, mask in unit_masks(site, t, samples_needed).items()}
     return UnitVerdicts(
-        silent=_indices(sides.silent),
-        dead=_indices(sides.dead & enough),
-        locked_negative=_indices(sides.locked_negative & enough),
-        locked_positive=_indices(sides.locked_positive & enough),
-        nearly_dead=_indices(rarely & enough),
-        dormant=_indices((dormant_scores(site) <= t.dormant_score) & some),
-        constant=_indices(constant_units(site, t.constant_range) & enough),
-        starved=_starved(site, sides, t),
-        unproven=_indices((sides.dead | sides.locked_negative) & ~enough),
+        **alone,
+        dormant=_indices((dormant_scores(site) <= t.dormant_score) & (samples >= t.least_samples)),
+        constant=_indices(constant_units(site, t.constant_range) & (samples >= samples_needed)),
+        starved=_starved(site, one_sided(site, t.dead_derivative), t),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import nn
 
 from leaky.observation.collector import describe
 from leaky.record import FloatArray, Producer, Site
 from leaky.structure.listening import SiteCall
 from leaky.structure.modules import without_wrappers
-from leaky.watching.slopes import slopes_now
+from leaky.watching.slopes import slope_now
 from leaky.watching.sums import Rows
 
 
@@ -49,7 +50,11 @@ class DescribedSite:
 
     def slopes(self, model: nn.Module) -> FloatArray:
         """The slopes as they are now, shape (units,): a learned one moves."""
-        return slopes_now(self.name, self.activation, self.units, model)
+        return np.full(self.units, self.slope(model), np.float64)
+
+    def slope(self, model: nn.Module) -> float | FloatArray:
+        """The slope as it is now, of all units where they have one, or of each."""
+        return slope_now(self.name, self.activation, model)
 
     def producers(self, model: nn.Module) -> tuple[Producer, ...]:
         """The weights behind the site."""

@@ -24,12 +24,12 @@ from leaky.watching.clock import Clock
 from leaky.watching.compiled.passes import Passes
 from leaky.watching.compiled.regions import beyond, compiled_parts, functions_in_parts, in_python, unseen
 from leaky.watching.experts import alike_groups, shares
-from leaky.watching.figures import Stretch
 from leaky.watching.inputs import InputSizes
 from leaky.watching.latents import Latents, module_of
 from leaky.watching.measures import Measures, Products
 from leaky.watching.outcomes import Outcomes
 from leaky.watching.site import WatchedSite
+from leaky.watching.stretches import Stretches
 from leaky.watching.telling import tell
 from leaky.watching.usual import Usual
 
@@ -59,7 +59,7 @@ class Observer:
     def __init__(self, given: WatchArguments, noted: Callable[[str], None]) -> None:
         self.model = model = given.network
         self.sites: dict[str, WatchedSite] = {}
-        self.stretches: dict[str, Stretch] = {}
+        self.stretches = Stretches()
         self.clock = Clock(self.failed)
         self.observing, self._over = True, False
         self.compiled = Passes(model, self, self._tracer_of)
@@ -157,10 +157,7 @@ class Observer:
 
     def changed(self, name: str) -> None:
         """A site was changed on purpose: what it showed before is no evidence on it now."""
-        stretch = self.stretches[name]
-        stretch.verdicts = None
-        stretch.part.clear()
-        stretch.silent_for[:] = 0
+        self.stretches[name].begin_anew()
 
     def relearn(self) -> None:
         """The structure was changed on purpose: the next pass is traced, and its sites have the names that they had."""
@@ -179,7 +176,7 @@ class Observer:
         """Forget what the sites have shown."""
         clear(self.sites.values())
         for name, site in self.sites.items():
-            self.stretches[name] = Stretch.of(site.units, site.activation.smooth)
+            self.stretches.begin(name, site.units, site.activation.smooth)
         self.samples = self.batches = 0
 
     # what the rider tells
@@ -267,7 +264,7 @@ class Observer:
             site = self.sites[known.site] = WatchedSite(call, known.shape, self.clock)
             if self._measures:
                 site.measures = Measures(self._measures, site.units, call.activation.smooth, self._products)
-            self.stretches[known.site] = Stretch.of(site.units, call.activation.smooth)
+            self.stretches.begin(known.site, site.units, call.activation.smooth)
         elif call is not None:
             site.also(call)
         return site

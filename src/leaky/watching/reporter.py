@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+
+import numpy as np
 
 from leaky.diagnosis import Thresholds
-from leaky.record import FloatArray
 from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError, in_words
-from leaky.watching.alarm_rules.now import Loop, Now
+from leaky.watching.alarm_rules.now import Loop, Now, SiteNow
 from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import Reaction
 from leaky.watching.control_record import ControlRecord
@@ -22,7 +23,9 @@ from leaky.watching.reporting import (
     origin_of,
     report_row,
     samples_needed,
+    seen_together,
     sites_now,
+    slopes_of,
     unit_levels,
 )
 from leaky.watching.telling import tell
@@ -108,9 +111,11 @@ class Reporter:
         self._look_for_sites(observer.compiled.unmet())
         if observer.unmeasured():
             self.note(observer.unmeasured())
-        nonfinite, late = first_nonfinite(observer)
-        rates = unit_levels(observer) if self.moments.due() else None
-        row = report_row(observer, self._thresholds, measured, observer.model)
+        seen = seen_together(observer)
+        slopes = np.zeros(0) if seen is None else slopes_of(observer, seen)
+        nonfinite, late = first_nonfinite(observer, seen)
+        rates = ({} if seen is None else unit_levels(seen)) if self.moments.due() else None
+        row = report_row(observer, seen, slopes, self._thresholds, measured)
         samples, self.samples = observer.samples - self.samples, observer.samples
         kinds = observer.kinds
         self.history.units.update({name: units for name, (units, _) in kinds.items()})
@@ -119,7 +124,8 @@ class Reporter:
             self.moments.add(step, rates)
         if self._log is not None:
             self._log.report(step, samples, row, kinds, rates)
-        raised = self._raised.look(self._now(row, loop, nonfinite, late))
+        sites = sites_now(observer, seen, slopes, nonfinite, self._thresholds)
+        raised = self._raised.look(self._now(row, loop, sites, late))
         self.alarms.extend(raised)
         for alarm in raised:
             if self._log is not None:
@@ -127,18 +133,18 @@ class Reporter:
         self._pending = raised
         return row
 
-    def _now(self, row: SiteFigures, loop: Loop, nonfinite: Mapping[str, FloatArray], late: int) -> Now:
+    def _now(self, row: SiteFigures, loop: Loop, sites: tuple[SiteNow, ...], late: int) -> Now:
         """What the alarms' rules are given.
 
         Args:
             row: the figures of this report.
             loop: what is known of the loop around the model.
-            nonfinite: NaN and infinite pre-activations of each site since the last report.
+            sites: what is known of each.
             late: passes since the first of them.
         """
         observer, thresholds = self.observer, self._thresholds
-        sites, needed = sites_now(observer, nonfinite, thresholds), samples_needed(observer, thresholds)
-        known = not late and any(each.any() for each in nonfinite.values())
+        needed = samples_needed(observer, thresholds)
+        known = not late and any(site.nonfinite.any() for site in sites)
         origin = origin_of(observer) if known else ""
         inputs, batches = observer.inputs, observer.batches
         jump = inputs.reported(observer.last, batches, observer.clock.samples, observer.rider.sample_dim)

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-from torch import nn
 
 import leaky
 from leaky import theory
 from leaky.diagnosis import Thresholds
 from leaky.record import FloatArray, Record
 from leaky.watching.alarm_rules.now import SiteNow
-from leaky.watching.figures import figures
+from leaky.watching.figures import OF_SUMS, figures
 from leaky.watching.history import FIGURES, SiteFigures
 from leaky.watching.observer import Observer
 from leaky.watching.sums import FIRED, LAST_FIRED, NONFINITE
+from leaky.watching.together import Together
 from leaky.watching.unit_rates import Levels, levels
 
 Measured = Mapping[str, tuple[float, float]]
@@ -52,28 +52,57 @@ def samples_needed(observer: Observer, thresholds: Thresholds) -> int:
     return theory.samples_needed(max(1, units), thresholds.rate, thresholds.delta)
 
 
-def unit_levels(observer: Observer) -> dict[str, Levels]:
+def unit_levels(seen: Together) -> dict[str, Levels]:
     """How often each unit of every site fired since the last report."""
-    return {name: levels(site.rows.seen[FIRED], site.rows.samples) for name, site in observer.reported_sites.items()}
+    places = seen.places
+    found = levels(seen.rows.seen[FIRED], places.each(seen.samples))
+    return {name: found[at] for name, at in zip(places.names, places.slices, strict=True)}
 
 
-def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, model: nn.Module) -> SiteFigures:
-    """The figures of every site since the last report; its sums begin anew."""
-    needed = samples_needed(observer, thresholds)
-    row: SiteFigures = {}
-    for name, site in observer.reported_sites.items():
-        rows, stretch = site.rows, observer.stretches[name]
-        slopes = site.slopes(model)
-        stretch.add(rows)
-        if stretch.part.samples >= needed:
-            stretch.judge(site.described(stretch.part, model, producers=False), thresholds, needed)
-        found = figures(rows, stretch, slopes, site.activation.gain, needed, thresholds)
+def seen_together(observer: Observer) -> Together | None:
+    """What the sites have shown since the last report; their sums begin anew. None without a site."""
+    sites = observer.reported_sites
+    if not sites:
+        return None
+    seen = Together(observer.stretches.places(sites), sites)
+    for site in sites.values():
+        site.rows.clear()
+    return seen
+
+
+def slopes_of(observer: Observer, seen: Together) -> FloatArray:
+    """The slope of each unit as it is now."""
+    found = np.empty(len(seen.places.each(seen.samples)))
+    for site, at in zip(observer.reported_sites.values(), seen.places.slices, strict=True):
+        found[at] = site.slope(observer.model)
+    return found
+
+
+def report_row(
+    observer: Observer, seen: Together | None, slopes: FloatArray, thresholds: Thresholds, measured: Measured
+) -> SiteFigures:
+    """The figures of every site since the last report.
+
+    Args:
+        observer: of the model.
+        seen: since the last report.
+        slopes: of each unit.
+        thresholds: that decide.
+        measured: of each weight, what the optimizer's step did to it.
+    """
+    needed, sites, row = samples_needed(observer, thresholds), observer.reported_sites, {}
+    if seen is not None:
+        stretches, kinds = observer.stretches, [site.activation for site in sites.values()]
+        stretches.add(seen)
+        stretches.judge(kinds, slopes, thresholds, needed)
+        table = figures(seen, stretches, slopes, np.array([each.gain for each in kinds]), needed, thresholds)
+        row = {name: dict(zip(OF_SUMS, each, strict=True)) for name, each in zip(sites, table.tolist(), strict=True)}
+    for name, found in row.items():
+        site = sites[name]
         found |= {} if site.measures is None else site.measures.figures(thresholds)
         behind = [measured[weight] for weight in site.weights if weight in measured]
         found["update"] = max((ratio for ratio, _ in behind), default=math.nan)
         found["weight"] = max((size for _, size in behind), default=math.nan)
-        row[name] = found
-        rows.clear()
         site.nonfinite_since = math.inf
     for name, code in observer.latents.items():
         if code.units and f"{name} (latents)" not in observer.waiting:
@@ -82,51 +111,63 @@ def report_row(observer: Observer, thresholds: Thresholds, measured: Measured, m
     return row
 
 
-def first_nonfinite(observer: Observer) -> tuple[dict[str, FloatArray], int]:
+def first_nonfinite(observer: Observer, seen: Together | None) -> tuple[dict[str, FloatArray], int]:
     """NaN and infinite pre-activations of each site since the last report, and how many passes ago the first came.
 
     A device is asked at reports only: by then what one site made has gone through all. Of the sites there, those count
     whose first came in the same pass. Ranks see other passes, and must say the same: of them all sites count.
     """
-    sites = observer.reported_sites
-    found = {name: site.rows.seen[NONFINITE].copy() for name, site in sites.items()}
-    first = min((site.nonfinite_since for site in sites.values()), default=math.inf)
+    if seen is None:
+        return {}, 0
+    sites, places = observer.reported_sites, seen.places
+    found = {name: seen.rows.seen[NONFINITE, at] for name, at in zip(places.names, places.slices, strict=True)}
+    first = min(site.nonfinite_since for site in sites.values())
     if not observer.inputs.alone or first == math.inf:
         return found, 0
     for name, site in sites.items():
         if first < site.nonfinite_since < math.inf:
-            found[name][:] = 0.0
+            found[name] = np.zeros_like(found[name])
     return found, observer.clock.passes - int(first)
 
 
-def sites_now(observer: Observer, nonfinite: Mapping[str, FloatArray], thresholds: Thresholds) -> tuple[SiteNow, ...]:
+def sites_now(
+    observer: Observer, seen: Together | None, slopes: FloatArray, nonfinite: Mapping[str, FloatArray], t: Thresholds
+) -> tuple[SiteNow, ...]:
     """What the alarms' rules are told of each site.
 
     Args:
         observer: of the model.
+        seen: since the last report.
+        slopes: of each unit.
         nonfinite: NaN and infinite pre-activations of each site, unit by unit.
-        thresholds: that decide.
+        t: thresholds that decide.
     """
-    sites = []
-    for name, site in observer.reported_sites.items():
-        stretch = observer.stretches[name]
-        slopes = np.abs(site.slopes(observer.model)) * site.activation.gain
-        sites.append(
-            SiteNow(
-                name,
-                site.units,
-                silent_for=stretch.silent_for,
-                ever_fired=stretch.ever_fired,
-                last_fired=stretch.total.seen[LAST_FIRED],
-                flat=bool((slopes <= thresholds.dead_derivative).all()),
-                gated=site.activation.smooth,
-                nonfinite=nonfinite[name],
-                alike=stretch.alike,
-                same_for=stretch.same_for,
-                is_output=site.is_output,
-            )
+    if seen is None:
+        return ()
+    stretches, places, sites = observer.stretches, seen.places, observer.reported_sites.values()
+    gains = places.each([site.activation.gain for site in sites])
+    steep = places.sums((np.abs(slopes) * gains > t.dead_derivative).astype(np.int64)).tolist()
+    last_fired, alike, same_for = (
+        stretches.total.seen[LAST_FIRED],
+        stretches.alike.tolist(),
+        stretches.same_for.tolist(),
+    )
+    return tuple(
+        SiteNow(
+            site.name,
+            site.units,
+            silent_for=stretches.silent_for[at],
+            ever_fired=stretches.ever_fired[at],
+            last_fired=last_fired[at],
+            flat=not steep[n],
+            gated=site.activation.smooth,
+            nonfinite=nonfinite[site.name],
+            alike=alike[n],
+            same_for=same_for[n],
+            is_output=site.is_output,
         )
-    return tuple(sites)
+        for n, (site, at) in enumerate(zip(sites, places.slices, strict=True))
+    )
 
 
 def origin_of(observer: Observer) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from leaky.observation.tensors import is_sharded
@@ -12,23 +11,27 @@ from leaky.record import FloatArray
 from leaky.structure.activations import Activation
 
 
-def slopes_now(site: str, activation: Activation, units: int, model: nn.Module) -> FloatArray:
-    """The slopes of a site as they are now, shape (units,): a learned one moves, and so may a module's own."""
+def slope_now(site: str, activation: Activation, model: nn.Module) -> float | FloatArray:
+    """The slope of a site as it is now, of all units or of each: a learned one moves, and so may a module's own."""
     slope: Any = activation.negative_slope
     module = _module_named(model, site)
     if isinstance(module, nn.PReLU) and not is_sharded(module.weight):  # of shards, those of the traced pass
         slope = module.weight.detach().clone().double().cpu().numpy()
     elif isinstance(getattr(module, "negative_slope", None), float):
         slope = module.negative_slope  # type: ignore[union-attr]
-    return np.full(units, slope, np.float64)
+    found: float | FloatArray = slope
+    return found
 
 
 def _module_named(model: nn.Module, name: str) -> nn.Module | None:
     """The module of a site; None for a functional call."""
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        return None
+    found: nn.Module = model
+    for part in name.split(".") if name else ():
+        inside = getattr(found, part, None)
+        if not isinstance(inside, nn.Module):
+            return None
+        found = inside
+    return found
 
 
 def monotone(activation: str) -> bool:

@@ -25,6 +25,8 @@ COUNTS, SUMS, SQUARES = slice(0, 4), slice(4, 8), slice(8, 12)
 MINIMUM, MAXIMUM, NONFINITE, FIRED, LAST_FIRED = range(12, 17)
 ROWS = 17
 GRADIENT_NONFINITE = 8
+_NOTHING = np.zeros((ROWS, 1))
+_NOTHING[[MINIMUM, MAXIMUM, LAST_FIRED], 0] = np.inf, -np.inf, -1.0
 
 
 def empty_rows(units: int) -> FloatArray:
@@ -36,8 +38,7 @@ def empty_rows(units: int) -> FloatArray:
 
 def clear(rows: FloatArray) -> None:
     """Begin anew."""
-    rows[:] = 0.0
-    rows[MINIMUM], rows[MAXIMUM], rows[LAST_FIRED] = np.inf, -np.inf, -1.0
+    rows[:] = _NOTHING
 
 
 def merge(into: FloatArray, rows: FloatArray) -> None:

@@ -27,17 +27,16 @@ UNSEEN, MOST = 255, 254
 Levels = NDArray[np.uint8]
 
 
-def levels(fired: FloatArray, samples: float) -> Levels:
+def levels(fired: FloatArray, samples: float | IntArray) -> Levels:
     """Firing rates as bytes: 0 exactly where a unit never fired, `MOST` where it always did, `UNSEEN` without samples.
 
     Args:
         fired: samples on which each unit fired, shape (units,).
-        samples: that were seen.
+        samples: that were seen, by all units or by each.
     """
-    if not samples:
-        return np.full(fired.shape, UNSEEN, np.uint8)
-    rates = np.rint(np.clip(fired / samples, 0.0, 1.0) * MOST)
-    return np.where(fired > 0, np.maximum(rates, 1), 0).astype(np.uint8)
+    seen = np.asarray(samples)
+    rates = np.rint(np.clip(fired / np.where(seen > 0, seen, 1), 0.0, 1.0) * MOST)
+    return np.where(seen > 0, np.where(fired > 0, np.maximum(rates, 1), 0), UNSEEN).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
