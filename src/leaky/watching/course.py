@@ -113,6 +113,11 @@ class Course:
         return len(self._first) >= FEW and max(self._first[1:]) < self._first[0]
 
     @property
+    def stays_above(self) -> bool:
+        """Whether all of the last losses lie above all of the lowest stretch."""
+        return self._low is not None and min(list(self._last)[-self._recent :]) > self._low.max()
+
+    @property
     def rise(self) -> Rise | None:
         """How the loss has risen since it was lowest; None before there is enough to tell."""
         if self._low is None:

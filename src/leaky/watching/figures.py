@@ -1,4 +1,4 @@
-"""The figures of all sites at a report that follow from sums: of the last steps, and of the stretches they are part of."""
+"""The figures of all sites at a report that follow from sums: of the last steps, and of stretches of them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Memory must not grow with the steps: beyond `MOST` reports every second one is d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,8 @@ class FigureHistory(Mapping[str, dict[str, FloatArray]]):
         self.units: dict[str, int] = {}
         self._reports = 0
         self._when = np.zeros((0, 2), np.int64)
-        self._tables: dict[str, FloatArray] = {}
+        self._columns: dict[str, int] = {}
+        self._table: FloatArray = np.zeros((len(FIGURES), 0, 0))  # by figure, report and site
         self._shown: dict[str, dict[str, FloatArray]] = {}  # until the next report
 
     def __repr__(self) -> str:
@@ -76,21 +77,31 @@ class FigureHistory(Mapping[str, dict[str, FloatArray]]):
             self._thin_out()
         self._shown = {}
         n, self._reports = self._reports, self._reports + 1
-        self._when = _with_room(self._when, n)
+        for site in row:
+            self._columns.setdefault(site, len(self._columns))
+        self._make_room(n)
         self._when[n] = step, samples
-        for site in row.keys() - self._tables.keys():
-            self._tables[site] = np.full((len(self._when), len(FIGURES)), np.nan)
-        for site, table in self._tables.items():
-            self._tables[site] = table = _with_room(table, n)
-            found = row.get(site)
-            table[n] = np.nan if found is None else [found.get(figure, np.nan) for figure in FIGURES]
+        if row:
+            found = np.array([[*map(each.get, FIGURES)] for each in row.values()], np.float64)  # None becomes NaN
+            self._table[:, n, [self._columns[site] for site in row]] = found.T
+
+    def _make_room(self, row: int) -> None:
+        """For such a row, and for all columns; in arrays of their own, for others are in users' hands."""
+        figures, rows, columns = self._table.shape
+        wanted = rows if row < rows else max(16, 2 * rows)
+        if (wanted, len(self._columns)) == (rows, columns):
+            return
+        table, self._table = self._table, np.full((figures, wanted, len(self._columns)), np.nan)
+        self._table[:, :rows, :columns] = table
+        when, self._when = self._when, np.zeros((wanted, 2), np.int64)
+        self._when[:rows] = when
 
     def _thin_out(self) -> None:
         """Drop every second report; in arrays of their own, for others are in users' hands."""
         kept = np.arange(self._reports - 1, -1, -2)[::-1]
         self._reports = len(kept)
         self._when = self._when[kept]
-        self._tables = {site: table[kept] for site, table in self._tables.items()}
+        self._table = self._table[:, kept]
 
     @property
     def steps(self) -> IntArray:
@@ -107,17 +118,31 @@ class FigureHistory(Mapping[str, dict[str, FloatArray]]):
     def reports(self) -> Iterator[tuple[int, int, SiteFigures]]:
         """Each report: its step, its samples, its figures."""
         for n in range(self._reports):
+            figures = self._table[:, n].T
+            unknown = np.asarray(np.isnan(figures).all(axis=1)).tolist()
             row = {
-                site: dict(zip(FIGURES, table[n].tolist(), strict=True))
-                for site, table in self._tables.items()
-                if not np.isnan(table[n]).all()
+                site: dict(zip(FIGURES, figures[column].tolist(), strict=True))
+                for site, column in self._columns.items()
+                if not unknown[column]
             }
             yield int(self._when[n, 0]), int(self._when[n, 1]), row
 
     def last(self, site: str, figure: str) -> float:
         """A figure at the last report; NaN where it is not known."""
-        known = self._reports and site in self._tables
-        return float(self._tables[site][self._reports - 1, FIGURES.index(figure)]) if known else np.nan
+        known = self._reports and site in self._columns
+        return float(self._table[FIGURES.index(figure), self._reports - 1, self._columns[site]]) if known else np.nan
+
+    def of(self, figure: str, sites: Sequence[str]) -> FloatArray:
+        """A figure of several sites over `steps`, shape (reports, sites)."""
+        table = self._table[FIGURES.index(figure), : self._reports]
+        columns = [self._columns.get(site, -1) for site in sites]
+        if columns == list(range(len(columns))):
+            return np.asarray(_to_read(table[:, : len(columns)]))
+        return (
+            np.where(np.array(columns) < 0, np.nan, table[:, columns])
+            if table.size
+            else np.full((len(table), len(sites)), np.nan)
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.units)
@@ -129,11 +154,11 @@ class FigureHistory(Mapping[str, dict[str, FloatArray]]):
         """Arrays over `steps` of one site, by the names in `FIGURES`, for reading."""
         if site not in self.units:
             raise KeyError(site)
-        if site not in self._tables:
+        if site not in self._columns:
             return {figure: np.full(self._reports, np.nan) for figure in FIGURES}
         if site not in self._shown:
-            columns = _to_read(self._tables[site][: self._reports]).T
-            self._shown[site] = dict(zip(FIGURES, columns, strict=True))
+            figures = _to_read(self._table[:, : self._reports, self._columns[site]])
+            self._shown[site] = dict(zip(FIGURES, figures, strict=True))
         return dict(self._shown[site])
 
     def network(self, figure: str) -> FloatArray:
@@ -156,15 +181,6 @@ class FigureHistory(Mapping[str, dict[str, FloatArray]]):
             for name, figures in row.items()
         ]
         return pandas.DataFrame.from_records(rows)
-
-
-def _with_room(array: Any, row: int) -> Any:
-    """The array, or a longer one with what it held, so that it has such a row."""
-    if row < len(array):
-        return array
-    longer = np.full((max(16, 2 * len(array)), *array.shape[1:]), 0 if array.dtype.kind == "i" else np.nan, array.dtype)
-    longer[: len(array)] = array
-    return longer
 
 
 def _to_read(array: Any) -> Any:

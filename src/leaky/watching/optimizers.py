@@ -62,8 +62,8 @@ def measured_by(changes: Changes) -> dict[str, tuple[float, float]]:
     """Of each weight, the largest ‖ΔW‖ ÷ ‖W‖ of its steps, and √E w² at the last of them."""
     found = {}
     for name, steps in changes.items():
-        largest = float(np.fmax.reduce([ratio_of(step) for step in steps]))
-        found[name] = largest, size_of(steps[-1])
+        ratios = [ratio for ratio in map(ratio_of, steps) if not math.isnan(ratio)]
+        found[name] = max(ratios, default=math.nan), size_of(steps[-1])
     return found
 
 

@@ -19,7 +19,7 @@ from leaky.diagnosis.verdicts import evidence_samples, unit_masks
 from leaky.record import FloatArray, IntArray, Site
 from leaky.structure.activations import Activation
 from leaky.watching.sums import FIRED, Rows
-from leaky.watching.together import BoolArray, Holder, Places, Together, joined
+from leaky.watching.together import BoolArray, HasRows, Places, Together, joined
 
 ROUNDING = 1e-6
 """Relative difference of two sums of the same float32 values in another order."""
@@ -100,7 +100,7 @@ class Stretches(Mapping[str, Stretch]):
         """Forget all sites."""
         self._known, self._places = {}, None
 
-    def places(self, sites: Mapping[str, Holder]) -> Places:
+    def places(self, sites: Mapping[str, HasRows]) -> Places:
         """Where the units of the sites that a report is of are in the arrays, which are made anew where others are."""
         if self._places is None or self._places.names != tuple(sites):
             self._places = Places(sites)

@@ -14,7 +14,7 @@ from leaky.watching.sums import COUNTS, SQUARES, Rows
 BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-class Holder(Protocol):
+class HasRows(Protocol):
     """A site, and its sums on the host."""
 
     units: int
@@ -36,7 +36,7 @@ class Places:
         smooth_units: the places of their units, shape (smooth units,).
     """
 
-    def __init__(self, sites: Mapping[str, Holder]) -> None:
+    def __init__(self, sites: Mapping[str, HasRows]) -> None:
         self.names = tuple(sites)
         self.units: IntArray = np.array([site.units for site in sites.values()], np.int64)
         ends = self.units.cumsum()
@@ -84,7 +84,7 @@ class Together:
         rows: of all units; samples, passes and gradient_samples of each site in `rows.counts`, shape (3, sites).
     """
 
-    def __init__(self, places: Places, sites: Mapping[str, Holder]) -> None:
+    def __init__(self, places: Places, sites: Mapping[str, HasRows]) -> None:
         self.places = places
         self.rows = joined([site.rows for site in sites.values()])
 

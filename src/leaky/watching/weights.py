@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from leaky.record import FloatArray
-from leaky.watching.optimizers import Changes, ratio_of, size_of
+from leaky.watching.optimizers import Changes
 
 KEPT = 32
 """Measured steps that are kept of each weight, and reports."""
@@ -46,6 +46,7 @@ class Series:
         moved: of a weight in half precision, the largest share of the entries with a gradient that a step has changed
             so far; NaN elsewhere.
         reports: so far.
+        answered: reports in a row all of whose answers are known.
     """
 
     fan_in: int
@@ -55,31 +56,40 @@ class Series:
     longest: deque[float] = field(default_factory=_kept)
     when: deque[float] = field(default_factory=_kept)
     sizes: deque[float] = field(default_factory=_kept)
-    answers: deque[FloatArray] = field(default_factory=_kept)
-    undone: deque[FloatArray] = field(default_factory=_kept)
+    answers: deque[list[list[float]]] = field(default_factory=_kept)
+    undone: deque[list[float]] = field(default_factory=_kept)
     asked: deque[float] = field(default_factory=_kept)
     most: float = 0.0
     moved: float = math.nan
     reports: int = 0
+    answered: int = 0
 
-    def add(self, steps: list[FloatArray], when: int) -> None:
-        """Take in the steps that were measured since the last report."""
-        for step in steps:
-            square = max(float(step[1]), np.finfo(np.float64).tiny)
-            self.grown.append(float(step[3]) / square)
-            self.aside.append(float(step[4]) / square)
-            self.undone.append(_undone(step))
-            if step[7] > 0:
-                self.moved = float(np.fmax(self.moved, step[6] / step[7]))
-        self.answers.append(np.stack([step[8:11] for step in steps]))
-        longest = float(np.fmax.reduce([ratio_of(step) for step in steps]))
-        self.most = max(self.most, longest)
-        self.longest.append(longest)
-        self.sizes.append(size_of(steps[-1]))
-        mean_square = float(steps[-1][10]) / max(1.0, float(steps[-1][2]))
-        self.asked.append(self.entries * math.sqrt(mean_square) * self.sizes[-1])
+    def add(self, steps: list[list[float]], when: int) -> None:
+        """Take in the steps that were measured since the last report, as `_told` tells them."""
+        known = [longest for longest, *_ in steps if not math.isnan(longest)]
+        for _, _, _, moved, grown, aside, *rest in steps:
+            self.grown.append(grown)
+            self.aside.append(aside)
+            self.undone.append(rest[:3])
+            if not math.isnan(moved):
+                self.moved = moved if math.isnan(self.moved) else max(self.moved, moved)
+        answers = [step[9:] for step in steps]
+        self.answers.append(answers)
+        self.answered = self.answered + 1 if all(math.isfinite(each) for row in answers for each in row) else 0
+        self.longest.append(max(known, default=math.nan))
+        self.most = max(self.most, self.longest[-1])
+        self.sizes.append(steps[-1][1])
+        self.asked.append(self.entries * steps[-1][2] * self.sizes[-1])
         self.when.append(when)
         self.reports += 1
+
+    @property
+    def speed(self) -> float:
+        """The growth of ln √E w² a step between the last two reports; 0 where there are fewer, or one is 0."""
+        before, now = list(self.sizes)[-2:] if len(self.sizes) > 1 else (0.0, 0.0)
+        if not min(before, now) > 0:
+            return 0.0
+        return (math.log(now) - math.log(before)) / max(1, self.when[-1] - self.when[-2])
 
     @property
     def gain(self) -> float:
@@ -94,12 +104,23 @@ class Series:
         return np.asarray(np.diff(np.log(sizes)) / np.maximum(1, np.diff(when)))
 
 
-def _undone(step: FloatArray) -> FloatArray:
-    """What others did after the measured step before, as `Series.undone` holds it."""
-    change, across, square = step[9], -step[12], step[13]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found: FloatArray = np.array([step[11] / step[2], across / change, across / np.sqrt(change * square)])
-    return found
+def _told(steps: FloatArray) -> list[list[float]]:
+    """What `Series` keeps of measured steps, each as `leaky.watching.optimizers.Changes` holds it.
+
+    Returns:
+        For each ‖ΔW‖ ÷ ‖W‖, √E w², √E g², the share of the entries that moved, the growths of ‖W‖², then what others
+        have undone and the answer, three numbers each.
+    """
+    s = steps.T
+    square, entries, across = np.maximum(s[1], np.finfo(np.float64).tiny), np.maximum(1.0, s[2]), -s[12]
+    with np.errstate(all="ignore"):
+        found = [
+            np.sqrt(s[0] / np.maximum(s[1], s[5])), np.sqrt(s[1] / entries), np.sqrt(s[10] / entries),
+            np.where(s[7] > 0, s[6] / s[7], np.nan), s[3] / square, s[4] / square,
+            s[11] / s[2], across / s[9], across / np.sqrt(s[9] * s[13]), *s[8:11],
+        ]  # fmt: skip
+    told: list[list[float]] = np.stack(found, axis=1).tolist()
+    return told
 
 
 class Weights(dict[str, Series]):
@@ -116,7 +137,9 @@ class Weights(dict[str, Series]):
 
     def add(self, changes: Changes, step: int) -> None:
         """Take in what was measured up to the report that is made at this step."""
-        for name, steps in changes.items():
-            if steps:
-                own = Series(self._fans.get(name, 1), self._entries.get(name, 1))
-                self.setdefault(name, own).add(steps, step)
+        known = {name: steps for name, steps in changes.items() if steps}
+        told = iter(_told(np.stack([each for steps in known.values() for each in steps])) if known else ())
+        for name, steps in known.items():
+            if name not in self:
+                self[name] = Series(self._fans.get(name, 1), self._entries.get(name, 1))
+            self[name].add([next(told) for _ in steps], step)

@@ -55,7 +55,7 @@ def _does_harm(now: Now) -> bool:
 def experts(now: Now) -> list[Finding]:
     """Mixtures some of whose experts are given practically nothing."""
     found, t = [], now.thresholds
-    if now.history.samples.sum() < now.needed:
+    if not now.experts or now.samples < now.needed:
         return []
     for name, shares in now.experts.items():
         idle = tuple(int(i) for i in np.flatnonzero(shares < t.expert_share / len(shares)))

@@ -10,10 +10,13 @@ from leaky.diagnosis import Finding, Level
 from leaky.record import FloatArray
 from leaky.watching.alarm_rules.now import LEAST_UNITS, Now, finding, level_of, stayed
 
+USUAL = 32
+"""Reports over which a gradient is usual."""
 STAYED = 5
 """Reports that make a level of the gradient a usual one."""
 ODD_INPUT = 4.0
 """Times as large as usual, from which on a batch's input is told beside a gradient that is far above the usual one."""
+BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 LESS = 0.75
 """Of the first E h², up to which a site gives less than at first."""
 UNZEROED = 5
@@ -52,7 +55,7 @@ def gradient(now: Now) -> list[Finding]:
         return [finding("no-gradient", "error", None, message, advice)]
     found, t = [], now.thresholds
     alive = any(now.row[site.name]["gradient"] > 0 for site in now.sites)
-    for site in now.sites:
+    for site in now.but(_as_usual(now)):
         values = now.history[site.name]["gradient"]
         last = values[-1]
         if last == 0:
@@ -65,7 +68,7 @@ def gradient(now: Now) -> list[Finding]:
             gone: Level = "error" if alive or not (values > 0).any() else "warning"
             found.append(finding("no-gradient", gone, site, f"no gradient arrives {where}", advice))
             continue
-        before = values[:-1][np.isfinite(values[:-1])][-32:]
+        before = values[:-1][np.isfinite(values[:-1])][-USUAL:]
         if len(before) < STAYED or not np.isfinite(last) or last < t.spike_warning * before.min():
             continue  # a median is no less than the least
         usual = np.median(before)
@@ -83,6 +86,16 @@ def gradient(now: Now) -> list[Finding]:
     return found if alive else found[:1]
 
 
+def _as_usual(now: Now) -> BoolArray:
+    """At which sites a gradient arrives, and surely is not far above the last ones, all of which are known."""
+    values = now.series("gradient")
+    before, last = values[-USUAL - 1 : -1], values[-1]
+    if len(before) < STAYED:
+        return np.asarray(last != 0)
+    usual = last < now.thresholds.spike_warning * before.min(axis=0)
+    return np.asarray(usual & (last != 0) & np.isfinite(before.sum(axis=0)))
+
+
 def cut_off(now: Now) -> list[Finding]:
     """Sites to which ever less of the gradient comes, beside what comes to the last one.
 
@@ -92,10 +105,10 @@ def cut_off(now: Now) -> list[Finding]:
     too: half of the fall, on a logarithmic scale, must have come since the reports after the first, and it is a warning
     where the site gives less as well.
     """
-    if not now.sites or now.history.samples.sum() < now.needed:
+    if len(now.sites) < 2 or now.samples < now.needed or len(now.history.steps) < 2 * STAYED:
         return []
     found, last = [], now.history[now.sites[-1].name]["gradient"] ** 2
-    for site in now.sites[:-1]:
+    for site in now.but(_asked_for(now)):
         squares = now.history[site.name]["gradient"] ** 2
         good = np.isfinite(squares) & np.isfinite(last) & (squares > 0) & (last > 0)
         if good.sum() < 2 * STAYED or any(site.name.startswith(f"{name}.") for name in now.experts):
@@ -115,6 +128,16 @@ def cut_off(now: Now) -> list[Finding]:
     return found
 
 
+def _asked_for(now: Now) -> BoolArray:
+    """To which sites surely as much of the gradient comes as at first, and the last site, which others are beside."""
+    first, now_ = now.series("gradient")[[0, -1]] ** 2
+    with np.errstate(all="ignore"):
+        left = (now_ / now_[-1]) / (first / first[-1])
+    known = (left > now.thresholds.cut_off * (1 + 1e-9)) & (left < math.inf)
+    known[-1] = True
+    return np.asarray(known)
+
+
 def pressed(now: Now) -> list[Finding]:
     """Sites at which the gradient is that of a penalty on what they give, and it has become less.
 
@@ -123,6 +146,9 @@ def pressed(now: Now) -> list[Finding]:
     """
     found, t = [], now.thresholds
     for site in now.sites:
+        row = now.row[site.name]
+        if not (row["even"] >= t.even_gradient or row["proportional"] >= t.proportional_gradient):
+            continue
         figures = now.history[site.name]
         moments = figures["output_moment"][np.isfinite(figures["output_moment"])]
         even, proportional = stayed(figures["even"]), stayed(figures["proportional"])

@@ -20,7 +20,7 @@ def rising_loss(now: Now) -> list[Finding]:
     at one stroke is one of the data, as of what an agent has met since.
     """
     course, t = now.loop.course, now.thresholds
-    rise = course.rise
+    rise = course.rise if course.stays_above else None
     if rise is None or not rise.stays or not rise.by >= t.loss_error * rise.error:
         return []
     if not rise.by >= max(t.loss_rise * rise.gained, LEAST_RISE * abs(rise.low)):

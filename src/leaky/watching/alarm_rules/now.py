@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from leaky.watching.history import FigureHistory, SiteFigures
 from leaky.watching.weights import Series
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class SiteNow:
     """One site at a report.
 
@@ -125,6 +126,29 @@ class Now:
     experts: dict[str, FloatArray] = field(default_factory=dict)
     loop: Loop = field(default_factory=Loop)
     looks: tuple[Look, ...] = ()
+
+    @cached_property
+    def samples(self) -> int:
+        """Of all reports."""
+        return int(self.history.samples.sum())
+
+    @cached_property
+    def recent(self) -> int:
+        """How many of the last reports have as many samples as a verdict takes; all where they have fewer."""
+        return 1 + int(np.searchsorted(self.history.samples[:0:-1].cumsum(), self.needed))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the sites."""
+        return tuple(site.name for site in self.sites)
+
+    def series(self, figure: str) -> FloatArray:
+        """A figure of the sites over the reports, shape (reports, sites)."""
+        return self.history.of(figure, self.names)
+
+    def but(self, well: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> list[SiteNow]:
+        """The sites without those that surely have nothing that a rule looks for."""
+        return [site for site, known in zip(self.sites, well.tolist(), strict=True) if not known]
 
 
 Check = Callable[[Now], list[Finding]]

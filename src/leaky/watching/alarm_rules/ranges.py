@@ -12,6 +12,8 @@ from leaky.watching.alarm_rules.now import Now, SiteNow, finding, known, level_o
 
 LEAST_RANGE = 0.1
 """E z² up to which a site's range may grow from less: only what is beyond it has grown too far."""
+SURELY = 1 + 1e-9
+"""By how much a sum must be above a limit so that it is so in another order of its terms."""
 AT_ONE_PLACE = 0.8
 """Of the change of a gradient over the sites, from which on it is none of depth."""
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -20,7 +22,7 @@ BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 def non_finite(now: Now) -> list[Finding]:
     """The first site of the pass with NaN or infinity: what lies between it and the one before made it."""
     for place, site in enumerate(now.sites):
-        if not site.nonfinite.any():
+        if not now.row[site.name]["nonfinite"] or not site.nonfinite.any():
             continue
         before = f"behind {now.sites[place - 1].name!r}, which is finite" if place else "with no site before it"
         units = tuple(int(u) for u in np.flatnonzero(site.nonfinite))
@@ -54,7 +56,10 @@ def _ill_loss(now: Now) -> list[Finding]:
 def _drifted(now: Now) -> list[tuple[SiteNow, float]]:
     """The sites whose E z² has grown or shrunk by orders of magnitude, and by what factor."""
     found, limit = [], now.thresholds.drift_warning
-    for site in now.sites:
+    moments = now.series("second_moment")
+    with np.errstate(all="ignore"):
+        change = moments[-1] / moments[0]
+    for site in now.but((change > 1 / limit) & (change < limit)):
         moments = now.history[site.name]["second_moment"]
         known = moments[np.isfinite(moments)]
         if len(known) < 3 or known[0] <= 0 or known[-2:].min() <= 0:
@@ -110,7 +115,9 @@ def fading(now: Now) -> list[Finding]:
     the site let through more in the first report, and more came out of it.
     """
     found, t = [], now.thresholds
-    for site in now.sites:
+    if now.samples < now.needed:
+        return []
+    for site in now.but(_lets_through(now)):
         z, h = (now.history[site.name][figure] for figure in ("second_moment", "output_moment"))
         good = np.isfinite(z) & np.isfinite(h) & (z > 0)
         if good.sum() < 2 or h[good][0] < (1 - t.lost_info) * z[good][0]:
@@ -127,6 +134,15 @@ def fading(now: Now) -> list[Finding]:
         advice = "Something presses the output to 0: look at penalties on it, at weight decay and at biases that sink."
         found.append(finding("fading", "warning", site, message, advice, share=went / came))
     return found
+
+
+def _lets_through(now: Now) -> BoolArray:
+    """Which sites surely let more through, over the last samples, than `fading` tells of, whatever came before."""
+    z, h = (now.series(figure)[-now.recent :] for figure in ("second_moment", "output_moment"))
+    samples = now.history.samples[-now.recent :]
+    came, went = samples @ z, samples @ h
+    enough = went > (1 - now.thresholds.lost_warning) * came * SURELY
+    return np.asarray((z > 0).all(axis=0) & np.isfinite(went) & enough)
 
 
 def depth(now: Now) -> list[Finding]:
@@ -181,6 +197,11 @@ def _steady_ratio(now: Now, first: str, last: str) -> float:
     first site. NaN where too few samples have been seen for an average.
     """
     squares = [now.history[name]["gradient"] ** 2 for name in (first, last)]
+    recent = [each[-now.recent :] for each in squares]
+    samples = now.history.samples[-now.recent :]
+    if samples.sum() >= now.thresholds.least_samples and np.isfinite(recent).all():
+        above, below = (float((each * samples).sum()) for each in recent)
+        return above / below if below > 0 else math.nan
     good = np.isfinite(squares[0]) & np.isfinite(squares[1])
     if now.history.samples[good].sum() < now.thresholds.least_samples:
         return math.nan

@@ -23,9 +23,11 @@ SAME = 3
 
 def alike(now: Now) -> list[Finding]:
     """The first site at which all samples look the same, report after report, and as many as a verdict takes."""
-    if now.history.samples.sum() < now.needed:
+    if now.samples < now.needed:
         return []
     for site in now.sites:
+        if not now.row[site.name]["alike"] >= now.thresholds.alike_share:
+            continue
         share = stayed(now.history[site.name]["alike"])
         if site.units < LEAST_UNITS or site.is_output or not share >= now.thresholds.alike_share:
             continue
@@ -72,7 +74,7 @@ def _content(now: Now) -> bool:
 def same_units(now: Now) -> list[Finding]:
     """Sites all of whose units show the same: they began with the same weights, and their gradients are the same."""
     found = []
-    for site in now.sites if now.history.samples.sum() >= now.needed else ():
+    for site in now.sites if now.samples >= now.needed else ():
         if site.units >= LEAST_UNITS and site.same_for >= SAME:
             message = f"all {site.units} units compute the same, so that they are one"
             advice = "Their weights began the same and get the same gradient: draw them at random (`leaky.initialize`)."

@@ -84,6 +84,8 @@ def stopped_firing(now: Now) -> list[Finding]:
     """Units that fired before and have been silent on as many samples as a verdict takes."""
     found = []
     for site in now.sites:
+        if not now.row[site.name]["silent"] > 0:
+            continue
         gone = site.ever_fired & (site.silent_for >= now.needed)
         if not site.flat or site.gated or not gone.any():
             continue
@@ -142,6 +144,8 @@ def collapsing(now: Now) -> list[Finding]:
     found, t = [], now.thresholds
     steps, told = now.history.steps, now.history.samples.cumsum() >= now.needed
     for site in now.sites:
+        if not now.row[site.name]["silent"] > 0:
+            continue
         shares = now.history[site.name]["silent"]
         recent = np.flatnonzero(~np.isnan(shares) & told)[-8:]
         if not site.flat or site.gated or len(recent) < 4 or shares[recent[-1]] >= t.collapse_share:

@@ -19,6 +19,8 @@ SAME_WAY = 0.9
 """Of the last step, from which on what others do may be part of what goes back several."""
 ALONG = 0.6
 """Cosine from which on what others do goes back along a step."""
+SURELY = 1 - 1e-9
+"""Of a limit, what is beyond it in another order of the terms may be."""
 STILL_ASKED = 0.5
 """Of the first gradient at the last site, from which on a training that stands still has not learned."""
 
@@ -67,7 +69,11 @@ def starved(now: Now) -> list[Finding]:
     factor that is next to 0 leave those behind them without. So does a head that begins small beside another whose loss
     is large, as an actor's beside its critic: no more than a hint.
     """
-    known = {name: np.array(each.asked)[-STEADY:] for name, each in _long_known(now).items()}
+    last = {name: each for name, each in _long_known(now).items() if 0 < each.asked[-1] < math.inf}
+    asked = [each.asked[-1] for each in last.values()]
+    if not asked or min(asked) > now.thresholds.starved_weight * max(asked):
+        return []
+    known = {name: np.array(each.asked)[-STEADY:] for name, each in last.items()}
     known = {
         name: each
         for name, each in known.items()
@@ -95,8 +101,10 @@ def starved(now: Now) -> list[Finding]:
 
 def steady_updates(now: Now) -> list[Finding]:
     """Weights every one of whose measured steps is long, report after report, though none of them alone is too long."""
-    least = {name: min(list(each.longest)[-STEADY:]) for name, each in _long_known(now).items()}
-    long = {name: ratio for name, ratio in least.items() if ratio >= now.thresholds.update_steady}
+    limit = now.thresholds.update_steady
+    last = {name: each.longest for name, each in _long_known(now).items() if each.longest[-1] >= limit}
+    least = {name: min(list(each)[-STEADY:]) for name, each in last.items()}
+    long = {name: ratio for name, ratio in least.items() if ratio >= limit}
     if not long or now.loop.searches:
         return []
     message = (
@@ -112,7 +120,7 @@ def tiny_updates(now: Now) -> list[Finding]:
     arrives = any(now.row[site.name]["gradient"] > 0 for site in now.sites)
     arrives = arrives or any(each.asked[-1] > 0 for each in known.values())
     largest = max((each.most for each in known.values()), default=math.nan)
-    enough = now.history.samples.sum() >= now.needed and len(known) == len(now.loop.weights)
+    enough = now.samples >= now.needed and len(known) == len(now.loop.weights)
     if not (arrives and enough and largest <= now.thresholds.update_tiny):
         return _come_to_a_stop(now) or _rounded_away(now)
     if largest == 0:
@@ -126,8 +134,13 @@ def tiny_updates(now: Now) -> list[Finding]:
 
 def _come_to_a_stop(now: Now) -> list[Finding]:
     """Weights none of which moves any more, though the last site is asked for as much as at first."""
-    known, gradients = _long_known(now), [now.history[site.name]["gradient"] for site in now.sites[-1:]]
-    if not known or len(known) < len(now.loop.weights) or len(gradients[0] if gradients else ()) < STEADY:
+    known = _long_known(now)
+    if not known or len(known) < len(now.loop.weights):
+        return []
+    if max(each.longest[-1] for each in known.values()) > now.thresholds.update_tiny:
+        return []
+    gradients = [now.history[site.name]["gradient"] for site in now.sites[-1:]]
+    if len(gradients[0] if gradients else ()) < STEADY:
         return []
     largest = max(max(list(each.longest)[-STEADY:]) for each in known.values())
     first, last = float(gradients[0][0]), float(gradients[0][-STEADY:].min())
@@ -167,6 +180,8 @@ def to_and_fro(now: Now) -> list[Finding]:
     some reports: about −1 where steps are short, and about 0 where batches differ. Where they are short beside the
     weights, as at the edge of stability of a batch that is the whole set, the loss may fall all the same.
     """
+    if _goes_on(now):
+        return []
     kept = [np.concatenate(list(each.answers)[-STEADY:])[1:] for each in _long_known(now).values()]
     known = [each for each in kept if np.isfinite(each).all()]  # nobody knows what came before the very first
     if not known or len({len(each) for each in known}) > 1:
@@ -187,10 +202,20 @@ def to_and_fro(now: Now) -> list[Finding]:
     return [finding("to-and-fro", level, None, message, advice, cosine=least, ratio=longest)]
 
 
+def _goes_on(now: Now) -> bool:
+    """Whether the last measured step of all weights, each of whose answers is known, was surely not taken back."""
+    known = [each for each in now.loop.weights.values() if each.reports >= STEADY]
+    if any(each.answered < STEADY for each in known):
+        return False
+    across, changes, gradients = (sum(each.answers[-1][-1][part] for each in known) for part in range(3))
+    return not known or across > SURELY * now.thresholds.step_back * math.sqrt(changes * gradients)
+
+
 def weight_size(now: Now) -> list[Finding]:
     """Weights that grow, or shrink, by a steady share of their size at each step."""
     found, t = [], now.thresholds
-    speeds = {name: each.speeds(STEADY - 1) for name, each in now.loop.weights.items()}
+    moves = {name: each for name, each in now.loop.weights.items() if abs(each.speed) >= SURELY * t.weight_speed}
+    speeds = {name: each.speeds(STEADY - 1) for name, each in moves.items()}
     speeds = {name: each for name, each in speeds.items() if len(each)}
     growing = {
         name: float(each.min())
@@ -215,8 +240,10 @@ def changed_aside(now: Now) -> list[Finding]:
     where most of it is the other's. Nor is what holds entries within a bound, or some of them at 0, which leaves others
     as they are, nor what goes back along the last steps at every so many of them, as optimizers that look ahead do.
     """
-    changed = {name: _habit(each) for name, each in now.loop.weights.items()}
-    changed = {name: abs(share) for name, share in changed.items() if abs(share) >= now.thresholds.changed_aside}
+    least = now.thresholds.changed_aside
+    last = {name: each for name, each in now.loop.weights.items() if each.aside and abs(each.aside[-1]) >= least}
+    changed = {name: abs(_habit(each)) for name, each in last.items()}
+    changed = {name: share for name, share in changed.items() if share >= least}
     if not changed:
         return _put_back(now)
     message = (
@@ -233,7 +260,10 @@ def _put_back(now: Now) -> list[Finding]:
     What goes back some steps at once, as an optimizer that looks ahead does, takes back more than the last of them, or
     part of it.
     """
-    kept = [np.array(each.undone)[-STEADY:] for each in now.loop.weights.values()]
+    weights = now.loop.weights.values()
+    if any(not each.undone or not each.undone[-1][0] >= WHOLE for each in weights):
+        return []
+    kept = [np.array(each.undone)[-STEADY:] for each in weights]
     if not kept or min(len(each) for each in kept) < STEADY:
         return []
     touched, shares, cosines = np.concatenate(kept).T
