@@ -61,8 +61,6 @@ ALARMS: dict[str, Check] = {
 }
 """The rule behind each alarm's name, causes before consequences."""
 
-_CHECKS = tuple(dict.fromkeys(ALARMS.values()))
-
 EVENTS = ("non-finite", "input", "rising-rate", "update-size", "gradient-spike")
 """Alarms of what is over with its step, and may have left what stands at the end."""
 
@@ -88,7 +86,7 @@ class StandingAlarms:
 
     def look(self, now: Now) -> list[Alarm]:
         """The alarms that are new at this report."""
-        found = [finding for check in _CHECKS for finding in check(now)]
+        found = [finding for check in dict.fromkeys(ALARMS.values()) for finding in check(now)]
         self.found = found = _once([finding for finding in found if finding.rule in self.chosen])
         new = [Alarm(now.step, finding) for finding in found if self._is_new(finding)]
         self._tell(found)

@@ -69,7 +69,7 @@ def _output_squares(seen: Together, slopes: FloatArray, gains: FloatArray) -> Fl
 def _proportions(seen: Together, given: FloatArray, arrived: FloatArray) -> FloatArray:
     """The correlation over the units of each site of ln Σg² with ln Σh²; NaN where they are few, or all the same."""
     places, known = seen.places, (given > 0) & (arrived > 0)
-    counts = places.sums(known.astype(np.int64))
+    counts = places.counts(known)
     sizes = np.log(np.where(known, [given, arrived], 1.0))
     sizes -= np.repeat(places.sums(sizes) / np.maximum(counts, 1), places.units, axis=1)
     sizes[:, ~known] = 0.0

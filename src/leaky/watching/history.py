@@ -49,6 +49,8 @@ ln E h², 1 where the gradient is proportional to the output. asleep: share of i
 idle_gates, the share of a gated site's units that give and learn next to nothing.
 """
 
+_PLACES = {figure: place for place, figure in enumerate(FIGURES)}
+
 SiteFigures = dict[str, dict[str, float]]
 """The figures of each site at one report, by the site's name."""
 
@@ -130,11 +132,11 @@ class FigureHistory(Mapping[str, dict[str, FloatArray]]):
     def last(self, site: str, figure: str) -> float:
         """A figure at the last report; NaN where it is not known."""
         known = self._reports and site in self._columns
-        return float(self._table[FIGURES.index(figure), self._reports - 1, self._columns[site]]) if known else np.nan
+        return float(self._table[_PLACES[figure], self._reports - 1, self._columns[site]]) if known else np.nan
 
     def of(self, figure: str, sites: Sequence[str]) -> FloatArray:
         """A figure of several sites over `steps`, shape (reports, sites)."""
-        table = self._table[FIGURES.index(figure), : self._reports]
+        table = self._table[_PLACES[figure], : self._reports]
         columns = [self._columns.get(site, -1) for site in sites]
         if columns == list(range(len(columns))):
             return np.asarray(_to_read(table[:, : len(columns)]))

@@ -93,6 +93,8 @@ class Observer:
     @property
     def reported_sites(self) -> dict[str, WatchedSite]:
         """The sites that reports are of."""
+        if not self.waiting:
+            return self.sites
         return {name: site for name, site in self.sites.items() if name not in self.waiting}
 
     def observe(self, wanted: bool) -> None:

@@ -72,7 +72,7 @@ def seen_together(observer: Observer) -> Together | None:
 
 def slopes_of(observer: Observer, seen: Together) -> FloatArray:
     """The slope of each unit as it is now."""
-    found = np.empty(len(seen.places.each(seen.samples)))
+    found = np.empty(seen.places.all_units)
     for site, at in zip(observer.reported_sites.values(), seen.places.slices, strict=True):
         found[at] = site.slope(observer.model)
     return found
@@ -146,7 +146,7 @@ def sites_now(
         return ()
     stretches, places, sites = observer.stretches, seen.places, observer.reported_sites.values()
     gains = places.each([site.activation.gain for site in sites])
-    steep = places.sums((np.abs(slopes) * gains > t.dead_derivative).astype(np.int64)).tolist()
+    steep = places.counts(np.abs(slopes) * gains > t.dead_derivative).tolist()
     last_fired, alike, same_for = (
         stretches.total.seen[LAST_FIRED],
         stretches.alike.tolist(),

@@ -17,17 +17,24 @@ def slope_now(site: str, activation: Activation, model: nn.Module) -> float | Fl
     module = _module_named(model, site)
     if isinstance(module, nn.PReLU) and not is_sharded(module.weight):  # of shards, those of the traced pass
         slope = module.weight.detach().clone().double().cpu().numpy()
-    elif isinstance(getattr(module, "negative_slope", None), float):
-        slope = module.negative_slope  # type: ignore[union-attr]
+    elif module is not None and _may_have_slope(module) and isinstance(getattr(module, "negative_slope", None), float):
+        slope = module.negative_slope
     found: float | FloatArray = slope
     return found
+
+
+def _may_have_slope(module: nn.Module) -> bool:
+    """Whether a module may have a slope of its own: torch takes long to tell that it has none."""
+    kind: Any = type(module)
+    plain = kind.__getattr__ is nn.Module.__getattr__
+    return not plain or "negative_slope" in module.__dict__ or hasattr(kind, "negative_slope")
 
 
 def _module_named(model: nn.Module, name: str) -> nn.Module | None:
     """The module of a site; None for a functional call."""
     found: nn.Module = model
     for part in name.split(".") if name else ():
-        inside = getattr(found, part, None)
+        inside = found._modules.get(part) or getattr(found, part, None)
         if not isinstance(inside, nn.Module):
             return None
         found = inside

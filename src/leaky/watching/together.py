@@ -30,6 +30,7 @@ class Places:
     Attributes:
         names: of the sites.
         units: of each, shape (sites,).
+        all_units: of all of them.
         starts: the place of the first unit of each, shape (sites,).
         slices: the places of the units of each.
         smooth: which sites are smooth, in order.
@@ -41,34 +42,44 @@ class Places:
         self.units: IntArray = np.array([site.units for site in sites.values()], np.int64)
         ends = self.units.cumsum()
         self.starts: IntArray = ends - self.units
+        self.all_units = int(ends[-1])
         self.slices = [slice(a, b) for a, b in zip(self.starts.tolist(), ends.tolist(), strict=True)]
         self.smooth = [n for n, site in enumerate(sites.values()) if site.rows.output is not None]
         self.smooth_units: IntArray = np.concatenate(
             [np.zeros(0, np.int64), *(np.arange(self.starts[n], ends[n]) for n in self.smooth)]
         )
         alike = {int(units): np.flatnonzero(self.units == units) for units in np.unique(self.units)}
-        self._alike = [(which, self.starts[which][:, None] + np.arange(units)) for units, which in alike.items()]
+        self._alike = [
+            (which, self.starts[which][:, None] + np.arange(units), np.arange(len(which)))
+            for units, which in alike.items()
+        ]
 
     def each(self, values: Any) -> Any:
-        """A value a site, as one a unit."""
-        return np.repeat(values, self.units)
+        """A value a site, as one a unit, shape (units,), or () where it is the same for all."""
+        first, *others = values
+        return first if all(other == first for other in others) else np.repeat(values, self.units)
 
     def sums(self, values: Any) -> FloatArray:
         """The sum over the units of each site, shape (…, sites)."""
         return np.asarray(np.add.reduceat(values, self.starts, axis=-1))
 
+    def counts(self, known: Any) -> IntArray:
+        """How many units of each site are so, shape (…, sites)."""
+        return np.asarray(np.add.reduceat(known, self.starts, axis=-1, dtype=np.int64))
+
     def medians(self, values: FloatArray, known: BoolArray) -> FloatArray:
         """The median over the units of each site that are known, shape (sites,); NaN where none is, or one is NaN."""
-        found, counts = np.full(len(self.units), np.nan), self.sums(known.astype(np.int64))
-        filled = np.where(known, values, np.inf)
-        for which, places in self._alike:
-            ordered, count = np.sort(filled[places], axis=1), counts[which]
-            rows = np.arange(len(which))
-            middle = (ordered[rows, (np.maximum(count, 1) - 1) // 2] + ordered[rows, count // 2]) / 2
-            found[which] = np.where(count > 0, middle, np.nan)
+        found = np.empty(len(self.units))
+        filled = values if known.all() else np.where(known, values, np.inf)
+        counts = self.units if filled is values else self.counts(known)
+        for which, places, rows in self._alike:
+            ordered, count = filled[places], counts[which]
+            ordered.sort(axis=1)
+            found[which] = (ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]) / 2
+        found[counts == 0] = np.nan
         ill = np.isnan(filled)
         if ill.any():
-            found[self.sums(ill.astype(np.int64)) > 0] = np.nan
+            found[self.counts(ill) > 0] = np.nan
         return found
 
 

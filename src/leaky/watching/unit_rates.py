@@ -34,9 +34,11 @@ def levels(fired: FloatArray, samples: float | IntArray) -> Levels:
         fired: samples on which each unit fired, shape (units,).
         samples: that were seen, by all units or by each.
     """
-    seen = np.asarray(samples)
-    rates = np.rint(np.clip(fired / np.where(seen > 0, seen, 1), 0.0, 1.0) * MOST)
-    return np.where(seen > 0, np.where(fired > 0, np.maximum(rates, 1), 0), UNSEEN).astype(np.uint8)
+    rates = np.rint(np.minimum(fired / np.maximum(samples, 1), 1.0) * MOST)
+    found: Levels = np.maximum(rates, fired > 0).astype(np.uint8)
+    if not np.all(samples):
+        found[np.broadcast_to(np.equal(samples, 0), found.shape)] = UNSEEN
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -196,12 +196,12 @@ def _steady_ratio(now: Now, first: str, last: str) -> float:
     Where few samples make a report, a training that goes well has reports none of whose samples asks anything of the
     first site. NaN where too few samples have been seen for an average.
     """
-    squares = [now.history[name]["gradient"] ** 2 for name in (first, last)]
-    recent = [each[-now.recent :] for each in squares]
+    recent = now.history.of("gradient", (first, last))[-now.recent :] ** 2
     samples = now.history.samples[-now.recent :]
-    if samples.sum() >= now.thresholds.least_samples and np.isfinite(recent).all():
-        above, below = (float((each * samples).sum()) for each in recent)
+    above, below = (samples @ recent).tolist()
+    if math.isfinite(above) and math.isfinite(below) and samples.sum() >= now.thresholds.least_samples:
         return above / below if below > 0 else math.nan
+    squares = [now.history[name]["gradient"] ** 2 for name in (first, last)]
     good = np.isfinite(squares[0]) & np.isfinite(squares[1])
     if now.history.samples[good].sum() < now.thresholds.least_samples:
         return math.nan

@@ -142,10 +142,11 @@ def collapsing(now: Now) -> list[Finding]:
     what comes in has become narrower, as samples of a generator that learns do, or the layer had units to spare: info.
     """
     found, t = [], now.thresholds
+    rising = [site for site in now.sites if now.row[site.name]["silent"] > 0]
+    if not rising:
+        return []
     steps, told = now.history.steps, now.history.samples.cumsum() >= now.needed
-    for site in now.sites:
-        if not now.row[site.name]["silent"] > 0:
-            continue
+    for site in rising:
         shares = now.history[site.name]["silent"]
         recent = np.flatnonzero(~np.isnan(shares) & told)[-8:]
         if not site.flat or site.gated or len(recent) < 4 or shares[recent[-1]] >= t.collapse_share:
