@@ -73,12 +73,8 @@ def starved(now: Now) -> list[Finding]:
     asked = [each.asked[-1] for each in last.values()]
     if not asked or min(asked) > now.thresholds.starved_weight * max(asked):
         return []
-    known = {name: np.array(each.asked)[-STEADY:] for name, each in last.items()}
-    known = {
-        name: each
-        for name, each in known.items()
-        if len(each) == STEADY and (each > 0).all() and np.isfinite(each).all()
-    }
+    kept = {name: np.array(each.asked)[-STEADY:] for name, each in last.items()}
+    known = {name: each for name, each in kept.items() if each.min() > 0 and each.max() < math.inf}
     if len(known) < 2:
         return []
     most = np.max(list(known.values()), axis=0)
