@@ -107,6 +107,20 @@ def test_targets_below_what_an_output_can_give(least: float, said: list[str]) ->
     assert all("0.5 to above" in f.message for f in found if f.rule == "target-range")
 
 
+def test_a_rate_above_0_fits_counts_and_a_range_that_is_nearly_wide_enough_is_a_note() -> None:
+    torch.manual_seed(0)
+    counts, model = torch.poisson(torch.ones(40, 3)), Ends(lambda z: nn.functional.softplus(z) + 0.5)
+    loss = nn.PoissonNLLLoss(log_input=False)
+    assert [f.rule for f in leaky.check(model, (X, counts), loss=loss).findings if f.rule == "target-range"] == []
+    exact = model(X).detach()
+    exact[0, 0] = 0.4
+    levels = {}
+    for name, target in (("learned", exact), ("not", exact.flip(0))):
+        found = leaky.check(model, (X, target), loss=nn.MSELoss()).findings
+        levels[name] = [f.level for f in found if f.rule == "target-range"]
+    assert levels == {"learned": ["info"], "not": ["warning"]}
+
+
 def test_a_stretched_tanh_in_its_flat_ends_is_told() -> None:
     """Its derivative, 1 − tanh², has a mean below a hundredth, and the targets lie elsewhere."""
     torch.manual_seed(0)

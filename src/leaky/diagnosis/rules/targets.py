@@ -31,6 +31,8 @@ RANGES = {
 }
 """What an output can be, by what made it."""
 UNBOUNDED = (-math.inf, math.inf)
+OTHERWISE = ("cross_entropy", "gather", "nll_loss", "binary_cross_entropy_with_logits", "poisson_nll_loss")
+"""Losses of which an output is no guess of the target's value: logits of classes, rates of counts."""
 REAL = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub")
 """Comparisons of real numbers."""
 DOMAINS = {
@@ -106,12 +108,7 @@ def target_range(context: Context) -> list[Finding]:
         domain = DOMAINS.get(term.operation)
         if domain is not None and _leaves(target, domain) and not _marks_missing(target):
             found.setdefault(term.output, _not_taken(context, term, domain))
-        if (
-            last is None
-            or last == "relu"
-            or target.entries == 0
-            or term.operation in ("cross_entropy", "gather", "nll_loss", "binary_cross_entropy_with_logits")
-        ):
+        if last is None or last == "relu" or target.entries == 0 or term.operation in OTHERWISE:
             continue
         if _leaves(target, bounds):
             found.setdefault(term.output, _outside(context, term, last, bounds))
@@ -184,7 +181,7 @@ def _outside(context: Context, term: LossTerm, last: str, bounds: tuple[float, f
     by_log = term.operation in ("mul", "binary_cross_entropy")
     return Finding(
         rule="target-range",
-        level="error" if by_log or beyond > 1 else "warning",
+        level="error" if by_log or beyond > 1 else "info" if context.learned else "warning",
         site=None,
         units=(),
         message=(
