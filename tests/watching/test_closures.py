@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
 import leaky
 
@@ -95,3 +96,24 @@ def test_long_steps_of_an_optimizer_that_searches_by_the_loss_are_no_alarm(make:
     long = [alarm.finding.level for alarm in watch.alarms if alarm.finding.rule == "update-size"]
     assert set(long) == {level}
     assert (losses[-1] < 0.1 * losses[0]) == (level == "info")
+
+
+def test_a_compiled_step_of_the_optimizer_leaves_what_leaky_does_to_python() -> None:
+    samples = []
+    for compiles in (False, True):
+        torch.manual_seed(0)
+        torch._dynamo.reset()
+        counters.clear()
+        model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1))
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        step = torch.compile(optimizer.step, backend="eager") if compiles else optimizer.step
+        with leaky.watch(model, optimizer, alarms=()) as watch:
+            for _ in range(3):
+                optimizer.zero_grad()
+                model(torch.ones(6, 4)).sum().backward()
+                step()
+        (site,) = watch.record().sites
+        samples.append((site.samples, watch.step_number, [p.tolist() for p in model.parameters()]))
+        assert counters["stats"]["unique_graphs"] == compiles
+    torch._dynamo.reset()
+    assert samples[1] == samples[0]

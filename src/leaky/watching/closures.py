@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from leaky.watching.compiled.skipping import leave_to_python
+
 SEARCHES = 2
 """Evaluations of the loss in one step beyond which the optimizer chooses the step by them."""
 
@@ -29,7 +31,7 @@ class StepBegins:
     def __init__(self, optimizer: torch.optim.Optimizer, begins: Callable[[], Any]) -> None:
         self.searches = False
         self._begins, self._in_step = begins, 0
-        self._handle = optimizer.register_step_pre_hook(self._called)
+        self._handle = optimizer.register_step_pre_hook(in_python(self._called))
 
     def remove(self) -> None:
         """Call it no more."""
@@ -57,3 +59,15 @@ class StepBegins:
             return loss
 
         return computed
+
+
+def in_python(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook of an optimizer that Python runs also where the step is compiled, and nothing that it calls is."""
+
+    def run(*given: Any) -> Any:
+        if torch.compiler.is_compiling():
+            torch._dynamo.graph_break()
+        return hook(*given)
+
+    leave_to_python(run.__code__, with_callees=True)
+    return run

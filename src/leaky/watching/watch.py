@@ -20,7 +20,7 @@ from leaky.watching.afar import unscale
 from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import WatchArguments
-from leaky.watching.closures import StepBegins
+from leaky.watching.closures import StepBegins, in_python
 from leaky.watching.controlling.controller import Controller
 from leaky.watching.course import CLOSE
 from leaky.watching.history import SiteFigures
@@ -130,7 +130,7 @@ class Watch:
         self._ranks.meet()
         if self._optimizer is not None:
             self._begins = StepBegins(self._optimizer, self.begin_step)
-            self._handles += [self._begins, self._optimizer.register_step_post_hook(lambda *_: self.step())]
+            self._handles += [self._begins, self._optimizer.register_step_post_hook(in_python(lambda *_: self.step()))]
         self._attach_or_detach()
         self._uncounted.start()
         if self._optimizer is None:

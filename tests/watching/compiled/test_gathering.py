@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.watching.test_compiled import assert_same
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import leaky
 from leaky.record import Record
@@ -81,3 +82,30 @@ def test_the_passes_of_a_copy_are_not_taken_for_the_models_own(make: Any) -> Non
             average(torch.randn(7, 4)).sum().backward()
             watch.step()
     assert [site.samples for site in watch.record().sites] == [14]
+
+
+class Checkpointed(nn.Module):
+    """What is behind the first activation is kept, and what is before it is computed once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = checkpoint(lambda x: self.act(self.first(x)), x, use_reentrant=False)
+        return self.last(h)
+
+
+def test_a_checkpoint_compiles_as_one_graph_and_is_counted_once() -> None:
+    records = []
+    for backend in (None, "aot_eager"):
+        torch.manual_seed(0)
+        model = Checkpointed().double()
+        call = model if backend is None else torch.compile(model, fullgraph=True, backend=backend)
+        with leaky.watch(model, alarms=(), every=2) as watch:
+            for _ in range(3):
+                call(torch.randn(9, 5).double()).square().mean().backward()
+                watch.step()
+        records.append(watch.record())
+    assert_same(records[1], records[0])
+    assert [site.samples for site in records[1].sites] == [18]

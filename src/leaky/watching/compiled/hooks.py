@@ -93,8 +93,8 @@ class CompiledEnd(_Passage, End):
             self._in_python(self.ends, self._passes.end_outside, module, args, output)
 
 
-class BeforeSite(Hook):
-    """Before a module that is a site; Python itself has nothing to do here.
+class _SiteHook(Hook):
+    """A hook on a module that is a site; Python itself has nothing to do here.
 
     Args:
         rider: of passes that are not compiled.
@@ -105,6 +105,10 @@ class BeforeSite(Hook):
         super().__init__(rider)
         self.key = key
 
+
+class BeforeSite(_SiteHook):
+    """Before the module."""
+
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if is_compiling():
             from leaky.watching.compiled import tracing
@@ -112,14 +116,14 @@ class BeforeSite(Hook):
             tracing.before_site(self.key, args[0])
 
 
-class AfterSite(Hook):
+class AfterSite(_SiteHook):
     """After it."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if is_compiling():
             from leaky.watching.compiled import tracing
 
-            tracing.after_site(output)
+            tracing.after_site(self.key, args[0], output)
 
 
 for _hook in (

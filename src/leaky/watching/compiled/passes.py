@@ -27,6 +27,9 @@ from leaky.watching.compiled.site_maps import (
 from leaky.watching.compiled.told import Told
 from leaky.watching.site import WatchedSite
 
+_graph_task = torch._C._current_graph_task_id
+"""−1 but in a backward pass."""
+
 
 class Passes:
     """The compiled passes of one watch.
@@ -45,6 +48,7 @@ class Passes:
         self.met = False
         self._model, self._told, self._tracer_of = model, told, tracer_of
         self._running: SiteMap | None = None
+        self._latest = -1
         self.discovering = False
         self._marked: list[nn.Module] = []
         self._site_maps: list[SiteMap] = []
@@ -160,7 +164,7 @@ class Passes:
         self._attached.add(site_map.number)
         for module, key in site_map.by_module.items():
             self._handles.append(module.register_forward_pre_hook(BeforeSite(rider, key)))
-            self._handles.append(module.register_forward_hook(AfterSite(rider)))
+            self._handles.append(module.register_forward_hook(AfterSite(rider, key)))
 
     @property
     def running(self) -> bool:
@@ -171,6 +175,7 @@ class Passes:
         """A pass of the map's module begins; its number, −1 where it is not observed."""
         if self._told.rider.running:  # of a part that was compiled while nobody watched
             return self._told.clock.passes
+        self._latest = -1
         if self._running is not None:  # its last pass never came to its end
             self.close(self._running, False)
         if self._told.observing and self._told.wants(module, with_gradient):
@@ -179,8 +184,8 @@ class Passes:
             self._told.begin(batch.samples(self._told.rider.sample_dim), batch, site_map.structure)
             self._running = site_map
             self._begun.add(site_map)
-            return self._told.clock.passes
-        return -1
+            self._latest = self._told.clock.passes
+        return self._latest
 
     def close(self, site_map: SiteMap, completed: bool) -> None:
         """It has ended, or has raised."""
@@ -190,8 +195,8 @@ class Passes:
 
     def take(self, meeting: Meeting, z: Tensor) -> int:
         """Take in a pre-activation; the number of the pass, −1 where it is not observed."""
-        if not self.running:
-            return -1
+        if not self.running:  # a checkpoint computes it once more, for its gradient
+            return self._latest if _graph_task() != -1 else -1
         self._met.add(meeting.number)
         try:
             if self._site(meeting).take(z, meeting.known):

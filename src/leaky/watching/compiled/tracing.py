@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, _dynamo
 from torch._dynamo.comptime import comptime
+from torch._dynamo.symbolic_convert import InstructionTranslator
 from torch._guards import TracingContext
 from torch.overrides import TorchFunctionMode
 
@@ -98,12 +99,14 @@ leave_to_python(CompiledFunctions.__torch_function__.__code__)
 
 def before_site(key: int, z: Tensor) -> None:
     """A module that is a site, whose calls have this key, is about to run, and may overwrite its pre-activation."""
-    TAKEN.append(_taken(_next_of_module(key), z))
+    if not _is_nested():
+        TAKEN.append(_taken(_next_of_module(key), z))
 
 
-def after_site(output: Tensor) -> None:
+def after_site(key: int, z: Tensor, output: Tensor) -> None:
     """It has run."""
-    _ran(*TAKEN.pop(), output)
+    taken = _taken(_next_of_module(key), z) if _is_nested() else TAKEN.pop()
+    _ran(*taken, output)
 
 
 def _taken(call: int, z: Tensor) -> tuple[int, Tensor, Tensor | None]:
@@ -198,6 +201,17 @@ def _let_go_unguarded(context: Any) -> None:
 
 
 @_constant
+def _is_nested() -> bool:
+    return _nested()
+
+
+def _nested() -> bool:
+    """Whether what is followed goes into a graph of its own, as inside a checkpoint, and may change nothing outside."""
+    tx = InstructionTranslator.current_tx()
+    return getattr(tx.output.current_tracer, "parent", None) is not None
+
+
+@_constant
 def _is_outermost(number: int) -> bool:
     return _Trace.current().outermost == number
 
@@ -220,7 +234,8 @@ def _has_functions(number: int) -> bool:
 def _next_of_module(key: int) -> int:
     trace = _Trace.current()
     trace.known_by = trace.known_by or key
-    return _next(key, calls_of(key))
+    call = _next(key, calls_of(key))
+    return -1 if _nested() and any(each.in_place for each in calls_of(key)) else call
 
 
 @_constant
