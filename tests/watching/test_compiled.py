@@ -286,3 +286,13 @@ def test_measures_that_compiled_code_shows_nothing_of_are_told(asked: dict[str, 
     with leaky.watch(model, optimizer, alarms=(), **asked) as watch:
         steps(model, data, optimizer, 3)
     assert not watch.notes
+
+
+def test_a_whole_step_may_be_compiled_with_its_backward_pass() -> None:
+    expected = uncompiled("mlp")
+    model, data, optimizer = prepared("mlp")
+    with leaky.watch(model, optimizer, alarms=()) as watch:
+        steps_compiled = torch.compile(lambda: steps(model, data, optimizer, 1), backend="aot_eager")
+        for _ in range(4):
+            steps_compiled()  # Dynamo once waited for itself here
+    assert_same(watch.record(), expected)

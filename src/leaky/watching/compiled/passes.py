@@ -24,6 +24,7 @@ from leaky.watching.compiled.site_maps import (
     site_map_of,
     site_map_of_parts,
 )
+from leaky.watching.compiled.skipping import leave_to_python
 from leaky.watching.compiled.told import Told
 from leaky.watching.site import WatchedSite
 
@@ -281,3 +282,6 @@ class Passes:
         site_map.learn(structure, calls)
         for name in structure.unridden:
             self._told.note(f"site {name!r} is not seen in compiled code: its rows are told apart only as Python runs")
+
+
+leave_to_python(Passes.mark.__code__, with_callees=True)  # Dynamo calls it under a lock that it would wait for itself
