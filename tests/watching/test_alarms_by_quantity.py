@@ -81,6 +81,22 @@ def test_weights_that_are_scaled_in_the_loop_are_told_at_the_first_report(factor
         assert "'2.weight'" in watch.alarms[0].finding.message
 
 
+@pytest.mark.parametrize(("period", "told"), [(1, True), (5, False), (10, False)])
+def test_weights_that_are_scaled_now_and_then_are_let_alone_though_it_is_as_often_as_reports(
+    period: int, told: bool
+) -> None:
+    """As where several steps lead to a task, and a part of the way is kept: at each report something has been done."""
+    model = network()
+
+    def before(step: int) -> None:
+        with torch.no_grad():
+            model[2].weight.mul_(0.96 if step and step % period == 0 else 1.0)
+
+    found, watch = trained(model, sgd(model, 1e-3), before, steps=120)
+    assert (("changed-aside", None) in found) == told
+    assert np.isfinite(watch.history["1"]["update"]).all()
+
+
 def test_weights_that_are_held_to_a_norm_are_let_alone() -> None:
     model = network()
     norm = model[2].weight.detach().norm()

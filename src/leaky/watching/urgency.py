@@ -30,12 +30,25 @@ class Urgency:
         self._rate = self._first = 0.0
         self.rise = 1.0
         self._told_until, self._closely_until = 0, FIRST_STEPS
+        self._observed = self._before_last = 0
 
     def measures(self, step: int, observed: int) -> bool:
-        """Whether the optimizer's step that is about to be made is measured."""
+        """Whether the optimizer's step that is about to be made is measured.
+
+        One a report is, the last and the one before it by turns: what others do to the weights at every so many steps
+        would else be seen at each report, or at none.
+
+        Args:
+            step: its number.
+            observed: steps that were since the last report.
+        """
         if self._rate_has_risen():
             self._closely_until = step + FIRST_STEPS
-        return observed + 1 >= self._report_every or step < self._closely_until
+        if observed < self._observed and self._report_every > 2:
+            self._before_last = 1 - self._before_last
+        self._observed = observed
+        left = self._report_every - observed - 1
+        return left == self._before_last or left < 0 or step < self._closely_until
 
     def tells(self, step: int, odd: bool) -> bool:
         """Whether what was odd in this step is reported at once: not again before a report would be due."""
