@@ -108,6 +108,9 @@ class TrainingThresholds:
     expert_share: float = share(
         0.05, "an expert that is given less than this part of an even share of the samples is idle", "convention"
     )
+    codes_idle: float = share(
+        0.6, "share of a table's codes that are never chosen from which on it is a warning", "as dead units: error"
+    )
     asleep_samples: float = number(
         1e7, "samples without firing after which a unit is asleep, as dead latents are called", "Gao et al. 2024", low=1
     )

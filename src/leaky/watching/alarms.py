@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from leaky.diagnosis import Diagnosis, Finding, Level, level_rank
 from leaky.watching.alarm import Alarm
-from leaky.watching.alarm_rules.inputs import experts, inputs
+from leaky.watching.alarm_rules.inputs import choices, experts, inputs
 from leaky.watching.alarm_rules.learning import cut_off, gradient, never_zeroed, pressed
 from leaky.watching.alarm_rules.losses import loss_misfit, rising_loss, unshuffled
 from leaky.watching.alarm_rules.now import Check, Now
@@ -30,6 +30,7 @@ from leaky.watching.alarm_rules.weights import (
 ALARMS: dict[str, Check] = {
     "non-finite": non_finite,
     "input": inputs,
+    "choices": choices,
     "never-zeroed": never_zeroed,
     "changed-aside": changed_aside,
     "rising-rate": rising_rate,

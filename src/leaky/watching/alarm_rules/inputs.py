@@ -1,4 +1,4 @@
-"""What goes in: constant, off scale, with outliers, a batch in other units; and how a router shares it out."""
+"""What goes in: constant, off scale, with outliers, in other units; how experts and codes share it out."""
 
 from __future__ import annotations
 
@@ -66,4 +66,21 @@ def experts(now: Now) -> list[Finding]:
         message = f"{len(idle)} of {len(shares)} experts in {name!r} are given practically no sample; shares: {told}"
         advice = "The loss hides it: look at the router's bias and scale, add a balancing loss or noise to the router."
         found.append(finding("experts", level, None, message, advice, experts=list(idle), shares=shares.tolist()))
+    return found
+
+
+def choices(now: Now) -> list[Finding]:
+    """Tables of codes, among which the model chooses by what it computes, most of whose rows are never chosen."""
+    found, t = [], now.thresholds
+    for name, chosen in now.codes.items():
+        idle = tuple(int(i) for i in np.flatnonzero(chosen == 0))
+        if not idle:
+            continue
+        level: Level = "warning" if len(idle) >= t.codes_idle * len(chosen) else "info"
+        message = f"{len(idle)} of {len(chosen)} codes in {name!r} are never chosen any more"
+        advice = (
+            "Let the codes begin among what the encoder gives, put those that nobody chooses where samples are, or "
+            "lower the rate; a smaller table does as well where the loss is content."
+        )
+        found.append(finding("choices", level, None, message, advice, codes=list(idle), chosen=len(chosen) - len(idle)))
     return found

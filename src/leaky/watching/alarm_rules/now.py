@@ -106,6 +106,7 @@ class Now:
         order: n·Var(x̄) ÷ Var(x) of the batches, about 1 where they are drawn at random; NaN where that is not known.
         input_jump: the largest batch since the last report ÷ the usual one; 0 where that is not known.
         experts: the share of the samples of each expert, by the container that they are in.
+        codes: how often each row of a table was chosen, of those among which the model chooses, by the table's name.
         loop: around the model.
         looks: at what the model gave, the first one and the last ones.
     """
@@ -124,6 +125,7 @@ class Now:
     input_jump: float = 0.0
     order: float = math.nan
     experts: dict[str, FloatArray] = field(default_factory=dict)
+    codes: Mapping[str, FloatArray] = field(default_factory=dict)
     loop: Loop = field(default_factory=Loop)
     looks: tuple[Look, ...] = ()
 
