@@ -23,6 +23,7 @@ class Urgency:
 
     Attributes:
         rise: the rate at the last step ÷ the first one that was not 0; 1 before one was seen.
+        measured: the last step that was.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer | None, report_every: int) -> None:
@@ -30,7 +31,7 @@ class Urgency:
         self._rate = self._first = 0.0
         self.rise = 1.0
         self._told_until, self._closely_until = 0, FIRST_STEPS
-        self._observed = self._before_last = 0
+        self._observed = self._before_last = self.measured = 0
 
     def measures(self, step: int, observed: int) -> bool:
         """Whether the optimizer's step that is about to be made is measured.
@@ -48,7 +49,9 @@ class Urgency:
             self._before_last = 1 - self._before_last
         self._observed = observed
         left = self._report_every - observed - 1
-        return left == self._before_last or left < 0 or step < self._closely_until
+        due = left == self._before_last or left < 0 or step < self._closely_until
+        self.measured = step if due else self.measured
+        return due
 
     def tells(self, step: int, odd: bool) -> bool:
         """Whether what was odd in this step is reported at once: not again before a report would be due."""

@@ -274,7 +274,7 @@ class Watch:
         self.observer.bring()
         if not self._ranks.merge(self.observer, changes, self._leftovers.steps, ended) and ended:
             return {}
-        self._weights.add(changes, self.step_number)
+        self._weights.add(changes, self._urgency.measured)
         return self._reporter.report(measured_by(changes), self._loop)
 
     @property

@@ -34,7 +34,7 @@ class Series:
         grown: growth of ‖W‖² in each of the last measured steps by the optimizer, as a share of it.
         aside: the same by others than the optimizer, since the step before; NaN where that was not measured.
         longest: the largest ‖ΔW‖ ÷ ‖W‖ of each of the last reports.
-        when, sizes: the step of each of the last reports, and √E w² then.
+        when, sizes: the last measured step of each of the last reports, and √E w² before it.
         answers: after each measured step of the last reports, ⟨ΔW, g⟩, ‖ΔW‖² and ‖g‖² with the gradient g that came
             next, shape (steps, 3).
         undone: what others did after each of the last measured steps: the share of the entries that they changed by A
@@ -136,7 +136,7 @@ class Weights(dict[str, Series]):
         self._fans, self._entries = fans, entries or {}
 
     def add(self, changes: Changes, step: int) -> None:
-        """Take in what was measured up to the report that is made at this step."""
+        """Take in what was measured since the last report, last of all this step."""
         known = {name: steps for name, steps in changes.items() if steps}
         told = iter(_told(np.stack([each for steps in known.values() for each in steps])) if known else ())
         for name, steps in known.items():
