@@ -20,7 +20,7 @@ MOST = 4096
 
 
 @dataclass(eq=False)
-class Table:
+class CodeTable:
     """One table of codes.
 
     Attributes:
@@ -51,7 +51,7 @@ class Table:
             self.chosen, self.steps, self.picks, self.same = np.zeros(self.rows), 0, 0, True
 
 
-class Codes:
+class ChosenCodes:
     """The tables of a model whose rows it chooses itself.
 
     Args:
@@ -64,7 +64,7 @@ class Codes:
             for name, module in model.named_modules()
             if isinstance(module, nn.Embedding) and 2 <= module.num_embeddings <= MOST and module.padding_idx is None
         }
-        self._tables = {name: Table(len(weight), np.zeros(len(weight))) for name, weight in self._weights.items()}
+        self._tables = {name: CodeTable(len(weight), np.zeros(len(weight))) for name, weight in self._weights.items()}
 
     def look(self, inputs: Iterable[TensorStatistics], samples: int, delta: float) -> Mapping[str, FloatArray]:
         """How often each row of each table was chosen in the last stretch that was judged, by the table's name.

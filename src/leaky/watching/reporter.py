@@ -12,7 +12,7 @@ from leaky.watching.alarm import Alarm, AlarmWarning, TrainingStoppedError, in_w
 from leaky.watching.alarm_rules.now import Loop, Now, SiteNow
 from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import Reaction
-from leaky.watching.codes import Codes
+from leaky.watching.codes import ChosenCodes
 from leaky.watching.control_record import ControlRecord
 from leaky.watching.controlling.controller import Controller
 from leaky.watching.history import FigureHistory, SiteFigures
@@ -81,7 +81,7 @@ class Reporter:
         self._thresholds, self._raised, self._on_alarm, self._log = thresholds, raised, on_alarm, log
         self._scaled = scaled
         self._unseen = self._passes = 0
-        self._codes: Codes | None = None
+        self._codes: ChosenCodes | None = None
         self._told_unmet = False
 
     def note(self, note: str) -> None:
@@ -150,7 +150,7 @@ class Reporter:
         origin = origin_of(observer) if known else ""
         inputs, batches = observer.inputs, observer.batches
         jump = inputs.reported(observer.last, batches, observer.clock.samples, observer.rider.sample_dim)
-        codes = self._codes = self._codes or Codes(observer.model)
+        codes = self._codes = self._codes or ChosenCodes(observer.model)
         observer.reported()
         observer.outcomes.reported()
         return Now(
