@@ -84,6 +84,15 @@ class Texts(Net):
         return self.act(self.layer(rows))  # type: ignore[no-any-return]
 
 
+class Bags(Net):
+    def forward(self, texts: list[str]) -> Tensor:
+        words = [torch.tensor([len(word) for word in text.split()]) for text in texts]
+        starts = torch.tensor([0, *map(len, words[:-1])]).cumsum(0)
+        table = torch.arange(54.0).sin().view(9, 6)
+        bags = nn.functional.embedding_bag(torch.cat(words), table, starts)
+        return self.act(self.layer(bags))  # type: ignore[no-any-return]
+
+
 class Views(Net):
     def forward(self, views: list[Tensor]) -> Tensor:
         assert len(views) == 3
@@ -113,6 +122,7 @@ WAYS: dict[str, tuple[type[Net], Any]] = {
     "a list of tensors as one argument": (Views, [[X, X + 1, X + 2]]),
     "a list of tensors and a label": (Views, [([X, X + 1, X + 2], LABELS)]),
     "texts": (Texts, [["a" * (i % 7) for i in range(N)]]),
+    "texts as bags of words": (Bags, [[" ".join("abc" * (i % 2) + "d" for _ in range(1 + i % 3)) for i in range(N)]]),
 }
 
 

@@ -39,7 +39,7 @@ class Values:
         self._sharing: dict[int, Any] = {}
         self._anonymous = 0
         self._samples: tuple[int, Factor] | None = None
-        self.leaked = False
+        self.leaked = self._of_nothing = False
 
     def clear(self) -> None:
         """Forget the pass."""
@@ -47,7 +47,7 @@ class Values:
         self._sharing.clear()
         self._anonymous = 0
         self._samples = None
-        self.leaked = False
+        self.leaked = self._of_nothing = False
 
     def get(self, tensor: Tensor) -> Node | None:
         """The node of a tensor, or None."""
@@ -66,7 +66,7 @@ class Values:
 
     def expect_rows(self, samples: int, leaked: bool = False) -> None:
         """No input has an axis of samples: what is made of them, or as texts of nothing (`leaked`), has a row each."""
-        self.leaked = leaked
+        self.leaked = self._of_nothing = leaked
         self._samples = (0, factor(samples, "sample"))
 
     def node(self, tensor: Tensor) -> Node:
@@ -86,7 +86,8 @@ class Values:
 
     def _with_samples(self, node: Node) -> Node:
         """A value of lost origin with the axis of its samples, where its length tells it."""
-        if not node.lost or node.from_data or any(has(axis, "sample") for axis in node.axes):
+        known = node.from_data and not self._of_nothing
+        if not node.lost or known or any(has(axis, "sample") for axis in node.axes):
             return node
         return replace(node, axes=self._sampled(node.shape, node.axes))
 
@@ -121,7 +122,7 @@ class Values:
         if self._samples is None or len(shape) < 2:
             return axes
         dim, sample = self._samples
-        fits = dim < len(shape) and shape[dim] == sample.size
+        fits = dim < len(shape) and shape[dim] == sample.size and not has(axes[dim], "unit")
         return replaced(axes, dim, (sample,)) if fits else axes
 
     def _alias(self, tensor: Tensor) -> Node | None:
