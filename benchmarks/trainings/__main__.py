@@ -5,9 +5,9 @@
 trains each failing kind with its healthy twin (the same training without the trouble), and the healthy ones, on two
 seeds, under `leaky.watch` as it comes. The halves differ in kinds and seeds. Rules and thresholds were set on
 "looked-at", which a half that was held out before has joined, and on "mechanisms". The others, "held-out",
-"held-out-since", "frozen", "newcomers", "latecomers", "strangers" and "wayfarers", were written when the rules stood,
-one after another, and run once; what most of them missed was mended since. "neighbours" holds healthy ones alone, of
-other ways to train, run once likewise. Results stay in results/.
+"held-out-since", "frozen", "newcomers", "latecomers", "strangers", "wayfarers" and "sojourners", were written when the
+rules stood, one after another, and run once; what most of them missed was mended since. "neighbours" holds healthy
+ones alone, of other ways to train, run once likewise. Results stay in results/.
 """
 
 from __future__ import annotations
