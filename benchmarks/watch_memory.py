@@ -92,22 +92,31 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--only", default="", help="contenders whose names contain this")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         print(json.dumps(run(given.one, given.steps, given.log)))
         return
-    found = {}
     for contender in CONTENDERS:
-        found[contender] = each = measure(contender, given.steps)
+        if given.only not in contender:
+            continue
+        each = measure(contender, given.steps)
         print(
             f"{contender:38} {each['megabytes'][0]:7.1f} MB at first, {each['megabytes'][-1]:7.1f} after "
             f"{given.steps:,} steps; since the warm-up {each['growth']:+.2f}, of them in every stretch "
             f"{each['least_growth']:+.2f}",
             flush=True,
         )
-    kept = {"machine": machine(), "target": TARGET, "stretches": STRETCHES, "warm_up": WARM_UP, "contenders": found}
+        _keep(contender, each)
+
+
+def _keep(contender: str, found: dict[str, Any]) -> None:
+    """A run that is cut short keeps what it has."""
+    known = json.loads(RESULTS.read_text("utf-8"))["contenders"] if RESULTS.exists() else {}
+    kept = {"machine": machine(), "target": TARGET, "stretches": STRETCHES, "warm_up": WARM_UP}
+    kept["contenders"] = {**known, contender: found}
     write_whole(RESULTS, (json.dumps(kept, indent=1, ensure_ascii=False) + "\n").encode())
 
 
