@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+quietly = np.errstate(all="ignore")
+"""Decorates what meets numbers that are not finite, which a watch expects: NumPy does not warn of them."""
+
 
 class Clock:
     """What all sites of a watch share.
@@ -27,14 +30,11 @@ class Clock:
     def safely(self, does: Callable[[], Any]) -> bool:
         """What leaky itself does wrong ends the watching, never the training; a warning that is an error is meant.
 
-        Numbers that are not finite are what a watch expects to meet: NumPy does not warn of them.
-
         Returns:
             Whether all went well.
         """
         try:
-            with np.errstate(all="ignore"):
-                does()
+            does()
         except Warning:
             raise
         except Exception as error:

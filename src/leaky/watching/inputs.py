@@ -10,7 +10,6 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,8 +28,6 @@ APART = 16
 """Reports between two looks, at most, unless a batch is odd: the first ones are looked at after 1, 2, 4, 8."""
 FEATURES = LOOKED_AT = 64
 """Features and samples that the mean of a batch is taken of, at most, evenly taken."""
-LARGEST = 1e30
-"""Beyond it a batch is told of elsewhere, and squares would overflow."""
 LEAST_SAMPLES = 8
 """Without which nothing is said of how batches differ."""
 
@@ -48,6 +45,7 @@ class InputSizes:
 
     def __init__(self) -> None:
         self.alone = True
+        self._asked = _asked()
         self.jump = 0.0
         self.seen: tuple[TensorStatistics, ...] = ()
         self.of_batch = 0
@@ -70,9 +68,15 @@ class InputSizes:
         if self.alone and sample_dim is not None and (self._due or self._passes <= CLOSE):
             self._due = False
             self._draw(batch, samples, sample_dim)
-        size = size_of(batch.args[0]) if batch.args and self.alone else None
-        if size is None:
+        if not batch.args or not self.alone:
             return 0.0
+        asked = self._asked
+        size = -1.0 if asked is None else asked.size(batch.args[0], SAMPLED)
+        if size == -1.0:
+            known = _size_of(batch.args[0])
+            if known is None:
+                return 0.0
+            size = known
         jump = self._usual.see(size)
         if jump > self.jump:
             self.jump = jump
@@ -106,17 +110,12 @@ class InputSizes:
         if samples < LEAST_SAMPLES or not -value.ndim <= sample_dim < value.ndim or value.shape[sample_dim] != samples:
             return
         rows = value.detach().movedim(sample_dim, 0)[:: -(-samples // LOOKED_AT)].flatten(1)
-        drawn = rows[:, :: -(-rows.shape[1] // FEATURES)].double().numpy() if rows.numel() else np.zeros((0, 0))
-        if drawn.size and np.abs(drawn).max() < LARGEST:  # nor NaN
-            self.draws.add(len(drawn), drawn.mean(axis=0), drawn.var(axis=0, ddof=1))
+        if rows.numel():
+            self.draws.add(rows[:, :: -(-rows.shape[1] // FEATURES)].to(torch.float64, copy=True).numpy())
 
 
-def size_of(value: Any) -> float | None:
+def _size_of(value: Any) -> float | None:
     """√E x² of an even sample of a tensor's entries; None where that cannot be had without waiting or copying."""
-    asked = _asked()
-    size = -1.0 if asked is None else asked.size(value, SAMPLED)
-    if size >= 0 or math.isnan(size):
-        return float(size)
     if type(value) is not Tensor or value.device.type != "cpu" or not value.is_floating_point():
         return None
     if value.is_nested or value.layout is not torch.strided or not value.is_contiguous() or not value.numel():

@@ -51,7 +51,7 @@ class Losses:
 
     def listen(self, wanted: bool) -> None:
         """Look from here on, or not."""
-        if wanted and self._handle is not None and _reached(self._parameter):
+        if wanted == (self._handle is not None) and (not wanted or _reached(self._parameter)):
             return
         self.stop()
         if wanted and self._optimizer is not None:

@@ -209,7 +209,8 @@ class Observer:
 
     def end(self, structure: Structure | None, completed: bool) -> None:
         """It has ended."""
-        self._products.clear()
+        if self.rider.beyond is not None:
+            self._products.clear()
         for site in self.sites.values() if self._to_end is None else self._to_end:
             site.end_pass(completed)
         if structure is not None and structure is not self._joined and not self.compiled.knows(structure):

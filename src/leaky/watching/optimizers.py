@@ -18,6 +18,7 @@ from leaky.errors import InputError
 from leaky.observation.tensors import part_here, whole
 from leaky.record import FloatArray, IntArray
 from leaky.structure.modules import without_wrappers
+from leaky.watching.clock import quietly
 from leaky.watching.sums import waits
 
 SAMPLED = 1 << 14
@@ -56,6 +57,12 @@ def least_square(weight: Tensor, entries: int) -> float:
 def size_of(step: FloatArray) -> float:
     """√E w² before it."""
     return math.sqrt(step[1] / max(1.0, step[2]))
+
+
+def add_to(changes: Changes, steps: Mapping[str, FloatArray]) -> None:
+    """Add a measured step on each weight."""
+    for name, step in steps.items():
+        changes.setdefault(name, []).append(step)
 
 
 def measured_by(changes: Changes) -> dict[str, tuple[float, float]]:
@@ -100,12 +107,17 @@ class Updates:
 
     Args:
         model: whose weights they are.
+
+    Attributes:
+        measuring: whether a step is being measured.
+        looks_back: whether the last one was, so that it is known what the weights were after it.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._weights = {
             without_wrappers(name): p for name, p in model.named_parameters() if p.ndim >= 2 and not p.is_meta
         }
+        self.measuring = self.looks_back = False
         self._before: dict[str, Tensor] = {}
         self._reached: dict[str, Tensor] = {}
         self._afar: list[tuple[dict[str, int], Tensor]] = []
@@ -124,13 +136,10 @@ class Updates:
         """Entries of each weight."""
         return {name: weight.numel() for name, weight in self._weights.items()}
 
-    @property
-    def measuring(self) -> bool:
-        """Whether a step is being measured."""
-        return bool(self._before)
-
+    @quietly
     def begin(self) -> None:
         """A step is about to be made, measured or not: see what became of the weights since the last measured one."""
+        self.looks_back = False
         left, self._left = self._left, {}
         changes, self._change = self._change, {}
         for name, before in left.items():
@@ -150,17 +159,20 @@ class Updates:
 
     def before(self) -> None:
         """The step is to be measured."""
+        self.measuring = True
         self._before = {name: _sample(weight).clone() for name, weight in self._weights.items()}
         halves = {name: weight for name, weight in self._weights.items() if weight.dtype in HALVES}
         gradients = {name: _sample_of_gradient(weight) for name, weight in halves.items()}
         self._reached = {name: each != 0 for name, each in gradients.items() if each is not None}
 
+    @quietly
     def after(self) -> dict[str, FloatArray]:
         """What the step has done to each weight, as `Changes` holds it; of a sharded weight, to the part here.
 
         What it has done to weights on a device that would have to be waited for stays there until `brought`.
         """
         before, self._before = self._before, {}
+        self.measuring, self.looks_back = False, True
         self._left = {name: _sample(self._weights[name]).clone() for name in before}
         self._change = {name: new - before[name] for name, new in self._left.items()}
         found: dict[str, FloatArray] = {}

@@ -36,7 +36,7 @@ class Outcomes:
     """
 
     def __init__(self, rider: Rider, clock: Clock) -> None:
-        self._rider, self._clock, self._due = rider, clock, True
+        self._rider, self._clock, self._listens = rider, clock, False
         self._first: Look | None = None
         self._last: deque[Look] = deque(maxlen=KEPT)
         self._of: nn.Module | None = None
@@ -48,6 +48,10 @@ class Outcomes:
         """The first look, and the last ones after it."""
         return () if self._first is None else (self._first, *self._last)
 
+    def listen(self, wanted: bool) -> None:
+        """Look at a pass, and at another one after each report; or at none."""
+        self._listens, self._rider.gave = wanted, self.see if wanted else None
+
     def see(self, module: nn.Module, output: Any) -> None:
         """A pass is over: look at the first thing that it gave of each sample in several numbers.
 
@@ -56,18 +60,19 @@ class Outcomes:
             output: of the module, in whatever nesting.
         """
         samples, axis = self._clock.samples, self._rider.sample_dim
-        if not self._due or axis is None or samples < LEAST_SAMPLES or self._of not in (None, module):
+        if axis is None or samples < LEAST_SAMPLES or self._of not in (None, module):
             return
         given = next((each for each in tensors_in(output) if _has_samples(each, samples, axis)), None)
         if given is not None:
-            self._due, self._of = False, module
+            self._rider.gave, self._of = None, module
             with torch.no_grad():
                 samples_first = given.detach().movedim(axis, 0)
                 self._seen, self._width = _told_apart(samples_first), min(samples_first.shape[1:])
 
     def reported(self) -> None:
         """A report is made: the look counts, and the next pass is looked at."""
-        seen, self._seen, self._due = self._seen, None, True
+        seen, self._seen = self._seen, None
+        self.listen(self._listens)
         if seen is None:
             return
         alike, variance, square = seen.tolist()

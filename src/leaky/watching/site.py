@@ -49,6 +49,7 @@ class WatchedSite(DescribedSite):
         afar: those on a device, which `leaky.watching.afar.bring` adds to them; None without.
         nonfinite_since: the first pass with NaN or infinity since the last report that a device told of; ∞ for none.
         measures: what was asked for beyond them; None for nothing.
+        quick: what does by the core at once what `take` and `follow` do, by call.
     """
 
     def __init__(self, call: SiteCall, shape: tuple[int, ...], clock: Clock) -> None:
@@ -61,7 +62,7 @@ class WatchedSite(DescribedSite):
         self.nonfinite_since = np.inf
         self.measures: Measures | None = None
         self._repeated = True
-        self._quick: Quick = {}
+        self.quick: Quick = {}
         self._clock, self.failed = clock, clock.failed
         self._bounds = Edges.of(call.activation, self.units)
         self._readings: dict[tuple[Any, ...], Reading | None] = {}
@@ -88,7 +89,7 @@ class WatchedSite(DescribedSite):
         self._forget_forms()
 
     def _forget_forms(self) -> None:
-        for known in (self._readings, self._recent, self._quick):
+        for known in (self._readings, self._recent, self.quick):
             known.clear()
 
     @property
@@ -100,18 +101,7 @@ class WatchedSite(DescribedSite):
     def repeated(self, repeated: bool) -> None:
         self._repeated = repeated
         if repeated:
-            self._quick.clear()
-
-    def meet(self, z: Tensor, output: Tensor, call: KnownCall) -> bool:
-        """What `take` and `follow` do, at once by the core; False, and nothing done, where it cannot."""
-        quick = self._quick.get(call)
-        if quick is None:
-            return False
-        clock = self._clock
-        answer = quick[0](quick[1], z, output, clock.step, clock.passes)
-        if answer == _NONFINITE:
-            clock.nonfinite = True
-        return answer > 0
+            self.quick.clear()
 
     def take(self, z: Tensor, call: KnownCall) -> bool:
         """Take in a pre-activation; False where its shape is not one that the structure can explain."""
@@ -151,7 +141,7 @@ class WatchedSite(DescribedSite):
             if reading is None:
                 return None
         self._recent[call] = reading
-        self._quick.pop(call, None)
+        self.quick.pop(call, None)
         if reading.waits:
             clock = self._clock
             afar_of(self, z).take(z, reading, self._bounds, clock.step, clock.passes, self._repeated)
@@ -163,11 +153,11 @@ class WatchedSite(DescribedSite):
 
     def _quicken(self, reading: Reading, call: KnownCall) -> None:
         """Have the next calls of this form met by the core, where that is all there is to do."""
-        if call in self._quick or call.in_place or self.measures is not None or self.rows.output is not None:
+        if call in self.quick or call.in_place or self.measures is not None or self.rows.output is not None:
             return
-        quick = quick_for(self, reading, self._relu)
+        quick = quick_for(self, reading, self._relu, self._clock)
         if quick is not None:
-            self._quick[call] = quick
+            self.quick[call] = quick
 
     def follow(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
         """Take in the output of a smooth activation, and wait for the gradient."""
@@ -194,7 +184,7 @@ class WatchedSite(DescribedSite):
     def follow_again(self, z: Tensor | None, output: Tensor, call: KnownCall) -> None:
         """Wait for the gradient of a call that a checkpoint computes once more."""
         reading = self._readings.get((call, output.shape, output.stride(), output.dtype))
-        awaited = max([self._awaited, *(meeting.awaited for _, meeting in self._quick.values())])
+        awaited = max([self._awaited, *(meet.args[0].awaited for meet in self.quick.values())])
         if reading is not None and output.requires_grad and awaited != self._clock.passes:
             value, bounds = self._beside(z, output)
             wait_for_gradient(output, Arrival(self, reading, value, bounds, self._clock.passes))

@@ -5,6 +5,8 @@ A rate far too high tells itself in the very first steps, and by the first repor
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ class Urgency:
 
     def __init__(self, optimizer: torch.optim.Optimizer | None, report_every: int) -> None:
         self._optimizer, self._report_every = optimizer, report_every
-        self._rate = self._first = 0.0
+        self._now = self._highest = self._first = 0.0
         self.rise = 1.0
         self._told_until, self._closely_until = 0, FIRST_STEPS
         self._observed = self._before_last = self.measured = 0
@@ -43,7 +45,12 @@ class Urgency:
             step: its number.
             observed: steps that were since the last report.
         """
-        if self._rate_has_risen():
+        rate = 0.0
+        for group in () if self._optimizer is None else self._optimizer.param_groups:
+            each = group.get("lr", 0.0)
+            each = each if type(each) is float else _known(each)
+            rate = each if each > rate else rate
+        if rate != self._now and self._rises_to(rate):
             self._closely_until = step + FIRST_STEPS
         if observed < self._observed and self._report_every > 2:
             self._before_last = 1 - self._before_last
@@ -53,23 +60,22 @@ class Urgency:
         self.measured = step if due else self.measured
         return due
 
-    def tells(self, step: int, odd: bool) -> bool:
+    def tells(self, step: int) -> bool:
         """Whether what was odd in this step is reported at once: not again before a report would be due."""
-        if not odd or step < self._told_until:
+        if step < self._told_until:
             return False
         self._told_until = step + self._report_every
         return True
 
-    def _rate_has_risen(self) -> bool:
+    def _rises_to(self, rate: float) -> bool:
         """Whether a rate is far above every one before, as at the first step, in a spike, after a hot restart."""
-        rate = 0.0
-        for group in () if self._optimizer is None else self._optimizer.param_groups:
-            given = group.get("lr", 0.0)
-            if isinstance(given, Tensor) and waits(given.device):
-                continue  # not known before a report, for asking would wait for the device
-            each = float(given)
-            rate = each if each > rate else rate
+        self._now = rate
         self._first = self._first or rate
         self.rise = rate / self._first if self._first > 0 else 1.0
-        risen, self._rate = rate > 2 * self._rate, max(rate, self._rate)
+        risen, self._highest = rate > 2 * self._highest, max(rate, self._highest)
         return risen
+
+
+def _known(rate: Any) -> float:
+    """A rate as a number; 0 where asking would wait for a device."""
+    return 0.0 if isinstance(rate, Tensor) and waits(rate.device) else float(rate)

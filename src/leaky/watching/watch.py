@@ -20,6 +20,7 @@ from leaky.watching.afar import unscale
 from leaky.watching.alarm_rules.now import Loop
 from leaky.watching.alarms import StandingAlarms
 from leaky.watching.arguments import WatchArguments
+from leaky.watching.clock import quietly
 from leaky.watching.closures import StepBegins, in_python
 from leaky.watching.controlling.controller import Controller
 from leaky.watching.course import CLOSE
@@ -27,7 +28,7 @@ from leaky.watching.history import SiteFigures
 from leaky.watching.leftovers import Leftovers
 from leaky.watching.losses import Losses
 from leaky.watching.observer import Observer
-from leaky.watching.optimizers import Changes, Updates, measured_by, ratio_of, untouched_units
+from leaky.watching.optimizers import Changes, Updates, add_to, measured_by, ratio_of, untouched_units
 from leaky.watching.ranks import Ranks
 from leaky.watching.reporter import Reporter
 from leaky.watching.reporting import record_of
@@ -57,8 +58,7 @@ class Watch:
         model, optimizer, group, thresholds = given.network, given.stepping, given.group, given.limits
         self._model, self._optimizer, self._scaler = model, optimizer, given.scaler
         self._every, self._report_every = given.every, given.report_every
-        self._thresholds = thresholds
-        self._raised = StandingAlarms(given.chosen_alarms)
+        self._thresholds, self._raised = thresholds, StandingAlarms(given.chosen_alarms)
         self._reporter = Reporter(
             thresholds, self._raised, given.reaction, given.opened_log(), given.scaler is not None
         )
@@ -67,7 +67,7 @@ class Watch:
         self.latents = self.observer.latents
         self._ranks = Ranks(group, self._reporter.note)
         self.observer.inputs.alone = group is None
-        self.observer.rider.gave = self.observer.outcomes.see if group is None else None
+        self.observer.outcomes.listen(group is None)
         self._updates = Updates(model)
         rest = self.history, thresholds, given.table, self._ranks.agree, self._reporter.control
         self._controller = Controller(self.observer, optimizer, *rest)
@@ -76,8 +76,7 @@ class Watch:
         self._begins: StepBegins | None = None
         self.state: Literal["new", "running", "stopped"] = "new"
         self._observed = 0
-        self._urgency = Urgency(optimizer, given.report_every)
-        self._leftovers = Leftovers(optimizer)
+        self._urgency, self._leftovers = Urgency(optimizer, given.report_every), Leftovers(optimizer)
         self._uncounted = Uncounted(model, optimizer, self._reporter.warn)
         alone = group is None and given.scaler is None  # whose first steps overflow by design
         self._losses = Losses(optimizer if alone else None, self.observer.clock)
@@ -179,27 +178,26 @@ class Watch:
 
     def _step_made(self) -> None:
         observer = self.observer
-        self._uncounted.stop()
-        observer.rider.settle()
+        if not observer.rider.settled:
+            self._uncounted.stop()
+            observer.rider.settle()
         self._controller.end_step()
         self._leftovers.step_made()
         self._losses.step_made()
         odd = False
         if self._updates.measuring:
-            behind = observer.weights
-            for name, step in self._updates.after().items():
-                odd |= name in behind and ratio_of(step) >= self._too_long
-                self._changes.setdefault(name, []).append(step)
+            steps, behind = self._updates.after(), observer.weights
+            odd = any(name in behind and ratio_of(step) >= self._too_long for name, step in steps.items())
+            add_to(self._changes, steps)
         if observer.observing:
             odd |= max(observer.inputs.jump, observer.gradient_jump()) >= self._thresholds.spike_warning
             if odd and not self._ranks.merging:  # what is odd in the batch may be long as a step
-                for name, step in self._controller.measured().items():
-                    self._changes.setdefault(name, []).append(step)
+                add_to(self._changes, self._controller.measured())
             self._reporter.look_for_passes()
             self._observed += 1
             if self._scaler is not None:  # it changes its scale after this step
                 unscale(observer.sites.values(), self._scaler)
-            urgent = observer.clock.nonfinite or self._urgency.tells(observer.clock.step, odd)
+            urgent = observer.clock.nonfinite or (odd and self._urgency.tells(observer.clock.step))
             if self._observed >= self._report_every or (urgent and not self._ranks.merging):
                 self._report()
 
@@ -265,10 +263,12 @@ class Watch:
 
     def _before_step(self) -> None:
         self._controller.begin_step(self.observer.observing)
-        self._updates.begin()
-        if self._urgency.measures(self.step_number, self._observed) and self.observer.observing:
+        if self._updates.looks_back:
+            self._updates.begin()
+        if self._urgency.measures(self.observer.clock.step, self._observed) and self.observer.observing:
             self._updates.before()
 
+    @quietly
     def _report(self, ended: bool = False) -> SiteFigures:
         changes, self._changes, self._observed = self._updates.brought(self._changes), {}, 0
         self.observer.bring()

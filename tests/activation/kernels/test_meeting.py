@@ -13,6 +13,7 @@ from tests.activation.kernels.reference import required_core
 from torch import Tensor, nn
 
 from leaky.activation.kernels.statistics import FLOAT32, GRADIENT_ROWS, DenseLayout, UnitSums
+from leaky.watching.clock import Clock
 
 SHAPE = (6, 5)
 
@@ -30,7 +31,7 @@ class Met:
     def __init__(self) -> None:
         self.core = required_core()
         self.sums, self.gradients = UnitSums(self.core, 5), np.zeros((GRADIENT_ROWS, 5))
-        self.counts = np.zeros(3, np.int64)
+        self.counts, self.clock = np.zeros(3, np.int64), Clock(lambda error: None)
         self.late: list[tuple[Tensor, Tensor, int]] = []
         where = 0.0, 0, 0, self.sums.array.ctypes.data, self.gradients.ctypes.data, 1
         layout = list(DenseLayout(1, 6, 1, 5, 1))
@@ -43,8 +44,9 @@ class Met:
 
         self.meeting = self.core.Meeting(self.reader, self.counts.ctypes.data, True, kept, OrderedDict, late, holds)
 
-    def meet(self, z: Tensor, output: Tensor, of_pass: int = 3) -> int:
-        return int(self.core.meet(self.meeting, z, output, 7, of_pass))
+    def meet(self, z: Tensor, output: Tensor, of_pass: int = 3) -> bool:
+        self.clock.step, self.clock.passes = 7, of_pass
+        return bool(self.core.meet_call(self.meeting, self.clock, z, output))
 
     @property
     def untouched(self) -> bool:
@@ -59,7 +61,7 @@ def test_both_sides_of_a_call_are_summed_and_the_gradient_is_left_as_it_is() -> 
     met, x, g = Met(), values().requires_grad_(), values(1)
     z = x * 1.0
     h = torch.relu(z)
-    assert met.meet(z, h) == 1
+    assert met.meet(z, h)
     assert met.meeting.awaited == 3
     assert met.counts.tolist() == [6, 1, 0]
     h.backward(g, retain_graph=True)
@@ -77,16 +79,18 @@ def test_both_sides_of_a_call_are_summed_and_the_gradient_is_left_as_it_is() -> 
 
 def test_without_a_gradient_only_the_values_are_taken() -> None:
     met, z = Met(), values()
-    assert met.meet(z, torch.relu(z)) == 1
+    assert met.meet(z, torch.relu(z))
     assert met.counts.tolist() == [6, 1, 0]
     assert met.meeting.awaited == -1
-    assert met.meet(torch.full(SHAPE, math.nan), torch.full(SHAPE, math.nan)) == 2
+    assert not met.clock.nonfinite
+    assert met.meet(torch.full(SHAPE, math.nan), torch.full(SHAPE, math.nan))
+    assert met.clock.nonfinite
 
 
 def test_a_gradient_of_another_form_is_handed_over() -> None:
     met, x = Met(), values().requires_grad_()
     h = torch.relu(x)
-    assert met.meet(x, h, 4) == 1
+    assert met.meet(x, h, 4)
     h.sum().backward()
     ((gradient, value, of_pass),) = met.late
     assert (gradient.stride(), of_pass) == ((0, 0), 4)
@@ -102,16 +106,16 @@ def test_nothing_is_done_where_the_quick_way_is_not_right() -> None:
     met, x = Met(), values().requires_grad_()
     hooked = torch.relu(x)
     hooked.register_hook(lambda g: None)
-    assert met.meet(x, hooked) == 0
+    assert not met.meet(x, hooked)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
-        assert met.meet(x, torch.relu(x)) == 0
-    assert met.meet(x, torch.relu(x).as_subclass(Other)) == 0
+        assert not met.meet(x, torch.relu(x))
+    assert not met.meet(x, torch.relu(x).as_subclass(Other))
     wide = values(0, (7, 5)).requires_grad_()
-    assert met.meet(wide, torch.relu(wide)) == 0
+    assert not met.meet(wide, torch.relu(wide))
     leaf = nn.Parameter(values())
-    assert met.meet(x, leaf) == 0  # no node of autograd's graph to hook
+    assert not met.meet(x, leaf)  # no node of autograd's graph to hook
     assert met.untouched
-    assert met.meet(x, torch.relu(x)) == 1
+    assert met.meet(x, torch.relu(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -164,7 +164,7 @@ NB_MODULE(_core, module) {
             new (place) Meeting{reader, at<int64_t>(counts), by_output, kept, hooks, late, holds};
         })
         .def_ro("awaited", &Meeting::awaited);
-    module.def("meet", &meet, nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg());
+    module.def("meet_call", &meet_call, nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none());
     nb::class_<Awaited>(module, "Awaited").def("__call__", [](Awaited& self, nb::handle gradient) {
         self.arrives(gradient);
     }, nb::arg().none());

@@ -85,19 +85,21 @@ inline void wait(nb::handle self, Meeting& known, nb::handle way, nb::handle z, 
     known.awaited = of_pass;
 }
 
-// Meets a call: `Reader::REFUSED` where nothing was done.
-inline int meet(nb::handle self, nb::handle z, nb::handle output, int64_t step, int64_t of_pass) {
-    static PyObject* const needs = names::interned("requires_grad");
+// Meets a call; false where nothing was done. The clock knows the step and the pass, and is told of what is not finite.
+inline bool meet_call(nb::handle self, nb::handle clock, nb::handle z, nb::handle output) {
+    static PyObject *const needs = names::interned("requires_grad"), *const step = names::interned("step"),
+                           *const passes = names::interned("passes"), *const nonfinite = names::interned("nonfinite");
     Meeting& known = nb::cast<Meeting&>(self);
     const bool waits = attribute(output, needs).ptr() == Py_True;
     nb::object way;
-    if (waits && !(way = way_to_gradient(known, output)).is_valid()) return Reader::REFUSED;
-    const int answer = known.reader.add(z.ptr(), nullptr, step);
-    if (answer == Reader::REFUSED) return answer;
+    if (waits && !(way = way_to_gradient(known, output)).is_valid()) return false;
+    const int answer = known.reader.add(z.ptr(), nullptr, nb::cast<int64_t>(clock.attr(step)));
+    if (answer == Reader::REFUSED) return false;
     known.counts[SAMPLES] += known.reader.layout.samples;
     known.counts[PASSES] += 1;
-    if (waits) wait(self, known, way, z, output, of_pass);
-    return answer;
+    if (answer == Reader::ADDED_NONFINITE) clock.attr(nonfinite) = true;
+    if (waits) wait(self, known, way, z, output, nb::cast<int64_t>(clock.attr(passes)));
+    return true;
 }
 
 }  // namespace leaky

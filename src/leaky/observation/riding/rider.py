@@ -72,6 +72,7 @@ class Rider:
         beyond: told of every call of a torch function in a pass that is not traced, with its result; None for nobody.
         gave: told of what such a pass gave, and through which module it came in; None for nobody.
         structure: of the pass that is going on or was the last; None where it is being learned.
+        settled: whether it is known where passes come in.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Rider:
         sample_dim: int | None = 0,
         hooks_of: HooksOf | None = None,
     ) -> None:
-        self.running = False
+        self.running = self.settled = False
         self.traced = 0
         self.beyond: Callable[[Any, Any, Any], None] | None = None
         self.gave: Callable[[nn.Module, Any], None] | None = None
@@ -129,7 +130,7 @@ class Rider:
         """Trace the next pass anew."""
         self._earlier.update(self._structures)
         self._structures.clear()
-        self._entrances = []
+        self._entrances, self.settled = [], False
         if self._handles:
             self.detach()
             self.attach()
@@ -201,16 +202,16 @@ class Rider:
             self._learn(module, output if completed else None)
             return
         structure, mode = self.structure, self._mode
-        self._close_modes()
-        if completed and (self._strayed or (mode is not None and not mode.complete) or self._cut_short()):
+        if mode is not None:
+            self._close_modes()
+            self._strayed |= not mode.complete
+        for hook in self._site_hooks:  # of a module that ran, but less often than it does
+            self._strayed |= 0 < hook.met < hook.expected
+        if completed and self._strayed:
             self.forget()
         if completed and self.gave is not None:
             self.gave(module, output)
         self._passenger.end(structure, completed)
-
-    def _cut_short(self) -> bool:
-        """Whether a module ran, but less often than it does."""
-        return any(0 < hook.met < hook.expected for hook in self._site_hooks)
 
     @property
     def unmet(self) -> set[str]:
@@ -219,9 +220,9 @@ class Rider:
 
     def settle(self) -> None:
         """A step is over: where passes come in is known by now, and the other entrances are let alone."""
-        if self._entrances or not self._structures:
+        if self.settled or not self._structures:
             return
-        self._entrances = list(self._structures)
+        self._entrances, self.settled = list(self._structures), True
         if self._handles:
             self.detach()
             self.attach()

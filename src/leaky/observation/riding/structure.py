@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -35,10 +36,15 @@ class KnownCall:
 
 
 class Taker(Protocol):
-    """Takes in what one site shows."""
+    """Takes in what one site shows.
 
-    def meet(self, z: Tensor, output: Tensor, call: KnownCall) -> bool:
-        """Take in both at once, after a call that is not in place; False, and nothing done, where `take` must."""
+    Attributes:
+        quick: by call, what takes in its pre-activation and its output at once, after a call that is not in place; it
+            gives False, and has done nothing, where `take` must.
+    """
+
+    @property
+    def quick(self) -> Mapping[KnownCall, Callable[[Tensor, Tensor], bool]]: ...
 
     def take(self, z: Tensor, call: KnownCall) -> bool:
         """Take in a pre-activation before it can be overwritten; False where it is not what the structure says."""

@@ -63,12 +63,9 @@ class _Collecting:
     """Takes nothing in, and keeps each call as the tracer saw it."""
 
     def __init__(self, known: KnownCall, call: SiteCall | None, calls: dict[KnownCall, SiteCall]) -> None:
+        self.quick: dict[KnownCall, Callable[[Tensor, Tensor], bool]] = {}
         if call is not None:
             calls[known] = call
-
-    def meet(self, z: Tensor, output: Tensor, call: KnownCall) -> bool:
-        """Nothing is taken in."""
-        return False
 
     def take(self, z: Tensor, call: KnownCall) -> bool:
         """Nothing is taken in."""

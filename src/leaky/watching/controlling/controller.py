@@ -79,7 +79,8 @@ class Controller:
 
     def end_step(self) -> None:
         """It has stepped."""
-        self._steps.end()
+        if self._table:
+            self._steps.end()
 
     def measured(self) -> dict[str, FloatArray]:
         """What the step that was made last did to the weights behind sites, as `Updates.after` has it."""
