@@ -30,6 +30,7 @@ from torch._dynamo.exc import TorchDynamoException
 import leaky
 from benchmarks.timing import machine
 from leaky.files import write_whole
+from leaky.watching.course import CLOSE
 
 RESULTS = Path(__file__).parent / "results" / "watch.json"
 STRETCH = 10
@@ -93,7 +94,7 @@ def step_of(case: Case, prepare: Prepare, compiled: bool = False) -> Callable[[]
         nn.functional.cross_entropy(call(x), y).backward()
         optimizer.step()
 
-    for _ in range(2 * STRETCH):  # the first are traced, and watched more closely
+    for _ in range(CLOSE + STRETCH):  # the first are traced, and watched more closely
         step()
     return step
 

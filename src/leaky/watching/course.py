@@ -119,7 +119,7 @@ class Course:
     @property
     def stays_above(self) -> bool:
         """Whether all of the last losses lie above all of the lowest stretch."""
-        return self._low is not None and min(list(self._last)[-self._recent :]) > self._low.max()
+        return self._low is not None and min(list(self._last)[-self._recent :]) > max(self._low)
 
     @property
     def rise(self) -> Rise | None:
