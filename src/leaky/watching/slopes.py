@@ -34,7 +34,9 @@ def _module_named(model: nn.Module, name: str) -> nn.Module | None:
     """The module of a site; None for a functional call."""
     found: nn.Module = model
     for part in name.split(".") if name else ():
-        inside = found._modules.get(part) or getattr(found, part, None)
+        inside = found._modules.get(part)
+        if inside is None:  # not by its truth: what torch has compiled has none
+            inside = getattr(found, part, None)
         if not isinstance(inside, nn.Module):
             return None
         found = inside
