@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import leaky
 from leaky.record import Record
-from leaky.watching.compiled import operators
+from leaky.watching.compiled import operators, tracing
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,16 @@ def test_what_is_handed_over_late_is_what_it_was() -> None:
     (end,) = (args for target, args in graph if target is operators.end)
     assert called.count(operators.take) == 2  # what is written to, and what is large
     assert len(end[3]) == 2  # a pre-activation and its output
+
+
+def test_guards_that_a_torch_to_come_names_otherwise_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def renamed(*_: Any) -> Any:
+        raise AttributeError("originating_source")
+
+    asked: list[Any] = []
+    monkeypatch.setattr(tracing, "let_go_unguarded", lambda *given: (asked.append(given), renamed()))
+    assert_same(recorded(True, []), recorded(False, []))
+    assert asked
 
 
 class Own(nn.Sequential):

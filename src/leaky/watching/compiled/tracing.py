@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -197,7 +198,8 @@ def _prepare(context: Any) -> None:
 
 def _let_go_unguarded(context: Any) -> None:
     """Ask nothing of what leaky has put on the model, but for what tells its graph from those of other models."""
-    let_go_unguarded(context, _Trace.current().known_by)
+    with suppress(AttributeError, TypeError):  # in a torch that names them otherwise they stay: slower, and as right
+        let_go_unguarded(context, _Trace.current().known_by)
 
 
 @_constant
