@@ -204,7 +204,7 @@ def _goes_on(now: Now) -> bool:
     if any(each.answered < STEADY for each in known):
         return False
     across, changes, gradients = (sum(each.answers[-1][-1][part] for each in known) for part in range(3))
-    return not known or across > SURELY * now.thresholds.step_back * math.sqrt(changes * gradients)
+    return not known or across < SURELY * now.thresholds.step_back * math.sqrt(changes * gradients)
 
 
 def weight_size(now: Now) -> list[Finding]:
