@@ -36,6 +36,7 @@ from benchmarks.trainings.sojourners_nets import (
     reversed_by,
     rings,
     smoothed,
+    uphill_first,
 )
 
 THROWN = ("update-size", "steady-updates", "gradient-spike", "stopped-firing", "dead", "collapsing", "drift", "depth",
@@ -89,24 +90,8 @@ def further_than_the_goal(seed: int, sick: bool) -> Training:
 def uphill_as_far_as_the_weights(seed: int, sick: bool) -> Training:
     """The gradient of a point (SAM) that lies as far away as the weights are long."""
     model, batches = conv_net(), images(seed)
-    optimizer, moved = SGD(model.parameters(), 0.05, momentum=0.9), list[Tensor]()
-    far = 30.0 if sick else 0.05
-
-    def back(*_: object) -> None:
-        with torch.no_grad():
-            for weight, by in zip(model.parameters(), moved, strict=True):
-                weight.sub_(by)
-
-    def before(step: int) -> None:
-        x, y = batches(step)
-        gradients = torch.autograd.grad(CE(model(x), y), list(model.parameters()))
-        norm = torch.stack([each.norm() for each in gradients]).norm()
-        moved[:] = [far * each / (norm + 1e-12) for each in gradients]
-        with torch.no_grad():
-            for weight, by in zip(model.parameters(), moved, strict=True):
-                weight.add_(by)
-
-    optimizer.register_step_pre_hook(back)
+    optimizer = SGD(model.parameters(), 0.05, momentum=0.9)
+    before = uphill_first(model, optimizer, batches, 30.0 if sick else 0.05)
     return Training(model, optimizer, batches, CE, ("changed-aside", *THROWN, *SAME), before=before)
 
 

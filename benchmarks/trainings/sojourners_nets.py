@@ -246,3 +246,34 @@ def reversed_by(weight: float) -> Callable[[Tensor], Tensor]:
 def smoothed(by: float) -> Callable[[Tensor, Tensor], Tensor]:
     """Cross entropy with labels of which a part is shared out evenly."""
     return lambda out, y: functional.cross_entropy(out, y, label_smoothing=by)
+
+
+def uphill_first(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches, far: float
+) -> Callable[[int], None]:
+    """What comes before each step, so that its gradient is that of the point so far uphill (SAM); the step goes back.
+
+    Args:
+        model: that is trained.
+        optimizer: whose steps they are.
+        batches: by step.
+        far: how far away the point is.
+    """
+    moved: list[Tensor] = []
+
+    def back(*_: object) -> None:
+        with torch.no_grad():
+            for weight, by in zip(model.parameters(), moved, strict=True):
+                weight.sub_(by)
+
+    def before(step: int) -> None:
+        x, y = batches(step)
+        gradients = torch.autograd.grad(CE(model(x), y), list(model.parameters()))
+        norm = torch.stack([each.norm() for each in gradients]).norm()
+        moved[:] = [far * each / (norm + 1e-12) for each in gradients]
+        with torch.no_grad():
+            for weight, by in zip(model.parameters(), moved, strict=True):
+                weight.add_(by)
+
+    optimizer.register_step_pre_hook(back)
+    return before

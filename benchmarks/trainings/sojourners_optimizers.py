@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.trainings.building import CE, MSE, SGD, Adam, Training, blobs, conv_net, generator, images, plain
-from benchmarks.trainings.sojourners_nets import Lamb, inner_steps
+from benchmarks.trainings.sojourners_nets import Lamb, inner_steps, uphill_first
 
 
 def start_for_many_tasks(seed: int, sick: bool) -> Training:
@@ -47,23 +47,8 @@ def layers_each_by_its_norm(seed: int, sick: bool) -> Training:
 def uphill_before_downhill(seed: int, sick: bool) -> Training:
     """The gradient is that of the worst point within .05 of the weights (SAM)."""
     model, batches = conv_net(normalised=True), images(seed)
-    optimizer, moved = SGD(model.parameters(), 0.05, momentum=0.9), list[Tensor]()
-
-    def back(*_: object) -> None:
-        with torch.no_grad():
-            for weight, by in zip(model.parameters(), moved, strict=True):
-                weight.sub_(by)
-
-    def before(step: int) -> None:
-        x, y = batches(step)
-        gradients = torch.autograd.grad(CE(model(x), y), list(model.parameters()))
-        norm = torch.stack([each.norm() for each in gradients]).norm()
-        moved[:] = [0.05 * each / norm for each in gradients]
-        with torch.no_grad():
-            for weight, by in zip(model.parameters(), moved, strict=True):
-                weight.add_(by)
-
-    optimizer.register_step_pre_hook(back)
+    optimizer = SGD(model.parameters(), 0.05, momentum=0.9)
+    before = uphill_first(model, optimizer, batches, 0.05)
     return Training(model, optimizer, batches, CE, before=before)
 
 
