@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from leaky.structure.axes import Axes, Factor, factor, has, plain, renewed, replaced
 from leaky.structure.graph import UNNAMED, Call, Node
+from leaky.structure.memory import overlap, place_of
 from leaky.structure.modules import without_wrappers
 from leaky.structure.operators import operator_named
 
@@ -127,11 +128,11 @@ class Values:
 
     def _alias(self, tensor: Tensor) -> Node | None:
         """A value of the pass whose memory this is, element for element: `.data`, numpy and back without a copy."""
-        place = _place(tensor)
+        place = place_of(tensor)
         if place is None:
             return None
         for known, node in list(self._nodes.items()):
-            if node.from_data and known.dtype == tensor.dtype and _place(known) == place:
+            if node.from_data and known.dtype == tensor.dtype and place_of(known) == place:
                 return node  # type: ignore[no-any-return]
         return None
 
@@ -163,7 +164,7 @@ class Values:
         made: list[Node] = []
         for other in list(group.keys()) if group is not None else ():
             before = self.get(other)
-            if other is tensor or before is None or not _overlap(tensor, other):
+            if other is tensor or before is None or not overlap(tensor, other):
                 continue
             received = _received(before, other, node, tensor, self._number())
             self._nodes[other] = self._with_samples(self._by_rows(received, node, other, tensor))
@@ -227,36 +228,6 @@ def _attributes(model: nn.Module) -> Iterator[Tensor]:
                 value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
             )
             yield from (item for item in items if isinstance(item, Tensor) and not isinstance(item, nn.Parameter))
-
-
-def _place(tensor: Tensor) -> tuple[Any, ...] | None:
-    try:
-        return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
-    except (RuntimeError, NotImplementedError):  # sparse, nested, MKLDNN, functional wrappers
-        return None
-
-
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Whether two parts of one memory have an element in common; of columns side by side, none."""
-    if not (one.numel() and other.numel()):
-        return False
-    (a, b), (c, d) = _span(one), _span(other)
-    if not (a < d and c < b):
-        return False
-    pitch = max(one.stride(), default=0)
-    if pitch <= 1 or pitch != max(other.stride(), default=0):
-        return True
-    (a, b), (c, d) = (
-        (start % pitch, start % pitch + _span(t, pitch)[1] - start) for t, start in ((one, a), (other, c))
-    )
-    return b > pitch or d > pitch or (a < d and c < b)
-
-
-def _span(tensor: Tensor, pitch: int | None = None) -> tuple[int, int]:
-    """From its first element to behind its last one; where a pitch is given, of one row alone."""
-    start = int(tensor.storage_offset())
-    steps = ((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride != pitch)
-    return start, start + sum(steps) + 1
 
 
 def _received(before: Node, holder: Tensor, node: Node, part: Tensor, number: int) -> Node:
